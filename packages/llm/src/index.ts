@@ -1,0 +1,55 @@
+import { createOfflineChat } from './offline/chat.ts'
+import { createOfflineEmbedder } from './offline/embedder.ts'
+import type { ChatModel, Embedder, Llm } from './llm.ts'
+import { createHttpClient } from './http-client.ts'
+import { createOpenAiChat } from './openai-chat.ts'
+import { createOpenAiEmbedder } from './openai-embedder.ts'
+
+export * from './llm.ts'
+
+export type LlmOptions = {
+  /** The vendor's root, e.g. `https://api.openai.com/v1`. */
+  baseUrl: string
+  apiKey?: string
+  /** Unset = the offline model. The two are independent of each other. */
+  chatModel?: string
+  embeddingModel?: string
+  /** Sent to the vendor as `dimensions`; unset = the model's own width. */
+  embeddingDimensions?: number
+  /** Called before every call of a model or embedder; throwing stops the call. The database's guard goes here. */
+  beforeCall: () => void
+  /** Until the first byte of a chat answer, or a whole embedding. */
+  firstByteTimeoutMs: number
+  /** Between two reads of a stream. */
+  idleTimeoutMs: number
+}
+
+/** The one door to every model: OpenAI-compatible where a model is named, offline where not. */
+export function createLlm(options: LlmOptions): Llm {
+  const http = createHttpClient(options)
+  const chat = options.chatModel ? createOpenAiChat(http, options.chatModel) : createOfflineChat()
+  const embedder = options.embeddingModel
+    ? createOpenAiEmbedder(http, options.embeddingModel, options.embeddingDimensions)
+    : createOfflineEmbedder()
+  return { chat: guardChat(chat, options.beforeCall), embedder: guardEmbedder(embedder, options.beforeCall), close: http.close }
+}
+
+function guardChat(model: ChatModel, beforeCall: () => void): ChatModel {
+  return {
+    name: model.name,
+    stream: async (request) => {
+      beforeCall()
+      return model.stream(request)
+    },
+  }
+}
+
+function guardEmbedder(embedder: Embedder, beforeCall: () => void): Embedder {
+  return {
+    name: embedder.name,
+    embed: async (texts, signal) => {
+      beforeCall()
+      return embedder.embed(texts, signal)
+    },
+  }
+}

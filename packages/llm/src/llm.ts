@@ -1,0 +1,70 @@
+/** One turn as the model sees it; the wire format of every OpenAI-compatible vendor. */
+export type ChatMessage = { role: 'system' | 'user' | 'assistant'; content: string }
+
+/** A piece of a document that an answer may cite as `[n]`. */
+export type Passage = { n: number; title: string; text: string }
+
+export type ChatRequest = {
+  messages: ChatMessage[]
+  /** The passages that `messages` already quote. Real models ignore them; the offline model answers from them. */
+  passages: Passage[]
+  /** Aborting it ends the model call at once; the pending promise or iteration rejects with its reason. */
+  signal: AbortSignal
+}
+
+export type FinishReason = 'stop' | 'length' | 'content-filter' | 'tool-calls' | 'other'
+export type Usage = { inputTokens: number; outputTokens: number }
+
+export type AnswerEvent =
+  | { type: 'text-delta'; text: string }
+  | { type: 'reasoning-delta'; text: string }
+  | { type: 'finish'; finishReason: FinishReason; usage?: Usage }
+
+export type ChatModel = {
+  name: string
+  /**
+   * Resolves once the model has accepted the request (HTTP 2xx), before its first token.
+   * The iteration ends after exactly one `finish`, or throws an `LlmError`.
+   */
+  stream: (request: ChatRequest) => Promise<AsyncIterable<AnswerEvent>>
+}
+
+export type Embedder = {
+  /** Stored in each row, so that vectors of two models never mix. */
+  name: string
+  /** One vector a text, in order, all of one width. Throws an `LlmError`. */
+  embed: (texts: string[], signal?: AbortSignal) => Promise<number[][]>
+}
+
+export type Llm = {
+  chat: ChatModel
+  embedder: Embedder
+  /** Closes idle sockets to the vendor. */
+  close: () => void
+}
+
+export type LlmErrorCode =
+  | 'model_unauthorized' // 401, 403: the key is wrong
+  | 'model_rejected' // another 4xx: unknown model, context too long, bad parameter
+  | 'model_rate_limited' // 429
+  | 'model_failed' // 5xx, or an error event inside the stream
+  | 'model_unreachable' // no connection, or it broke
+  | 'model_timeout' // no first byte, or a gap between two, beyond the deadline
+  | 'model_protocol' // an answer that is not the OpenAI format, or one cut short
+
+/** A model call that failed. `message` is ours and safe to show; it never quotes the vendor, a prompt or a key. */
+export class LlmError extends Error {
+  code: LlmErrorCode
+  /** The vendor's HTTP status, where there was one. */
+  status: number | undefined
+  /** From the vendor's `Retry-After`, in seconds. */
+  retryAfterSeconds: number | undefined
+
+  constructor(code: LlmErrorCode, message: string, details: { status?: number; retryAfterSeconds?: number; cause?: unknown } = {}) {
+    super(message, { cause: details.cause })
+    this.name = 'LlmError'
+    this.code = code
+    this.status = details.status
+    this.retryAfterSeconds = details.retryAfterSeconds
+  }
+}
