@@ -1,0 +1,100 @@
+import { and, desc, eq, ne, sql } from 'drizzle-orm'
+import type { Db } from './client.ts'
+import type { Cursor } from './conversations.ts'
+import { chunks, type DocumentStatus, documents } from './schema.ts'
+
+export type NewDocument = { title: string; text: string; contentHash: string }
+
+export type NewChunk = {
+  heading: string
+  content: string
+  start: number
+  end: number
+  page?: number
+  embedding: number[]
+}
+
+export type DocumentSummary = {
+  id: string
+  title: string
+  status: DocumentStatus
+  error: string | null
+  createdAt: Date
+}
+
+const summary = {
+  id: documents.id,
+  title: documents.title,
+  status: documents.status,
+  error: documents.error,
+  createdAt: documents.createdAt,
+}
+
+/** An owner's documents and their chunks. */
+export function createDocuments(db: Db) {
+  const isDocument = (owner: string, id: string) => and(eq(documents.ownerId, owner), eq(documents.id, id))
+  return {
+    /** Stores a document as `processing`. The same content twice is one document: then the stored one is given. */
+    add: async (owner: string, document: NewDocument): Promise<DocumentSummary> => {
+      const [row] = await db
+        .insert(documents)
+        .values({ ownerId: owner, ...document, status: 'processing' })
+        // An update that changes nothing: only a touched row is returned.
+        .onConflictDoUpdate({ target: [documents.ownerId, documents.contentHash], set: { ownerId: owner } })
+        .returning(summary)
+      if (!row) throw new Error('an upsert returned no row')
+      return row
+    },
+
+    /** Stores the chunks and makes the document ready, at once. Does nothing when it is ready or gone. */
+    addChunks: (owner: string, id: string, embeddingModel: string, newChunks: NewChunk[]) =>
+      addChunks(db, owner, id, embeddingModel, newChunks),
+
+    /** Marks a document as failed, with a reason for its reader; one that is ready stays so. */
+    fail: async (owner: string, id: string, error: string): Promise<void> => {
+      await db
+        .update(documents)
+        .set({ status: 'failed', error })
+        .where(and(isDocument(owner, id), ne(documents.status, 'ready')))
+    },
+
+    list: (
+      owner: string,
+      limit: number,
+      after: Cursor = { time: 'infinity', id: '00000000-0000-0000-0000-000000000000' },
+    ) =>
+      db
+        .select(summary)
+        .from(documents)
+        .where(
+          and(
+            eq(documents.ownerId, owner),
+            sql`(${documents.createdAt}, ${documents.id}) < (${after.time}::timestamptz, ${after.id}::uuid)`,
+          ),
+        )
+        .orderBy(desc(documents.createdAt), desc(documents.id))
+        .limit(limit),
+
+    find: async (owner: string, id: string): Promise<DocumentSummary | undefined> =>
+      (await db.select(summary).from(documents).where(isDocument(owner, id))).at(0),
+
+    /** True when there was one. Its chunks go with it. */
+    remove: async (owner: string, id: string): Promise<boolean> =>
+      (await db.delete(documents).where(isDocument(owner, id)).returning({ id: documents.id })).length > 0,
+  }
+}
+
+/** One statement, so that a search never sees half a document; the row lock makes a second ingestion find it ready. */
+async function addChunks(db: Db, owner: string, id: string, embeddingModel: string, newChunks: NewChunk[]) {
+  const rows = newChunks.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) }))
+  await db.execute(sql`
+    with document as (
+      update ${documents} set status = 'ready', error = null
+      where owner_id = ${owner} and id = ${id} and status <> 'ready'
+      returning id
+    )
+    insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding)
+    select ${owner}::uuid, document.id, heading, content, start, "end", page, ${embeddingModel}, embedding
+    from document, jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+      as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
+}

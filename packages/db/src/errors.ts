@@ -1,0 +1,62 @@
+import { DrizzleQueryError } from 'drizzle-orm/errors'
+
+/** Codes of the driver and SQLSTATEs that mean: no answer now, perhaps in a moment. */
+const unavailable = new Set([
+  'CONNECTION_CLOSED',
+  'CONNECTION_DESTROYED',
+  'CONNECTION_ENDED',
+  'CONNECT_TIMEOUT',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EPIPE',
+  'ETIMEDOUT',
+  '08P01', // PgBouncer: query_wait_timeout, server connection lost
+  '53300', // too many connections
+  '57P01', // terminated by an administrator: a restart
+  '57P02',
+  '57P03', // starting up or shutting down
+  '58000', // PgBouncer cannot reach the server
+])
+
+/** What may be said of a failed query. The driver's and Drizzle's own messages hold SQL and parameters: never log those. */
+export type DatabaseFailure = { code: string; constraint: string | undefined; unavailable: boolean }
+
+/** Describes an error of the database, or gives undefined for any other error. */
+export function describeDatabaseError(error: unknown): DatabaseFailure | undefined {
+  const cause = error instanceof DrizzleQueryError ? error.cause : error
+  if (!(cause instanceof Error) || !('code' in cause) || typeof cause.code !== 'string') {
+    return error instanceof DrizzleQueryError
+      ? { code: 'unknown', constraint: undefined, unavailable: false }
+      : undefined
+  }
+  if (cause === error && cause.name !== 'PostgresError' && !('query' in cause)) return undefined
+  const constraint =
+    'constraint_name' in cause && typeof cause.constraint_name === 'string' ? cause.constraint_name : undefined
+  return { code: cause.code, constraint, unavailable: unavailable.has(cause.code) }
+}
+
+/** A turn that cannot begin now: its question is stored already, or the conversation's answer still runs. */
+export class ConflictError extends Error {
+  code: 'message_exists' | 'answer_running'
+
+  constructor(code: ConflictError['code']) {
+    super(code)
+    this.name = 'ConflictError'
+    this.code = code
+  }
+}
+
+/** Turns the violation of a unique constraint of `messages` into a `ConflictError`. */
+export async function asConflict<T>(query: PromiseLike<T>): Promise<T> {
+  try {
+    return await query
+  } catch (error) {
+    const constraint = describeDatabaseError(error)?.constraint
+    if (constraint === 'messages_key') throw new ConflictError('message_exists')
+    if (constraint === 'messages_one_running_answer') throw new ConflictError('answer_running')
+    throw error
+  }
+}

@@ -1,0 +1,10 @@
+// Operators for an app's own queries come from here, so that only this package depends on drizzle-orm.
+export { and, asc, desc, eq, gt, gte, inArray, isNull, lt, lte, ne, not, or, sql } from 'drizzle-orm'
+export { assertDriverPatched, connect, type Database, type DatabaseOptions, type Db } from './client.ts'
+export type { Cursor } from './conversations.ts'
+export type { DocumentSummary, NewChunk } from './documents.ts'
+export { ConflictError, type DatabaseFailure, describeDatabaseError } from './errors.ts'
+export { assertNoConnectionHeld, ConnectionHeldError } from './guard.ts'
+export * from './schema.ts'
+export { createStore, type Store } from './store.ts'
+export type { AnswerEnd, AnswerKey, PastMessage, Progress, Turn } from './turns.ts'

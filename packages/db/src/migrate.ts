@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { sql } from 'drizzle-orm'
+import { drizzle } from 'drizzle-orm/postgres-js'
+import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
+import postgres from 'postgres'
+import type { Db } from './client.ts'
+import { quoteLiteral } from './passages.ts'
+
+export type MigrateOptions = {
+  /** Straight to Postgres: the lock and the index builds need one session, which a transaction pooler does not give. */
+  directUrl: string
+  /** The embedder in use, for its index; without it no index is made. `dimensions` is its vectors' width. */
+  embedder?: { model: string; dimensions: number }
+}
+
+/** hnsw indexes of pgvector hold no wider halfvec; wider ones are searched exactly. */
+const widestIndex = 4000
+/** Any number will do, so long as nothing else in this database locks it. */
+const lockId = 7_305_411
+
+/**
+ * Brings a database to this version: tables, the settings that belong to the database, the embedder's index.
+ * Safe when several start at once: they take turns. Throws when pgvector is older than 0.8.
+ */
+export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<void> {
+  const client = postgres(directUrl, { max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {} })
+  const db = drizzle(client)
+  try {
+    // The database's own limits are for requests; a migration takes as long as it takes.
+    await db.execute(sql`select set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)`)
+    await lock(db)
+    await applyMigrations(db, { migrationsFolder: fileURLToPath(new URL('../migrations', import.meta.url)) })
+    await configureDatabase(db)
+    if (embedder && embedder.dimensions <= widestIndex) await createEmbeddingIndex(db, embedder)
+  } finally {
+    await client.end({ timeout: 5 }) // the end of the session is the end of its lock
+  }
+}
+
+/** Polls: a session that waits inside `pg_advisory_lock` would itself block the other's CREATE INDEX CONCURRENTLY. */
+async function lock(db: Db) {
+  for (;;) {
+    const [row] = await db.execute<{ locked: boolean }>(sql`select pg_try_advisory_lock(${lockId}) as locked`)
+    if (row?.locked) return
+    await sleep(200)
+  }
+}
+
+/** PgBouncer refuses these as startup parameters, and a plain SET would reach whoever has the connection next. */
+async function configureDatabase(db: Db) {
+  const [row] = await db.execute<{ database: string; version: string }>(sql`
+    select current_database() as database, extversion as version, '[1]'::vector as loads_the_settings
+    from pg_extension where extname = 'vector'`)
+  if (!row || compareVersions(row.version, '0.8.0') < 0) {
+    throw new Error(`pgvector ${row?.version ?? ''} is too old: 0.8 or newer is needed.`)
+  }
+  const settings = {
+    statement_timeout: '30s', // the slowest statement, storing a large document's chunks, takes about a second
+    lock_timeout: '5s', // rows are locked for milliseconds; who waits longer waits for something broken
+    idle_in_transaction_session_timeout: '10s', // no transaction waits on anything but the database
+    'hnsw.iterative_scan': 'strict_order', // goes on until enough rows are the owner's own (pgvector 0.8)
+    'hnsw.ef_search': '100', // twice the 50 candidates that a search asks for
+  }
+  for (const [name, value] of Object.entries(settings)) {
+    const database = sql.identifier(row.database)
+    await db.execute(sql`alter database ${database} set ${sql.raw(name)} = ${sql.raw(quoteLiteral(value))}`)
+  }
+}
+
+/** One partial index a model: its rows have one width, which the column itself does not have. */
+async function createEmbeddingIndex(db: Db, { model, dimensions }: { model: string; dimensions: number }) {
+  const hash = createHash('sha256').update(`${model} ${dimensions}`).digest('hex').slice(0, 12)
+  const name = `chunks_embedding_${hash}`
+  const [existing] = await db.execute<{ valid: boolean }>(sql`
+    select indisvalid as valid from pg_index where indexrelid = to_regclass(${name})`)
+  if (existing?.valid) return
+  // A concurrent build that was cut short leaves an index that is never used.
+  if (existing) await db.execute(sql`drop index concurrently ${sql.identifier(name)}`)
+  await db.execute(sql`
+    create index concurrently ${sql.identifier(name)} on chunks
+    using hnsw ((embedding::${sql.raw(`halfvec(${dimensions})`)}) halfvec_cosine_ops)
+    where embedding_model = ${sql.raw(quoteLiteral(model))}`)
+}
+
+function compareVersions(left: string, right: string): number {
+  return left.localeCompare(right, 'en', { numeric: true })
+}

@@ -1,0 +1,162 @@
+import { type SQL, sql } from 'drizzle-orm'
+import {
+  bigint,
+  customType,
+  foreignKey,
+  index,
+  integer,
+  jsonb,
+  pgTable,
+  primaryKey,
+  text,
+  timestamp,
+  uniqueIndex,
+  uuid,
+} from 'drizzle-orm/pg-core'
+
+/** A vector of any width: the width and the model belong to the row, so one table serves every embedder. */
+const halfvec = customType<{ data: number[]; driverData: string }>({
+  dataType: () => 'halfvec',
+  toDriver: (vector) => JSON.stringify(vector),
+  fromDriver: (text) => JSON.parse(text),
+})
+
+const tsvector = customType<{ data: string }>({ dataType: () => 'tsvector' })
+
+// Three digits, because a JavaScript Date holds no more: a cursor made from one must find its row again.
+const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 })
+const createdAt = () => time('created_at').notNull().defaultNow()
+
+/** Everything else belongs to one of these. */
+export const owners = pgTable('owners', {
+  id: uuid('id').primaryKey().defaultRandom(),
+  name: text('name').notNull().unique(),
+  createdAt: createdAt(),
+})
+
+const ownerId = () =>
+  uuid('owner_id')
+    .notNull()
+    .references(() => owners.id, { onDelete: 'cascade' })
+
+/** A key is `sl_<id>_<secret>`; only the secret's SHA-256 is stored. */
+export const apiKeys = pgTable('api_keys', {
+  id: text('id').primaryKey(),
+  ownerId: ownerId(),
+  secretHash: text('secret_hash').notNull(),
+  createdAt: createdAt(),
+  revokedAt: time('revoked_at'),
+})
+
+/** Keyed by owner and id, because clients choose conversation ids and two owners may choose the same. */
+export const conversations = pgTable(
+  'conversations',
+  {
+    ownerId: ownerId(),
+    id: text('id').notNull(),
+    title: text('title').notNull(),
+    createdAt: createdAt(),
+    updatedAt: time('updated_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ name: 'conversations_key', columns: [table.ownerId, table.id] }),
+    index('conversations_newest').on(table.ownerId, table.updatedAt, table.id),
+  ],
+)
+
+export type MessageRole = 'user' | 'assistant'
+export type MessageStatus = 'streaming' | 'complete' | 'stopped' | 'interrupted' | 'failed'
+
+/** A passage that an answer was given, as its `[n]` refers to it. Offsets count UTF-16 units of the document's text. */
+export type Source = {
+  n: number
+  documentId: string
+  chunkId: string
+  title: string
+  start: number
+  end: number
+  page?: number
+}
+
+export const messages = pgTable(
+  'messages',
+  {
+    ownerId: uuid('owner_id').notNull(),
+    conversationId: text('conversation_id').notNull(),
+    id: text('id').notNull(),
+    /** Orders the messages of a conversation; two of one statement share their `created_at`. */
+    position: bigint('position', { mode: 'number' }).generatedAlwaysAsIdentity(),
+    role: text('role').$type<MessageRole>().notNull(),
+    content: text('content').notNull(),
+    status: text('status').$type<MessageStatus>().notNull(),
+    sources: jsonb('sources').$type<Source[]>().notNull().default([]),
+    finishReason: text('finish_reason'),
+    inputTokens: integer('input_tokens'),
+    outputTokens: integer('output_tokens'),
+    createdAt: createdAt(),
+    /** When the process that writes this answer last said that it lives. */
+    heartbeatAt: time('heartbeat_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ name: 'messages_key', columns: [table.ownerId, table.conversationId, table.id] }),
+    foreignKey({
+      name: 'messages_conversation',
+      columns: [table.ownerId, table.conversationId],
+      foreignColumns: [conversations.ownerId, conversations.id],
+    }).onDelete('cascade'),
+    index('messages_in_order').on(table.ownerId, table.conversationId, table.position),
+    uniqueIndex('messages_one_running_answer')
+      .on(table.ownerId, table.conversationId)
+      .where(sql`${table.status} = 'streaming'`),
+    index('messages_running').on(table.heartbeatAt).where(sql`${table.status} = 'streaming'`),
+  ],
+)
+
+export type DocumentStatus = 'queued' | 'processing' | 'ready' | 'failed'
+
+export const documents = pgTable(
+  'documents',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    ownerId: ownerId(),
+    title: text('title').notNull(),
+    text: text('text').notNull(),
+    /** SHA-256 of title and text: the same content twice is one document. */
+    contentHash: text('content_hash').notNull(),
+    status: text('status').$type<DocumentStatus>().notNull(),
+    error: text('error'),
+    createdAt: createdAt(),
+  },
+  (table) => [
+    uniqueIndex('documents_content').on(table.ownerId, table.contentHash),
+    index('documents_newest').on(table.ownerId, table.createdAt, table.id),
+  ],
+)
+
+/** The pieces that are searched and cited. Each model's vectors get a partial HNSW index from `db:migrate`. */
+export const chunks = pgTable(
+  'chunks',
+  {
+    id: uuid('id').primaryKey().defaultRandom(),
+    ownerId: ownerId(),
+    documentId: uuid('document_id')
+      .notNull()
+      .references(() => documents.id, { onDelete: 'cascade' }),
+    /** The document's title and the headings above the chunk: context for search, not part of the quoted text. */
+    heading: text('heading').notNull(),
+    content: text('content').notNull(),
+    start: integer('start').notNull(),
+    end: integer('end').notNull(),
+    page: integer('page'),
+    embeddingModel: text('embedding_model').notNull(),
+    embedding: halfvec('embedding').notNull(),
+    search: tsvector('search')
+      .notNull()
+      .generatedAlwaysAs((): SQL => sql`to_tsvector('english', ${chunks.heading} || ' ' || ${chunks.content})`),
+  },
+  (table) => [
+    index('chunks_document').on(table.documentId),
+    index('chunks_owner').on(table.ownerId),
+    index('chunks_search').using('gin', table.search),
+  ],
+)

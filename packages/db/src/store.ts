@@ -1,0 +1,19 @@
+import type { Db } from './client.ts'
+import { createConversations } from './conversations.ts'
+import { createDocuments } from './documents.ts'
+import { createOwners } from './owners.ts'
+import { createPassages } from './passages.ts'
+import { createTurns } from './turns.ts'
+
+/** Every query of the template itself, built once. Functions that touch an owner's rows take the owner first. */
+export function createStore(db: Db) {
+  return {
+    owners: createOwners(db),
+    conversations: createConversations(db),
+    turns: createTurns(db),
+    documents: createDocuments(db),
+    passages: createPassages(db),
+  }
+}
+
+export type Store = ReturnType<typeof createStore>

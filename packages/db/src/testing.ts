@@ -1,0 +1,56 @@
+import { randomBytes } from 'node:crypto'
+import postgres from 'postgres'
+import { migrate } from './migrate.ts'
+
+export type TestDatabase = { databaseUrl: string; directDatabaseUrl: string; drop: () => Promise<void> }
+
+/** The width that tests' embedders have, real ones included: it is the offline embedder's. */
+const template = { embedder: { model: 'offline-384', dimensions: 384 } }
+
+/** Makes the migrated database that `createTestDatabase` copies. Returns a function that drops it. */
+export async function createTemplateDatabase(): Promise<() => Promise<void>> {
+  const name = `template_${randomBytes(6).toString('hex')}`
+  await onServer((sql) => sql`create database ${sql(name)}`)
+  await migrate({ directUrl: withDatabase(requireUrl('DIRECT_DATABASE_URL'), name), ...template })
+  process.env.TEMPLATE_DATABASE = name
+  return () => dropDatabase(name)
+}
+
+/** A fresh copy of the migrated template: about 70 ms. The URLs go through PgBouncer and straight to Postgres. */
+export async function createTestDatabase(): Promise<TestDatabase> {
+  const name = `test_${randomBytes(6).toString('hex')}`
+  const source = requireUrl('TEMPLATE_DATABASE')
+  await onServer((sql) => sql`create database ${sql(name)} template ${sql(source)}`)
+  // The tables are there already; the settings of a database are not copied with it.
+  await migrate({ directUrl: withDatabase(requireUrl('DIRECT_DATABASE_URL'), name) })
+  return {
+    databaseUrl: withDatabase(requireUrl('DATABASE_URL'), name),
+    directDatabaseUrl: withDatabase(requireUrl('DIRECT_DATABASE_URL'), name),
+    drop: () => dropDatabase(name),
+  }
+}
+
+async function dropDatabase(name: string) {
+  await onServer((sql) => sql`drop database if exists ${sql(name)} with (force)`)
+}
+
+async function onServer(work: (sql: postgres.Sql) => Promise<unknown>) {
+  const sql = postgres(requireUrl('DIRECT_DATABASE_URL'), { max: 1, fetch_types: false, onnotice: () => {} })
+  try {
+    await work(sql)
+  } finally {
+    await sql.end()
+  }
+}
+
+function withDatabase(url: string, name: string): string {
+  const copy = new URL(url)
+  copy.pathname = `/${name}`
+  return copy.href
+}
+
+function requireUrl(name: string): string {
+  const value = process.env[name]
+  if (value) return value
+  throw new Error(`${name} is not set: run the tests with \`npm test\`, which starts Postgres and PgBouncer for them.`)
+}
