@@ -26,6 +26,7 @@ export function connect(options: DatabaseOptions): Database {
   const client = postgres(options.url, {
     max: options.poolSize,
     connect_timeout: 5, // seconds; PgBouncer answers in milliseconds or is not there
+    backoff: () => 0.1, // seconds; the driver's own grows to 20, long after the database is back
     fetch_types: false, // saves a catalogue query a connection, whose failure would be an unhandled rejection
     prepare: true,
     onnotice: () => {},
@@ -62,9 +63,10 @@ async function withDeadline<T>(work: Promise<T>, timeoutMs: number): Promise<T> 
 /**
  * `postgres` 3.4.9 kills the process when a connection breaks inside a transaction (porsager/postgres#1208).
  * The patch in `patches/` is applied on install, but not with `npm install --ignore-scripts`.
+ * `driver` is the URL of the driver's entry.
  */
-export function assertDriverPatched() {
-  const source = readFileSync(new URL('connection.js', import.meta.resolve('postgres')), 'utf8')
+export function assertDriverPatched(driver = import.meta.resolve('postgres')) {
+  const source = readFileSync(new URL('connection.js', driver), 'utf8')
   if (source.includes('if (socket === null)')) return
   throw new Error(
     'The postgres driver is not patched: run `npx patch-package --patch-dir packages/db/patches`, then start again.',

@@ -32,10 +32,15 @@ export function describeDatabaseError(error: unknown): DatabaseFailure | undefin
       ? { code: 'unknown', constraint: undefined, unavailable: false }
       : undefined
   }
-  if (cause === error && cause.name !== 'PostgresError' && !('query' in cause)) return undefined
+  if (cause === error && !isDriversOwn(cause, cause.code)) return undefined
   const constraint =
     'constraint_name' in cause && typeof cause.constraint_name === 'string' ? cause.constraint_name : undefined
   return { code: cause.code, constraint, unavailable: unavailable.has(cause.code) }
+}
+
+/** Other libraries' errors have codes too. A transaction that lost its connection rejects without a `query`. */
+function isDriversOwn(error: Error, code: string): boolean {
+  return error.name === 'PostgresError' || 'query' in error || /^CONNECT(ION)?_/.test(code)
 }
 
 /** A turn that cannot begin now: its question is stored already, or the conversation's answer still runs. */

@@ -7,4 +7,5 @@ export { ConflictError, type DatabaseFailure, describeDatabaseError } from './er
 export { assertNoConnectionHeld, ConnectionHeldError } from './guard.ts'
 export * from './schema.ts'
 export { createStore, type Store } from './store.ts'
+export { toStorableText } from './text.ts'
 export type { AnswerEnd, AnswerKey, PastMessage, Progress, Turn } from './turns.ts'

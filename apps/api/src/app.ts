@@ -1,0 +1,87 @@
+import { randomUUID } from 'node:crypto'
+import { readdirSync } from 'node:fs'
+import { parse } from 'node:path'
+import type { Database, Db, Store } from '@repo/db'
+import type { Llm } from '@repo/llm'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { type Chat, createChat } from './chat/chat.ts'
+import type { Config } from './config.ts'
+import auth from './plugins/auth.ts'
+import errors from './plugins/errors.ts'
+import limits from './plugins/limits.ts'
+import openapi from './plugins/openapi.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The query builder, for a route's own queries. Its transactions must not wait on a model. */
+    db: Db
+    /** The template's own queries, prepared. */
+    store: Store
+    llm: Llm
+    chat: Chat
+    /** Rejects when the database does not answer in time. */
+    pingDatabase: Database['ping']
+  }
+}
+
+export type AppOptions = {
+  config: Config
+  database: Database
+  store: Store
+  llm: Llm
+  logger: FastifyBaseLogger
+}
+
+/** The whole API, not listening yet: plugins in order, then every file of routes/. It opens and closes nothing itself. */
+export async function buildApp({ config, database, store, llm, logger }: AppOptions): Promise<FastifyInstance> {
+  const app = Fastify({
+    loggerInstance: logger,
+    disableRequestLogging: true, // its lines hold the query string, where /search has the question
+    genReqId: ({ headers }) => {
+      const given = headers['x-request-id']
+      return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
+    },
+    bodyLimit: 1024 * 1024, // bytes; routes that take more say so
+    requestTimeout: 30_000, // ms to send a request: a client that trickles its body holds a socket no longer
+    trustProxy: config.TRUST_PROXY,
+  }).withTypeProvider<ZodTypeProvider>()
+
+  app.decorate('db', database.db)
+  app.decorate('store', store)
+  app.decorate('llm', llm)
+  app.decorate('pingDatabase', database.ping)
+  const { MAX_STREAMS: maxStreams, SYSTEM_PROMPT: systemPrompt } = config
+  app.decorate('chat', createChat({ store, llm, log: app.log, maxStreams, systemPrompt }))
+
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+  })
+  app.addHook('onResponse', async ({ method, routeOptions, log }, { statusCode, elapsedTime }) => {
+    log.info(
+      { method, route: routeOptions.url, status: statusCode, durationMs: Math.round(elapsedTime) },
+      'request ended',
+    )
+  })
+  await app.register(errors)
+  await app.register(openapi)
+  await app.register(limits)
+  await app.register(auth, { config, store })
+  await registerRoutes(app, new URL('./routes/', import.meta.url))
+  return app
+}
+
+/** A file's name is its URL: routes/notes.ts serves /notes. Throws when a file does not export a plugin by default. */
+export async function registerRoutes(app: FastifyInstance, folder: URL): Promise<void> {
+  const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+  for (const file of files.sort()) {
+    const module: { default?: unknown } = await import(new URL(file, folder).href)
+    if (!isPlugin(module.default))
+      throw new Error(`${file} in routes/ must export a Fastify plugin: export default async (app) => { … }`)
+    await app.register(module.default, { prefix: `/${parse(file).name}` })
+  }
+}
+
+function isPlugin(value: unknown): value is (app: FastifyInstance) => Promise<void> {
+  return typeof value === 'function'
+}

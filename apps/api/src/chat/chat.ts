@@ -1,0 +1,109 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Store } from '@repo/db'
+import type { Llm } from '@repo/llm'
+import type { FastifyBaseLogger } from 'fastify'
+import { ProblemError } from '../plugins/errors.ts'
+import { type Answer, createAnswer } from './answer.ts'
+import { startKeeping, storeEnd } from './keep-answers.ts'
+import type { Question } from './question.ts'
+import { AnswerEndedError, writeAnswer } from './write-answer.ts'
+
+export type ChatOptions = {
+  store: Store
+  llm: Llm
+  log: FastifyBaseLogger
+  /** Answers that may run at once in this process. */
+  maxStreams: number
+  systemPrompt?: string | undefined
+}
+
+export type Chat = ReturnType<typeof createChat>
+
+/** The answers that run in this process: begins them, ends them, and lets nobody wait for them who need not. */
+export function createChat(options: ChatOptions) {
+  const { store, log, maxStreams } = options
+  const running = new Map<string, Answer>()
+  const stopKeeping = startKeeping(options, { [Symbol.iterator]: () => running.values() })
+  let taken = 0
+  let isDraining = false
+
+  /** Never rejects: whatever happens ends up in the answer, in its row and in the log. */
+  const run = async (answer: Answer, question: Question) => {
+    const startedAt = performance.now()
+    const outcome = await writeAnswer(options, answer, question)
+    const { end, failure } = await storeEnd(options, answer, outcome)
+    running.delete(answer.key.answerId)
+    taken -= 1
+    answer.close(end, failure)
+    const durationMs = Math.round(performance.now() - startedAt)
+    log.info({ ...answer.key, status: end.status, durationMs }, 'answer ended')
+  }
+
+  const end = (reason: AnswerEndedError, answers: Iterable<Answer>) => {
+    for (const { controller } of answers) controller.abort(reason)
+  }
+
+  const untilNoneRuns = async (timeoutMs: number) => {
+    const deadline = performance.now() + timeoutMs
+    while (taken > 0 && performance.now() < deadline) await sleep(50)
+  }
+
+  return {
+    /**
+     * Stores the question and sets the model to work; the answer is still empty. Throws `ConflictError`, or
+     * `ProblemError` 503 when no more may run.
+     */
+    ask: async (owner: string, question: Question): Promise<Answer> => {
+      if (isDraining) throw unavailable('shutting_down', 'The server is restarting; try again.')
+      if (taken >= maxStreams) throw unavailable('too_many_streams', 'No more answers can stream at once; try again.')
+      taken += 1
+      try {
+        const answerId = randomUUID()
+        const text = await openTurn(store, owner, question, answerId)
+        const answer = createAnswer(owner, { conversationId: question.conversationId, answerId })
+        running.set(answerId, answer)
+        void run(answer, { ...question, text })
+        return answer
+      } catch (error) {
+        taken -= 1
+        throw error
+      }
+    },
+
+    /** Ends a conversation's running answer in this process and waits until what there is of it is stored. */
+    stop: async (owner: string, conversationId: string): Promise<void> => {
+      const isMeant = (answer: Answer) => answer.owner === owner && answer.key.conversationId === conversationId
+      const answers = [...running.values()].filter(isMeant)
+      end(new AnswerEndedError('stopped'), answers)
+      await Promise.all(answers.map(({ ended }) => ended))
+    },
+
+    /** Takes no more questions, gives running answers `timeoutMs` to end, then interrupts those that are left. */
+    drain: async (timeoutMs: number): Promise<void> => {
+      isDraining = true
+      await untilNoneRuns(timeoutMs)
+      end(new AnswerEndedError('interrupted'), running.values())
+      await untilNoneRuns(5000) // ms; storing them takes a few, unless the database is away too
+      stopKeeping()
+    },
+
+    isDraining: () => isDraining,
+  }
+}
+
+/** Gives the question's text: the stored one when it is asked anew. */
+async function openTurn(store: Store, owner: string, question: Question, answerId: string): Promise<string> {
+  const { conversationId, questionId, text } = question
+  if (question.regenerate) {
+    const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId })
+    if (stored !== undefined) return stored
+  }
+  const title = text.replaceAll(/\s+/g, ' ').trim().slice(0, 80).toWellFormed()
+  await store.turns.open(owner, { conversationId, title, questionId, question: text, answerId })
+  return text
+}
+
+function unavailable(code: string, detail: string): ProblemError {
+  return new ProblemError(503, code, detail, { retryAfterSeconds: 2 })
+}

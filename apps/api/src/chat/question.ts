@@ -1,0 +1,85 @@
+import { randomUUID } from 'node:crypto'
+import { toStorableText } from '@repo/db'
+import { z } from 'zod'
+import { ProblemError } from '../plugins/errors.ts'
+
+/** What `POST /chat` was asked, whichever client asked. */
+export type Question = {
+  conversationId: string
+  questionId: string
+  text: string
+  /** Answer a stored question anew, in the place of its answer. */
+  regenerate: boolean
+}
+
+/** `useChat` makes ids of 16 characters, the server UUIDs. */
+export const ConversationId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'should be 1 to 64 of A-Z a-z 0-9 _ -')
+
+/** In UTF-16 units, about 8,000 tokens: as much as small models read at all. Longer texts are documents. */
+export const maxMessageLength = 32_000
+
+const TextPart = z.looseObject({ type: z.literal('text'), text: z.string() })
+const OtherPart = z.looseObject({ type: z.string() })
+const LastMessage = z.object({
+  id: ConversationId,
+  role: z.literal('user', 'the last message should be the user’s'),
+  parts: z.array(z.union([TextPart, OtherPart])),
+})
+
+/** Either a plain message, or what the AI SDK's `DefaultChatTransport` posts. Of its messages only the last counts. */
+export const ChatRequest = z
+  .looseObject({
+    message: z
+      .string()
+      .optional()
+      .meta({ examples: ['Why does this project use PgBouncer?'] }),
+    conversationId: ConversationId.optional(),
+    id: ConversationId.optional(),
+    messages: z.array(z.unknown()).optional(),
+    trigger: z.enum(['submit-message', 'regenerate-message']).optional(),
+    messageId: z.string().nullish(),
+  })
+  .meta({
+    description: '`message` with an optional `conversationId`, or `id`, `messages` and `trigger` of the AI SDK.',
+  })
+
+/** Throws `ProblemError`: 400 for a message that is missing or holds no text, 413 for one that is too long. */
+export function toQuestion(body: z.output<typeof ChatRequest>): Question {
+  const question = body.messages ? fromUiMessages(body, body.messages) : fromPlainMessage(body)
+  if (question.text.trim() === '') throw invalid('message', 'should be a text')
+  if (question.text.length > maxMessageLength) {
+    throw new ProblemError(
+      413,
+      'message_too_large',
+      `A message holds at most ${maxMessageLength} characters; post longer texts to /documents.`,
+    )
+  }
+  return { ...question, text: toStorableText(question.text) }
+}
+
+function fromPlainMessage({ message, conversationId }: z.output<typeof ChatRequest>): Question {
+  if (message === undefined) throw invalid('message', 'is missing: send {"message": "…"}')
+  return { conversationId: conversationId ?? randomUUID(), questionId: randomUUID(), text: message, regenerate: false }
+}
+
+function fromUiMessages({ id, trigger }: z.output<typeof ChatRequest>, messages: unknown[]): Question {
+  const last = LastMessage.safeParse(messages.at(-1))
+  if (!last.success) {
+    const [issue] = last.error.issues
+    throw invalid(['messages', messages.length - 1, ...(issue?.path ?? [])].join('/'), issue?.message ?? 'is invalid')
+  }
+  const texts = last.data.parts.flatMap((part) =>
+    part.type === 'text' && typeof part.text === 'string' ? [part.text] : [],
+  )
+  return {
+    conversationId: id ?? randomUUID(),
+    questionId: last.data.id,
+    text: texts.join('\n'),
+    regenerate: trigger === 'regenerate-message',
+  }
+}
+
+function invalid(path: string, message: string): ProblemError {
+  const errors = [{ path: `/${path}`, message }]
+  return new ProblemError(400, 'invalid_request', `/${path}: ${message}`, { extra: { errors } })
+}

@@ -1,0 +1,121 @@
+import { z } from 'zod'
+
+const optional = z
+  .string()
+  .optional()
+  .transform((value) => value || undefined)
+const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
+const postgresUrl = z.url({
+  protocol: /^postgres(ql)?$/,
+  error: 'should be a URL like postgres://user:password@host:6432/database',
+})
+const httpUrl = z.url({ protocol: /^https?$/, error: 'should be a URL like https://api.openai.com/v1' })
+const list = z
+  .string()
+  .default('')
+  .transform((value) =>
+    value
+      .split(',')
+      .map((entry) => entry.trim())
+      .filter(Boolean),
+  )
+
+const models = {
+  OPENAI_BASE_URL: httpUrl.default('https://api.openai.com/v1'),
+  OPENAI_API_KEY: optional,
+  CHAT_MODEL: optional,
+  EMBEDDING_MODEL: optional,
+  EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // the widest halfvec that pgvector stores
+  MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models think for a minute or two
+  MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens, far less is normal
+}
+
+const ApiEnvironment = z
+  .object({
+    ...models,
+    NODE_ENV: optional,
+    DATABASE_URL: postgresUrl,
+    DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat needs about 10 ms of a connection in all
+    PORT: integer(0, 65_535).default(3000),
+    HOST: z.string().default('127.0.0.1'),
+    LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+    WEB_CONCURRENCY: integer(1, 1024).default(1),
+    MAX_STREAMS: integer(1, 1_000_000).default(2000), // about 50 kB each, and near what one core can stream
+    DRAIN_TIMEOUT_MS: integer(0, 3_600_000).default(30_000), // most answers end within half a minute
+    SYSTEM_PROMPT: optional,
+    AUTH: z.enum(['required', 'off']).default('required'),
+    CORS_ORIGINS: list,
+    TRUST_PROXY: z.stringbool().default(false),
+  })
+  .refine((env) => !(env.AUTH === 'off' && env.NODE_ENV === 'production'), {
+    path: ['AUTH'],
+    error: 'cannot be off under NODE_ENV=production: set AUTH=required',
+  })
+  .refine(hasKeyForVendor, keyForVendor())
+
+const MigrationEnvironment = z
+  .object({ ...models, DIRECT_DATABASE_URL: postgresUrl })
+  .refine(hasKeyForVendor, keyForVendor())
+
+const ManageEnvironment = z.object({ DATABASE_URL: postgresUrl })
+
+/** OpenAI's own API without a key would answer 401 to the first question; say it at start. Local servers need none. */
+function hasKeyForVendor(env: {
+  OPENAI_BASE_URL: string
+  OPENAI_API_KEY?: string
+  CHAT_MODEL?: string
+  EMBEDDING_MODEL?: string
+}) {
+  const isUsed = env.CHAT_MODEL !== undefined || env.EMBEDDING_MODEL !== undefined
+  return !isUsed || env.OPENAI_API_KEY !== undefined || new URL(env.OPENAI_BASE_URL).hostname !== 'api.openai.com'
+}
+
+function keyForVendor() {
+  return { path: ['OPENAI_API_KEY'], error: 'is needed for api.openai.com; or set OPENAI_BASE_URL to another server' }
+}
+
+export type Config = z.output<typeof ApiEnvironment>
+export type MigrationConfig = z.output<typeof MigrationEnvironment>
+export type ModelConfig = Pick<Config, keyof typeof models>
+
+/** The environment does not fit. `message` is one line for each variable: its name and what it should be. */
+export class ConfigError extends Error {
+  code = 'invalid_environment' as const
+
+  constructor(issues: z.core.$ZodIssue[]) {
+    super(issues.map((issue) => `${issue.path.join('.')} ${describeIssue(issue)}`).join('\n'))
+    this.name = 'ConfigError'
+  }
+}
+
+/** Reads the API's settings. Throws `ConfigError`. */
+export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
+  return parse(ApiEnvironment, environment)
+}
+
+/** Reads the settings of `npm run db:migrate`. Throws `ConfigError`. */
+export function readMigrationConfig(environment: NodeJS.ProcessEnv = process.env): MigrationConfig {
+  return parse(MigrationEnvironment, environment)
+}
+
+/** Reads the settings of `npm run manage`: those of a running `npm start` when none are set. Throws `ConfigError`. */
+export function readManageConfig(environment: NodeJS.ProcessEnv = process.env): z.output<typeof ManageEnvironment> {
+  return parse(ManageEnvironment, environment)
+}
+
+function parse<Shape extends z.ZodType>(shape: Shape, environment: NodeJS.ProcessEnv): z.output<Shape> {
+  // An empty variable counts as unset: Compose passes `NAME=` for each one that the user did not set.
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const result = shape.safeParse(given)
+  if (result.success) return result.data
+  throw new ConfigError(result.error.issues)
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_type' && issue.input === undefined) return 'is not set'
+  if (issue.code === 'invalid_value') return `should be ${issue.values.join(' or ')}`
+  if (issue.code === 'too_small') return `should be at least ${issue.minimum}`
+  if (issue.code === 'too_big') return `should be at most ${issue.maximum}`
+  if (issue.code === 'invalid_type') return `should be a whole ${issue.expected === 'int' ? 'number' : issue.expected}`
+  return issue.message
+}

@@ -1,0 +1,152 @@
+import { STATUS_CODES } from 'node:http'
+import { ConflictError, describeDatabaseError } from '@repo/db'
+import { LlmError } from '@repo/llm'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+
+/** RFC 9457, with a stable `code` for programs and a `detail` that tells a person what to do. */
+export const ProblemResponse = z
+  .looseObject({
+    type: z.literal('about:blank'),
+    title: z.string(),
+    status: z.int(),
+    code: z.string(),
+    detail: z.string(),
+    requestId: z.string(),
+  })
+  .meta({ id: 'Problem', description: 'An error (RFC 9457). `code` is stable, `detail` says what to do.' })
+
+type Details = { retryAfterSeconds?: number; extra?: Record<string, unknown> }
+
+/** An answer other than 2xx. Everything in it is shown to the client. */
+export class ProblemError extends Error {
+  status: number
+  code: string
+  retryAfterSeconds: number | undefined
+  extra: Record<string, unknown>
+
+  constructor(status: number, code: string, detail: string, { retryAfterSeconds, extra = {} }: Details = {}) {
+    super(detail)
+    this.name = 'ProblemError'
+    this.status = status
+    this.code = code
+    this.retryAfterSeconds = retryAfterSeconds
+    this.extra = extra
+  }
+}
+
+const conflicts: Record<ConflictError['code'], string> = {
+  message_exists: 'A message with this id is stored already; send a new message with a new id.',
+  answer_running: 'The conversation is still being answered; wait for the end of that answer.',
+}
+
+/** What the world may know of an error: never a stack, SQL, a prompt, a document or a secret. */
+export function toProblem(error: unknown): ProblemError {
+  if (error instanceof ProblemError) return error
+  if (error instanceof ConflictError) return new ProblemError(409, error.code, conflicts[error.code])
+  if (error instanceof LlmError) return fromLlmError(error)
+  const failure = describeDatabaseError(error)
+  if (failure?.unavailable) {
+    return new ProblemError(503, 'database_unavailable', 'The database does not answer; try again in a moment.', {
+      retryAfterSeconds: 2,
+    })
+  }
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const errors = error.validation.map(({ instancePath, message }) => ({ path: instancePath, message: message ?? '' }))
+    const detail = errors.map(({ path, message }) => `${path || error.validationContext}: ${message}`).join('; ')
+    return new ProblemError(400, 'invalid_request', detail, { extra: { errors } })
+  }
+  return (
+    fromFastifyError(error) ??
+    new ProblemError(500, 'internal_error', 'Something failed here; the log has the request id.')
+  )
+}
+
+function fromLlmError(error: LlmError): ProblemError {
+  const status = { model_timeout: 504, model_rate_limited: 429 } as const
+  const { code, message } = error
+  const known = code === 'model_timeout' || code === 'model_rate_limited' ? status[code] : 502
+  const retryAfterSeconds = known === 429 ? (error.retryAfterSeconds ?? 5) : undefined
+  return new ProblemError(known, code, message, { ...(retryAfterSeconds && { retryAfterSeconds }) })
+}
+
+const fastifyErrors: Record<string, [status: number, code: string, detail: string]> = {
+  FST_ERR_CTP_INVALID_JSON_BODY: [400, 'invalid_json', 'The body is not valid JSON.'],
+  FST_ERR_CTP_EMPTY_JSON_BODY: [400, 'invalid_json', 'The body is empty; it should be JSON.'],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, 'unsupported_media_type', 'Send JSON with `content-type: application/json`.'],
+  FST_ERR_CTP_BODY_TOO_LARGE: [413, 'body_too_large', 'The body is larger than this route takes.'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'invalid_body', 'The body is not as long as its content-length says.'],
+  FST_ERR_BAD_URL: [400, 'invalid_url', 'The URL is not valid.'],
+}
+
+function fromFastifyError(error: unknown): ProblemError | undefined {
+  if (!(error instanceof Error) || !('code' in error)) return undefined
+  const known = fastifyErrors[String(error.code)]
+  if (known) return new ProblemError(...known)
+  const isClientError = 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode < 500
+  return isClientError ? new ProblemError(400, 'bad_request', 'The request could not be read.') : undefined
+}
+
+/** Every error becomes problem+json, or OpenAI's envelope below /v1/; those that are our fault are logged once. */
+async function errors(app: FastifyInstance) {
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    const problem = toProblem(error)
+    if (problem.status >= 500) logFailure(request, error, problem)
+    return sendProblem(request, reply, problem)
+  })
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(
+      request,
+      reply,
+      new ProblemError(404, 'route_not_found', 'There is no such route; /docs lists them all.'),
+    ),
+  )
+}
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemError) {
+  reply.code(problem.status)
+  if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(problem.retryAfterSeconds))
+  if (request.url.startsWith('/v1/')) return reply.send(toOpenAiError(problem))
+  return reply.type('application/problem+json').send({
+    type: 'about:blank',
+    title: STATUS_CODES[problem.status] ?? 'Error',
+    status: problem.status,
+    code: problem.code,
+    detail: problem.message,
+    requestId: request.id,
+    ...problem.extra,
+  })
+}
+
+function toOpenAiError({ status, code, message }: ProblemError) {
+  const type = status >= 500 ? 'server_error' : 'invalid_request_error'
+  return { error: { message, type, param: null, code } }
+}
+
+/** Our own mistakes say in their message what went wrong in the code; other messages may quote a user's data. */
+function logFailure(request: FastifyRequest, error: unknown, { status, code }: ProblemError) {
+  request.log.error({ status, code, error: describeError(error) }, 'request failed')
+}
+
+/** What a log may hold of an error. */
+export function describeError(error: unknown) {
+  const failure = describeDatabaseError(error)
+  if (failure) return { name: 'DatabaseError', code: failure.code, constraint: failure.constraint }
+  if (!(error instanceof Error)) return { name: typeof error }
+  const isOurs =
+    error instanceof LlmError ||
+    error instanceof ProblemError ||
+    error instanceof TypeError ||
+    error instanceof RangeError
+  const frames = error.stack?.split('\n').filter((line) => line.startsWith('    at '))
+  return {
+    name: error.name,
+    ...('code' in error && { code: error.code }),
+    ...(isOurs && { message: error.message }),
+    stack: frames?.join('\n'),
+  }
+}
+
+export default fp(errors, { name: 'errors' })

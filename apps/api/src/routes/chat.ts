@@ -1,0 +1,64 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import type { Answer } from '../chat/answer.ts'
+import { ChatRequest, toQuestion } from '../chat/question.ts'
+import { writeUiMessageStream } from '../chat/ui-message-stream.ts'
+import { ProblemError, ProblemResponse, toProblem } from '../plugins/errors.ts'
+
+/** Until then a failure has a status of its own; a client that waits longer wants to see that something happens. */
+const headersAfterMs = 5000
+
+const ChatResponse = z
+  .string()
+  .meta({ description: 'AI SDK UI message stream: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol' })
+
+const streamHeaders = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no', // nginx would hold the stream back
+  'x-vercel-ai-ui-message-stream': 'v1',
+}
+
+const routes: FastifyPluginAsyncZod = async (app) => {
+  app.post(
+    '/',
+    {
+      bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, though only its end counts
+      schema: {
+        summary: 'Ask a question; the answer streams',
+        tags: ['chat'],
+        body: ChatRequest,
+        response: {
+          200: { description: 'The answer', content: { 'text/event-stream': { schema: ChatResponse } } },
+          '4xx': ProblemResponse,
+          '5xx': ProblemResponse,
+        },
+      },
+    },
+    async (request, reply) => {
+      const answer = await app.chat.ask(request.owner, toQuestion(request.body))
+      await acceptedOrLate(answer)
+      if (answer.end?.status === 'failed') throw withIds(toProblem(answer.failure), answer)
+      reply.hijack()
+      for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...streamHeaders })) {
+        if (value !== undefined) reply.raw.setHeader(name, value)
+      }
+      await writeUiMessageStream(reply.raw, answer)
+    },
+  )
+}
+
+async function acceptedOrLate(answer: Answer) {
+  const late = Promise.withResolvers<void>()
+  const timer = setTimeout(late.resolve, headersAfterMs)
+  await Promise.race([answer.accepted, late.promise])
+  clearTimeout(timer)
+}
+
+/** The question is stored: the client can ask for its answer again without sending it again. */
+function withIds({ status, code, message, retryAfterSeconds }: ProblemError, { key }: Answer): ProblemError {
+  const extra = { conversationId: key.conversationId, messageId: key.answerId }
+  return new ProblemError(status, code, message, { ...(retryAfterSeconds && { retryAfterSeconds }), extra })
+}
+
+export default routes

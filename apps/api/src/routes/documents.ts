@@ -1,0 +1,105 @@
+import { type DocumentSummary, toStorableText } from '@repo/db'
+import { ingestDocument } from '@repo/rag'
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { decodeCursor, PageQuery, toPage } from '../paging.ts'
+import { ProblemError, ProblemResponse } from '../plugins/errors.ts'
+
+const storable = (max: number) => z.string().max(max).regex(/\S/, 'should not be empty').transform(toStorableText)
+
+const DocumentRequest = z.object({
+  title: storable(500).meta({ examples: ['Handbook'] }),
+  text: storable(2_000_000).meta({
+    description: 'Plain text or Markdown',
+    examples: ['# Opening hours\n\nMonday to Friday, 9 to 5.'],
+  }),
+})
+
+const DocumentResponse = z.object({
+  id: z.string(),
+  title: z.string(),
+  status: z.enum(['queued', 'processing', 'ready', 'failed']),
+  error: z.string().nullable().meta({ description: 'Why it failed' }),
+  createdAt: z.iso.datetime(),
+})
+
+const DocumentList = z.object({ items: z.array(DocumentResponse), next: z.string().nullable() })
+
+const tags = ['documents']
+const notFound = () => new ProblemError(404, 'document_not_found', 'There is no such document.')
+const toResponse = (row: DocumentSummary) => ({ ...row, createdAt: row.createdAt.toISOString() })
+
+/** Any other string is the id of no document: 404, like another owner's. */
+const DocumentParams = z.object({ id: z.string() })
+const isUuid = (id: string) => z.uuid().safeParse(id).success
+
+const routes: FastifyPluginAsyncZod = async (app) => {
+  app.post(
+    '/',
+    {
+      bodyLimit: 8 * 1024 * 1024, // bytes; two million characters are at most six, and JSON escapes some
+      schema: {
+        summary: 'Add a document; the same content twice is one document',
+        tags,
+        body: DocumentRequest,
+        response: { 202: DocumentResponse, '4xx': ProblemResponse, '5xx': ProblemResponse },
+      },
+    },
+    async ({ owner, body }, reply) => {
+      const document = await ingestDocument({ store: app.store, embedder: app.llm.embedder }, owner, body)
+      return reply.code(202).send(toResponse(document))
+    },
+  )
+
+  app.get(
+    '/',
+    {
+      schema: {
+        summary: 'List documents, newest first',
+        tags,
+        querystring: PageQuery,
+        response: { 200: DocumentList, '4xx': ProblemResponse },
+      },
+    },
+    async ({ owner, query: { limit, after } }) => {
+      const cursor = decodeCursor(after)
+      if (cursor && !isUuid(cursor.id)) throw new ProblemError(400, 'invalid_cursor', 'This cursor is of another list.')
+      return toPage(await app.store.documents.list(owner, limit + 1, cursor), limit, (row) => row.createdAt, toResponse)
+    },
+  )
+
+  app.get(
+    '/:id',
+    {
+      schema: {
+        summary: 'Read a document’s state',
+        tags,
+        params: DocumentParams,
+        response: { 200: DocumentResponse, '4xx': ProblemResponse },
+      },
+    },
+    async ({ owner, params: { id } }) => {
+      const document = isUuid(id) ? await app.store.documents.find(owner, id) : undefined
+      if (!document) throw notFound()
+      return toResponse(document)
+    },
+  )
+
+  app.delete(
+    '/:id',
+    {
+      schema: {
+        summary: 'Delete a document',
+        tags,
+        params: DocumentParams,
+        response: { 204: z.undefined(), '4xx': ProblemResponse },
+      },
+    },
+    async ({ owner, params: { id } }, reply) => {
+      if (!isUuid(id) || !(await app.store.documents.remove(owner, id))) throw notFound()
+      return reply.code(204).send()
+    },
+  )
+}
+
+export default routes

@@ -1,0 +1,40 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { ProblemError, ProblemResponse } from '../plugins/errors.ts'
+
+const databaseDeadlineMs = 2000 // probes give up after a few seconds; a healthy answer takes one or two ms
+
+const HealthResponse = z.object({ status: z.literal('ok') })
+
+const routes: FastifyPluginAsyncZod = async (app) => {
+  app.get(
+    '/live',
+    { schema: { summary: 'The process runs', tags: ['health'], security: [], response: { 200: HealthResponse } } },
+    async () => ({ status: 'ok' as const }),
+  )
+
+  app.get(
+    '/ready',
+    {
+      schema: {
+        summary: 'It can answer: the database does, and it is not shutting down',
+        tags: ['health'],
+        security: [],
+        response: { 200: HealthResponse, 503: ProblemResponse },
+      },
+    },
+    async () => {
+      if (app.chat.isDraining()) throw notReady('shutting_down', 'The server is shutting down.')
+      await app.pingDatabase(databaseDeadlineMs).catch(() => {
+        throw notReady('database_unavailable', 'The database does not answer.')
+      })
+      return { status: 'ok' as const }
+    },
+  )
+}
+
+function notReady(code: string, detail: string): ProblemError {
+  return new ProblemError(503, code, detail, { retryAfterSeconds: 2 })
+}
+
+export default routes

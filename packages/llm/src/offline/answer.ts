@@ -1,0 +1,31 @@
+import type { ChatMessage, Passage } from '../llm.ts'
+import { readQuestion } from './question.ts'
+import { type Candidate, selectSentences } from './select.ts'
+
+const NOTE = '(Offline answer: sentences quoted from your documents. Set CHAT_MODEL to use a language model.)'
+const NOTE_ON_SILENCE = '(Offline answer without a language model. Set CHAT_MODEL to use one.)'
+const MAX_NAMED_WORDS = 3
+
+/** The whole answer to the last user message, quoted from the passages and cited `[n]`, or that they do not say. */
+export function composeAnswer(messages: ChatMessage[], passages: Passage[]): string {
+  const question = readQuestion(messages)
+  const { chosen, missing } = selectSentences(question, passages)
+  if (chosen.length > 0) return `${quoteAll(chosen)}\n\n${NOTE}`
+  if (passages.length === 0) return `There are no documents to answer from yet.\n\n${NOTE_ON_SILENCE}`
+  const named = missing.slice(0, MAX_NAMED_WORDS).map((word) => `“${word}”`)
+  const detail = named.length > 0 ? ` Not found in them: ${named.join(', ')}.` : ''
+  return `The documents do not say.${detail}\n\n${NOTE_ON_SILENCE}`
+}
+
+/** Neighbours from one passage share a citation; what is not a sentence gets a line of its own. */
+function quoteAll(chosen: Candidate[]): string {
+  return chosen
+    .map(({ n, unit }, index) => {
+      const next = chosen[index + 1]
+      const citation = next?.n === n ? '' : unit.text.endsWith('```') ? `\n[${n}]` : ` [${n}]`
+      const isRunning = unit.kind === 'sentence' && next?.unit.kind === 'sentence'
+      const gap = next === undefined ? '' : next.n !== n ? '\n\n' : isRunning ? ' ' : '\n'
+      return `${unit.text}${citation}${gap}`
+    })
+    .join('')
+}

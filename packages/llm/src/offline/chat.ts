@@ -1,0 +1,53 @@
+import { setTimeout } from 'node:timers/promises'
+import type { AnswerEvent, ChatModel, ChatRequest } from '../llm.ts'
+import { composeAnswer } from './answer.ts'
+
+export type OfflineChatOptions = {
+  /** The pause between two words; 0 = none. */
+  wordIntervalMs?: number
+}
+
+/**
+ * A chat model without a model: it answers with the sentences of the passages that hold what is asked, or says that the
+ * documents do not say. Streams word by word; aborting rejects the pending step with the signal's reason.
+ */
+export function createOfflineChat({ wordIntervalMs = 15 }: OfflineChatOptions = {}): ChatModel {
+  return {
+    name: 'offline',
+    stream: async ({ messages, passages, signal }) => {
+      signal.throwIfAborted()
+      const answer = composeAnswer(messages, passages)
+      return streamWords(answer, { signal, wordIntervalMs, inputTokens: countInput({ messages, passages, signal }) })
+    },
+  }
+}
+
+type Pace = { signal: AbortSignal; wordIntervalMs: number; inputTokens: number }
+
+async function* streamWords(answer: string, { signal, wordIntervalMs, inputTokens }: Pace): AsyncGenerator<AnswerEvent> {
+  for (const text of answer.match(/\s*\S+\s*?(?=\s|$)|\s+$/g) ?? []) {
+    if (wordIntervalMs > 0) await pause(wordIntervalMs, signal)
+    signal.throwIfAborted()
+    yield { type: 'text-delta', text }
+  }
+  yield { type: 'finish', finishReason: 'stop', usage: { inputTokens, outputTokens: countTokens(answer) } }
+}
+
+/** Node's own error hides the signal's reason in `cause`. */
+async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
+  try {
+    await setTimeout(delayMs, undefined, { signal })
+  } catch {
+    throw signal.reason
+  }
+}
+
+function countInput({ messages, passages }: ChatRequest): number {
+  const texts = [...messages.map(({ content }) => content), ...passages.map(({ text }) => text)]
+  return texts.reduce((sum, text) => sum + countTokens(text), 0)
+}
+
+/** There are no tokens here; four characters each is the vendors' rule of thumb for English. */
+function countTokens(text: string): number {
+  return Math.ceil(text.length / 4)
+}

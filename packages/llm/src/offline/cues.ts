@@ -1,0 +1,77 @@
+import type { Unit } from './sentences.ts'
+
+/** What kind of answer a question wants, and how a sentence shows that it has it. */
+export type Cue = {
+  name: 'reason' | 'quantity' | 'time' | 'person' | 'steps'
+  asks: RegExp
+  /** Whether the unit looks like such an answer. */
+  shows: (unit: Unit) => boolean
+}
+
+/** Whole words or phrases in any script; `\b` knows ASCII only. Scripts without spaces match anywhere. */
+function phrases(spaced: string, unspaced: string): RegExp {
+  return new RegExp(`(?<![\\p{L}\\p{N}])(?:${spaced})(?![\\p{L}\\p{N}])|${unspaced}`, 'iu')
+}
+
+const NUMBER = phrases(
+  String.raw`one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty|fifty|ninety|hundred|thousand|once|twice|half|every|each|daily|weekly|monthly|yearly|free|unlimited|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|zwölf|zwanzig|dreißig|einmal|täglich|wöchentlich|kostenlos|deux|trois|quatre|cinq|sept|huit|neuf|dix|quinze|vingt|trente|cent|gratuite?s?|dos|tres|cuatro|cinco|seis|siete|ocho|nueve|diez|quince|veinte|treinta|cien`,
+  String.raw`\d|[一二三四五六七八九十百千两]|免费|يوم|أيام|ساعة|أسبوع|شهر`,
+)
+const TIME = phrases(
+  String.raw`(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|may|june|july|august|september|october|november|december|today|tomorrow|yesterday|after|before|until|once|when|during|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag|januar|februar|märz|mai|juni|juli|oktober|dezember|nach|vor|bis|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|janvier|février|mars|avril|juin|juillet|août|après|avant|lunes|martes|miércoles|jueves|viernes|sábado|domingo|enero|febrero|marzo|abril|mayo|junio|julio|agosto|después|antes|hasta`,
+  String.raw`\d|[年月日天时]|الساعة|اليوم`,
+)
+
+const CUES: Cue[] = [
+  {
+    name: 'reason',
+    asks: phrases('why|how come|what for|reasons?|warum|wieso|weshalb|wozu|pourquoi|por qué|perché', '为什么|为何|なぜ|لماذا'),
+    shows: textShows(
+      phrases(
+        `because|since|so that|therefore|otherwise|due to|led to|in order to|thus|hence|weil|da|damit|sonst|denn|deshalb|daher|aufgrund|parce qu|car|afin|sinon|porque|ya que|para que|debido|perché`,
+        '因为|由于|所以|以便|ため|بسبب|لأن',
+      ),
+    ),
+  },
+  {
+    name: 'quantity',
+    asks: phrases(
+      'how (?:long|much|many|old|high|far|fast|often|big|tall|deep|late|soon|quick(?:ly)?)|which version|(?:value|number|amount|version) of|wie (?:lange?|viele?|oft|hoch|alt|weit|schnell)|wieviel|combien|cu[aá]nt[oa]s?|quant[oi]',
+      // Of no width, so that the word itself stays in the question.
+      String.raw`多少|多久|多长|几|كم|(?<!\p{L})(?=(?:costs?|prices?|kosten|kostet|co[uû]tent?|cuestan?|precio)(?!\p{L}))`,
+    ),
+    shows: textShows(NUMBER),
+  },
+  {
+    name: 'time',
+    asks: phrases('when|what time|which (?:day|date)|wann|quand|cu[aá]ndo|quando', '什么时候|何时|几点|متى'),
+    shows: textShows(TIME),
+  },
+  {
+    name: 'person',
+    asks: phrases('who|whom|whose|wer|wem|wen|wessen|qui|qui[eé]n(?:es)?|chi', '谁|由谁'),
+    // A name inside the sentence, or someone who acts in it.
+    shows: textShows(/[\p{L},] \p{Lu}\p{Ll}+|(?<!\p{L})(?:by|we|they|team|only|must|shall|may)(?!\p{L})|\p{L}(?:er|or|ist)s?(?!\p{L})|由/u),
+  },
+  {
+    name: 'steps',
+    asks: phrases(
+      'how (?:do|does|can|could|should|to|would|must|is|are)|what should|which command|what command|steps?|wie (?:kann|muss|soll|mache|geht|stelle|richte)|comment|cómo|come',
+      '如何|怎么|怎样|كيف',
+    ),
+    shows: (unit) => unit.kind !== 'sentence' || /`|(?<!\p{L})(?:open|choose|press|run|set|click|enter|use|write|start)(?!\p{L})/iu.test(unit.text),
+  },
+]
+
+function textShows(pattern: RegExp): Cue['shows'] {
+  return (unit) => pattern.test(unit.text)
+}
+
+/**
+ * The first cue that the question gives, if any (`how long` asks for a number before `how` asks for steps), and the
+ * question without the words that gave it: an answer need not repeat them.
+ */
+export function readCue(question: string): { cue: Cue | undefined; rest: string } {
+  const cue = CUES.find(({ asks }) => asks.test(question))
+  return { cue, rest: cue ? question.replace(cue.asks, ' ') : question }
+}

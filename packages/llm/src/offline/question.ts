@@ -1,0 +1,74 @@
+import type { ChatMessage } from '../llm.ts'
+import { type Cue, readCue } from './cues.ts'
+import { isUnspaced, pickFunctionWords, readWords, segmentRun, stem, type Word } from './words.ts'
+
+/** A word that the answer should have something to do with. */
+export type Term = {
+  word: string
+  stem: string
+  /** Stems of an identifier's parts: `max_client_conn` is asked for as a whole, its parts count a little. */
+  parts: readonly string[]
+  /** More than 1 for an identifier. */
+  weight: number
+  /** How much more it counts against an answer that lacks it; more than 1 for a name. */
+  need: number
+  /** Less than 1 for a word borrowed from the question before. */
+  share: number
+}
+
+export type Question = {
+  text: string
+  terms: Term[]
+  cue: Cue | undefined
+  /** It asks about `this` or `it`, and nothing says what that is. */
+  isUnresolved: boolean
+}
+
+const MAX_TERMS = 24
+const MAX_QUESTION_LENGTH = 1000
+const NAME_NEED = 1.3
+const EXACT_WEIGHT = 1.6
+const BORROWED_SHARE = 0.5
+
+const PRONOUN =
+  'it|its|they|them|their|that|this|these|those|he|she|er|sie|es|das|dies|diese[ners]?|ihn|ils?|elles?|ce|cela|ça|eso|esto|ello'
+const CONJUNCTION = 'and|but|or|what about|how about|und|aber|et|mais|y|pero'
+const LEANS_ON_PREVIOUS = new RegExp(`^\\s*(?:${CONJUNCTION})(?!\\p{L})|(?<!\\p{L})(?:${PRONOUN})(?!\\p{L})|^那|它|他们`, 'iu')
+const ENDS_IN_PRONOUN = new RegExp(`^[^,;:.]*(?<!\\p{L})(?:${PRONOUN})(?:\\s+\\p{L}+)?[\\s?!.]*$`, 'iu')
+
+/** What the last user message asks; a follow-up borrows words from the question before it. */
+export function readQuestion(messages: ChatMessage[]): Question {
+  const asked = messages.filter(({ role }) => role === 'user').map(({ content }) => content.slice(-MAX_QUESTION_LENGTH))
+  const text = asked.at(-1) ?? ''
+  const { cue, rest } = readCue(text)
+  const own = readTerms(rest)
+  const stems = new Set(own.map((term) => term.stem))
+  const leans = own.length === 0 || (own.length <= 3 && LEANS_ON_PREVIOUS.test(text))
+  const earlier = leans ? asked.slice(-4, -1).reverse().map((question) => readTerms(readCue(question).rest)) : []
+  const borrowed = (earlier.find((terms) => terms.length > 0) ?? [])
+    .filter((term) => !stems.has(term.stem))
+    .map((term) => ({ ...term, share: BORROWED_SHARE }))
+  const isUnresolved = own.length === 1 && borrowed.length === 0 && ENDS_IN_PRONOUN.test(text)
+  return { text, terms: [...own, ...borrowed], cue, isUnresolved }
+}
+
+function readTerms(text: string): Term[] {
+  const words = readWords(text).flatMap(separate)
+  const functionWords = pickFunctionWords(words.map(({ word }) => word))
+  const terms = new Map<string, Term>()
+  words.forEach(({ word, parts, isExact, isName }, index) => {
+    if (word === '' || functionWords.has(word) || (word.length === 1 && !/[\d\p{Lo}]/u.test(word))) return
+    const weight = isExact ? EXACT_WEIGHT : 1
+    const need = isName && index > 0 ? NAME_NEED : 1
+    const key = stem(word)
+    if (!terms.has(key)) terms.set(key, { word, stem: key, parts: parts.map(stem), weight, need, share: 1 })
+  })
+  return [...terms.values()].slice(0, MAX_TERMS)
+}
+
+/** Only an identifier is asked for as a whole; `on-call` is two words, and a Chinese clause is many. */
+function separate(word: Word): Word[] {
+  if (isUnspaced(word.word)) return segmentRun(word.word).map((part) => ({ ...word, word: part, parts: [] }))
+  if (word.isExact || word.parts.length === 0) return [word]
+  return word.parts.map((part) => ({ ...word, word: part, parts: [] }))
+}

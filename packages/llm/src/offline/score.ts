@@ -1,0 +1,127 @@
+import type { Passage } from '../llm.ts'
+import { embedText } from './embedder.ts'
+import { createMatcher } from './match.ts'
+import type { Question, Term } from './question.ts'
+import { splitPassage, type Unit } from './sentences.ts'
+import { readWords } from './words.ts'
+
+export type Candidate = {
+  n: number
+  /** Its place among all units, passages best first. */
+  order: number
+  unit: Unit
+  words: Words
+  /** Where a word of the question may be found, and what it is worth there. */
+  sources: { words: Words; worth: number }[]
+  /** The unit itself holds some word of the question, not only its surroundings. */
+  isDirect: boolean
+  /** The share of the question that the sources hold, 0 to 1; this decides whether there is an answer. */
+  evidence: number
+  /** How well the unit answers; this decides which one is the answer. */
+  score: number
+}
+
+type Words = ReadonlySet<string>
+/** A term with its credit in each candidate. `rarity` is 1 for a word in few units, less for one in many. */
+type Column = { term: Term; credits: number[]; holders: boolean[]; rarity: number }
+
+const MAX_PASSAGES = 20
+const MAX_PASSAGE_LENGTH = 8000
+const MAX_UNITS = 600
+const MAX_COMPARED = 24
+
+const ASKED_WORTH = 0.95
+const CONTEXT_WORTH = 0.75
+const TITLE_WORTH = 0.5
+const PREVIOUS_WORTH = 0.5
+const MIN_HOLD = 0.5
+const MIN_LOSS = 0.9
+const MIN_RARITY = 0.3
+const SIMILARITY_WEIGHT = 0.3
+
+/** The units of the passages in order. Bounded: what is beyond 20 passages of 8,000 characters is not looked at. */
+export function readCandidates(passages: Passage[]): Candidate[] {
+  const wordsOf = new Map<string, Words>()
+  const read = (text: string): Words => {
+    const words = wordsOf.get(text) ?? readWordSet(text)
+    wordsOf.set(text, words)
+    return words
+  }
+  const units = passages.slice(0, MAX_PASSAGES).flatMap(({ n, title, text }) =>
+    splitPassage(text.slice(0, MAX_PASSAGE_LENGTH)).map((unit) => ({ n, title: title.slice(0, 300), unit })),
+  )
+  return units.slice(0, MAX_UNITS).map(({ n, title, unit }, order) => {
+    const sources = [
+      { words: read(unit.text), worth: 1 },
+      { words: read(unit.asked), worth: ASKED_WORTH },
+      { words: read(unit.context), worth: CONTEXT_WORTH },
+      { words: read(title), worth: TITLE_WORTH },
+      { words: read(unit.previous?.text ?? ''), worth: PREVIOUS_WORTH },
+    ]
+    return { n, order, unit, words: read(unit.text), sources, isDirect: false, evidence: 0, score: 0 }
+  })
+}
+
+function readWordSet(text: string): Words {
+  return new Set(readWords(text).flatMap(({ word, parts }) => [word, ...parts]))
+}
+
+/** Rates the candidates; returns them best first, and the words of the question that none of them holds. */
+export function rankCandidates(candidates: Candidate[], question: Question): { ranked: Candidate[]; missing: string[] } {
+  const columns = question.terms.map((term) => fillColumn(term, candidates))
+  const rated = candidates.map((candidate, row) => rate(candidate, columns, row, question))
+  const ranked = rated.filter(({ score }) => score > 0).sort(byScore).slice(0, MAX_COMPARED)
+  const missing = columns.filter(({ credits }) => credits.every((credit) => credit === 0)).map(({ term }) => term.word)
+  return { ranked: addSimilarity(ranked, question).sort(byScore), missing }
+}
+
+function byScore(a: Candidate, b: Candidate): number {
+  return b.score - a.score || a.order - b.order
+}
+
+function fillColumn(term: Term, candidates: Candidate[]): Column {
+  const match = createMatcher(term)
+  const known = new Map<Words, number>()
+  const best = (words: Words): number => {
+    const credit = known.get(words) ?? Math.max(0, ...Array.from(words, match))
+    known.set(words, credit)
+    return credit
+  }
+  const credits = candidates.map(({ sources }) => Math.max(...sources.map(({ words, worth }) => worth * best(words))))
+  const holders = candidates.map(({ words }) => best(words) >= MIN_HOLD)
+  const rarity = Math.log((candidates.length + 1) / (holders.filter(Boolean).length + 0.5)) / Math.log(candidates.length + 1)
+  return { term, credits, holders, rarity: Math.min(1, Math.max(MIN_RARITY, rarity)) }
+}
+
+function rate(candidate: Candidate, columns: Column[], row: number, question: Question): Candidate {
+  let held = 0
+  let lacking = question.isUnresolved ? 1 : 0
+  let total = 0
+  for (const { term, credits, rarity } of columns) {
+    const credit = credits[row] ?? 0
+    const weight = rarity * term.share * term.weight
+    const loss = Math.max(rarity, MIN_LOSS) * term.share * term.weight * term.need
+    held += weight * credit
+    lacking += loss * (1 - credit)
+    total += weight
+  }
+  const fit = question.cue ? (question.cue.shows(candidate.unit) ? 1.15 : 0.85) : 1
+  const evidence = held > 0 ? (held / (held + lacking)) * Math.min(1, fit) : 0
+  const isDirect = columns.some(({ holders }) => holders[row])
+  return { ...candidate, isDirect, evidence, score: total > 0 ? (held / total) * fit * measureShape(candidate) : 0 }
+}
+
+/** Fit to be quoted: short, whole, from a passage that retrieval put high. */
+function measureShape({ unit, order }: Candidate): number {
+  const brevity = 1 / (1 + 0.1 * Math.max(0, Math.log2(unit.text.length / 200)))
+  return brevity * (unit.isPartial ? 0.8 : 1) * (1 - 0.001 * Math.min(order, 100))
+}
+
+function addSimilarity(candidates: Candidate[], { text }: Question): Candidate[] {
+  const asked = embedText(text)
+  return candidates.map((candidate) => {
+    const said = embedText(candidate.unit.text)
+    const similarity = asked.reduce((sum, value, axis) => sum + value * (said[axis] ?? 0), 0)
+    return { ...candidate, score: candidate.score + SIMILARITY_WEIGHT * similarity }
+  })
+}

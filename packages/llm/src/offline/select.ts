@@ -1,0 +1,55 @@
+import type { Passage } from '../llm.ts'
+import type { Question } from './question.ts'
+import { type Candidate, rankCandidates, readCandidates } from './score.ts'
+
+/** `missing`: the words of the question that no passage holds. */
+export type Selection = { chosen: Candidate[]; missing: string[] }
+
+const MAX_CHOSEN = 4
+const MAX_ANSWER_LENGTH = 700
+const MIN_EVIDENCE = 0.52
+const MIN_SCORE_SHARE = 0.75
+const MAX_REDUNDANCY = 0.6
+
+const LEANS_BACK =
+  /^(?:it|its|they|this|that|these|those|he|she|er|sie|es|dies|diese[rs]?|il|elle|ils|elles|cela|esto|eso|它|他们|这|هو|هي)(?!\p{L})/iu
+
+/**
+ * The sentences that answer the question, best passage first and in document order inside a passage; none when the
+ * passages do not hold enough of what is asked. Work is bounded whatever the passages are.
+ */
+export function selectSentences(question: Question, passages: Passage[]): Selection {
+  const candidates = readCandidates(passages)
+  const { ranked, missing } = rankCandidates(candidates, question)
+  const chosen: Candidate[] = []
+  const least = (ranked[0]?.score ?? 0) * MIN_SCORE_SHARE
+  for (const candidate of ranked) {
+    if (candidate.score < least || candidate.evidence < MIN_EVIDENCE) continue
+    if (chosen.length > 0 && !candidate.isDirect) continue
+    if (chosen.some((other) => measureRedundancy(candidate, other) > MAX_REDUNDANCY)) continue
+    const added = [...findReferent(candidate, candidates), candidate].filter((one) => !chosen.includes(one))
+    if (chosen.length > 0 && !hasRoom([...chosen, ...added])) break
+    chosen.push(...added)
+  }
+  return { chosen: arrange(chosen), missing }
+}
+
+/** What the `it` or `they` at the start of a sentence refers to stands in the sentence before. */
+function findReferent({ unit }: Candidate, all: Candidate[]): Candidate[] {
+  return LEANS_BACK.test(unit.text) ? all.filter((other) => other.unit === unit.previous) : []
+}
+
+function hasRoom(chosen: Candidate[]): boolean {
+  return chosen.length <= MAX_CHOSEN && chosen.reduce((sum, { unit }) => sum + unit.text.length, 0) <= MAX_ANSWER_LENGTH
+}
+
+/** The share of the smaller sentence that the other says too. */
+function measureRedundancy(one: Candidate, other: Candidate): number {
+  const shared = [...one.words].filter((word) => other.words.has(word)).length
+  return shared / Math.max(1, Math.min(one.words.size, other.words.size))
+}
+
+function arrange(chosen: Candidate[]): Candidate[] {
+  const places = [...new Set(chosen.map(({ n }) => n))]
+  return [...chosen].sort((a, b) => places.indexOf(a.n) - places.indexOf(b.n) || a.order - b.order)
+}

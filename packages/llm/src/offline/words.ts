@@ -1,0 +1,91 @@
+import { createFunctionWords } from './function-words.ts'
+
+/** One token of a text: `word` is folded; `parts` are what a compound such as `max_client_conn` is made of. */
+export type Word = { word: string; parts: readonly string[]; isExact: boolean; isName: boolean }
+
+const TOKEN = /[\p{L}\p{N}\p{M}_]+(?:[.\-'@:/][\p{L}\p{N}_]+)*/gu
+const MARKS = /[\u0300-\u036f\u0591-\u05c7\u0640\u064b-\u065f\u0670]/g
+const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u
+/** Most words by far; they skip what is below. */
+const PLAIN_WORD = /^[A-Za-z][a-z]{0,40}$/
+const NO_PARTS: readonly string[] = []
+const ELISION = /^(?:\p{L}|qu|jusqu|lorsqu)'/iu
+const MAX_WORD_LENGTH = 64
+const NON_ASCII = /[^ -~\s]/
+
+/** Case, compatibility forms and accents away, so that `Résumé`, `résumé` and `resume` are one word. */
+export function fold(text: string): string {
+  return stripMarks(text).toLowerCase().replaceAll('ß', 'ss')
+}
+
+function stripMarks(text: string): string {
+  if (!NON_ASCII.test(text)) return text
+  return text.normalize('NFKD').replace(MARKS, '').replaceAll('’', "'").normalize('NFC')
+}
+
+/** Chinese, Japanese, Thai: no spaces between words, so that words must be looked for inside a run of letters. */
+export function isUnspaced(word: string): boolean {
+  return UNSPACED.test(word)
+}
+
+/** The tokens of a text in order. Linear in its length; a run without spaces stays one token. */
+export function readWords(text: string): Word[] {
+  return Array.from(stripMarks(text).matchAll(TOKEN), ([token]) => readWord(token))
+}
+
+function readWord(token: string): Word {
+  if (PLAIN_WORD.test(token)) return { word: token.toLowerCase(), parts: NO_PARTS, isExact: false, isName: token < 'a' }
+  const plain = token.slice(0, MAX_WORD_LENGTH).replace(ELISION, '').replace(/'.*$/, '')
+  const isNumber = /^[\d.,:/-]+$/.test(plain)
+  const isExact = !isNumber && /_|\d|\p{L}[.@/]\p{L}|^\p{Ll}+\p{Lu}/u.test(plain)
+  const word = plain.toLowerCase().replaceAll('ß', 'ss')
+  const parts = isNumber ? NO_PARTS : word.split(/[_.\-@:/]+/).filter((part) => part !== '' && part !== word)
+  return { word, parts, isExact, isName: /^\p{Lu}/u.test(plain) }
+}
+
+/** The words inside a run of a script without spaces; the dictionary is ICU's. */
+export function segmentRun(run: string): string[] {
+  return Array.from(wordSegmenter.segment(run)).flatMap(({ segment, isWordLike }) => (isWordLike ? [segment] : []))
+}
+
+const wordSegmenter = new Intl.Segmenter(undefined, { granularity: 'word' })
+const functionWords = createFunctionWords(fold)
+const anyFunctionWord = new Set(functionWords.flatMap((words) => [...words]))
+
+/** Whether the word is a function word in any of the languages; `die` and `war` are, whatever the text. */
+export function isFunctionWord(word: string): boolean {
+  return anyFunctionWord.has(word)
+}
+
+/** The function words of the language these words seem to be in: German `die` is one, English `die` is not. */
+export function pickFunctionWords(words: string[]): ReadonlySet<string> {
+  const counts = functionWords.map((list) => words.filter((word) => list.has(word)).length)
+  const best = Math.max(...counts)
+  return new Set(functionWords.flatMap((list, index) => (counts[index] === best ? [...list] : [])))
+}
+
+const IRREGULAR = new Map(
+  `kept keep paid pay built build sent send ran run held hold lent lend lost lose left leave wrote write written write
+   went go gone go came come took take taken take given give gave give began begin begun begin bought buy sold sell
+   chose choose chosen choose driven drive drove drive forgot forget forgotten forget grew grow grown grow hid hide
+   hidden hide knew know known know met meet spoke speak spoken speak spent spend taught teach thought think won win
+   broke break broken break fell fall fallen fall found find told tell men man women woman children child people
+   person mice mouse feet foot data datum`
+    .split(/\s+/)
+    .flatMap((word, index, all): [string, string][] => (index % 2 === 0 ? [[word, all[index + 1] ?? word]] : [])),
+)
+
+/** A light stem: English endings, the plurals of its neighbours, and the Arabic article. Other words stay as they are. */
+export function stem(word: string): string {
+  if (/^[\u0600-\u06ff]/.test(word)) return stemArabic(word)
+  if (word.length < 4 || !/^[a-z]+$/.test(word)) return word
+  const base = (IRREGULAR.get(word) ?? word).replace(/(?:ies|ied)$/, 'y').replace(/([^su])s$/, '$1')
+  const cut = base.replace(/(?:ments?|ingly|edly|ing|ed|ly)$/, '')
+  const rest = cut !== base && cut.length >= 3 && /[aeiouy]/.test(cut) ? cut.replace(/([b-df-hj-np-rtvwz])\1$/, '$1') : base
+  return rest.length > 3 ? rest.replace(/e$/, '').replace(/([^aeiou])y$/, '$1i') : rest
+}
+
+function stemArabic(word: string): string {
+  const bare = word.replace(/^(?:[وفبك]?ال|لل|و)(?=..)/, '')
+  return bare.length > 3 ? bare.replace(/(?:ها|ان|ات|ون|ين|ية|ه|ة|ي|ا)$/, '') : bare
+}
