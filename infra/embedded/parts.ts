@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { run } from './processes.ts'
 
 export type Parts = { postgresBin: string; pgbouncer: string }
-type Run = (name: string, command: string[]) => Promise<string>
 
 const elsewhere = ['/usr/sbin', '/usr/lib/postgresql/*/bin', '/{opt/homebrew,usr/local}/opt/postgresql@*/bin']
 
@@ -43,11 +43,10 @@ function ask(file: string, option: string): string {
   }
 }
 
-const waysOut = `No PostgreSQL >= 17 with pgvector >= 0.8 and PgBouncer >= 1.21 on PATH, and no Debian on amd64 to fetch them for. Either
-  docker compose up
-or install them, then run this again:
-  macOS:          brew install postgresql@17 pgvector pgbouncer
-  Debian, Ubuntu: sudo apt install postgresql-common && sudo /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y
+const waysOut = `Two ways on: run \`docker compose up\` instead, or put PostgreSQL >= 17 with
+pgvector >= 0.8 and PgBouncer >= 1.21 on PATH and try again:
+  macOS           brew install postgresql@17 pgvector pgbouncer
+  Debian, Ubuntu  sudo apt install postgresql-common && sudo /usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y
                   sudo apt install postgresql-17-pgvector pgbouncer`
 
 const debian = join(import.meta.dirname, '../../.data/debian')
@@ -57,15 +56,16 @@ const ownFolders = [join(debian, 'usr/lib/postgresql/17/bin'), join(debian, 'usr
  * The servers of PATH when they are new enough, else Debian's, fetched once into `.data/debian`.
  * Throws with the two ways out where neither is possible.
  */
-export async function obtainParts(run: Run, report: (line: string) => void): Promise<Parts> {
+export async function obtainParts(report: (line: string) => void, signal?: AbortSignal): Promise<Parts> {
   const found = findParts([...listFolders(process.env.PATH), ...ownFolders])
   if (found) return found
   const canFetch = process.arch === 'x64' && existsSync('/usr/share/keyrings/debian-archive-keyring.gpg')
-  if (!canFetch) throw new Error(waysOut)
+  if (!canFetch) throw new Error(`No new enough PostgreSQL with pgvector and PgBouncer on PATH. ${waysOut}`)
   report('fetching PostgreSQL, pgvector and PgBouncer from Debian into .data/ (40 MB, once)')
-  await run('debian', ['bash', join(import.meta.dirname, 'debian.sh'), debian])
+  await run(['bash', join(import.meta.dirname, 'debian.sh'), debian], { signal }).catch((error) => {
+    throw new Error(`${error.message}\nFetching from Debian failed. ${waysOut}`)
+  })
   const fetched = findParts(ownFolders)
-  if (!fetched)
-    throw new Error(`the packages in ${debian} do not run here; remove the folder and try again.\n${waysOut}`)
+  if (!fetched) throw new Error(`What is in ${debian} does not run here. ${waysOut}`)
   return fetched
 }

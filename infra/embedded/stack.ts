@@ -33,106 +33,42 @@ const careless = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
  * Starts a private Postgres with pgvector and a PgBouncer in `directory`, on free ports of 127.0.0.1, and waits until both
  * answer. The role `sluice` owns the database `sluice`; no other can log in. With `throwAway` nothing is flushed to disk,
  * the role may create databases, and `stop()` removes the folder. One stack a folder: the caller sees to that.
- * `start` and `run` add processes; `died` resolves when one that was started ends before `stop()`, which `hurry` cuts short. An abort of `signal`
- * stops at any time. Throws when the parts are not to be had or one does not start; nothing is left running then.
+ * `start` adds a server; `died` resolves when any ends before `stop()`; `hurry` kills the one that `stop()` waits for.
+ * `signal` stops all at any time. Throws when the parts are not to be had or do not start, and leaves nothing running.
  */
 export async function startStack({ directory, throwAway = false, report = () => {}, signal }: Options) {
   const home = resolve(directory)
-  signal?.throwIfAborted()
   await stopOrphans(home)
   if (throwAway) rmSync(home, { recursive: true, force: true })
   mkdirSync(home, { recursive: true })
-  const children = createChildren(home)
-  const stop = async () => {
-    await children.stop()
+
+  const servers: Server[] = []
+  const death = Promise.withResolvers<Error>()
+  let stopping: Promise<void> | undefined
+  const start: StartServer = (name, command, options) => {
+    signal?.throwIfAborted()
+    const server = startServer(home, name, command, options)
+    servers.push(server)
+    void server.ended.then((error) => stopping ?? death.resolve(error))
+    return server
+  }
+  async function stopAll() {
+    for (const server of servers.toReversed()) await server.stop()
     if (throwAway) rmSync(home, { recursive: true, force: true })
   }
-  signal?.addEventListener('abort', () => void stop())
+  const stop = () => (stopping ??= stopAll())
+  const hurry = () => servers.findLast((server) => server.isRunning())?.kill()
+  signal?.addEventListener('abort', stop)
   try {
-    const { postgresBin, pgbouncer } = await obtainParts(children.run, report)
-    const demote = process.getuid?.() === 0 ? buildDemotion([home, postgresBin]) : []
-    const data = join(home, 'data')
-    if (!existsSync(data)) report('creating the database')
-    if (!existsSync(data)) await createCluster({ run: children.run, postgresBin, demote, data, throwAway })
-    report('starting PostgreSQL and PgBouncer')
-    const [sluice, stats] = readFileSync(join(data, 'userlist.txt'), 'utf8').match(/\w{32}/g) ?? []
-    const [direct, pooled] = [await findFreePort(), await findFreePort()]
-    const urlAt = (port: number) => `postgres://sluice:${sluice}@127.0.0.1:${port}/sluice`
-
-    rmSync(join(data, 'postmaster.pid'), { force: true }) // stale: its process was stopped, or its number is another's now
-    const options = [`port=${direct}`, ...settings, ...(throwAway ? careless : [])].flatMap((option) => ['-c', option])
-    const command = [...demote, join(postgresBin, 'postgres'), ...options, '-D', data]
-    await waitForAnswer(children.start('postgres', command, { stopSignal: 'SIGINT' }), urlAt(direct)) // SIGINT = fast
-
-    const ini = join(home, 'pgbouncer.ini')
-    writeFileSync(
-      ini,
-      fillTemplate({ POSTGRES_PORT: direct, LISTEN_PORT: pooled, AUTH_FILE: join(data, 'userlist.txt') }),
-    )
-    // SIGTERM would wait for the clients to leave (since 1.23)
-    const pooler = children.start('pgbouncer', [...demote, pgbouncer, ini], { stopSignal: 'SIGQUIT' })
-    await waitForAnswer(pooler, urlAt(pooled))
-    const pgbouncerAdminUrl = `postgres://stats:${stats}@127.0.0.1:${pooled}/pgbouncer`
-    const { start, run, died, hurry } = children
-    return {
-      databaseUrl: urlAt(pooled),
-      directDatabaseUrl: urlAt(direct),
-      pgbouncerAdminUrl,
-      start,
-      run,
-      died,
-      stop,
-      hurry,
-    }
+    const urls = await startServers({ home, throwAway, report, signal, start })
+    return { ...urls, start, died: death.promise, stop, hurry }
   } catch (error) {
     await stop()
     throw error
   }
 }
 
-/** Removes the folder of a throw-away stack, `NAME-PID`, and what still runs in it, when the process PID that made it is gone. */
-export async function removeLeftover(directory: string): Promise<void> {
-  if (readCommand(Number(directory.split('-').at(-1))).includes('node')) return
-  await stopOrphans(directory)
-  rmSync(directory, { recursive: true, force: true })
-}
-
-/** Postgres refuses to run as root: it runs as nobody, who may also pass through folders such as /root where needed. */
-function buildDemotion(paths: string[]): string[] {
-  const plain = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
-  const passing = [...plain, '--inh-caps=-all,+dac_read_search', '--ambient-caps=-all,+dac_read_search']
-  const reaches = ([command = '', ...args]: string[]) =>
-    paths.every((path) => spawnSync(command, [...args, 'test', '-x', path]).status === 0)
-  const demotion = [plain, passing].find(reaches)
-  if (!demotion)
-    throw new Error(`As root the database runs as "nobody", who cannot reach ${paths[0]}: move the checkout`)
-  return demotion
-}
-
-type Cluster = { run: Stack['run']; postgresBin: string; demote: string[]; data: string; throwAway: boolean }
-
-/** Makes the cluster with its role, database and passwords beside its place, and puts it there when it is whole. */
-async function createCluster({ run, postgresBin, demote, data, throwAway }: Cluster) {
-  const draft = `${data}.new`
-  rmSync(draft, { recursive: true, force: true })
-  mkdirSync(draft, { mode: 0o700 })
-  if (demote.length > 0) chownSync(draft, nobody, nobody)
-  const auth = ['--username=postgres', '--auth-local=reject', '--auth-host=scram-sha-256'] // no password = no log in
-  const initdb = [join(postgresBin, 'initdb'), ...locale, ctype, ...auth, throwAway ? '--no-sync' : '--sync', draft]
-  await run('initdb', [...demote, ...initdb])
-  const [sluice, stats] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')]
-  // Not every pgvector lets a plain role create it: it comes with template1, from which each database is copied.
-  const sql = `create extension vector;
-create role sluice login password '${sluice}' ${throwAway ? 'createdb' : ''};
-create database sluice owner sluice;
-`
-  const single = [join(postgresBin, 'postgres'), '--single', '-c', 'exit_on_error=on', 'template1', '-D', draft]
-  await run('create', [...demote, ...single], { input: sql })
-  writeFileSync(join(draft, 'userlist.txt'), `"sluice" "${sluice}"\n"stats" "${stats}"\n`, { mode: 0o600 })
-  if (demote.length > 0) chownSync(join(draft, 'userlist.txt'), nobody, nobody)
-  renameSync(draft, data)
-}
-
+async function startServers({ home, throwAway, report, signal, start }: Required<Omit<Options>>)
 function fillTemplate(values: Record<string, string | number>): string {
   const all: typeof values = { POSTGRES_HOST: '127.0.0.1', LISTEN_ADDRESS: '127.0.0.1', ...values }
   return readFileSync(template, 'utf8').replace(/\$\{(\w+)\}/g, (whole, name) => `${all[name] ?? whole}`)

@@ -3,12 +3,12 @@ import { readdirSync } from 'node:fs'
 import { parse } from 'node:path'
 import type { Database, Db, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
 import type { Config } from './config.ts'
 import auth from './plugins/auth.ts'
-import errors from './plugins/errors.ts'
+import errors, { answerError } from './plugins/errors.ts'
 import limits from './plugins/limits.ts'
 import openapi from './plugins/openapi.ts'
 
@@ -37,15 +37,19 @@ export type AppOptions = {
 export async function buildApp({ config, database, store, llm, logger }: AppOptions): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
-    disableRequestLogging: true, // its lines hold the query string, where /search has the question
+    // Its lines hold the query string, where /search has the question.
+    logController: new LogController({ disableRequestLogging: true }),
     genReqId: ({ headers }) => {
       const given = headers['x-request-id']
       return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
     },
+    frameworkErrors: answerError, // a URL that cannot be decoded never reaches the error handler
     bodyLimit: 1024 * 1024, // bytes; routes that take more say so
     requestTimeout: 30_000, // ms to send a request: a client that trickles its body holds a socket no longer
     trustProxy: config.TRUST_PROXY,
   }).withTypeProvider<ZodTypeProvider>()
+
+  app.removeContentTypeParser('text/plain') // every body is JSON; a text would reach the shapes as a string
 
   app.decorate('db', database.db)
   app.decorate('store', store)

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { ConflictError, describeDatabaseError } from '@repo/db'
 import { LlmError } from '@repo/llm'
-import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
@@ -91,11 +91,7 @@ function fromFastifyError(error: unknown): ProblemError | undefined {
 
 /** Every error becomes problem+json, or OpenAI's envelope below /v1/; those that are our fault are logged once. */
 async function errors(app: FastifyInstance) {
-  app.setErrorHandler((error: FastifyError, request, reply) => {
-    const problem = toProblem(error)
-    if (problem.status >= 500) logFailure(request, error, problem)
-    return sendProblem(request, reply, problem)
-  })
+  app.setErrorHandler(answerError)
   app.setNotFoundHandler((request, reply) =>
     sendProblem(
       request,
@@ -105,8 +101,16 @@ async function errors(app: FastifyInstance) {
   )
 }
 
+/** The error handler, also for what fails before a route is known (`frameworkErrors`). */
+export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+  const problem = toProblem(error)
+  const { status, code } = problem
+  if (status >= 500) request.log.error({ status, code, error: describeError(error) }, 'request failed')
+  return sendProblem(request, reply, problem)
+}
+
 function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemError) {
-  reply.code(problem.status)
+  reply.code(problem.status).header('x-request-id', request.id)
   if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(problem.retryAfterSeconds))
   if (request.url.startsWith('/v1/')) return reply.send(toOpenAiError(problem))
   return reply.type('application/problem+json').send({
@@ -125,12 +129,7 @@ function toOpenAiError({ status, code, message }: ProblemError) {
   return { error: { message, type, param: null, code } }
 }
 
-/** Our own mistakes say in their message what went wrong in the code; other messages may quote a user's data. */
-function logFailure(request: FastifyRequest, error: unknown, { status, code }: ProblemError) {
-  request.log.error({ status, code, error: describeError(error) }, 'request failed')
-}
-
-/** What a log may hold of an error. */
+/** What a log may hold of an error: messages of our own mistakes are about code, others may quote a user's data. */
 export function describeError(error: unknown) {
   const failure = describeDatabaseError(error)
   if (failure) return { name: 'DatabaseError', code: failure.code, constraint: failure.constraint }

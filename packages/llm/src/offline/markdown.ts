@@ -126,6 +126,7 @@ export function cleanInline(text: string): string {
 }
 
 function cleanProse(text: string): string {
+  if (!/[\\[\]<*_]/.test(text)) return text
   return text
     .replace(/!\[[^\]\n]{0,200}\]\([^)\s]{0,500}\)/g, ' ')
     .replace(/\[([^[\]\n]{1,300})\](?:\([^)\s]{0,500}(?:\s"[^"]{0,200}")?\)|\[[^[\]\n]{0,100}\])/g, (match, label) =>

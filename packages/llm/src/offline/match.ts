@@ -1,6 +1,7 @@
+import type { Entry } from './lexicon.ts'
 import type { Term } from './question.ts'
 import { findSynonyms } from './synonyms.ts'
-import { isUnspaced, stem } from './words.ts'
+import { isUnspaced } from './words.ts'
 
 const PART_CREDIT = 0.4
 const SYNONYM_CREDIT = 0.85
@@ -9,17 +10,12 @@ const ENDS_CREDIT = 0.6
 const KIN_CREDIT = 0.7
 const MIN_COMMON_LETTERS = 5
 
-/** A function that says how well a word stands for the term, 0 to 1. Remembers every word it has seen. */
-export function createMatcher(term: Term): (word: string) => number {
-  const seen = new Map<string, number>()
-  const match = isUnspaced(term.word) ? matchInRun : matchWord
-  return (word) => {
-    const known = seen.get(word)
-    if (known !== undefined) return known
-    const credit = match(term, word)
-    seen.set(word, credit)
-    return credit
-  }
+/** A function that says how well a word of a document stands for the term, 0 to 1. */
+export function createMatcher(term: Term): (entry: Entry) => number {
+  if (isUnspaced(term.word)) return ({ word }) => matchInRun(term, word)
+  if (/\d/.test(term.word)) return ({ word }) => (word === term.word ? 1 : 0)
+  const group = findSynonyms(term.stem)
+  return (entry) => matchWord(term, entry, group)
 }
 
 /** Words are not told apart in the run, so that the term, or most of its pairs of letters, is looked for in it. */
@@ -29,13 +25,10 @@ function matchInRun(term: Term, run: string): number {
   return pairs.length < 2 ? 0 : (KIN_CREDIT * pairs.filter((pair) => run.includes(pair)).length) / pairs.length
 }
 
-function matchWord(term: Term, word: string): number {
+function matchWord(term: Term, { word, stem: other }: Entry, group: number | undefined): number {
   if (word === term.word) return 1
-  if (/\d/.test(term.word)) return 0
-  const other = stem(word)
   if (other === term.stem) return 1
   if (term.parts.includes(other)) return PART_CREDIT / term.parts.length
-  const group = findSynonyms(term.stem)
   if (group !== undefined && group === findSynonyms(other)) return SYNONYM_CREDIT
   return matchKin(term.stem, other)
 }

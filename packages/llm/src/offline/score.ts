@@ -1,18 +1,19 @@
 import type { Passage } from '../llm.ts'
 import { embedText } from './embedder.ts'
+import type { Lexicon } from './lexicon.ts'
 import { createMatcher } from './match.ts'
 import type { Question, Term } from './question.ts'
 import { splitPassage, type Unit } from './sentences.ts'
-import { readWords } from './words.ts'
 
 export type Candidate = {
   n: number
   /** Its place among all units, passages best first. */
   order: number
   unit: Unit
+  /** Numbers of the lexicon. */
   words: Words
-  /** Where a word of the question may be found, and what it is worth there. */
-  sources: { words: Words; worth: number }[]
+  /** Where else a word of the question may be found, and what it is worth there. */
+  around: { words: Words; worth: number }[]
   /** The unit itself holds some word of the question, not only its surroundings. */
   isDirect: boolean
   /** The share of the question that the sources hold, 0 to 1; this decides whether there is an answer. */
@@ -21,14 +22,17 @@ export type Candidate = {
   score: number
 }
 
-type Words = ReadonlySet<string>
+/** `missing`: the words of the question that no candidate holds. */
+export type Ranking = { ranked: Candidate[]; missing: string[] }
+
+type Words = readonly number[]
 /** A term with its credit in each candidate. `rarity` is 1 for a word in few units, less for one in many. */
 type Column = { term: Term; credits: number[]; holders: boolean[]; rarity: number }
 
 const MAX_PASSAGES = 20
 const MAX_PASSAGE_LENGTH = 8000
 const MAX_UNITS = 600
-const MAX_COMPARED = 24
+const MAX_COMPARED = 12
 
 const ASKED_WORTH = 0.95
 const CONTEXT_WORTH = 0.75
@@ -40,35 +44,25 @@ const MIN_RARITY = 0.3
 const SIMILARITY_WEIGHT = 0.3
 
 /** The units of the passages in order. Bounded: what is beyond 20 passages of 8,000 characters is not looked at. */
-export function readCandidates(passages: Passage[]): Candidate[] {
-  const wordsOf = new Map<string, Words>()
-  const read = (text: string): Words => {
-    const words = wordsOf.get(text) ?? readWordSet(text)
-    wordsOf.set(text, words)
-    return words
-  }
+export function readCandidates(passages: Passage[], lexicon: Lexicon): Candidate[] {
   const units = passages.slice(0, MAX_PASSAGES).flatMap(({ n, title, text }) =>
     splitPassage(text.slice(0, MAX_PASSAGE_LENGTH)).map((unit) => ({ n, title: title.slice(0, 300), unit })),
   )
   return units.slice(0, MAX_UNITS).map(({ n, title, unit }, order) => {
-    const sources = [
-      { words: read(unit.text), worth: 1 },
-      { words: read(unit.asked), worth: ASKED_WORTH },
-      { words: read(unit.context), worth: CONTEXT_WORTH },
-      { words: read(title), worth: TITLE_WORTH },
-      { words: read(unit.previous?.text ?? ''), worth: PREVIOUS_WORTH },
+    const words = lexicon.read(unit.text)
+    const around = [
+      { words: lexicon.read(unit.asked), worth: ASKED_WORTH },
+      { words: lexicon.read(unit.context), worth: CONTEXT_WORTH },
+      { words: lexicon.read(title), worth: TITLE_WORTH },
+      { words: lexicon.read(unit.previous?.text ?? ''), worth: PREVIOUS_WORTH },
     ]
-    return { n, order, unit, words: read(unit.text), sources, isDirect: false, evidence: 0, score: 0 }
+    return { n, order, unit, words, around, isDirect: false, evidence: 0, score: 0 }
   })
 }
 
-function readWordSet(text: string): Words {
-  return new Set(readWords(text).flatMap(({ word, parts }) => [word, ...parts]))
-}
-
 /** Rates the candidates; returns them best first, and the words of the question that none of them holds. */
-export function rankCandidates(candidates: Candidate[], question: Question): { ranked: Candidate[]; missing: string[] } {
-  const columns = question.terms.map((term) => fillColumn(term, candidates))
+export function rankCandidates(question: Question, candidates: Candidate[], lexicon: Lexicon): Ranking {
+  const columns = question.terms.map((term) => fillColumn(term, candidates, lexicon))
   const rated = candidates.map((candidate, row) => rate(candidate, columns, row, question))
   const ranked = rated.filter(({ score }) => score > 0).sort(byScore).slice(0, MAX_COMPARED)
   const missing = columns.filter(({ credits }) => credits.every((credit) => credit === 0)).map(({ term }) => term.word)
@@ -79,16 +73,21 @@ function byScore(a: Candidate, b: Candidate): number {
   return b.score - a.score || a.order - b.order
 }
 
-function fillColumn(term: Term, candidates: Candidate[]): Column {
-  const match = createMatcher(term)
+function fillColumn(term: Term, candidates: Candidate[], lexicon: Lexicon): Column {
+  const worths = lexicon.entries.map(createMatcher(term))
   const known = new Map<Words, number>()
   const best = (words: Words): number => {
-    const credit = known.get(words) ?? Math.max(0, ...Array.from(words, match))
-    known.set(words, credit)
-    return credit
+    let most = known.get(words) ?? -1
+    if (most >= 0) return most
+    for (const number of words) most = Math.max(most, worths[number] ?? 0)
+    known.set(words, Math.max(0, most))
+    return Math.max(0, most)
   }
-  const credits = candidates.map(({ sources }) => Math.max(...sources.map(({ words, worth }) => worth * best(words))))
-  const holders = candidates.map(({ words }) => best(words) >= MIN_HOLD)
+  const own = candidates.map(({ words }) => best(words))
+  const credits = candidates.map(({ around }, row) =>
+    around.reduce((most, { words, worth }) => Math.max(most, worth * best(words)), own[row] ?? 0),
+  )
+  const holders = own.map((credit) => credit >= MIN_HOLD)
   const rarity = Math.log((candidates.length + 1) / (holders.filter(Boolean).length + 0.5)) / Math.log(candidates.length + 1)
   return { term, credits, holders, rarity: Math.min(1, Math.max(MIN_RARITY, rarity)) }
 }

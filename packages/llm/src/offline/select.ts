@@ -1,5 +1,6 @@
 import type { Passage } from '../llm.ts'
 import type { Question } from './question.ts'
+import { createLexicon } from './lexicon.ts'
 import { type Candidate, rankCandidates, readCandidates } from './score.ts'
 
 /** `missing`: the words of the question that no passage holds. */
@@ -19,8 +20,9 @@ const LEANS_BACK =
  * passages do not hold enough of what is asked. Work is bounded whatever the passages are.
  */
 export function selectSentences(question: Question, passages: Passage[]): Selection {
-  const candidates = readCandidates(passages)
-  const { ranked, missing } = rankCandidates(candidates, question)
+  const lexicon = createLexicon()
+  const candidates = readCandidates(passages, lexicon)
+  const { ranked, missing } = rankCandidates(question, candidates, lexicon)
   const chosen: Candidate[] = []
   const least = (ranked[0]?.score ?? 0) * MIN_SCORE_SHARE
   for (const candidate of ranked) {
@@ -45,8 +47,8 @@ function hasRoom(chosen: Candidate[]): boolean {
 
 /** The share of the smaller sentence that the other says too. */
 function measureRedundancy(one: Candidate, other: Candidate): number {
-  const shared = [...one.words].filter((word) => other.words.has(word)).length
-  return shared / Math.max(1, Math.min(one.words.size, other.words.size))
+  const shared = one.words.filter((word) => other.words.includes(word)).length
+  return shared / Math.max(1, Math.min(one.words.length, other.words.length))
 }
 
 function arrange(chosen: Candidate[]): Candidate[] {

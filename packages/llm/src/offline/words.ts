@@ -30,7 +30,7 @@ export function isUnspaced(word: string): boolean {
 
 /** The tokens of a text in order. Linear in its length; a run without spaces stays one token. */
 export function readWords(text: string): Word[] {
-  return Array.from(stripMarks(text).matchAll(TOKEN), ([token]) => readWord(token))
+  return (stripMarks(text).match(TOKEN) ?? []).map(readWord)
 }
 
 function readWord(token: string): Word {
@@ -79,7 +79,9 @@ const IRREGULAR = new Map(
 export function stem(word: string): string {
   if (/^[\u0600-\u06ff]/.test(word)) return stemArabic(word)
   if (word.length < 4 || !/^[a-z]+$/.test(word)) return word
-  const base = (IRREGULAR.get(word) ?? word).replace(/(?:ies|ied)$/, 'y').replace(/([^su])s$/, '$1')
+  const known = IRREGULAR.get(word)
+  if (known === undefined && !/[sdgyet]$/.test(word)) return word
+  const base = (known ?? word).replace(/(?:ies|ied)$/, 'y').replace(/([^su])s$/, '$1')
   const cut = base.replace(/(?:ments?|ingly|edly|ing|ed|ly)$/, '')
   const rest = cut !== base && cut.length >= 3 && /[aeiouy]/.test(cut) ? cut.replace(/([b-df-hj-np-rtvwz])\1$/, '$1') : base
   return rest.length > 3 ? rest.replace(/e$/, '').replace(/([^aeiou])y$/, '$1i') : rest

@@ -1,0 +1,81 @@
+import { eq } from 'drizzle-orm'
+import { afterAll, describe, expect, it } from 'vitest'
+import { connect } from './client.ts'
+import type { Cursor } from './conversations.ts'
+import { conversations as table } from './schema.ts'
+import { createStore } from './store.ts'
+import { createTestDatabase } from './testing.ts'
+
+const database = await createTestDatabase()
+const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
+const { conversations, turns, owners } = createStore(db)
+
+afterAll(async () => {
+  await close()
+  await database.drop()
+})
+
+function openTurn(owner: string, conversationId: string, n = 1) {
+  const turn = { conversationId, title: 'a title', questionId: `q${n}`, question: `question ${n}`, answerId: `a${n}` }
+  return turns.open(owner, turn)
+}
+
+describe('the list of conversations', () => {
+  it('loses and repeats nothing from page to page, also when all are of the same moment', async () => {
+    const owner = await owners.ensure('lists')
+    const ids = ['b', 'A', '_', 'a', '-', 'B', 'z9', '0']
+    for (const id of ids) await openTurn(owner, id)
+    await db.update(table).set({ updatedAt: new Date() }).where(eq(table.ownerId, owner))
+
+    const seen: string[] = []
+    let after: Cursor | undefined
+    do {
+      const page = await conversations.list(owner, 3, after)
+      seen.push(...page.map(({ id }) => id))
+      const last = page.at(-1)
+      after = last && { time: last.updatedAt.toISOString(), id: last.id }
+    } while (after)
+    expect(seen).toHaveLength(ids.length)
+    expect(seen.toSorted()).toEqual(ids.toSorted())
+  })
+
+  it('puts the newest activity first', async () => {
+    const owner = await owners.ensure('orders')
+    const times = { old: '2026-01-01T00:00:00.001Z', newest: '2026-01-01T00:00:00.003Z', middle: '2026-01-01T00:00:00.002Z' }
+    for (const [id, time] of Object.entries(times)) {
+      await openTurn(owner, id)
+      await db.update(table).set({ updatedAt: new Date(time) }).where(eq(table.id, id))
+    }
+    expect((await conversations.list(owner, 10)).map(({ id }) => id)).toEqual(['newest', 'middle', 'old'])
+    const after = { time: times.middle, id: 'middle' }
+    expect((await conversations.list(owner, 10, after)).map(({ id }) => id)).toEqual(['old'])
+  })
+})
+
+describe('the messages of a conversation', () => {
+  it('come newest first, page by page', async () => {
+    const owner = await owners.ensure('pages')
+    for (const n of [1, 2, 3]) {
+      await openTurn(owner, 'c', n)
+      const end = { content: `answer ${n}`, status: 'complete', sources: [], finishReason: null } as const
+      await turns.finish(owner, { conversationId: 'c', answerId: `a${n}` }, { ...end, inputTokens: 1, outputTokens: 1 })
+    }
+    const ids = async (limit: number, before?: string) =>
+      (await conversations.messages(owner, 'c', limit, before)).map(({ id }) => id)
+    expect(await ids(4)).toEqual(['a3', 'q3', 'a2', 'q2'])
+    expect(await ids(4, 'q2')).toEqual(['a1', 'q1'])
+    expect(await ids(4, 'q1')).toEqual([])
+    expect(await ids(4, 'unknown')).toEqual([])
+  })
+})
+
+describe('removing a conversation', () => {
+  it('takes its messages with it, and is true once', async () => {
+    const owner = await owners.ensure('removes')
+    await openTurn(owner, 'c')
+    expect(await conversations.remove(owner, 'c')).toBe(true)
+    expect(await conversations.remove(owner, 'c')).toBe(false)
+    expect(await conversations.find(owner, 'c')).toBeUndefined()
+    expect(await conversations.messages(owner, 'c', 10)).toEqual([])
+  })
+})

@@ -1,0 +1,116 @@
+import { count, eq } from 'drizzle-orm'
+import { afterAll, describe, expect, it } from 'vitest'
+import { connect } from './client.ts'
+import type { Cursor } from './conversations.ts'
+import { chunks, documents as table } from './schema.ts'
+import { createStore } from './store.ts'
+import { createTestDatabase } from './testing.ts'
+
+const database = await createTestDatabase()
+const { db, close } = connect({ url: database.databaseUrl, poolSize: 10 })
+const { documents, owners, passages } = createStore(db)
+const owner = await owners.ensure('ada')
+
+afterAll(async () => {
+  await close()
+  await database.drop()
+})
+
+const embedding = Array.from({ length: 384 }, (_, n) => (n === 0 ? 1 : 0))
+const chunk = { heading: 'Tides', content: 'The tide turns.', start: 0, end: 15, embedding }
+
+let made = 0
+const addDocument = () =>
+  documents.add(owner, { title: 'Tides', text: 'The tide turns.', contentHash: `hash ${++made}` })
+
+const countChunks = async (documentId: string) =>
+  (await db.select({ count: count() }).from(chunks).where(eq(chunks.documentId, documentId)))[0]?.count
+
+describe('adding a document', () => {
+  it('gives the same document for the same content, also when it comes ten times at once', async () => {
+    const content = { title: 'Tides', text: 'The tide turns.', contentHash: 'same' }
+    const added = await Promise.all(Array.from({ length: 10 }, () => documents.add(owner, content)))
+    expect(new Set(added.map(({ id }) => id)).size).toBe(1)
+    expect(added[0]).toMatchObject({ title: 'Tides', status: 'processing', error: null })
+    expect(await documents.add(await owners.ensure('bob'), content)).not.toMatchObject({ id: added[0]?.id })
+  })
+})
+
+describe('adding its chunks', () => {
+  it('stores them and makes the document ready', async () => {
+    const { id } = await addDocument()
+    const second = { ...chunk, heading: 'Tides “ebb”', content: "It's \\ 潮", start: 15, end: 22, page: 3 }
+    await documents.addChunks(owner, id, 'offline-384', [chunk, second])
+    expect(await documents.find(owner, id)).toMatchObject({ status: 'ready', error: null })
+    const stored = await db.select().from(chunks).where(eq(chunks.documentId, id)).orderBy(chunks.start)
+    expect(stored).toMatchObject([
+      { ...chunk, ownerId: owner, page: null, embeddingModel: 'offline-384' },
+      { ...second, ownerId: owner },
+    ])
+  })
+
+  it('stores them once when two processes ingest the same document', async () => {
+    const { id } = await addDocument()
+    await Promise.all(Array.from({ length: 8 }, () => documents.addChunks(owner, id, 'offline-384', [chunk, chunk])))
+    await documents.addChunks(owner, id, 'offline-384', [chunk])
+    expect(await countChunks(id)).toBe(2)
+  })
+
+  it('does nothing when the document is gone', async () => {
+    const { id } = await addDocument()
+    await documents.remove(owner, id)
+    await documents.addChunks(owner, id, 'offline-384', [chunk])
+    expect(await countChunks(id)).toBe(0)
+  })
+})
+
+describe('failing a document', () => {
+  it('keeps the reason until its chunks come after all', async () => {
+    const { id } = await addDocument()
+    await documents.fail(owner, id, 'the embedder is down')
+    expect(await documents.find(owner, id)).toMatchObject({ status: 'failed', error: 'the embedder is down' })
+    await documents.addChunks(owner, id, 'offline-384', [chunk])
+    expect(await documents.find(owner, id)).toMatchObject({ status: 'ready', error: null })
+  })
+
+  it('leaves a ready one ready', async () => {
+    const { id } = await addDocument()
+    await documents.addChunks(owner, id, 'offline-384', [chunk])
+    await documents.fail(owner, id, 'too late')
+    expect(await documents.find(owner, id)).toMatchObject({ status: 'ready', error: null })
+  })
+})
+
+describe('the list of documents', () => {
+  it('loses and repeats nothing from page to page, also when all are of the same moment', async () => {
+    const lister = await owners.ensure('lists')
+    const contents = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
+    for (const contentHash of contents) await documents.add(lister, { title: contentHash, text: '', contentHash })
+    await db.update(table).set({ createdAt: new Date() }).where(eq(table.ownerId, lister))
+
+    const seen: string[] = []
+    let after: Cursor | undefined
+    do {
+      const page = await documents.list(lister, 3, after)
+      seen.push(...page.map(({ title }) => title))
+      const last = page.at(-1)
+      after = last && { time: last.createdAt.toISOString(), id: last.id }
+    } while (after)
+    expect(seen.toSorted()).toEqual(contents)
+  })
+})
+
+describe('removing a document', () => {
+  it('takes its chunks with it, is true once, and search finds it no more', async () => {
+    const { id } = await addDocument()
+    await documents.addChunks(owner, id, 'offline-384', [{ ...chunk, content: 'zyzzyva' }])
+    const search = { text: 'zyzzyva', embedding, embeddingModel: 'offline-384', limit: 100 }
+    const found = async () => (await passages.search(owner, search)).some(({ documentId }) => documentId === id)
+    expect(await found()).toBe(true)
+    expect(await documents.remove(owner, id)).toBe(true)
+    expect(await documents.remove(owner, id)).toBe(false)
+    expect(await documents.find(owner, id)).toBeUndefined()
+    expect(await countChunks(id)).toBe(0)
+    expect(await found()).toBe(false)
+  })
+})

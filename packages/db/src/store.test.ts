@@ -1,0 +1,123 @@
+import { sql } from 'drizzle-orm'
+import { afterAll, describe, expect, it } from 'vitest'
+import { connect } from './client.ts'
+import { createStore } from './store.ts'
+import { createTestDatabase } from './testing.ts'
+
+const database = await createTestDatabase()
+const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
+const store = createStore(db)
+const { conversations, documents, owners, passages, turns } = store
+const ada = await owners.ensure('ada')
+const mallory = await owners.ensure('mallory')
+
+afterAll(async () => {
+  await close()
+  await database.drop()
+})
+
+const embedding = Array.from({ length: 384 }, (_, n) => (n === 0 ? 1 : 0))
+const chunk = { heading: 'Secret', content: 'Ada’s secret.', start: 0, end: 13, embedding }
+const secret = { title: 'Secret', text: 'Ada’s secret.', contentHash: 'secret' }
+const end = {
+  content: 'overwritten',
+  status: 'complete',
+  sources: [],
+  finishReason: 'stop',
+  inputTokens: 1,
+  outputTokens: 1,
+} as const
+
+const ended = { conversationId: 'ended', title: 'Ada’s', questionId: 'q', question: 'Ada’s?', answerId: 'a' }
+const running = { ...ended, conversationId: 'running' }
+await turns.open(ada, ended)
+await turns.finish(ada, ended, { ...end, content: 'Ada’s answer' })
+await turns.open(ada, running)
+const ready = await documents.add(ada, secret)
+await documents.addChunks(ada, ready.id, 'offline-384', [chunk])
+const processing = await documents.add(ada, { ...secret, contentHash: 'other' })
+await owners.addKey(ada, 'adas-key', 'hash')
+
+const search = { text: 'secret', embedding, embeddingModel: 'offline-384', limit: 10 }
+const reopened = { ...ended, answerId: 'a2' }
+
+/** Each function of the store, called by `owner` with the ids of Ada's rows. */
+const calls: Record<string, (owner: string) => Promise<unknown>> = {
+  'conversations.list': (owner) => conversations.list(owner, 10),
+  'conversations.find': (owner) => conversations.find(owner, 'ended'),
+  'conversations.messages': (owner) => conversations.messages(owner, 'ended', 10),
+  'conversations.messages, older ones': (owner) => conversations.messages(owner, 'ended', 10, 'a'),
+  'conversations.remove': (owner) => conversations.remove(owner, 'ended'),
+  'turns.reopen': (owner) => turns.reopen(owner, reopened),
+  'turns.history': (owner) => turns.history(owner, 'ended', 'a', 10),
+  'turns.finish': (owner) => turns.finish(owner, running, end),
+  'turns.saveProgress': (owner) => turns.saveProgress([{ ...running, owner, content: 'overwritten' }]),
+  'documents.addChunks': (owner) => documents.addChunks(owner, processing.id, 'offline-384', [chunk]),
+  'documents.fail': (owner) => documents.fail(owner, processing.id, 'broken'),
+  'documents.list': (owner) => documents.list(owner, 10),
+  'documents.find': (owner) => documents.find(owner, ready.id),
+  'documents.remove': (owner) => documents.remove(owner, ready.id),
+  'passages.search': (owner) => passages.search(owner, search),
+}
+
+/** These make rows of the caller's own, or know no owner. */
+const elsewhere = new Set([
+  'turns.open',
+  'turns.interruptAbandoned',
+  'documents.add',
+  'owners.ensure',
+  'owners.addKey',
+  'owners.findKey',
+])
+
+/** All that belongs to Ada, as the database has it. */
+async function adasRows() {
+  const tables = ['conversations', 'messages', 'documents', 'chunks', 'api_keys']
+  return Promise.all(
+    tables.map((table) =>
+      db.execute(sql`select to_jsonb(t) from ${sql.identifier(table)} t where owner_id = ${ada} order by 1`),
+    ),
+  )
+}
+
+const nothing = [undefined, false, [], new Set()]
+
+describe('another owner', () => {
+  it('is tried on every function of the store', () => {
+    const functions = Object.entries(store).flatMap(([part, object]) =>
+      Object.keys(object).map((name) => `${part}.${name}`),
+    )
+    const tried = new Set([...Object.keys(calls).map((name) => name.split(',')[0]), ...elsewhere])
+    expect(functions.filter((name) => !tried.has(name))).toEqual([])
+  })
+
+  it.each(Object.entries(calls))('finds and changes nothing with %s', async (name, call) => {
+    const before = await adasRows()
+    const result = await call(mallory)
+    if (name !== 'documents.addChunks') expect(nothing).toContainEqual(result)
+    expect(await adasRows()).toEqual(before)
+  })
+
+  it('may use the same conversation, message and content, and gets rows of its own', async () => {
+    const before = await adasRows()
+    await turns.open(mallory, ended)
+    const copy = await documents.add(mallory, secret)
+    await documents.addChunks(mallory, copy.id, 'offline-384', [chunk])
+    expect(await adasRows()).toEqual(before)
+    expect(await turns.history(mallory, 'ended', 'a', 10)).toEqual([{ role: 'user', content: 'Ada’s?' }])
+    expect((await passages.search(mallory, search)).map(({ documentId }) => documentId)).toEqual([copy.id])
+    await documents.remove(mallory, copy.id)
+    await conversations.remove(mallory, 'ended')
+    expect(await adasRows()).toEqual(before)
+  })
+
+  it.each(Object.entries(calls))('can fail: %s finds or changes something for the owner', async (_, call) => {
+    const undo = new Error('undo')
+    const outcome = { differs: false }
+    const before = await adasRows()
+    const result = await call(ada)
+    outcome.differs = !nothing.some((empty) => JSON.stringify(empty) === JSON.stringify(result))
+    if (!outcome.differs) expect(await adasRows()).not.toEqual(before)
+    void undo
+  })
+})
