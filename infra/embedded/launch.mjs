@@ -68,7 +68,10 @@ function run(file, args, stdio) {
   const parent = process.ppid
   setInterval(() => process.ppid === parent || child.kill('SIGTERM'), 1000).unref()
   const code = new Promise((resolve) => {
-    child.once('error', (error) => resolve(((output += error.message), 1)))
+    child.once('error', (error) => {
+      output += error.message
+      resolve(1)
+    })
     child.once('close', (code) => resolve(code ?? 1))
   })
   return { pid: child.pid, code, output: () => output }

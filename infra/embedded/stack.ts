@@ -1,32 +1,34 @@
 import { spawnSync } from 'node:child_process'
 import { randomBytes, randomInt } from 'node:crypto'
-import { chownSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chownSync, existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
-import { type Child, createChildren, readCommand, stopOrphans } from './children.ts'
 import { obtainParts } from './parts.ts'
+import { readCommand, run, type Server, startServer, stopOrphans } from './processes.ts'
 
 type Options = { directory: string; throwAway?: boolean; report?: (line: string) => void; signal?: AbortSignal }
+type Cluster = { bin: string; data: string; asUser: string[]; throwAway: boolean; signal?: AbortSignal }
+type StartServer = (name: string, command: string[], options?: Parameters<typeof startServer>[3]) => Server
 export type Stack = Awaited<ReturnType<typeof startStack>>
 
-const nobody = 65534
+const nobody = 65_534
 const template = join(import.meta.dirname, '../pgbouncer/pgbouncer.ini.template')
 
-// As initdb's defaults depend on the machine: sorted by code point, letters known by Unicode, alike everywhere for good.
-// The full-text parser of PostgreSQL 17 still asks the C library which characters are letters (lc-ctype).
+// initdb would ask the machine. This sorts by code point and knows letters by Unicode, everywhere and for good; only the
+// full-text parser of PostgreSQL 17 still asks the C library what a letter is (lc-ctype).
 const locale = ['--encoding=UTF8', '--locale=C', '--locale-provider=builtin', '--builtin-locale=C.UTF-8']
 const ctype = `--lc-ctype=${process.platform === 'darwin' ? 'en_US.UTF-8' : 'C.UTF-8'}`
 
 const settings = [
   'listen_addresses=127.0.0.1',
-  'unix_socket_directories=', // a socket's path has at most 107 bytes, a checkout's may have more
+  'unix_socket_directories=', // the path of a socket may have 107 bytes only
   'max_connections=100', // above PgBouncer's max_user_connections of 60: migrations and psql come straight in
-  'timezone=GMT', // every machine has it; UTC needs the tzdata package
-  'jit=off', // compiling costs more than it saves on queries of milliseconds
+  'timezone=GMT', // the one zone that needs no tzdata package
+  'jit=off', // costs more than it saves on queries of milliseconds
 ]
-// Flushing to disk is most of the time of a test's transactions; the data dies with the run.
+// Waiting for the disk is most of a small transaction; this data dies with the run.
 const careless = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
 
 /**
@@ -38,10 +40,6 @@ const careless = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
  */
 export async function startStack({ directory, throwAway = false, report = () => {}, signal }: Options) {
   const home = resolve(directory)
-  await stopOrphans(home)
-  if (throwAway) rmSync(home, { recursive: true, force: true })
-  mkdirSync(home, { recursive: true })
-
   const servers: Server[] = []
   const death = Promise.withResolvers<Error>()
   let stopping: Promise<void> | undefined
@@ -54,13 +52,38 @@ export async function startStack({ directory, throwAway = false, report = () => 
   }
   async function stopAll() {
     for (const server of servers.toReversed()) await server.stop()
-    if (throwAway) rmSync(home, { recursive: true, force: true })
+    if (throwAway) remove(home)
   }
   const stop = () => (stopping ??= stopAll())
   const hurry = () => servers.findLast((server) => server.isRunning())?.kill()
+
+  await stopOrphans(home)
+  if (throwAway) remove(home)
+  mkdirSync(home, { recursive: true })
   signal?.addEventListener('abort', stop)
   try {
-    const urls = await startServers({ home, throwAway, report, signal, start })
+    const { postgresBin: bin, pgbouncer } = await obtainParts(report, signal)
+    const asUser = process.getuid?.() === 0 ? becomeNobody([home, bin]) : []
+    const data = join(home, 'data')
+    if (!existsSync(data)) report('creating the database')
+    if (!existsSync(data)) await createCluster({ bin, data, asUser, throwAway, signal })
+    report('starting PostgreSQL and PgBouncer')
+    const [password, statsPassword] = readFileSync(join(data, 'userlist.txt'), 'utf8').match(/\w{32}/g) ?? []
+    const [direct, pooled] = [await findFreePort(), await findFreePort()]
+    const urlAt = (port: number) => `postgres://sluice:${password}@127.0.0.1:${port}/sluice`
+
+    rmSync(join(data, 'postmaster.pid'), { force: true }) // stale by now, but its number may be another process's
+    const options = [`port=${direct}`, ...settings, ...(throwAway ? careless : [])].flatMap((option) => ['-c', option])
+    const command = [...asUser, join(bin, 'postgres'), ...options, '-D', data]
+    await waitForAnswer(start('postgres', command, { stopSignal: 'SIGINT' }), urlAt(direct)) // SIGINT = "fast"
+
+    const ini = fillTemplate({ POSTGRES_PORT: direct, LISTEN_PORT: pooled, AUTH_FILE: join(data, 'userlist.txt') })
+    writeFileSync(join(home, 'pgbouncer.ini'), ini)
+    const pooler = [...asUser, pgbouncer, join(home, 'pgbouncer.ini')]
+    await waitForAnswer(start('pgbouncer', pooler, { stopSignal: 'SIGQUIT' }), urlAt(pooled)) // SIGTERM waits for clients
+
+    const pgbouncerAdminUrl = `postgres://stats:${statsPassword}@127.0.0.1:${pooled}/pgbouncer`
+    const urls = { databaseUrl: urlAt(pooled), directDatabaseUrl: urlAt(direct), pgbouncerAdminUrl }
     return { ...urls, start, died: death.promise, stop, hurry }
   } catch (error) {
     await stop()
@@ -68,35 +91,80 @@ export async function startStack({ directory, throwAway = false, report = () => 
   }
 }
 
-async function startServers({ home, throwAway, report, signal, start }: Required<Omit<Options>>)
-function fillTemplate(values: Record<string, string | number>): string {
-  const all: typeof values = { POSTGRES_HOST: '127.0.0.1', LISTEN_ADDRESS: '127.0.0.1', ...values }
-  return readFileSync(template, 'utf8').replace(/\$\{(\w+)\}/g, (whole, name) => `${all[name] ?? whole}`)
+/** Removes `NAME-PID`, a throw-away stack's folder, and ends what still runs in it, when the run PID that made it is gone. */
+export async function removeLeftover(directory: string): Promise<void> {
+  if (readCommand(directory.split('-').at(-1) ?? '').includes('test.ts')) return
+  await stopOrphans(directory)
+  remove(directory)
 }
 
-/** Whether a server can listen there. Throws for a number that is no port. */
+function remove(directory: string): void {
+  rmSync(directory, { recursive: true, force: true, maxRetries: 10 })
+}
+
+/** Postgres refuses to run as root: it runs as nobody, who may also pass through folders such as /root where needed. */
+function becomeNobody(paths: string[]): string[] {
+  const plain = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
+  const passing = [...plain, '--inh-caps=-all,+dac_read_search', '--ambient-caps=-all,+dac_read_search']
+  const canReach = ([file = '', ...args]: string[]) =>
+    paths.every((path) => spawnSync(file, [...args, 'test', '-x', path]).status === 0)
+  const prefix = [plain, passing].find(canReach)
+  if (prefix) return prefix
+  throw new Error(`As root, the database runs as "nobody", who cannot reach ${paths.join(' or ')}: move the checkout`)
+}
+
+/** Makes the cluster with its role, database and passwords beside its place, and puts it there when it is whole. */
+async function createCluster({ bin, data, asUser, throwAway, signal }: Cluster): Promise<void> {
+  globSync(`${data}.*`).forEach(remove)
+  const draft = `${data}.${process.pid}`
+  const userlist = join(draft, 'userlist.txt')
+  const own = (path: string) => asUser.length > 0 && chownSync(path, nobody, nobody)
+  mkdirSync(draft, { mode: 0o700 })
+  own(draft)
+  const auth = ['--username=postgres', '--auth-local=reject', '--auth-host=scram-sha-256'] // no password, no way in
+  const initdb = [...locale, ctype, ...auth, ...(throwAway ? ['--no-sync'] : []), '-D', draft]
+  await run([...asUser, join(bin, 'initdb'), ...initdb], { signal })
+  const [password, statsPassword] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')]
+  // Not every pgvector lets a plain role create it: so it comes with template1, which new databases are copies of.
+  const input = `create extension vector;
+create role sluice login ${throwAway ? 'createdb' : ''} password '${password}';
+create database sluice owner sluice;
+`
+  const single = ['--single', '-c', 'exit_on_error=on', '-D', draft, 'template1']
+  await run([...asUser, join(bin, 'postgres'), ...single], { signal, input })
+  writeFileSync(userlist, `"sluice" "${password}"\n"stats" "${statsPassword}"\n`, { mode: 0o600 })
+  own(userlist)
+  renameSync(draft, data)
+}
+
+function fillTemplate(given: Record<string, string | number>): string {
+  const values: typeof given = { POSTGRES_HOST: '127.0.0.1', LISTEN_ADDRESS: '127.0.0.1', ...given }
+  return readFileSync(template, 'utf8').replace(/\$\{(\w+)\}/g, (name, key) => `${values[key] ?? name}`)
+}
+
+/** Whether a server can listen there. */
 export function isFree(port: number, host = '127.0.0.1'): Promise<boolean> {
-  const { promise, resolve: settle } = Promise.withResolvers<boolean>()
-  const server = createServer().once('error', () => settle(false))
-  server.listen({ port, host, exclusive: true }, () => server.close(() => settle(true)))
-  return promise
+  const answer = Promise.withResolvers<boolean>()
+  const server = createServer().once('error', () => answer.resolve(false))
+  server.listen(port, host, () => server.close(() => answer.resolve(true)))
+  return answer.promise
 }
 
-// Below the range from which the kernel numbers outgoing connections: those would take it between the look and the use.
+// Below the range from which the kernel numbers outgoing connections: one of those could take it before the server does.
 async function findFreePort(): Promise<number> {
   const port = randomInt(20_000, 32_000)
   return (await isFree(port)) ? port : findFreePort()
 }
 
-/** Asks until there is an answer. Throws when the process ends, or after two minutes (a crash recovery takes seconds). */
-async function waitForAnswer(child: Child, url: string): Promise<void> {
+/** Asks until there is an answer. Throws when the server ends, or after two minutes (a crash recovery takes seconds). */
+async function waitForAnswer(server: Server, url: string): Promise<void> {
   for (let tries = 1; ; tries += 1) {
-    const sql = postgres(url, { max: 1, fetch_types: false, prepare: false, connect_timeout: 5 })
+    const sql = postgres(url, { max: 1, fetch_types: false, prepare: false })
     try {
       await sql`select 1`
       return
     } catch (error) {
-      if (!child.isRunning()) throw (await child.exited) ?? error
+      if (!server.isRunning()) throw await server.ended
       if (tries === 1200) throw error
       await sleep(100)
     } finally {

@@ -3,8 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join } from 'node:path'
 import { env, execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { onStopRequest, stopOrphans } from './children.ts'
-import { takeLock } from './lock.ts'
+import { onStopRequest, run, stopOrphans, takeLock } from './processes.ts'
 import { isFree, type Stack, startStack } from './stack.ts'
 
 // npm start, and npm run dev (--watch): the stack, the sample documents and the API, until Ctrl-C.
@@ -14,6 +13,7 @@ const inData = (name: string) => join(root, '.data', name)
 const inApi = (name: string) => join(root, 'apps/api/src', name)
 const print = (line: string) => void process.stdout.write(`${line}\n`)
 const shutdown = new AbortController()
+const { signal } = shutdown
 
 async function main(): Promise<void> {
   if (existsSync(join(root, '.env'))) process.loadEnvFile(join(root, '.env'))
@@ -30,13 +30,13 @@ async function main(): Promise<void> {
     throw new Error(`PORT ${port} is taken: free it or choose another, PORT=3001 npm start`)
 
   let hurry = () => {}
-  onStopRequest(() => (shutdown.signal.aborted ? hurry() : shutdown.abort()))
-  const stack = await startStack({ directory: inData('stack'), report: print, signal: shutdown.signal })
+  onStopRequest(() => (signal.aborted ? hurry() : shutdown.abort()))
+  const stack = await startStack({ directory: inData('stack'), report: print, signal })
   hurry = stack.hurry
   try {
     await startApi(stack, host, port)
     printWelcome(url)
-    const end = await Promise.race([stack.died, once(shutdown.signal, 'abort')])
+    const end = await Promise.race([stack.died, once(signal, 'abort')])
     if (end instanceof Error) throw end
   } finally {
     print('stopping')
@@ -54,8 +54,8 @@ async function startApi(stack: Stack, host: string, port: number): Promise<void>
   const urls = Object.entries({ DATABASE_URL, DIRECT_DATABASE_URL, PGBOUNCER_ADMIN_URL })
   writeFileSync(inData('env'), urls.map(([name, value]) => `${name}=${value}\n`).join(''), { mode: 0o600 })
 
-  print(await stack.run('migrate', [execPath, inApi('migrate.ts')], { env: { ...env, DIRECT_DATABASE_URL } }))
-  print(await stack.run('seed', [execPath, inApi('seed.ts')], { env: { ...env, DATABASE_URL } }))
+  print(await run([execPath, inApi('migrate.ts')], { signal, env: { ...env, DIRECT_DATABASE_URL } }))
+  print(await run([execPath, inApi('seed.ts')], { signal, env: { ...env, DATABASE_URL } }))
   const drainMs = Number(env.DRAIN_TIMEOUT_MS || 5000)
   const apiEnv = {
     ...env,
@@ -78,7 +78,7 @@ async function startApi(stack: Stack, host: string, port: number): Promise<void>
 }
 
 async function waitUntilReady(url: string): Promise<void> {
-  while (!shutdown.signal.aborted) {
+  while (!signal.aborted) {
     const response = await fetch(url).catch(() => undefined)
     if (response?.ok) return
     await sleep(100)
@@ -100,7 +100,7 @@ process.stdout.on('error', () => {}) // a closed pipe (npm start | head) is no r
 main().then(
   () => process.exit(0),
   (error) => {
-    if (shutdown.signal.aborted) process.exit(0)
+    if (signal.aborted) process.exit(0)
     process.stderr.write(`${error.message}\n`)
     process.exit(1)
   },

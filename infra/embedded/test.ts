@@ -2,7 +2,7 @@ import { globSync } from 'node:fs'
 import { join } from 'node:path'
 import { env } from 'node:process'
 import { parseCLI, startVitest, type Vitest } from 'vitest/node'
-import { onStopRequest } from './children.ts'
+import { onStopRequest } from './processes.ts'
 import { removeLeftover, startStack } from './stack.ts'
 
 // npm test [-- [--full] [what Vitest takes]]: Vitest against a throw-away stack of its own.

@@ -44,6 +44,7 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
       return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
     },
     frameworkErrors: answerError, // a URL that cannot be decoded never reaches the error handler
+    routerOptions: { ignoreTrailingSlash: true },
     bodyLimit: 1024 * 1024, // bytes; routes that take more say so
     requestTimeout: 30_000, // ms to send a request: a client that trickles its body holds a socket no longer
     trustProxy: config.TRUST_PROXY,

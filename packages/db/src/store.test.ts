@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
@@ -39,25 +40,24 @@ const processing = await documents.add(ada, { ...secret, contentHash: 'other' })
 await owners.addKey(ada, 'adas-key', 'hash')
 
 const search = { text: 'secret', embedding, embeddingModel: 'offline-384', limit: 10 }
-const reopened = { ...ended, answerId: 'a2' }
 
-/** Each function of the store, called by `owner` with the ids of Ada's rows. */
+/** Each function of the store, called by `owner` with the ids of Ada's rows, those that remove them last. */
 const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'conversations.list': (owner) => conversations.list(owner, 10),
   'conversations.find': (owner) => conversations.find(owner, 'ended'),
   'conversations.messages': (owner) => conversations.messages(owner, 'ended', 10),
   'conversations.messages, older ones': (owner) => conversations.messages(owner, 'ended', 10, 'a'),
-  'conversations.remove': (owner) => conversations.remove(owner, 'ended'),
-  'turns.reopen': (owner) => turns.reopen(owner, reopened),
   'turns.history': (owner) => turns.history(owner, 'ended', 'a', 10),
-  'turns.finish': (owner) => turns.finish(owner, running, end),
   'turns.saveProgress': (owner) => turns.saveProgress([{ ...running, owner, content: 'overwritten' }]),
-  'documents.addChunks': (owner) => documents.addChunks(owner, processing.id, 'offline-384', [chunk]),
-  'documents.fail': (owner) => documents.fail(owner, processing.id, 'broken'),
+  'turns.finish': (owner) => turns.finish(owner, running, end),
+  'turns.reopen': (owner) => turns.reopen(owner, { ...ended, answerId: 'a2' }),
   'documents.list': (owner) => documents.list(owner, 10),
   'documents.find': (owner) => documents.find(owner, ready.id),
-  'documents.remove': (owner) => documents.remove(owner, ready.id),
+  'documents.fail': (owner) => documents.fail(owner, processing.id, 'broken'),
+  'documents.addChunks': (owner) => documents.addChunks(owner, processing.id, 'offline-384', [chunk]),
   'passages.search': (owner) => passages.search(owner, search),
+  'conversations.remove': (owner) => conversations.remove(owner, 'ended'),
+  'documents.remove': (owner) => documents.remove(owner, ready.id),
 }
 
 /** These make rows of the caller's own, or know no owner. */
@@ -91,10 +91,10 @@ describe('another owner', () => {
     expect(functions.filter((name) => !tried.has(name))).toEqual([])
   })
 
-  it.each(Object.entries(calls))('finds and changes nothing with %s', async (name, call) => {
+  it.each(Object.entries(calls))('finds and changes nothing with %s', async (_, call) => {
     const before = await adasRows()
     const result = await call(mallory)
-    if (name !== 'documents.addChunks') expect(nothing).toContainEqual(result)
+    expect(nothing).toContainEqual(result)
     expect(await adasRows()).toEqual(before)
   })
 
@@ -111,13 +111,10 @@ describe('another owner', () => {
     expect(await adasRows()).toEqual(before)
   })
 
-  it.each(Object.entries(calls))('can fail: %s finds or changes something for the owner', async (_, call) => {
-    const undo = new Error('undo')
-    const outcome = { differs: false }
+  it.each(Object.entries(calls))('would be seen: %s finds or changes something for Ada', async (_, call) => {
     const before = await adasRows()
     const result = await call(ada)
-    outcome.differs = !nothing.some((empty) => JSON.stringify(empty) === JSON.stringify(result))
-    if (!outcome.differs) expect(await adasRows()).not.toEqual(before)
-    void undo
+    const changed = !isDeepStrictEqual(before, await adasRows())
+    expect(changed || !nothing.some((empty) => isDeepStrictEqual(result, empty))).toBe(true)
   })
 })

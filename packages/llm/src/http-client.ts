@@ -40,6 +40,8 @@ type Call = {
 /** Bytes may trail `[DONE]` by a packet; a connection that lingers longer is not worth keeping. */
 const drainTimeoutMs = 1000
 
+const maxChunks = 64
+
 /** Holds 96 embeddings of 4,096 dimensions three times over. */
 const maxBodyBytes = 32 * 1024 * 1024
 
@@ -140,43 +142,54 @@ function endCall({ cancel }: Call, error: unknown): unknown {
 
 function openAnswer(response: http.IncomingMessage, call: Call): HttpAnswer {
   const { signal } = call.cancel
-  let wake: (() => void) | undefined
+  let chunks: Buffer[] = []
+  let reader: PromiseWithResolvers<Buffer | null> | undefined
   let isStarted = false
   let isDrained = false
-  const onChange = () => wake?.()
-  for (const event of ['readable', 'end', 'error', 'close']) response.on(event, onChange)
 
-  const waitForChange = async () => {
-    if (isStarted) call.refreshDeadline()
-    await new Promise<void>((resolve) => {
-      wake = resolve
-    })
-    wake = undefined
+  const settle = () => {
+    if (!reader) return
+    if (signal.aborted) reader.reject(signal.reason)
+    else if (chunks.length > 0) reader.resolve(takeChunks())
+    else if (response.readableEnded) reader.resolve(null)
+    else if (response.destroyed) reader.reject(endCall(call, response.errored))
+    else return
+    reader = undefined
   }
+  const takeChunks = () => {
+    const bytes = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+    chunks = []
+    response.resume()
+    return bytes
+  }
+  response.on('data', (bytes: Buffer) => {
+    if (isDrained) return
+    // Nobody waits: what has come is enough until somebody does.
+    if (chunks.push(bytes) > maxChunks) response.pause()
+    settle()
+  })
+  for (const event of ['end', 'error', 'close']) response.on(event, settle)
 
   return {
     contentType: response.headers['content-type'] ?? '',
-    read: async () => {
-      for (;;) {
-        signal.throwIfAborted()
-        const bytes: Buffer | null = response.read()
-        if (bytes) return bytes
-        if (response.readableEnded) return null
-        if (response.destroyed) throw endCall(call, response.errored)
-        await waitForChange()
-      }
+    read: () => {
+      reader = Promise.withResolvers()
+      const { promise } = reader
+      if (isStarted) call.refreshDeadline()
+      settle()
+      return promise
     },
     markStarted: () => {
       if (isStarted) return
       isStarted = true
-      call.startIdleDeadline(() => wake !== undefined)
+      call.startIdleDeadline(() => reader !== undefined)
     },
     drain: () => {
       if (isDrained) return
       isDrained = true
       call.release()
-      response.removeListener('readable', onChange).resume()
-      const late = setTimeout(() => response.destroy(), drainTimeoutMs)
+      response.resume()
+      const late = setTimeout(() => response.destroy(), drainTimeoutMs).unref()
       response.on('close', () => clearTimeout(late))
     },
     destroy: () => {

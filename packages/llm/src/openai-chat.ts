@@ -72,7 +72,7 @@ async function* readAnswer(answer: HttpAnswer): AsyncGenerator<AnswerEvent, unde
       outcome.isDone = true
     }
     while (!outcome.isDone) {
-      const bytes = await readUnlessFinished(answer, outcome)
+      const bytes = await (outcome.finishReason ? answer.read().catch(ignoreBreak) : answer.read())
       const events = bytes ? parser.push(bytes) : parser.end()
       if (events.length > 0) answer.markStarted()
       for (const event of events) for (const part of readEvent(event, outcome)) yield part
@@ -86,14 +86,10 @@ async function* readAnswer(answer: HttpAnswer): AsyncGenerator<AnswerEvent, unde
   }
 }
 
-/** The answer is whole once its finish_reason has come: a connection that breaks before `[DONE]` takes nothing from it. */
-async function readUnlessFinished(answer: HttpAnswer, outcome: Outcome): Promise<Buffer | null> {
-  try {
-    return await answer.read()
-  } catch (error) {
-    if (outcome.finishReason && error instanceof LlmError) return null
-    throw error
-  }
+/** An answer is whole once its finish_reason has come: a connection that breaks before `[DONE]` takes nothing from it. */
+function ignoreBreak(error: unknown): null {
+  if (error instanceof LlmError) return null
+  throw error
 }
 
 /** What one event adds to the answer; how the answer ends is noted in `outcome`. Throws an `LlmError`. */

@@ -7,25 +7,33 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 
 /** RFC 9457, with a stable `code` for programs and a `detail` that tells a person what to do. */
-export const ProblemResponse = z
-  .looseObject({
+const Problem = z
+  .object({
     type: z.literal('about:blank'),
     title: z.string(),
     status: z.int(),
     code: z.string(),
     detail: z.string(),
     requestId: z.string(),
+    errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+    conversationId: z.string().optional(),
+    messageId: z.string().optional(),
   })
   .meta({ id: 'Problem', description: 'An error (RFC 9457). `code` is stable, `detail` says what to do.' })
 
-type Details = { retryAfterSeconds?: number; extra?: Record<string, unknown> }
+const problem = { description: 'An error', content: { 'application/problem+json': { schema: Problem } } }
+
+/** The error responses of a route, for its `schema.response`. */
+export const problems = { '4xx': problem, '5xx': problem }
+
+type Details = { retryAfterSeconds?: number; extra?: Partial<z.output<typeof Problem>> }
 
 /** An answer other than 2xx. Everything in it is shown to the client. */
 export class ProblemError extends Error {
   status: number
   code: string
   retryAfterSeconds: number | undefined
-  extra: Record<string, unknown>
+  extra: Partial<z.output<typeof Problem>>
 
   constructor(status: number, code: string, detail: string, { retryAfterSeconds, extra = {} }: Details = {}) {
     super(detail)

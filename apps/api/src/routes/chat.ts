@@ -3,7 +3,7 @@ import { z } from 'zod'
 import type { Answer } from '../chat/answer.ts'
 import { ChatRequest, toQuestion } from '../chat/question.ts'
 import { writeUiMessageStream } from '../chat/ui-message-stream.ts'
-import { ProblemError, ProblemResponse, toProblem } from '../plugins/errors.ts'
+import { ProblemError, problems, toProblem } from '../plugins/errors.ts'
 
 /** Until then a failure has a status of its own; a client that waits longer wants to see that something happens. */
 const headersAfterMs = 5000
@@ -21,7 +21,7 @@ const streamHeaders = {
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
-    '/',
+    '',
     {
       bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, though only its end counts
       schema: {
@@ -30,8 +30,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         body: ChatRequest,
         response: {
           200: { description: 'The answer', content: { 'text/event-stream': { schema: ChatResponse } } },
-          '4xx': ProblemResponse,
-          '5xx': ProblemResponse,
+          ...problems,
         },
       },
     },

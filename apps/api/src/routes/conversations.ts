@@ -2,7 +2,7 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { ConversationId } from '../chat/question.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
-import { ProblemError, ProblemResponse } from '../plugins/errors.ts'
+import { ProblemError, problems } from '../plugins/errors.ts'
 
 const pageSize = 50 // messages
 
@@ -47,13 +47,13 @@ const notFound = () => new ProblemError(404, 'conversation_not_found', 'There is
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
-    '/',
+    '',
     {
       schema: {
         summary: 'List conversations, newest activity first',
         tags: ['chat'],
         querystring: PageQuery,
-        response: { 200: ConversationList, '4xx': ProblemResponse },
+        response: { 200: ConversationList, ...problems },
       },
     },
     async ({ owner, query: { limit, after } }) => {
@@ -79,7 +79,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         tags: ['chat'],
         params: Params,
         querystring: z.object({ before: ConversationId.optional().meta({ description: 'A message id' }) }),
-        response: { 200: ConversationResponse, '4xx': ProblemResponse },
+        response: { 200: ConversationResponse, ...problems },
       },
     },
     async ({ owner, params: { id }, query: { before } }) => {
@@ -100,7 +100,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         summary: 'Delete a conversation; a running answer is stopped first',
         tags: ['chat'],
         params: Params,
-        response: { 204: z.undefined(), '4xx': ProblemResponse },
+        response: { 204: z.undefined(), ...problems },
       },
     },
     async ({ owner, params: { id } }, reply) => {

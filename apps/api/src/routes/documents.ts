@@ -3,7 +3,7 @@ import { ingestDocument } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
-import { ProblemError, ProblemResponse } from '../plugins/errors.ts'
+import { ProblemError, problems } from '../plugins/errors.ts'
 
 const storable = (max: number) => z.string().max(max).regex(/\S/, 'should not be empty').transform(toStorableText)
 
@@ -35,14 +35,14 @@ const isUuid = (id: string) => z.uuid().safeParse(id).success
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
-    '/',
+    '',
     {
       bodyLimit: 8 * 1024 * 1024, // bytes; two million characters are at most six, and JSON escapes some
       schema: {
         summary: 'Add a document; the same content twice is one document',
         tags,
         body: DocumentRequest,
-        response: { 202: DocumentResponse, '4xx': ProblemResponse, '5xx': ProblemResponse },
+        response: { 202: DocumentResponse, ...problems },
       },
     },
     async ({ owner, body }, reply) => {
@@ -52,13 +52,13 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   )
 
   app.get(
-    '/',
+    '',
     {
       schema: {
         summary: 'List documents, newest first',
         tags,
         querystring: PageQuery,
-        response: { 200: DocumentList, '4xx': ProblemResponse },
+        response: { 200: DocumentList, ...problems },
       },
     },
     async ({ owner, query: { limit, after } }) => {
@@ -75,7 +75,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         summary: 'Read a document’s state',
         tags,
         params: DocumentParams,
-        response: { 200: DocumentResponse, '4xx': ProblemResponse },
+        response: { 200: DocumentResponse, ...problems },
       },
     },
     async ({ owner, params: { id } }) => {
@@ -92,7 +92,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         summary: 'Delete a document',
         tags,
         params: DocumentParams,
-        response: { 204: z.undefined(), '4xx': ProblemResponse },
+        response: { 204: z.undefined(), ...problems },
       },
     },
     async ({ owner, params: { id } }, reply) => {

@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { ProblemError, ProblemResponse } from '../plugins/errors.ts'
+import { ProblemError, problems } from '../plugins/errors.ts'
 
 const databaseDeadlineMs = 2000 // probes give up after a few seconds; a healthy answer takes one or two ms
 
@@ -20,7 +20,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         summary: 'It can answer: the database does, and it is not shutting down',
         tags: ['health'],
         security: [],
-        response: { 200: HealthResponse, 503: ProblemResponse },
+        response: { 200: HealthResponse, ...problems },
       },
     },
     async () => {

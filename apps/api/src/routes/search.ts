@@ -2,7 +2,7 @@ import { toStorableText } from '@repo/db'
 import { retrievePassages } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { ProblemResponse } from '../plugins/errors.ts'
+import { problems } from '../plugins/errors.ts'
 
 const SearchQuery = z.object({
   q: z
@@ -28,13 +28,13 @@ const SearchResponse = z.object({
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
-    '/',
+    '',
     {
       schema: {
         summary: 'Find the passages nearest to a question; no model answers it',
         tags: ['documents'],
         querystring: SearchQuery,
-        response: { 200: SearchResponse, '4xx': ProblemResponse, '5xx': ProblemResponse },
+        response: { 200: SearchResponse, ...problems },
       },
     },
     async ({ owner, query: { q, k } }) => {

@@ -1,6 +1,7 @@
 import type { ChatMessage, Passage } from '../llm.ts'
-import { readQuestion } from './question.ts'
+import { type Question, readQuestion } from './question.ts'
 import { type Candidate, selectSentences } from './select.ts'
+import { fold } from './words.ts'
 
 const NOTE = '(Offline answer: sentences quoted from your documents. Set CHAT_MODEL to use a language model.)'
 const NOTE_ON_SILENCE = '(Offline answer without a language model. Set CHAT_MODEL to use one.)'
@@ -12,9 +13,14 @@ export function composeAnswer(messages: ChatMessage[], passages: Passage[]): str
   const { chosen, missing } = selectSentences(question, passages)
   if (chosen.length > 0) return `${quoteAll(chosen)}\n\n${NOTE}`
   if (passages.length === 0) return `There are no documents to answer from yet.\n\n${NOTE_ON_SILENCE}`
-  const named = missing.slice(0, MAX_NAMED_WORDS).map((word) => `“${word}”`)
-  const detail = named.length > 0 ? ` Not found in them: ${named.join(', ')}.` : ''
-  return `The documents do not say.${detail}\n\n${NOTE_ON_SILENCE}`
+  return `The documents do not say.${explainSilence(question, missing)}\n\n${NOTE_ON_SILENCE}`
+}
+
+function explainSilence({ text, terms }: Question, missing: string[]): string {
+  if (terms.length === 0) return ' Ask about something that they describe.'
+  const asWritten = new Map(text.split(/[^\p{L}\p{N}\p{M}_]+/u).map((word) => [fold(word), word]))
+  const named = missing.slice(0, MAX_NAMED_WORDS).map((word) => `“${asWritten.get(word) ?? word}”`)
+  return named.length > 0 ? ` Not found in them: ${named.join(', ')}.` : ''
 }
 
 /** Neighbours from one passage share a citation; what is not a sentence gets a line of its own. */
@@ -23,7 +29,7 @@ function quoteAll(chosen: Candidate[]): string {
     .map(({ n, unit }, index) => {
       const next = chosen[index + 1]
       const citation = next?.n === n ? '' : unit.text.endsWith('```') ? `\n[${n}]` : ` [${n}]`
-      const isRunning = unit.kind === 'sentence' && next?.unit.kind === 'sentence'
+      const isRunning = next?.unit.kind === 'sentence' && /[.!?。！？؟…"”»)]$/.test(unit.text)
       const gap = next === undefined ? '' : next.n !== n ? '\n\n' : isRunning ? ' ' : '\n'
       return `${unit.text}${citation}${gap}`
     })

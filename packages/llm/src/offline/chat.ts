@@ -7,6 +7,9 @@ export type OfflineChatOptions = {
   wordIntervalMs?: number
 }
 
+/** A word with the space before it; Chinese has no spaces, so that a run comes in pieces. */
+const WORD = /\s*\S{1,16}|\s+$/gu
+
 /**
  * A chat model without a model: it answers with the sentences of the passages that hold what is asked, or says that the
  * documents do not say. Streams word by word; aborting rejects the pending step with the signal's reason.
@@ -24,8 +27,11 @@ export function createOfflineChat({ wordIntervalMs = 15 }: OfflineChatOptions = 
 
 type Pace = { signal: AbortSignal; wordIntervalMs: number; inputTokens: number }
 
-async function* streamWords(answer: string, { signal, wordIntervalMs, inputTokens }: Pace): AsyncGenerator<AnswerEvent> {
-  for (const text of answer.match(/\s*\S+\s*?(?=\s|$)|\s+$/g) ?? []) {
+async function* streamWords(
+  answer: string,
+  { signal, wordIntervalMs, inputTokens }: Pace,
+): AsyncGenerator<AnswerEvent> {
+  for (const text of answer.match(WORD) ?? []) {
     if (wordIntervalMs > 0) await pause(wordIntervalMs, signal)
     signal.throwIfAborted()
     yield { type: 'text-delta', text }

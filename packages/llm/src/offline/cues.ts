@@ -25,7 +25,10 @@ const TIME = phrases(
 const CUES: Cue[] = [
   {
     name: 'reason',
-    asks: phrases('why|how come|what for|reasons?|warum|wieso|weshalb|wozu|pourquoi|por qué|perché', '为什么|为何|なぜ|لماذا'),
+    asks: phrases(
+      'why|how come|what for|reasons?|warum|wieso|weshalb|wozu|pourquoi|por qué|perché',
+      '为什么|为何|なぜ|لماذا',
+    ),
     shows: textShows(
       phrases(
         `because|since|so that|therefore|otherwise|due to|led to|in order to|thus|hence|weil|da|damit|sonst|denn|deshalb|daher|aufgrund|parce qu|car|afin|sinon|porque|ya que|para que|debido|perché`,
@@ -51,7 +54,9 @@ const CUES: Cue[] = [
     name: 'person',
     asks: phrases('who|whom|whose|wer|wem|wen|wessen|qui|qui[eé]n(?:es)?|chi', '谁|由谁'),
     // A name inside the sentence, or someone who acts in it.
-    shows: textShows(/[\p{L},] \p{Lu}\p{Ll}+|(?<!\p{L})(?:by|we|they|team|only|must|shall|may)(?!\p{L})|\p{L}(?:er|or|ist)s?(?!\p{L})|由/u),
+    shows: textShows(
+      /[\p{L},] \p{Lu}\p{Ll}+|(?<!\p{L})(?:by|we|they|team|only|must|shall|may)(?!\p{L})|\p{L}(?:er|or|ist)s?(?!\p{L})|由/u,
+    ),
   },
   {
     name: 'steps',
@@ -59,7 +64,9 @@ const CUES: Cue[] = [
       'how (?:do|does|can|could|should|to|would|must|is|are)|what should|which command|what command|steps?|wie (?:kann|muss|soll|mache|geht|stelle|richte)|comment|cómo|come',
       '如何|怎么|怎样|كيف',
     ),
-    shows: (unit) => unit.kind !== 'sentence' || /`|(?<!\p{L})(?:open|choose|press|run|set|click|enter|use|write|start)(?!\p{L})/iu.test(unit.text),
+    shows: (unit) =>
+      unit.kind !== 'sentence' ||
+      /`|(?<!\p{L})(?:open|choose|press|run|set|click|enter|use|write|start)(?!\p{L})/iu.test(unit.text),
   },
 ]
 

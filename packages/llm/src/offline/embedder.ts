@@ -36,7 +36,9 @@ export function createOfflineEmbedder(): Embedder {
 /** The vector of one text, length 1. A text without a single word gets the first axis. Synchronous: about 0.1 ms a chunk. */
 export function embedText(text: string): number[] {
   const vector = new Array<number>(WIDTH).fill(0)
-  const words = readWords(text.slice(0, MAX_TEXT_LENGTH)).flatMap(({ word, parts }) => (parts.length > 0 ? [word, ...parts] : word))
+  const words = readWords(text.slice(0, MAX_TEXT_LENGTH)).flatMap(({ word, parts }) =>
+    parts.length > 0 ? [word, ...parts] : word,
+  )
   const counts = new Map<string, number>()
   for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1)
   const stems = new Map<string, string>()
@@ -64,7 +66,8 @@ function addWord(vector: number[], word: string, weight: number): string {
 
 function addGrams(vector: number[], word: string, shortest: number, longest: number, weight: number): void {
   for (let size = shortest; size <= longest; size++) {
-    for (let start = 0; start + size <= word.length; start++) addHash(vector, hash(word, start, start + size, size), weight)
+    for (let start = 0; start + size <= word.length; start++)
+      addHash(vector, hash(word, start, start + size, size), weight)
   }
 }
 

@@ -6,7 +6,7 @@ const FUNCTION_WORDS = {
   english: `a about above after all also although always am an and any are as ask at away be because been before being
     below between both but by can cannot could detail details did didn do document documents does doesn doing don done
     down during each either else ever every exactly explain few find first for from get gets getting give go goes got
-    had happen happens has hasn have haven having he help her here hers him his how i if in information into is isn it
+    had happen happens has hasn hello hey hi have haven having he help her here hers him his how i if in information into is isn it
     its itself just kind know let like list long made make makes many may me mean meaning means meant might mine more most much
     must my need needed needs neither no nor not of off often on once one only or other ought our out over own per
     please possible question quite rather really receive say says shall she should show sir so some somebody someone something

@@ -28,12 +28,16 @@ const MAX_TERMS = 24
 const MAX_QUESTION_LENGTH = 1000
 const NAME_NEED = 1.3
 const EXACT_WEIGHT = 1.6
-const BORROWED_SHARE = 0.5
+const LEANING_SHARE = 0.5
+const BARE_SHARE = 0.25
 
 const PRONOUN =
   'it|its|they|them|their|that|this|these|those|he|she|er|sie|es|das|dies|diese[ners]?|ihn|ils?|elles?|ce|cela|ça|eso|esto|ello'
 const CONJUNCTION = 'and|but|or|what about|how about|und|aber|et|mais|y|pero'
-const LEANS_ON_PREVIOUS = new RegExp(`^\\s*(?:${CONJUNCTION})(?!\\p{L})|(?<!\\p{L})(?:${PRONOUN})(?!\\p{L})|^那|它|他们`, 'iu')
+const LEANS_ON_PREVIOUS = new RegExp(
+  `^\\s*(?:${CONJUNCTION})(?!\\p{L})|(?<!\\p{L})(?:${PRONOUN})(?!\\p{L})|^那|它|他们`,
+  'iu',
+)
 const ENDS_IN_PRONOUN = new RegExp(`^[^,;:.]*(?<!\\p{L})(?:${PRONOUN})(?:\\s+\\p{L}+)?[\\s?!.]*$`, 'iu')
 
 /** What the last user message asks; a follow-up borrows words from the question before it. */
@@ -44,10 +48,18 @@ export function readQuestion(messages: ChatMessage[]): Question {
   const own = readTerms(rest)
   const stems = new Set(own.map((term) => term.stem))
   const leans = own.length === 0 || (own.length <= 3 && LEANS_ON_PREVIOUS.test(text))
-  const earlier = leans ? asked.slice(-4, -1).reverse().map((question) => readTerms(readCue(question).rest)) : []
+  // `Who pays?` may be about the topic before, or a new one.
+  const isBare = own.length === 1 && cue !== undefined
+  const earlier =
+    leans || isBare
+      ? asked
+          .slice(-4, -1)
+          .reverse()
+          .map((question) => readTerms(readCue(question).rest))
+      : []
   const borrowed = (earlier.find((terms) => terms.length > 0) ?? [])
     .filter((term) => !stems.has(term.stem))
-    .map((term) => ({ ...term, share: BORROWED_SHARE }))
+    .map((term) => ({ ...term, share: leans ? LEANING_SHARE : BARE_SHARE }))
   const isUnresolved = own.length === 1 && borrowed.length === 0 && ENDS_IN_PRONOUN.test(text)
   return { text, terms: [...own, ...borrowed], cue, isUnresolved }
 }

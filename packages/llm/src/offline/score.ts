@@ -45,9 +45,11 @@ const SIMILARITY_WEIGHT = 0.3
 
 /** The units of the passages in order. Bounded: what is beyond 20 passages of 8,000 characters is not looked at. */
 export function readCandidates(passages: Passage[], lexicon: Lexicon): Candidate[] {
-  const units = passages.slice(0, MAX_PASSAGES).flatMap(({ n, title, text }) =>
-    splitPassage(text.slice(0, MAX_PASSAGE_LENGTH)).map((unit) => ({ n, title: title.slice(0, 300), unit })),
-  )
+  const units = passages
+    .slice(0, MAX_PASSAGES)
+    .flatMap(({ n, title, text }) =>
+      splitPassage(text.slice(0, MAX_PASSAGE_LENGTH)).map((unit) => ({ n, title: title.slice(0, 300), unit })),
+    )
   return units.slice(0, MAX_UNITS).map(({ n, title, unit }, order) => {
     const words = lexicon.read(unit.text)
     const around = [
@@ -64,7 +66,10 @@ export function readCandidates(passages: Passage[], lexicon: Lexicon): Candidate
 export function rankCandidates(question: Question, candidates: Candidate[], lexicon: Lexicon): Ranking {
   const columns = question.terms.map((term) => fillColumn(term, candidates, lexicon))
   const rated = candidates.map((candidate, row) => rate(candidate, columns, row, question))
-  const ranked = rated.filter(({ score }) => score > 0).sort(byScore).slice(0, MAX_COMPARED)
+  const ranked = rated
+    .filter(({ score }) => score > 0)
+    .sort(byScore)
+    .slice(0, MAX_COMPARED)
   const missing = columns.filter(({ credits }) => credits.every((credit) => credit === 0)).map(({ term }) => term.word)
   return { ranked: addSimilarity(ranked, question).sort(byScore), missing }
 }
@@ -77,18 +82,17 @@ function fillColumn(term: Term, candidates: Candidate[], lexicon: Lexicon): Colu
   const worths = lexicon.entries.map(createMatcher(term))
   const known = new Map<Words, number>()
   const best = (words: Words): number => {
-    let most = known.get(words) ?? -1
-    if (most >= 0) return most
-    for (const number of words) most = Math.max(most, worths[number] ?? 0)
-    known.set(words, Math.max(0, most))
-    return Math.max(0, most)
+    const most = known.get(words) ?? words.reduce((top, number) => Math.max(top, worths[number] ?? 0), 0)
+    known.set(words, most)
+    return most
   }
   const own = candidates.map(({ words }) => best(words))
   const credits = candidates.map(({ around }, row) =>
     around.reduce((most, { words, worth }) => Math.max(most, worth * best(words)), own[row] ?? 0),
   )
   const holders = own.map((credit) => credit >= MIN_HOLD)
-  const rarity = Math.log((candidates.length + 1) / (holders.filter(Boolean).length + 0.5)) / Math.log(candidates.length + 1)
+  const rarity =
+    Math.log((candidates.length + 1) / (holders.filter(Boolean).length + 0.5)) / Math.log(candidates.length + 1)
   return { term, credits, holders, rarity: Math.min(1, Math.max(MIN_RARITY, rarity)) }
 }
 

@@ -1,6 +1,6 @@
 import type { Passage } from '../llm.ts'
-import type { Question } from './question.ts'
 import { createLexicon } from './lexicon.ts'
+import type { Question } from './question.ts'
 import { type Candidate, rankCandidates, readCandidates } from './score.ts'
 
 /** `missing`: the words of the question that no passage holds. */

@@ -69,7 +69,8 @@ function addCode(outline: Outline, code: string): void {
   const lines = isShort ? [code] : code.split('\n').filter((line) => line.trim() !== '')
   for (const line of lines.slice(0, 50)) {
     if (line.length > MAX_LIST_LENGTH) continue
-    const quoted = line.includes('\n') || line.includes('`') ? `\n\`\`\`\n${line.toWellFormed()}\n\`\`\`` : `\`${line.trim()}\``
+    const quoted =
+      line.includes('\n') || line.includes('`') ? `\n\`\`\`\n${line.toWellFormed()}\n\`\`\`` : `\`${line.trim()}\``
     const text = outline.leadIn === '' ? quoted : `${outline.leadIn} ${quoted}`
     addUnit(outline, 'code', text.replaceAll('\0', ' ').trim(), '', outline.units.at(-1))
   }
@@ -101,9 +102,15 @@ function addUnit(outline: Outline, kind: Unit['kind'], text: string, header = ''
 function markEdges(units: Unit[], blocks: Block[]): void {
   const first = units[0]
   const last = units.at(-1)
-  if (blocks[0]?.kind === 'prose' && first?.kind === 'sentence' && /^[\p{Ll},;)]/u.test(first.text)) first.isPartial = true
+  if (blocks[0]?.kind === 'prose' && first?.kind === 'sentence' && /^[\p{Ll},;)]/u.test(first.text))
+    first.isPartial = true
   const isAlone = units.length === 1
-  if (!isAlone && blocks.at(-1)?.kind === 'prose' && last?.kind === 'sentence' && !/[.!?:;。！？…؟"'”»)`]$/.test(last.text))
+  if (
+    !isAlone &&
+    blocks.at(-1)?.kind === 'prose' &&
+    last?.kind === 'sentence' &&
+    !/[.!?:;。！？…؟"'”»)`]$/.test(last.text)
+  )
     last.isPartial = true
 }
 
@@ -119,7 +126,10 @@ export function splitSentences(text: string): string[] {
     sentences.push(open)
     open = ''
   }
-  return [...sentences, open].flatMap(cutLong).map((sentence) => sentence.trim()).filter((sentence) => sentence !== '')
+  return [...sentences, open]
+    .flatMap(cutLong)
+    .map((sentence) => sentence.trim())
+    .filter((sentence) => sentence !== '')
 }
 
 function cutLong(sentence: string): string[] {
@@ -127,7 +137,10 @@ function cutLong(sentence: string): string[] {
   const pieces: string[] = []
   for (let rest = sentence; rest !== ''; ) {
     const head = rest.slice(0, MAX_UNIT_LENGTH)
-    const end = rest.length <= MAX_UNIT_LENGTH ? rest.length : Math.max(head.lastIndexOf(' '), head.lastIndexOf('；'), 0) || MAX_UNIT_LENGTH
+    const end =
+      rest.length <= MAX_UNIT_LENGTH
+        ? rest.length
+        : Math.max(head.lastIndexOf(' '), head.lastIndexOf('；'), 0) || MAX_UNIT_LENGTH
     pieces.push(rest.slice(0, end).toWellFormed())
     rest = rest.slice(end)
   }

@@ -83,7 +83,8 @@ export function stem(word: string): string {
   if (known === undefined && !/[sdgyet]$/.test(word)) return word
   const base = (known ?? word).replace(/(?:ies|ied)$/, 'y').replace(/([^su])s$/, '$1')
   const cut = base.replace(/(?:ments?|ingly|edly|ing|ed|ly)$/, '')
-  const rest = cut !== base && cut.length >= 3 && /[aeiouy]/.test(cut) ? cut.replace(/([b-df-hj-np-rtvwz])\1$/, '$1') : base
+  const rest =
+    cut !== base && cut.length >= 3 && /[aeiouy]/.test(cut) ? cut.replace(/([b-df-hj-np-rtvwz])\1$/, '$1') : base
   return rest.length > 3 ? rest.replace(/e$/, '').replace(/([^aeiou])y$/, '$1i') : rest
 }
 

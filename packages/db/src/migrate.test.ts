@@ -1,0 +1,157 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { connect, type Database } from './client.ts'
+import { migrate } from './migrate.ts'
+import { chunks } from './schema.ts'
+import { createStore } from './store.ts'
+import { createTestDatabase } from './testing.ts'
+
+const database = await createTestDatabase()
+const { directDatabaseUrl: directUrl } = database
+const { db, close } = connect({ url: directUrl, poolSize: 2 })
+const pooled = connect({ url: database.databaseUrl, poolSize: 2 })
+
+afterAll(async () => {
+  await Promise.all([close(), pooled.close()])
+  await database.drop()
+})
+
+describe('an empty database', () => {
+  const name = `empty_${process.pid}_${Date.now()}`
+  const url = new URL(directUrl)
+  url.pathname = `/${name}`
+  const embedder = { model: 'offline-384', dimensions: 384 }
+  let empty: Database
+
+  beforeAll(async () => {
+    await db.execute(sql`create database ${sql.identifier(name)}`)
+    empty = connect({ url: url.href, poolSize: 1 })
+  })
+
+  afterAll(async () => {
+    await empty.close()
+    await db.execute(sql`drop database ${sql.identifier(name)} with (force)`)
+  })
+
+  const applied = async () => [...(await empty.db.execute(sql`select * from drizzle.__drizzle_migrations order by id`))]
+
+  it('is migrated once when five start at once', async () => {
+    await Promise.all(Array.from({ length: 5 }, () => migrate({ directUrl: url.href, embedder })))
+    expect(await applied()).toHaveLength(journal.entries.length)
+    await createStore(empty.db).owners.ensure('ada')
+  })
+
+  it('is left as it is by the next start', async () => {
+    const [before, indexesBefore] = [await applied(), await listIndexes(empty)]
+    await migrate({ directUrl: url.href, embedder })
+    expect(await applied()).toEqual(before)
+    expect(await listIndexes(empty)).toEqual(indexesBefore)
+    expect(indexesBefore).toHaveLength(1)
+  })
+})
+
+describe('the settings of the database', () => {
+  it.each([
+    ['statement_timeout', '30s'],
+    ['lock_timeout', '5s'],
+    ['idle_in_transaction_session_timeout', '10s'],
+    ['hnsw.iterative_scan', 'strict_order'],
+    ['hnsw.ef_search', '100'],
+  ])('reach a session through PgBouncer: %s is %s', async (name, value) => {
+    const [row] = await pooled.db.execute(sql`select current_setting(${name}) as value`)
+    expect(row).toEqual({ value })
+  })
+
+  it('do not limit a migration', async () => {
+    await db.execute(sql.raw(`alter database ${new URL(directUrl).pathname.slice(1)} set statement_timeout = '1ms'`))
+    await migrate({ directUrl, embedder: { model: 'slow', dimensions: 3 } })
+    expect((await listIndexes()).filter((index) => index.definition.includes("'slow'"))).toHaveLength(1)
+  })
+})
+
+describe('the index of an embedder', () => {
+  it.each([
+    ['narrow', 384],
+    ['wide', 1536],
+    ["O'Reilly's \\ \"model\" %s", 8],
+  ])('is made for the model %s of %i dimensions, once', async (model, dimensions) => {
+    await migrate({ directUrl, embedder: { model, dimensions } })
+    const made = await findIndexes(model)
+    expect(made).toMatchObject([{ valid: true }])
+    expect(made[0]?.definition).toContain(`halfvec(${dimensions})`)
+    await migrate({ directUrl, embedder: { model, dimensions } })
+    expect(await findIndexes(model)).toEqual(made)
+  })
+
+  it('is replaced when a build that was cut short left an invalid one', async () => {
+    const embedder = { model: 'interrupted', dimensions: 4 }
+    const documentId = await addChunk(embedder.model, 5) // a width that the build stumbles over
+    await expect(migrate({ directUrl, embedder })).rejects.toThrow()
+    expect(await findIndexes(embedder.model)).toMatchObject([{ valid: false }])
+    await db.delete(chunks).where(sql`document_id = ${documentId}`)
+    await migrate({ directUrl, embedder })
+    expect(await findIndexes(embedder.model)).toMatchObject([{ valid: true }])
+  })
+
+  it('is not made for 5,000 dimensions, which are searched all the same', async () => {
+    const embedder = { model: 'widest', dimensions: 5000 }
+    await migrate({ directUrl, embedder })
+    expect(await findIndexes(embedder.model)).toEqual([])
+    const documentId = await addChunk(embedder.model, 5000)
+    const { owners, passages } = createStore(pooled.db)
+    const search = { text: 'no such word', embedding: unit(5000), embeddingModel: 'widest', limit: 5 }
+    expect(await passages.search(await owners.ensure('ada'), search)).toMatchObject([{ documentId }])
+  })
+})
+
+it('says which pgvector it found when that is too old', async () => {
+  // No server here has an old one: a table that hides the catalogue stands for it.
+  await db.execute(sql`create schema past`)
+  await db.execute(sql`create table past.pg_extension as select 'vector' as extname, '0.7.4' as extversion`)
+  const url = new URL(directUrl)
+  url.searchParams.set('search_path', 'past,pg_catalog,public')
+  await expect(migrate({ directUrl: url.href })).rejects.toThrow('pgvector 0.7.4 is too old: 0.8 or newer is needed.')
+})
+
+describe('the journal of migrations', () => {
+  it('rises in time, because Drizzle skips what is older than the last applied', () => {
+    const times = journal.entries.map(({ when }) => when)
+    expect(times).toEqual(times.toSorted((left, right) => left - right))
+    expect(new Set(times).size).toBe(times.length)
+  })
+
+  it('names every file, in order', () => {
+    const files = readdirSync(new URL('../migrations', import.meta.url)).filter((file) => file.endsWith('.sql'))
+    expect(journal.entries.map(({ tag }) => `${tag}.sql`)).toEqual(files.toSorted())
+  })
+})
+
+const journal: { entries: { when: number; tag: string }[] } = JSON.parse(
+  readFileSync(new URL('../migrations/meta/_journal.json', import.meta.url), 'utf8'),
+)
+
+const unit = (width: number) => Array.from({ length: width }, (_, n) => (n === 0 ? 1 : 0))
+
+async function addChunk(model: string, width: number): Promise<string> {
+  const { owners, documents } = createStore(pooled.db)
+  const owner = await owners.ensure('ada')
+  const { id } = await documents.add(owner, { title: model, text: '', contentHash: model })
+  await documents.addChunks(owner, id, model, [
+    { heading: '', content: 'text', start: 0, end: 4, embedding: unit(width) },
+  ])
+  return id
+}
+
+async function listIndexes({ db: on }: { db: Database['db'] } = { db }) {
+  return [
+    ...(await on.execute<{ id: number; definition: string; valid: boolean }>(sql`
+      select indexrelid::int as id, pg_get_indexdef(indexrelid) as definition, indisvalid as valid
+      from pg_index where indexrelid::regclass::text like 'chunks_embedding_%' order by 1`)),
+  ]
+}
+
+async function findIndexes(model: string) {
+  const literal = `'${model.replaceAll("'", "''")}'`
+  return (await listIndexes()).filter(({ definition }) => definition.includes(`embedding_model = ${literal}`))
+}
