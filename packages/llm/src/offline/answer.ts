@@ -1,6 +1,7 @@
 import type { ChatMessage, Passage } from '../llm.ts'
 import { type Question, readQuestion } from './question.ts'
-import { type Candidate, selectSentences } from './select.ts'
+import type { Candidate } from './score.ts'
+import { selectSentences } from './select.ts'
 import { fold } from './words.ts'
 
 const NOTE = '(Offline answer: sentences quoted from your documents. Set CHAT_MODEL to use a language model.)'

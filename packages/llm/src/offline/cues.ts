@@ -14,11 +14,11 @@ function phrases(spaced: string, unspaced: string): RegExp {
 }
 
 const NUMBER = phrases(
-  String.raw`one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty|fifty|ninety|hundred|thousand|once|twice|half|every|each|daily|weekly|monthly|yearly|free|unlimited|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|zwölf|zwanzig|dreißig|einmal|täglich|wöchentlich|kostenlos|deux|trois|quatre|cinq|sept|huit|neuf|dix|quinze|vingt|trente|cent|gratuite?s?|dos|tres|cuatro|cinco|seis|siete|ocho|nueve|diez|quince|veinte|treinta|cien`,
+  `one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty|fifty|ninety|hundred|thousand|once|twice|half|every|each|daily|weekly|monthly|yearly|free|unlimited|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|zwölf|zwanzig|dreißig|einmal|täglich|wöchentlich|kostenlos|deux|trois|quatre|cinq|sept|huit|neuf|dix|quinze|vingt|trente|cent|gratuite?s?|dos|tres|cuatro|cinco|seis|siete|ocho|nueve|diez|quince|veinte|treinta|cien`,
   String.raw`\d|[一二三四五六七八九十百千两]|免费|يوم|أيام|ساعة|أسبوع|شهر`,
 )
 const TIME = phrases(
-  String.raw`(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|may|june|july|august|september|october|november|december|today|tomorrow|yesterday|after|before|until|once|when|during|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag|januar|februar|märz|mai|juni|juli|oktober|dezember|nach|vor|bis|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|janvier|février|mars|avril|juin|juillet|août|après|avant|lunes|martes|miércoles|jueves|viernes|sábado|domingo|enero|febrero|marzo|abril|mayo|junio|julio|agosto|después|antes|hasta`,
+  `(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|may|june|july|august|september|october|november|december|today|tomorrow|yesterday|after|before|until|once|when|during|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag|januar|februar|märz|mai|juni|juli|oktober|dezember|nach|vor|bis|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|janvier|février|mars|avril|juin|juillet|août|après|avant|lunes|martes|miércoles|jueves|viernes|sábado|domingo|enero|febrero|marzo|abril|mayo|junio|julio|agosto|después|antes|hasta`,
   String.raw`\d|[年月日天时]|الساعة|اليوم`,
 )
 

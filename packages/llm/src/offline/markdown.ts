@@ -10,9 +10,9 @@ type Paragraph = { marker: string; lines: string[] }
 type Reader = { blocks: Block[]; open: Paragraph; header: string; fence: string; code: string[] }
 
 const FENCE = /^\s{0,3}(```|~~~)/
-const HEADING = /^\s{0,3}(#{1,6})\s+(.*?)[\s#]*$/
+const HEADING = /^\s{0,3}(#{1,6})\s+(.{1,300}?)[\s#]*$/
 const ITEM = /^\s*([-*+•·]|\d{1,3}[.)])\s+(\S.*)$/
-const ROW = /^\s*\|(.+?)\|?\s*$/
+const ROW = /^\s*\|(.+)$/
 const RULE = /^\s*(?:[-*_]\s*){3,}$|^\s*=+\s*$/
 const PLAIN_TITLE_LEVEL = 7
 
@@ -65,7 +65,12 @@ function startsAnew(previous: string | undefined, line: string): boolean {
 }
 
 function closeFence(reader: Reader): void {
-  const text = reader.code.join('\n').replace(/^\s*\n|\s+$/g, '')
+  const text = reader.code
+    .join('\n')
+    .trimEnd()
+    .replace(/^\s*\n/, '')
+    .replace(/[^\P{Cc}\n\t]/gu, ' ')
+    .toWellFormed()
   if (text !== '') reader.blocks.push({ kind: 'code', text })
   reader.fence = ''
   reader.code = []
@@ -73,9 +78,10 @@ function closeFence(reader: Reader): void {
 
 function closeUnderlined(reader: Reader): void {
   const [title, ...more] = reader.open.lines
-  if (title === undefined || more.length > 0 || reader.open.marker !== '') return closeParagraph(reader, true)
-  reader.blocks.push({ kind: 'heading', level: 2, text: cleanInline(title) })
-  reader.open = { marker: '', lines: [] }
+  if (title !== undefined && more.length === 0 && reader.open.marker === '') {
+    reader.blocks.push({ kind: 'heading', level: 2, text: cleanInline(title) })
+    reader.open = { marker: '', lines: [] }
+  } else closeParagraph(reader, true)
 }
 
 function readRow(reader: Reader, row: string): void {

@@ -69,10 +69,9 @@ function addCode(outline: Outline, code: string): void {
   const lines = isShort ? [code] : code.split('\n').filter((line) => line.trim() !== '')
   for (const line of lines.slice(0, 50)) {
     if (line.length > MAX_LIST_LENGTH) continue
-    const quoted =
-      line.includes('\n') || line.includes('`') ? `\n\`\`\`\n${line.toWellFormed()}\n\`\`\`` : `\`${line.trim()}\``
+    const quoted = line.includes('\n') || line.includes('`') ? `\n\`\`\`\n${line}\n\`\`\`` : `\`${line.trim()}\``
     const text = outline.leadIn === '' ? quoted : `${outline.leadIn} ${quoted}`
-    addUnit(outline, 'code', text.replaceAll('\0', ' ').trim(), '', outline.units.at(-1))
+    addUnit(outline, 'code', text.trim(), '', outline.units.at(-1))
   }
 }
 

@@ -4,7 +4,8 @@ import { createFunctionWords } from './function-words.ts'
 export type Word = { word: string; parts: readonly string[]; isExact: boolean; isName: boolean }
 
 const TOKEN = /[\p{L}\p{N}\p{M}_]+(?:[.\-'@:/][\p{L}\p{N}_]+)*/gu
-const MARKS = /[\u0300-\u036f\u0591-\u05c7\u0640\u064b-\u065f\u0670]/g
+// Latin, Greek, Cyrillic, Hebrew and Arabic ones; in other scripts a mark is a letter's better half.
+const MARKS = /[\u0300-\u036f]|[\u0591-\u05c7]|\u0640|[\u064b-\u065f]|\u0670/g
 const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u
 /** Most words by far; they skip what is below. */
 const PLAIN_WORD = /^[A-Za-z][a-z]{0,40}$/

@@ -1,0 +1,92 @@
+// A program of driver.test.ts: what a process does after it lost connections. It prints what it saw as JSON.
+// node testing-driver.ts SCENARIO DRIVER DATABASE_URL DIRECT_DATABASE_URL
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Sql, TransactionSql } from 'postgres'
+
+const [scenario = '', driver = '', url = '', directUrl = ''] = process.argv.slice(2)
+const { default: postgres }: typeof import('postgres') = await import(driver)
+
+const options = { fetch_types: false, connect_timeout: 3, backoff: () => 0.05 }
+const killer = postgres(directUrl, { ...options, max: 1 })
+await killer`create table if not exists written (text text)`
+await killer`truncate written`
+
+const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
+  /** A transaction goes on after its connection is gone. */
+  'late statement': async (sql) => {
+    const lost: Promise<unknown> = sql.begin(async (tx) => {
+      await terminate(await readBackend(tx))
+      await settle(lost)
+      await tx`insert into written values ('late')`
+    })
+    return [await settle(lost), await settle(sql`select 1 as one`)]
+  },
+
+  /** The same while another query waits for a connection: it gets the one that the transaction had. */
+  'late statement, new connection': async (sql) => {
+    let waiting: Promise<unknown> = Promise.resolve()
+    const lost: Promise<unknown> = sql.begin(async (tx) => {
+      const backend = await readBackend(tx)
+      waiting = settle(sql`select 1 as one`)
+      await terminate(backend)
+      await settle(lost)
+      await waiting
+      await settle(tx`insert into written values ('late')`)
+    })
+    const outcomes = [await settle(lost), await waiting, await settle(sql`select 2 as two`)]
+    return [...outcomes, (await killer`select text from written`).map(({ text }) => text)]
+  },
+
+  /** Two connections are lost in the same moment, and who hears of the first uses the second. */
+  'unsent statement': async (sql) => {
+    const backends = [Promise.withResolvers<number>(), Promise.withResolvers<number>()]
+    const begin = (n: number, wait: () => Promise<unknown>) =>
+      sql.begin(async (tx) => {
+        backends[n]?.resolve(await readBackend(tx))
+        await wait()
+        await tx`select 1`
+      })
+    const first: Promise<unknown> = begin(0, () => settle(first))
+    const second = begin(1, () => settle(first))
+    const outcomes = Promise.all([settle(first), settle(second)])
+    await terminate(...(await Promise.all(backends.map(({ promise }) => promise))))
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100) // both ends reach this process while it is busy
+    return [await outcomes, await Promise.all([settle(sql`select 1 as one`), settle(sql`select 2 as two`)])]
+  },
+
+  /** A connection is lost in the middle of a result. */
+  'half a result': async (sql) => {
+    const backend = await readBackend(sql)
+    const half = settle(sql`select n, case n when 20000 then pg_sleep(60) end from generate_series(1, 20000) n`)
+    while (
+      (await killer`select from pg_stat_activity where pid = ${backend} and wait_event = 'PgSleep'`).length === 0
+    ) {
+      await sleep(10)
+    }
+    await terminate(backend)
+    return [await half, await settle(sql`select 1 as one`)]
+  },
+}
+
+async function readBackend(sql: Sql | TransactionSql): Promise<number> {
+  const [row] = await sql`select pg_backend_pid() as pid`
+  return row?.pid
+}
+
+/** Returns when the backends are gone. */
+async function terminate(...pids: number[]) {
+  for (const pid of pids) await killer`select pg_terminate_backend(${pid})`
+  for (const pid of pids) await killer`select pg_terminate_backend(${pid}, 5000)`
+}
+
+function settle(work: Promise<unknown>): Promise<unknown> {
+  return work.then(
+    (value) => value,
+    (error) => error.code,
+  )
+}
+
+const outcome = await scenarios[scenario]?.(postgres(url, { ...options, max: scenario === 'unsent statement' ? 2 : 1 }))
+process.stdout.write(JSON.stringify(outcome))
+process.exit()
