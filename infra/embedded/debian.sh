@@ -6,6 +6,7 @@
 set -euo pipefail
 umask 022
 target=$1 new=$1.$$ suite=trixie keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+for old in "$target".*; do kill -0 "${old##*.}" 2>&- || rm -rf "$old"; done # what a kill -9 left
 trap 'rm -rf "$new"' EXIT
 trap 'exit 130' INT TERM HUP
 here=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m1 '/debian$' || true)

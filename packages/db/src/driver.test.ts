@@ -30,8 +30,8 @@ const [one, two] = [[{ one: 1 }], [{ two: 2 }]]
 
 /** What a process with the patch sees; see testing-driver.ts. */
 const promises = {
-  'late statement': [lost, one],
-  'late statement, new connection': [lost, one, two, []],
+  'late statement': [lost, lost, one],
+  'late statement, new connection': [lost, one, lost, []],
   'unsent statement': [
     [lost, lost],
     [one, two],

@@ -7,7 +7,7 @@ import type { Sql, TransactionSql } from 'postgres'
 const [scenario = '', driver = '', url = '', directUrl = ''] = process.argv.slice(2)
 const { default: postgres }: typeof import('postgres') = await import(driver)
 
-const options = { fetch_types: false, connect_timeout: 3, backoff: () => 0.05 }
+const options = { fetch_types: false, connect_timeout: 3, backoff: () => 0.05, onnotice: () => {} }
 const killer = postgres(directUrl, { ...options, max: 1 })
 await killer`create table if not exists written (text text)`
 await killer`truncate written`
@@ -15,26 +15,26 @@ await killer`truncate written`
 const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
   /** A transaction goes on after its connection is gone. */
   'late statement': async (sql) => {
+    const late = Promise.withResolvers<unknown>()
     const lost: Promise<unknown> = sql.begin(async (tx) => {
       await terminate(await readBackend(tx))
       await settle(lost)
-      await tx`insert into written values ('late')`
+      late.resolve(await settle(tx`select 1 as one`))
     })
-    return [await settle(lost), await settle(sql`select 1 as one`)]
+    return [await settle(lost), await late.promise, await settle(sql`select 1 as one`)]
   },
 
   /** The same while another query waits for a connection: it gets the one that the transaction had. */
   'late statement, new connection': async (sql) => {
-    let waiting: Promise<unknown> = Promise.resolve()
+    const [waiting, late] = [Promise.withResolvers<unknown>(), Promise.withResolvers<unknown>()]
     const lost: Promise<unknown> = sql.begin(async (tx) => {
       const backend = await readBackend(tx)
-      waiting = settle(sql`select 1 as one`)
+      waiting.resolve(settle(sql`select 1 as one`))
       await terminate(backend)
-      await settle(lost)
-      await waiting
-      await settle(tx`insert into written values ('late')`)
+      await waiting.promise
+      late.resolve(await settle(tx`insert into written values ('late')`))
     })
-    const outcomes = [await settle(lost), await waiting, await settle(sql`select 2 as two`)]
+    const outcomes = [await settle(lost), await waiting.promise, await late.promise]
     return [...outcomes, (await killer`select text from written`).map(({ text }) => text)]
   },
 

@@ -29,7 +29,9 @@ export function selectSentences(question: Question, passages: Passage[]): Select
     if (candidate.score < least || candidate.evidence < MIN_EVIDENCE) continue
     if (chosen.length > 0 && !candidate.isDirect) continue
     if (chosen.some((other) => measureRedundancy(candidate, other) > MAX_REDUNDANCY)) continue
-    const added = [...findReferent(candidate, candidates), candidate].filter((one) => !chosen.includes(one))
+    const added = [...findReferent(candidate, candidates), candidate].filter(
+      ({ order }) => !chosen.some((other) => other.order === order),
+    )
     if (chosen.length > 0 && !hasRoom([...chosen, ...added])) break
     chosen.push(...added)
   }

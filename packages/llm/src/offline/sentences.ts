@@ -40,11 +40,11 @@ function addBlock(outline: Outline, block: Block): void {
     outline.asked = endsInQuestion(block.text) ? block.text : ''
     outline.leadIn = ''
   } else if (block.kind === 'prose') addProse(outline, block.text)
-  else if (block.kind === 'item') {
-    if (block.text.length <= MAX_UNIT_LENGTH) addUnit(outline, 'item', block.text)
-    else for (const sentence of splitSentences(block.text)) addUnit(outline, 'item', sentence)
-  } else if (block.kind === 'row') addUnit(outline, 'row', block.text, block.header)
-  else addCode(outline, block.text)
+  else if (block.kind === 'code') addCode(outline, block.text)
+  else {
+    const texts = block.text.length <= MAX_UNIT_LENGTH ? [block.text] : splitSentences(block.text)
+    for (const text of texts) addUnit(outline, block.kind, text, block.kind === 'row' ? block.header : '')
+  }
 }
 
 function addProse(outline: Outline, text: string): void {
@@ -121,7 +121,8 @@ export function splitSentences(text: string): string[] {
   let open = ''
   for (const { segment } of sentenceSegmenter.segment(text)) {
     open += segment
-    if (ABBREVIATION.test(open.slice(-12))) continue
+    // Latin sentences end before a space; without one it is the middle of a URL.
+    if (/[.?!]$/.test(open) || ABBREVIATION.test(open.slice(-12))) continue
     sentences.push(open)
     open = ''
   }

@@ -31,7 +31,7 @@ describe('stem', () => {
       'keep kept keeps',
       'policy policies',
       'stop stopped stopping',
-      'use used',
+      'bake baked baking',
     ]
     for (const family of families) expect(new Set(family.split(' ').map(stem)).size, family).toBe(1)
     expect(stem('الإجازة')).toBe(stem('إجازة'))

@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest'
+import type { Passage } from '../llm.ts'
+import { composeAnswer } from './answer.ts'
+import { heldOutAnswerable, tunedAnswerable } from './fixtures/questions.ts'
+import { createRetriever } from './fixtures/retrieve.ts'
+import { readQuestion } from './question.ts'
+import { selectSentences } from './select.ts'
+
+const ask = (question: string, passages: Passage[]): string =>
+  composeAnswer([{ role: 'user', content: question }], passages)
+const bodyOf = (answer: string): string => answer.replace(/\n\n\(Offline answer[^\n]*\)$/, '')
+const number = (...texts: string[]): Passage[] => texts.map((text, index) => ({ n: index + 1, title: 'Notes', text }))
+const lettersOf = (text: string): string => text.replace(/\[\d+\]|```\w*/g, '').replace(/[^\p{L}\p{N}_]/gu, '')
+
+const retrieve = createRetriever()
+const asked = [...tunedAnswerable, ...heldOutAnswerable].map((row) => row.ask)
+
+describe('composeAnswer', () => {
+  it('quotes whole units of the cited passage and never changes a word', () => {
+    for (const question of asked) {
+      const passages = retrieve(question, 6)
+      const { chosen } = selectSentences(readQuestion([{ role: 'user', content: question }]), passages)
+      const answer = ask(question, passages)
+      for (const { n, unit } of chosen) {
+        expect(answer).toContain(unit.text)
+        expect(lettersOf(passages.find((passage) => passage.n === n)?.text ?? '')).toContain(lettersOf(unit.text))
+      }
+    }
+  })
+
+  it('cites only passages that were given, and ends each passage with its citation', () => {
+    for (const question of asked) {
+      const passages = retrieve(question, 6).map((passage) => ({ ...passage, n: passage.n + 40 }))
+      const body = bodyOf(ask(question, passages))
+      if (body.startsWith('The documents do not say.')) continue
+      const cited = Array.from(body.matchAll(/\[(\d+)\]/g), ([, n]) => Number(n))
+      expect(cited.every((n) => n > 40 && n <= 46)).toBe(true)
+      expect(body.split('\n\n').every((quote) => /\[\d+\]$/.test(quote))).toBe(true)
+    }
+  })
+
+  it('gives the same answer to the same question', () => {
+    for (const question of asked)
+      expect(ask(question, retrieve(question, 6))).toBe(ask(question, retrieve(question, 6)))
+  })
+
+  it('says what it is in the last line', () => {
+    expect(ask('pooling', number('Pooling shares connections.'))).toMatch(/\n\n\(Offline answer: .* CHAT_MODEL .*\)$/)
+    expect(ask('pooling', [])).toBe(
+      'There are no documents to answer from yet.\n\n(Offline answer without a language model. Set CHAT_MODEL to use one.)',
+    )
+  })
+
+  it('names the words that no document holds, as they were written', () => {
+    const answer = ask('What is the capital of France?', number('PgBouncer pools connections.'))
+    expect(bodyOf(answer)).toBe('The documents do not say. Not found in them: “capital”, “France”.')
+  })
+
+  it('stays silent when a common word is all that matches', () => {
+    const passages = number('The default port of the server is 5432.', 'The server starts in a second.')
+    expect(ask('Who painted the server room?', passages)).toContain('The documents do not say.')
+  })
+
+  it('does not repeat what two passages both say', () => {
+    const sentence = 'Backups are kept for 35 days.'
+    expect(bodyOf(ask('How long are backups kept?', number(sentence, `All of it: ${sentence}`, sentence)))).toBe(
+      `${sentence} [1]`,
+    )
+  })
+
+  it('brings the sentence that a pronoun refers to, under one citation', () => {
+    const text = 'The tower stands on Maray. It was designed by Alison Forsyth.'
+    expect(bodyOf(ask('Who designed the tower on Maray?', number(text)))).toBe(`${text} [1]`)
+  })
+
+  it('prefers the sentence that gives a reason when asked why', () => {
+    const text =
+      'Friday deployments are forbidden. Friday deployments are forbidden because Saturday is free. See the calendar.'
+    expect(bodyOf(ask('Why are Friday deployments forbidden?', number(text)))).toContain(
+      'because Saturday is free. [1]',
+    )
+  })
+})
