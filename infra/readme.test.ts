@@ -1,0 +1,47 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+
+const root = join(import.meta.dirname, '..')
+const read = (file: string) => readFileSync(join(root, file), 'utf8')
+const readme = read('README.md')
+
+describe('the README', () => {
+  it('is short enough to be read: under 150 lines', () => {
+    expect(readme.split('\n').length).toBeLessThan(150)
+  })
+
+  it('names only files that exist', () => {
+    const files = [...readme.matchAll(/`((?:apps|packages|infra)\/[^`\s]+)`/g)].map(([, file = '']) => file)
+    const invented = ['apps/api/src/routes/notes.ts', 'apps/api/src/routes/notes.test.ts']
+    expect(files.length).toBeGreaterThan(10)
+    expect(files.filter((file) => !existsSync(join(root, file)))).toEqual(invented)
+  })
+
+  it('names only scripts that exist', () => {
+    const { scripts }: { scripts: Record<string, string> } = JSON.parse(read('package.json'))
+    const documents = readme + read('.env.example') + read('DECISIONS.md') + read('CHANGELOG.md')
+    const named = [...documents.matchAll(/npm run ([a-z:]+)/g)].map(([, script = '']) => script)
+    expect(named.length).toBeGreaterThan(5)
+    expect(named.filter((script) => !(script in scripts))).toEqual([])
+  })
+
+  it('names only variables that .env.example explains', () => {
+    const explained = new Set([...read('.env.example').matchAll(/^# ([A-Z_]+)=/gm)].map(([, name]) => name))
+    const rows = [...readme.matchAll(/^\| (`[A-Z_]+`(?:, `[A-Z_]+`)*) \|/gm)].flatMap(([, row = '']) =>
+      row.match(/[A-Z_]+/g),
+    )
+    expect(rows.length).toBeGreaterThan(10)
+    expect(rows.filter((name) => !explained.has(name ?? ''))).toEqual([])
+  })
+})
+
+describe('.env.example', () => {
+  it('explains every variable that the API reads, and no other', () => {
+    const names = (text: string, pattern: RegExp) =>
+      [...new Set([...text.matchAll(pattern)].map(([, name]) => name))].sort()
+    const known = names(read('apps/api/src/config.ts'), /^ +([A-Z_]{4,}): /gm).filter((name) => name !== 'NODE_ENV')
+    const explained = names(read('.env.example'), /^# ([A-Z_]{4,})=/gm)
+    expect(explained).toEqual(known)
+  })
+})
