@@ -28,19 +28,19 @@ function isInstalled() {
   return wanted.every(([path, { version, optional }]) => optional || found[path]?.version === version)
 }
 
-/** `npm ci`, one at a time: who comes second waits for the first. The note names npm itself, which may outlive a launcher. */
+/** One at a time: who comes second waits. The note names npm itself, which may outlive a launcher. Unlike `npm ci` this
+ * does not tear the packages from under what runs, and takes a lockfile that lacks other platforms' optional packages. */
 async function install() {
-  const note = '.data/npm-ci.pid'
+  const note = '.data/npm-install.pid'
   mkdirSync('.data', { recursive: true })
   while (!take(note)) await sleep(200)
   if (isInstalled()) return rmSync(note)
   console.log('installing the npm packages')
-  const cli = process.env.npm_execpath?.endsWith('npm-cli.js') ? [process.execPath, process.env.npm_execpath] : ['npm']
-  const npm = run(cli[0], [...cli.slice(1), 'ci', '--include=dev'], 'pipe')
+  const npm = run('npm', ['install', '--no-save', '--include=dev', '--loglevel=error'], 'pipe')
   writeFileSync(note, `${npm.pid}`)
   const code = await npm.code
   rmSync(note)
-  if (code !== 0) console.error(`${npm.output()}\n\`npm ci\` failed (see above)`)
+  if (code !== 0) console.error(`${npm.output()}\n\`npm install\` failed (see above)`)
   if (code !== 0) process.exit(1)
 }
 

@@ -102,14 +102,21 @@ function remove(directory: string): void {
   rmSync(directory, { recursive: true, force: true, maxRetries: 10 })
 }
 
-/** Postgres refuses to run as root: it runs as nobody, who may also pass through folders such as /root where needed. */
+/**
+ * Postgres refuses to run as root: it runs as nobody. Where nobody cannot pass (a checkout under /root) it gets the one
+ * right to, in the smallest form there is (containers lack the first); access(2) heeds it only with that securebit.
+ */
 function becomeNobody(paths: string[]): string[] {
   const plain = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
-  const passing = [...plain, '--inh-caps=-all,+dac_read_search', '--ambient-caps=-all,+dac_read_search']
-  const canReach = ([file = '', ...args]: string[]) =>
-    paths.every((path) => spawnSync(file, [...args, 'test', '-x', path]).status === 0)
-  const prefix = [plain, passing].find(canReach)
-  if (prefix) return prefix
+  const withRight = (right: string) => [`--inh-caps=-all,+${right}`, `--ambient-caps=-all,+${right}`]
+  const rights = [
+    [],
+    ...['dac_read_search', 'dac_override'].map((right) => ['--securebits=+no_setuid_fixup', ...withRight(right)]),
+  ]
+  const found = rights
+    .map((right) => [...plain, ...right])
+    .find(([file = '', ...args]) => paths.every((path) => spawnSync(file, [...args, 'test', '-x', path]).status === 0))
+  if (found) return found
   throw new Error(`As root, the database runs as "nobody", who cannot reach ${paths.join(' or ')}: move the checkout`)
 }
 

@@ -11,27 +11,25 @@ import { isFree, type Stack, startStack } from './stack.ts'
 const root = join(import.meta.dirname, '../..')
 const inData = (name: string) => join(root, '.data', name)
 const inApi = (name: string) => join(root, 'apps/api/src', name)
-const print = (line: string) => void process.stdout.write(`${line}\n`)
-const shutdown = new AbortController()
-const { signal } = shutdown
+const stopping = new AbortController()
+const { signal } = stopping
 
 async function main(): Promise<void> {
   if (existsSync(join(root, '.env'))) process.loadEnvFile(join(root, '.env'))
   const [host, port] = [env.HOST || '127.0.0.1', Number(env.PORT || 3000)]
-  if (!(port >= 1 && port <= 65_535)) throw new Error(`PORT should be a number from 1 to 65535, not ${env.PORT}`)
   const url = `http://${/^(127\.|0\.0|::)/.test(host) ? 'localhost' : host}:${port}`
-
+  if (!(port >= 1 && port <= 65_535)) throw new Error(`PORT should be a number from 1 to 65535, not ${env.PORT}`)
   mkdirSync(inData(''), { recursive: true })
-  if (!takeLock(inData('start.lock')))
-    throw new Error(`already running: ${readFileSync(inData('start.owner'), 'utf8')}`)
-  writeFileSync(inData('start.owner'), `pid ${process.pid}, ${url}`)
+  const owner = inData('start.owner')
+  if (!takeLock(inData('start.lock'))) throw new Error(`already running: ${readFileSync(owner, 'utf8')}`)
+  writeFileSync(owner, `pid ${process.pid}, ${url}`)
   await stopOrphans(inData('stack')) // an API that outlived its launcher holds the port
   if (!(await isFree(port, host)))
-    throw new Error(`PORT ${port} is taken: free it or choose another, PORT=3001 npm start`)
+    throw new Error(`PORT ${port} is taken: free it, or choose one (PORT=3001 npm start)`)
 
   let hurry = () => {}
-  onStopRequest(() => (signal.aborted ? hurry() : shutdown.abort()))
-  const stack = await startStack({ directory: inData('stack'), report: print, signal })
+  onStopRequest(() => (signal.aborted ? hurry() : stopping.abort()))
+  const stack = await startStack({ directory: inData('stack'), report: console.log, signal })
   hurry = stack.hurry
   try {
     await startApi(stack, host, port)
@@ -39,69 +37,55 @@ async function main(): Promise<void> {
     const end = await Promise.race([stack.died, once(signal, 'abort')])
     if (end instanceof Error) throw end
   } finally {
-    print('stopping')
+    console.log('stopping')
     rmSync(inData('env'), { force: true })
     await stack.stop()
   }
 }
 
 async function startApi(stack: Stack, host: string, port: number): Promise<void> {
-  const {
-    databaseUrl: DATABASE_URL,
-    directDatabaseUrl: DIRECT_DATABASE_URL,
-    pgbouncerAdminUrl: PGBOUNCER_ADMIN_URL,
-  } = stack
-  const urls = Object.entries({ DATABASE_URL, DIRECT_DATABASE_URL, PGBOUNCER_ADMIN_URL })
-  writeFileSync(inData('env'), urls.map(([name, value]) => `${name}=${value}\n`).join(''), { mode: 0o600 })
+  const pooled = { DATABASE_URL: stack.databaseUrl, PGBOUNCER_ADMIN_URL: stack.pgbouncerAdminUrl }
+  const all = { ...pooled, DIRECT_DATABASE_URL: stack.directDatabaseUrl }
+  writeFileSync(
+    inData('env'),
+    Object.entries(all)
+      .map((pair) => `${pair.join('=')}\n`)
+      .join(''),
+    { mode: 0o600 },
+  )
+  for (const script of ['migrate.ts', 'seed.ts'])
+    console.log(await run([execPath, inApi(script)], { signal, env: { ...env, ...all } }))
 
-  print(await run([execPath, inApi('migrate.ts')], { signal, env: { ...env, DIRECT_DATABASE_URL } }))
-  print(await run([execPath, inApi('seed.ts')], { signal, env: { ...env, DATABASE_URL } }))
   const drainMs = Number(env.DRAIN_TIMEOUT_MS || 5000)
-  const apiEnv = {
-    ...env,
-    DATABASE_URL,
-    DIRECT_DATABASE_URL: undefined, // for migrations only
-    PGBOUNCER_ADMIN_URL,
-    AUTH: env.AUTH || 'off',
-    HOST: host,
-    PORT: `${port}`,
-    LOG_LEVEL: env.LOG_LEVEL || 'warn',
-    DRAIN_TIMEOUT_MS: `${drainMs}`,
-  }
+  const defaults = { AUTH: env.AUTH || 'off', LOG_LEVEL: env.LOG_LEVEL || 'warn', DRAIN_TIMEOUT_MS: `${drainMs}` }
+  // the direct URL is for migrations only
+  const apiEnv = { ...env, ...pooled, ...defaults, DIRECT_DATABASE_URL: undefined, HOST: host, PORT: `${port}` }
   const watch = process.argv.includes('--watch') ? ['--watch', '--watch-preserve-output'] : []
   const command = [execPath, ...watch, inApi('server.ts')]
   stack.start('api', command, { env: apiEnv, graceMs: drainMs + 5000, show: true })
-  await Promise.race([
-    waitUntilReady(`http://${host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`),
-    stack.died,
-  ])
+  const ready = `http://${host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`
+  await Promise.race([waitUntilReady(ready), stack.died])
 }
 
 async function waitUntilReady(url: string): Promise<void> {
-  while (!signal.aborted) {
-    const response = await fetch(url).catch(() => undefined)
-    if (response?.ok) return
-    await sleep(100)
-  }
+  while (!signal.aborted && !(await fetch(url).catch(() => undefined))?.ok) await sleep(100)
 }
 
-function printWelcome(url: string) {
-  const curl = `curl -N ${url.slice('http://'.length)}/chat -H 'content-type: application/json'`
-  print(`
+function printWelcome(url: string): void {
+  console.log(`
 Sluice runs at ${url}, its routes are explained at ${url}/docs
 Models: chat ${env.CHAT_MODEL || 'offline'}, embeddings ${env.EMBEDDING_MODEL || 'offline'}
 
-  ${curl} -d '{"message":"Why does this project use PgBouncer?"}'
+  curl -N ${url.slice('http://'.length)}/chat -H 'content-type: application/json' -d '{"message":"Why does this project use PgBouncer?"}'
 
 Ctrl-C stops everything`)
 }
 
-process.stdout.on('error', () => {}) // a closed pipe (npm start | head) is no reason to leave the database behind
+process.stdout.on('error', () => {}) // a closed pipe (npm start | head) is no reason to leave the servers behind
 main().then(
   () => process.exit(0),
   (error) => {
-    if (signal.aborted) process.exit(0)
-    process.stderr.write(`${error.message}\n`)
-    process.exit(1)
+    if (!signal.aborted) console.error(error.message)
+    process.exit(signal.aborted ? 0 : 1)
   },
 )

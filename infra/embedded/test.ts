@@ -1,6 +1,5 @@
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
-import { env } from 'node:process'
 import { parseCLI, startVitest, type Vitest } from 'vitest/node'
 import { onStopRequest } from './processes.ts'
 import { removeLeftover, startStack } from './stack.ts'
@@ -8,26 +7,19 @@ import { removeLeftover, startStack } from './stack.ts'
 // npm test [-- [--full] [what Vitest takes]]: Vitest against a throw-away stack of its own.
 
 const root = join(import.meta.dirname, '../..')
-const print = (line: string) => void process.stdout.write(`${line}\n`)
+const directory = join(root, `.data/test-${process.pid}`)
 
 async function main(args: string[]): Promise<number> {
-  const shutdown = new AbortController()
-  onStopRequest(() => shutdown.abort())
+  const stopping = new AbortController()
+  onStopRequest(() => stopping.abort())
   await Promise.all(globSync(join(root, '.data/test-*')).map(removeLeftover))
-  const directory = join(root, `.data/test-${process.pid}`)
-  const stack = await startStack({ directory, throwAway: true, report: print, signal: shutdown.signal })
-  shutdown.signal.addEventListener('abort', async () => {
-    await stack.stop()
-    process.exit(130)
-  })
+  const stack = await startStack({ directory, throwAway: true, report: console.log, signal: stopping.signal })
+  stopping.signal.addEventListener('abort', () => void stack.stop().then(() => process.exit(130)))
+  process.env.DATABASE_URL = stack.databaseUrl
+  process.env.DIRECT_DATABASE_URL = stack.directDatabaseUrl
+  process.env.PGBOUNCER_ADMIN_URL = stack.pgbouncerAdminUrl
+  if (args.includes('--full')) process.env.SLUICE_FULL = '1'
   try {
-    const { databaseUrl, directDatabaseUrl, pgbouncerAdminUrl } = stack
-    Object.assign(env, {
-      DATABASE_URL: databaseUrl,
-      DIRECT_DATABASE_URL: directDatabaseUrl,
-      PGBOUNCER_ADMIN_URL: pgbouncerAdminUrl,
-    })
-    if (args.includes('--full')) env.SLUICE_FULL = '1'
     const { filter, options } = parseCLI(['vitest', ...args.filter((arg) => arg !== '--full')])
     const vitest = await startVitest(filter, { ...options, root, watch: false })
     await vitest.close()
@@ -37,23 +29,23 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-/** The reasons of skipped tests and, last, the counts; a file that could not run and an error outside of tests are failures. */
+/** The reasons of skipped tests and, last, the counts. A file that could not run and an error outside of tests are failures. */
 function printOutcome(vitest: Vitest): number {
   const modules = vitest.state.getTestModules()
-  const tests = modules.flatMap((module) => [...module.children.allTests()])
-  const listWith = (state: string) => tests.filter((test) => test.result().state === state)
-  const broken = modules.filter((module) => !module.ok() && [...module.children.allTests('failed')].length === 0)
-  const failed = listWith('failed').length + broken.length + vitest.state.getUnhandledErrors().length
-  const skipped = tests.filter((test) => !['passed', 'failed'].includes(test.result().state))
+  const count = (state: 'passed' | 'failed') => modules.flatMap((module) => [...module.children.allTests(state)]).length
+  const broken = modules.filter((module) => !module.ok() && module.children.allTests('failed').next().done)
+  const skipped = modules.flatMap((module) => [...module.children.allTests('skipped')])
   for (const test of skipped) {
     const result = test.result()
-    print(
-      `skipped: ${test.module.relativeModuleId} > ${test.fullName}: ${('note' in result && result.note) || 'no reason given'}`,
-    )
+    const reason = (result.state === 'skipped' && result.note) || 'no reason given'
+    console.log(`skipped: ${test.module.relativeModuleId} > ${test.fullName}: ${reason}`)
   }
-  const passed = listWith('passed').length
-  print(`${passed} passed, ${failed} failed, ${skipped.length} skipped`)
-  return failed === 0 && passed > 0 ? 0 : 1
+  const failed = count('failed') + broken.length + vitest.state.getUnhandledErrors().length
+  console.log(`${count('passed')} passed, ${failed} failed, ${skipped.length} skipped`)
+  return failed === 0 && count('passed') > 0 ? 0 : 1
 }
 
-process.exit(await main(process.argv.slice(2)))
+main(process.argv.slice(2)).then(process.exit, (error) => {
+  console.error(error.message)
+  process.exit(1)
+})
