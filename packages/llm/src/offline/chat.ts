@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
-import type { AnswerEvent, ChatModel, ChatRequest } from '../llm.ts'
+import type { AnswerEvent, ChatModel } from '../llm.ts'
 import { composeAnswer } from './answer.ts'
 
 export type OfflineChatOptions = {
@@ -20,7 +20,9 @@ export function createOfflineChat({ wordIntervalMs = 15 }: OfflineChatOptions = 
     stream: async ({ messages, passages, signal }) => {
       signal.throwIfAborted()
       const answer = composeAnswer(messages, passages)
-      return streamWords(answer, { signal, wordIntervalMs, inputTokens: countInput({ messages, passages, signal }) })
+      // The messages quote the passages already.
+      const inputTokens = messages.reduce((sum, { content }) => sum + countTokens(content), 0)
+      return streamWords(answer, { signal, wordIntervalMs, inputTokens })
     },
   }
 }
@@ -32,25 +34,12 @@ async function* streamWords(
   { signal, wordIntervalMs, inputTokens }: Pace,
 ): AsyncGenerator<AnswerEvent> {
   for (const text of answer.match(WORD) ?? []) {
-    if (wordIntervalMs > 0) await pause(wordIntervalMs, signal)
+    // Node rejects with an error of its own; the signal's reason is thrown below.
+    if (wordIntervalMs > 0) await setTimeout(wordIntervalMs, undefined, { signal }).catch(() => undefined)
     signal.throwIfAborted()
     yield { type: 'text-delta', text }
   }
   yield { type: 'finish', finishReason: 'stop', usage: { inputTokens, outputTokens: countTokens(answer) } }
-}
-
-/** Node's own error hides the signal's reason in `cause`. */
-async function pause(delayMs: number, signal: AbortSignal): Promise<void> {
-  try {
-    await setTimeout(delayMs, undefined, { signal })
-  } catch {
-    throw signal.reason
-  }
-}
-
-function countInput({ messages, passages }: ChatRequest): number {
-  const texts = [...messages.map(({ content }) => content), ...passages.map(({ text }) => text)]
-  return texts.reduce((sum, text) => sum + countTokens(text), 0)
 }
 
 /** There are no tokens here; four characters each is the vendors' rule of thumb for English. */

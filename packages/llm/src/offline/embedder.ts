@@ -89,6 +89,6 @@ function hash(text: string, start: number, end: number, seed: number): number {
 }
 
 function normalise(vector: number[]): number[] {
-  const length = Math.hypot(...vector)
+  const length = Math.sqrt(vector.reduce((sum, value) => sum + value * value, 0))
   return length > 0 ? vector.map((value) => value / length) : vector.map((_, axis) => (axis === 0 ? 1 : 0))
 }

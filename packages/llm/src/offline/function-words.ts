@@ -8,7 +8,7 @@ const FUNCTION_WORDS = {
     down during each either else ever every exactly explain few find first for from get gets getting give go goes got
     had happen happens has hasn hello hey hi have haven having he help her here hers him his how i if in information into is isn it
     its itself just kind know let like list long made make makes many may me mean meaning means meant might mine more most much
-    must my need needed needs neither no nor not of off often on once one only or other ought our out over own per
+    must my need needed needs neither no nor not of off often on one only or other ought our out over own per
     please possible question quite rather really receive say says shall she should show sir so some somebody someone something
     sort still such take tell text than thank thanks that the their them then there these they thing things this those
     through to too under until up upon us use used uses using very via want wants was we well were what whatever when

@@ -122,7 +122,7 @@ function joinLines(lines: string[]): string {
  * Markdown's marks away, its words kept: links and emphasis as text, images and tags dropped, white space collapsed.
  * A footnote mark `[12]` goes too, or a reader would take it for a citation. Code spans stay as they are.
  */
-export function cleanInline(text: string): string {
+function cleanInline(text: string): string {
   const cleaned = text
     .toWellFormed()
     .split(/(`[^`]+`)/)

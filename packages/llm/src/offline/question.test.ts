@@ -38,6 +38,7 @@ describe('readQuestion', () => {
 
   it('notices that nothing says what `this` is', () => {
     expect(ask('Who wrote this?').isUnresolved).toBe(true)
+    expect(ask('Wie lange gibt es Garantie?').isUnresolved).toBe(false)
     expect(ask('Tell me about the handbook', 'Who wrote this?').isUnresolved).toBe(false)
   })
 })

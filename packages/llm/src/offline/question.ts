@@ -8,7 +8,7 @@ export type Term = {
   stem: string
   /** Stems of an identifier's parts: `max_client_conn` is asked for as a whole, its parts count a little. */
   parts: readonly string[]
-  /** More than 1 for an identifier. */
+  /** More than 1 for an identifier, less for what `this` points at. */
   weight: number
   /** How much more it counts against an answer that lacks it; more than 1 for a name. */
   need: number
@@ -28,17 +28,21 @@ const MAX_TERMS = 24
 const MAX_QUESTION_LENGTH = 1000
 const NAME_NEED = 1.3
 const EXACT_WEIGHT = 1.6
+const POINTED_WEIGHT = 0.3
 const LEANING_SHARE = 0.5
 const BARE_SHARE = 0.25
 
 const PRONOUN =
-  'it|its|they|them|their|that|this|these|those|he|she|er|sie|es|das|dies|diese[ners]?|ihn|ils?|elles?|ce|cela|ça|eso|esto|ello'
+  'it|its|they|them|their|that|this|these|those|he|she|er|sie|(?<!gibt )es|das|dies|diese[ners]?|ihn|ils?|elles?|ce|cela|ça|eso|esto|ello'
 const CONJUNCTION = 'and|but|or|what about|how about|und|aber|et|mais|y|pero'
 const LEANS_ON_PREVIOUS = new RegExp(
   `^\\s*(?:${CONJUNCTION})(?!\\p{L})|(?<!\\p{L})(?:${PRONOUN})(?!\\p{L})|^那|它|他们`,
   'iu',
 )
-const ENDS_IN_PRONOUN = new RegExp(`^[^,;:.]*(?<!\\p{L})(?:${PRONOUN})(?:\\s+\\p{L}+)?[\\s?!.]*$`, 'iu')
+const ENDS_IN_PRONOUN = new RegExp(`^[^,;:.]*(?<!\\p{L})(?:${PRONOUN})(?:\\s+(?:documents?|text))?[\\s?!.]*$`, 'iu')
+
+/** `This project`, `dieses Produkt`: what the documents are about, which they need not call so. */
+const DEMONSTRATIVES = new Set('this these dies diese dieser dieses ce cette ces este esta estos estas'.split(' '))
 
 /** What the last user message asks; a follow-up borrows words from the question before it. */
 export function readQuestion(messages: ChatMessage[]): Question {
@@ -70,7 +74,8 @@ function readTerms(text: string): Term[] {
   const terms = new Map<string, Term>()
   words.forEach(({ word, parts, isExact, isName }, index) => {
     if (word === '' || functionWords.has(word) || (word.length === 1 && !/[\d\p{Lo}]/u.test(word))) return
-    const weight = isExact ? EXACT_WEIGHT : 1
+    const isPointedAt = DEMONSTRATIVES.has(words[index - 1]?.word ?? '')
+    const weight = isExact ? EXACT_WEIGHT : isPointedAt ? POINTED_WEIGHT : 1
     const need = isName && index > 0 ? NAME_NEED : 1
     const key = stem(word)
     if (!terms.has(key)) terms.set(key, { word, stem: key, parts: parts.map(stem), weight, need, share: 1 })

@@ -2,6 +2,7 @@ import type { Passage } from '../llm.ts'
 import { createLexicon } from './lexicon.ts'
 import type { Question } from './question.ts'
 import { type Candidate, rankCandidates, readCandidates } from './score.ts'
+import { fold } from './words.ts'
 
 /** `missing`: the words of the question that no passage holds. */
 export type Selection = { chosen: Candidate[]; missing: string[] }
@@ -9,7 +10,7 @@ export type Selection = { chosen: Candidate[]; missing: string[] }
 const MAX_CHOSEN = 4
 const MAX_ANSWER_LENGTH = 700
 const MIN_EVIDENCE = 0.52
-const MIN_SCORE_SHARE = 0.75
+const MIN_SCORE_SHARE = 0.8
 const MAX_REDUNDANCY = 0.6
 
 const LEANS_BACK =
@@ -21,12 +22,13 @@ const LEANS_BACK =
  */
 export function selectSentences(question: Question, passages: Passage[]): Selection {
   const lexicon = createLexicon()
-  const candidates = readCandidates(passages, lexicon)
+  const candidates = readCandidates(passages, lexicon).filter(({ unit }) => !repeatsQuestion(unit.text, question.text))
   const { ranked, missing } = rankCandidates(question, candidates, lexicon)
   const chosen: Candidate[] = []
-  const least = (ranked[0]?.score ?? 0) * MIN_SCORE_SHARE
-  for (const candidate of ranked) {
-    if (candidate.score < least || candidate.evidence < MIN_EVIDENCE) continue
+  const supported = ranked.filter(({ evidence }) => evidence >= MIN_EVIDENCE)
+  const least = (supported[0]?.score ?? 0) * MIN_SCORE_SHARE
+  for (const candidate of supported) {
+    if (candidate.score < least) continue
     if (chosen.length > 0 && !candidate.isDirect) continue
     if (chosen.some((other) => measureRedundancy(candidate, other) > MAX_REDUNDANCY)) continue
     const added = [...findReferent(candidate, candidates), candidate].filter(
@@ -36,6 +38,12 @@ export function selectSentences(question: Question, passages: Passage[]): Select
     chosen.push(...added)
   }
   return { chosen: arrange(chosen), missing }
+}
+
+/** A text that only asks the same, an example in a manual perhaps, holds every word of the question and no answer. */
+function repeatsQuestion(text: string, question: string): boolean {
+  const asked = fold(question.trim())
+  return /[?？؟]$/.test(asked) && fold(text).includes(asked)
 }
 
 /** What the `it` or `they` at the start of a sentence refers to stands in the sentence before. */

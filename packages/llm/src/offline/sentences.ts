@@ -133,16 +133,18 @@ export function splitSentences(text: string): string[] {
 }
 
 function cutLong(sentence: string): string[] {
-  if (sentence.length <= MAX_UNIT_LENGTH) return [sentence]
   const pieces: string[] = []
-  for (let rest = sentence; rest !== ''; ) {
-    const head = rest.slice(0, MAX_UNIT_LENGTH)
-    const end =
-      rest.length <= MAX_UNIT_LENGTH
-        ? rest.length
-        : Math.max(head.lastIndexOf(' '), head.lastIndexOf('；'), 0) || MAX_UNIT_LENGTH
+  let rest = sentence
+  while (rest.length > MAX_UNIT_LENGTH) {
+    const end = findCut(rest.slice(0, MAX_UNIT_LENGTH))
     pieces.push(rest.slice(0, end).toWellFormed())
     rest = rest.slice(end)
   }
-  return pieces
+  return [...pieces, rest.toWellFormed()]
+}
+
+/** After the last semicolon, comma or space of the second half, in this order of liking. */
+function findCut(head: string): number {
+  const ends = ['; ', '；', ', ', '，', ' '].map((mark) => head.lastIndexOf(mark) + mark.length)
+  return ends.find((end) => end > head.length / 2) ?? head.length
 }
