@@ -61,13 +61,13 @@ async function withDeadline<T>(work: Promise<T>, timeoutMs: number): Promise<T> 
 }
 
 /**
- * `postgres` 3.4.9 kills the process when a connection breaks inside a transaction (porsager/postgres#1208).
- * The patch in `patches/` is applied on install, but not with `npm install --ignore-scripts`.
+ * `postgres` 3.4.9 dies, or runs a statement outside its transaction, when a connection breaks inside one
+ * (porsager/postgres#1208, #1155). The patch in `patches/` is applied on install, but not with `--ignore-scripts`.
  * `driver` is the URL of the driver's entry.
  */
 export function assertDriverPatched(driver = import.meta.resolve('postgres')) {
   const source = readFileSync(new URL('connection.js', driver), 'utf8')
-  if (source.includes('if (socket === null)')) return
+  if (source.includes('if (query || sent.length)')) return
   throw new Error(
     'The postgres driver is not patched: run `npx patch-package --patch-dir packages/db/patches`, then start again.',
   )

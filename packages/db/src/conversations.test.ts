@@ -41,10 +41,17 @@ describe('the list of conversations', () => {
 
   it('puts the newest activity first', async () => {
     const owner = await owners.ensure('orders')
-    const times = { old: '2026-01-01T00:00:00.001Z', newest: '2026-01-01T00:00:00.003Z', middle: '2026-01-01T00:00:00.002Z' }
+    const times = {
+      old: '2026-01-01T00:00:00.001Z',
+      newest: '2026-01-01T00:00:00.003Z',
+      middle: '2026-01-01T00:00:00.002Z',
+    }
     for (const [id, time] of Object.entries(times)) {
       await openTurn(owner, id)
-      await db.update(table).set({ updatedAt: new Date(time) }).where(eq(table.id, id))
+      await db
+        .update(table)
+        .set({ updatedAt: new Date(time) })
+        .where(eq(table.id, id))
     }
     expect((await conversations.list(owner, 10)).map(({ id }) => id)).toEqual(['newest', 'middle', 'old'])
     const after = { time: times.middle, id: 'middle' }
@@ -57,8 +64,12 @@ describe('the messages of a conversation', () => {
     const owner = await owners.ensure('pages')
     for (const n of [1, 2, 3]) {
       await openTurn(owner, 'c', n)
-      const end = { content: `answer ${n}`, status: 'complete', sources: [], finishReason: null } as const
-      await turns.finish(owner, { conversationId: 'c', answerId: `a${n}` }, { ...end, inputTokens: 1, outputTokens: 1 })
+      const end = { sources: [], finishReason: null, inputTokens: 1, outputTokens: 1 }
+      await turns.finish(
+        owner,
+        { conversationId: 'c', answerId: `a${n}` },
+        { ...end, status: 'complete', content: 'an answer' },
+      )
     }
     const ids = async (limit: number, before?: string) =>
       (await conversations.messages(owner, 'c', limit, before)).map(({ id }) => id)

@@ -34,7 +34,12 @@ describe('an error of the database is described', () => {
   })
 
   it('without the SQL and the parameters that the error itself holds', async () => {
-    const error = await errorOf(db.select().from(owners).where(eq(sql`${owners.id}::int`, secret)))
+    const error = await errorOf(
+      db
+        .select()
+        .from(owners)
+        .where(eq(sql`${owners.id}::int`, secret)),
+    )
     expect(String(error)).toContain(secret)
     expect(describeDatabaseError(error)).toEqual({ code: '42846', constraint: undefined, unavailable: false })
   })

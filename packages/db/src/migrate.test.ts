@@ -56,6 +56,7 @@ describe('the settings of the database', () => {
     ['statement_timeout', '30s'],
     ['lock_timeout', '5s'],
     ['idle_in_transaction_session_timeout', '10s'],
+    ['jit', 'off'],
     ['hnsw.iterative_scan', 'strict_order'],
     ['hnsw.ef_search', '100'],
   ])('reach a session through PgBouncer: %s is %s', async (name, value) => {
@@ -74,7 +75,7 @@ describe('the index of an embedder', () => {
   it.each([
     ['narrow', 384],
     ['wide', 1536],
-    ["O'Reilly's \\ \"model\" %s", 8],
+    ['O\'Reilly\'s \\ "model" %s', 8],
   ])('is made for the model %s of %i dimensions, once', async (model, dimensions) => {
     await migrate({ directUrl, embedder: { model, dimensions } })
     const made = await findIndexes(model)

@@ -10,6 +10,8 @@ const isOwned = eq(chunks.ownerId, placeholder('owner'))
 const legSize = 50
 /** Damps the lead of a leg's first ranks; 60 is the constant of the paper that introduced the method (Cormack 2009). */
 const fusionConstant = 60
+/** Characters of a question whose words are looked up; the stack of Postgres holds no query of 20,000 words. */
+const longestText = 4000
 
 /** Hybrid search over an owner's chunks. */
 export function createPassages(db: Db) {
@@ -25,7 +27,7 @@ export function createPassages(db: Db) {
     search: (owner: string, { text, embedding, embeddingModel, limit }: Search) =>
       statementFor(embeddingModel, embedding.length).execute({
         owner,
-        text,
+        text: text.slice(0, longestText),
         limit,
         embedding: JSON.stringify(embedding),
       }),

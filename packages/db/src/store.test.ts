@@ -4,6 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
+import type { AnswerEnd } from './turns.ts'
 
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
@@ -20,14 +21,14 @@ afterAll(async () => {
 const embedding = Array.from({ length: 384 }, (_, n) => (n === 0 ? 1 : 0))
 const chunk = { heading: 'Secret', content: 'Ada’s secret.', start: 0, end: 13, embedding }
 const secret = { title: 'Secret', text: 'Ada’s secret.', contentHash: 'secret' }
-const end = {
+const end: AnswerEnd = {
   content: 'overwritten',
   status: 'complete',
   sources: [],
   finishReason: 'stop',
   inputTokens: 1,
   outputTokens: 1,
-} as const
+}
 
 const ended = { conversationId: 'ended', title: 'Ada’s', questionId: 'q', question: 'Ada’s?', answerId: 'a' }
 const running = { ...ended, conversationId: 'running' }

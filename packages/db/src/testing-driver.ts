@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sql, TransactionSql } from 'postgres'
 
 const [scenario = '', driver = '', url = '', directUrl = ''] = process.argv.slice(2)
-const { default: postgres }: typeof import('postgres') = await import(driver)
+const { default: postgres }: { default: typeof import('postgres') } = await import(driver)
 
 const options = { fetch_types: false, connect_timeout: 3, backoff: () => 0.05, onnotice: () => {} }
 const killer = postgres(directUrl, { ...options, max: 1 })
@@ -35,7 +35,7 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
       late.resolve(await settle(tx`insert into written values ('late')`))
     })
     const outcomes = [await settle(lost), await waiting.promise, await late.promise]
-    return [...outcomes, (await killer`select text from written`).map(({ text }) => text)]
+    return [...outcomes, (await killer<{ text: string }[]>`select text from written`).map(({ text }) => text)]
   },
 
   /** Two connections are lost in the same moment, and who hears of the first uses the second. */

@@ -1,0 +1,89 @@
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { connect } from './client.ts'
+import { migrate } from './migrate.ts'
+import { quoteLiteral } from './passages.ts'
+import { createStore } from './store.ts'
+import { createTestDatabase } from './testing.ts'
+
+// Whether a search uses its index, and finds enough with it, shows only with many rows.
+
+const embedder = { model: 'small', dimensions: 8 }
+const rows = 20_000
+const database = await createTestDatabase()
+// One connection, straight to Postgres: a prepared statement is explained in the session that prepared it.
+const { db, close } = connect({ url: database.directDatabaseUrl, poolSize: 1 })
+const { documents, owners, passages } = createStore(db)
+const [large, small] = [await owners.ensure('large'), await owners.ensure('small')]
+const embedding = Array.from({ length: embedder.dimensions }, (_, n) => Math.sin(n))
+const search = { text: 'nothing', embedding, embeddingModel: embedder.model, limit: 50 }
+
+beforeAll(async () => {
+  const of = async (owner: string) => (await documents.add(owner, { title: '', text: '', contentHash: '' })).id
+  const [largeDocument, smallDocument] = [await of(large), await of(small)]
+  await db.execute(sql`select setseed(0.5)`)
+  await db.execute(sql`
+    insert into chunks (owner_id, document_id, heading, content, start, "end", embedding_model, embedding)
+    select case n % 100 when 0 then ${small}::uuid else ${large}::uuid end,
+      case n % 100 when 0 then ${smallDocument}::uuid else ${largeDocument}::uuid end,
+      '', '', 0, 0, ${embedder.model},
+      array(select random() - 0.5 + 0 * n from generate_series(1, ${embedder.dimensions}::int) d)::float8[]::halfvec
+    from generate_series(1, ${rows}::int) n`)
+  await migrate({ directUrl: database.directDatabaseUrl, embedder })
+  await db.execute(sql`analyze chunks`)
+})
+
+afterAll(async () => {
+  await close()
+  await database.drop()
+})
+
+/** The plan of the very statement that `passages` prepared, as JSON text. */
+async function explainSearch(owner: string, planCacheMode: string): Promise<string> {
+  await passages.search(owner, search)
+  const [prepared] = await db.execute<{ name: string }>(sql`
+    select name from pg_prepared_statements where statement like '%by_vector%'`)
+  const vector = quoteLiteral(JSON.stringify(embedding))
+  const [id, text] = [quoteLiteral(owner), quoteLiteral(search.text)]
+  const values = [vector, id, vector, 50, text, id, text, text, 50, search.limit].join(', ')
+  return db.transaction(async (tx) => {
+    await tx.execute(sql.raw(`set local plan_cache_mode = ${planCacheMode}`))
+    return JSON.stringify(await tx.execute(sql.raw(`explain (format json) execute "${prepared?.name}" (${values})`)))
+  })
+}
+
+describe('the plan of a search', () => {
+  it.each(['auto', 'force_generic_plan'])('uses the model’s index for an owner of many chunks (%s)', async (mode) => {
+    expect(await explainSearch(large, mode)).toContain('"chunks_embedding_')
+  })
+
+  it('is exact for an owner of few among many', async () => {
+    const plan = await explainSearch(small, 'auto')
+    expect(plan).toContain('"chunks_owner"')
+    expect(plan).not.toContain('"chunks_embedding_')
+  })
+})
+
+describe('a search in the index for an owner of 1 % of the rows', () => {
+  /** The planner would search so few rows exactly: here it may not. */
+  async function searchIndex(...settings: string[]) {
+    const forbidden = ['enable_seqscan = off', 'enable_bitmapscan = off', 'enable_sort = off']
+    for (const setting of ['plan_cache_mode = force_custom_plan', ...forbidden, ...settings]) {
+      await db.execute(sql.raw(`set ${setting}`))
+    }
+    const found = await passages.search(small, search)
+    await db.execute(sql`reset all`)
+    return found
+  }
+
+  it('finds as many as it was asked for, and the same as an exact one', async () => {
+    const found = await searchIndex()
+    expect(found).toHaveLength(search.limit)
+    const exact = new Set((await passages.search(small, search)).map(({ chunkId }) => chunkId))
+    expect(found.filter(({ chunkId }) => exact.has(chunkId)).length).toBeGreaterThanOrEqual(45)
+  })
+
+  it('would find almost none without the setting that db:migrate makes', async () => {
+    expect((await searchIndex('hnsw.iterative_scan = off')).length).toBeLessThan(10)
+  })
+})
