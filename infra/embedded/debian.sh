@@ -8,7 +8,7 @@ umask 022
 target=$1 new=$1.$$ suite=trixie keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 for old in "$target".*; do kill -0 "${old##*.}" 2>&- || rm -rf "$old"; done # what a kill -9 left
 trap 'rm -rf "$new"' EXIT
-trap 'exit 130' INT TERM HUP
+trap 'kill $! 2>&-; wait; exit 130' INT TERM HUP # bash heeds a signal in `wait` only
 here=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m1 '/debian$' || true)
 mirror=${MIRROR:-${here:-http://deb.debian.org/debian}}
 mkdir -p "$new"/apt/{lists/partial,archives/partial}
@@ -24,13 +24,13 @@ Dir::Etc::preferencesparts "/dev/null"; APT::Sandbox::User "$(id -un)"; Acquire:
 CONF
 } >"$new/apt.conf"
 export APT_CONFIG=$new/apt.conf
-apt-get -qq update
+apt-get -qq update & wait $!
 # Everything the binaries link to; names of a released Debian do not change any more.
 packages="libc6 libgcc-s1 libstdc++6 libaudit1 libcap-ng0 libcap2 libcares2 libcom-err2 libevent-2.1-7t64
   libgssapi-krb5-2 libicu76 libk5crypto3 libkeyutils1 libkrb5-3 libkrb5support0 libldap2 liblz4-1 liblzma5 libpam0g libpq5
   libreadline8t64 libsasl2-2 libssl3t64 libsystemd0 libtinfo6 libxml2 libxxhash0 libzstd1 zlib1g
   pgbouncer postgresql-17 postgresql-client-17 postgresql-17-pgvector"
-(cd "$new/apt/archives" && apt-get -qq download $packages)
+(cd "$new/apt/archives" && exec apt-get -qq download $packages) & wait $!
 for package in "$new"/apt/archives/*.deb; do dpkg-deb -x "$package" "$new"; done
 # Run by the C library they were built for, found from the wrapper's own place: the folder may move.
 for file in "$new"/usr/lib/postgresql/17/bin/{postgres,initdb,pg_config,psql,pg_dump} "$new/usr/sbin/pgbouncer"; do

@@ -17,7 +17,9 @@ if (!existsSync(node)) {
   )
   process.exit(1)
 }
-process.exit(await run(node, [`infra/embedded/${script[0]}.ts`, ...script.slice(1), ...args], 'inherit').code)
+process.exit(
+  await run(node, [`infra/embedded/${script[0]}.ts`, ...script.slice(1), ...args], 'inherit', 'inherit', 'ipc').code,
+)
 
 /** Whether node_modules holds what package-lock.json asks for. Dates say nothing in a copied or freshly pulled checkout. */
 function isInstalled() {
@@ -28,40 +30,40 @@ function isInstalled() {
   return wanted.every(([path, { version, optional }]) => optional || found[path]?.version === version)
 }
 
-/** One at a time: who comes second waits. The note names npm itself, which may outlive a launcher. Unlike `npm ci` this
- * does not tear the packages from under what runs, and takes a lockfile that lacks other platforms' optional packages. */
+/** Unlike `npm ci`, this leaves the packages in use alone and takes a lockfile without other platforms' optional packages. */
 async function install() {
   const note = '.data/npm-install.pid'
   mkdirSync('.data', { recursive: true })
   while (!take(note)) await sleep(200)
   if (isInstalled()) return rmSync(note)
   console.log('installing the npm packages')
-  const npm = run('npm', ['install', '--no-save', '--include=dev', '--loglevel=error'], 'pipe')
-  writeFileSync(note, `${npm.pid}`)
+  const npm = run('npm', ['install', '--no-save', '--include=dev', '--loglevel=error'], 'pipe', 'pipe')
+  writeFileSync(note, `${npm.pid}`) // npm may outlive this process
   const code = await npm.code
   rmSync(note)
-  if (code !== 0) console.error(`${npm.output()}\n\`npm install\` failed (see above)`)
-  if (code !== 0) process.exit(1)
+  if (code === 0) return
+  console.error(`${npm.output()}\n\`npm install\` failed (see above)`)
+  process.exit(1)
 }
 
+/** Takes turns with other launchers: false while the process that the note names is alive. */
 function take(note) {
+  try {
+    if (existsSync(note)) process.kill(Number(readFileSync(note, 'utf8')), 0)
+  } catch {
+    rmSync(note, { force: true })
+  }
   try {
     writeFileSync(note, `${process.pid}`, { flag: 'wx' })
     return true
   } catch {
-    const owner = Number(readFileSync(note, 'utf8'))
-    try {
-      process.kill(owner, 0)
-    } catch {
-      rmSync(note, { force: true })
-    }
     return false
   }
 }
 
-/** Runs a program that gets this one's signals, and ends with it should npm be killed. */
-function run(file, args, stdio) {
-  const child = spawn(file, args, { stdio: ['inherit', stdio, stdio] })
+/** Runs a program that gets this one's signals, and that ends with it (`ipc`) and with npm, should those be killed. */
+function run(file, args, ...stdio) {
+  const child = spawn(file, args, { stdio: ['inherit', ...stdio] })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream?.on('data', (chunk) => (output += chunk))
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))

@@ -9,14 +9,16 @@ type RunOptions = { signal?: AbortSignal; env?: NodeJS.ProcessEnv; input?: strin
 type ServerOptions = { env?: NodeJS.ProcessEnv; stopSignal?: NodeJS.Signals; graceMs?: number; show?: boolean }
 export type Server = ReturnType<typeof startServer>
 
-/** Runs a program to its end and returns what it printed. Throws the end of its complaint when it fails. */
-export async function run([file = '', ...args]: string[], { input, ...options }: RunOptions = {}): Promise<string> {
-  const running = promisify(execFile)(file, args, options)
+/** Runs a program to its end, which `signal` hastens, and returns what it printed. Throws the end of its complaint if it fails. */
+export async function run([file = '', ...args]: string[], { signal, env, input }: RunOptions = {}): Promise<string> {
+  signal?.throwIfAborted()
+  const running = promisify(execFile)(file, args, { env })
+  signal?.addEventListener('abort', () => running.child.kill())
   running.child.stdin?.end(input)
-  const { stdout } = await running.catch((error) => {
+  const { stdout, stderr } = await running.catch((error) => {
     throw new Error(getTail(error.stderr || error.message), { cause: error })
   })
-  return stdout.trim()
+  return `${stdout}${stderr}`.trim()
 }
 
 // The shell notes who the process is before it exists, so that none escapes, and gives it all the files it may open.
@@ -65,8 +67,8 @@ export async function stopOrphans(directory: string): Promise<void> {
 }
 
 async function stopOrphan(note: string): Promise<void> {
-  const [, pid, signal, mark = ''] = /^(\d+) (\w+) (.*)/.exec(readFileSync(note, 'utf8')) ?? []
-  for (let tries = 0; pid && readCommand(pid).includes(mark); tries += 1) {
+  const [, pid, signal, mark = ''] = /^(\d+) (\w+) (.+)/.exec(readFileSync(note, 'utf8')) ?? []
+  for (let tries = 0; pid && readCommand(pid).trim().endsWith(mark); tries += 1) {
     if (tries === 0) process.kill(Number(pid), signal)
     if (tries === 100) process.kill(-Number(pid), 'SIGKILL')
     await sleep(100)
@@ -85,22 +87,18 @@ export function readCommand(pid: string): string {
 }
 
 /**
- * Calls back when this process shall end: Ctrl-C, kill, a closed terminal, or a parent (npm, the launcher) that was killed
- * and cannot say so. npm repeats the terminal's Ctrl-C: what comes within half a second is one request.
+ * Calls back when this process shall end: Ctrl-C, kill, a closed terminal, or a launcher that was killed and cannot say so.
+ * npm repeats the terminal's Ctrl-C: what comes within half a second is one request.
  */
 export function onStopRequest(listener: () => void): void {
-  const parent = process.ppid
   let last = 0
   const request = () => {
     if (Date.now() - last > 500) listener()
     last = Date.now()
   }
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, request)
-  const watch = setInterval(() => {
-    if (process.ppid === parent) return
-    clearInterval(watch)
-    request()
-  }, 500).unref()
+  process.once('disconnect', request)
+  if (process.connected === false) request()
 }
 
 const locks: DatabaseSync[] = []
@@ -114,7 +112,8 @@ export function takeLock(file: string): boolean {
   try {
     lock.exec('begin exclusive')
     return locks.push(lock) > 0
-  } catch {
-    return false
+  } catch (error) {
+    if (error instanceof Error && 'errcode' in error && error.errcode === 5) return false // SQLITE_BUSY
+    throw error
   }
 }

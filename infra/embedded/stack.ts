@@ -65,8 +65,11 @@ export async function startStack({ directory, throwAway = false, report = () => 
     const { postgresBin: bin, pgbouncer } = await obtainParts(report, signal)
     const asUser = process.getuid?.() === 0 ? becomeNobody([home, bin]) : []
     const data = join(home, 'data')
-    if (!existsSync(data)) report('creating the database')
-    if (!existsSync(data)) await createCluster({ bin, data, asUser, throwAway, signal })
+    if (!existsSync(data)) {
+      report('creating the database')
+      for (const draft of globSync('data.*', { cwd: home })) remove(join(home, draft)) // of a killed start
+      await createCluster({ bin, data, asUser, throwAway, signal })
+    }
     report('starting PostgreSQL and PgBouncer')
     const [password, statsPassword] = readFileSync(join(data, 'userlist.txt'), 'utf8').match(/\w{32}/g) ?? []
     const [direct, pooled] = [await findFreePort(), await findFreePort()]
@@ -87,15 +90,18 @@ export async function startStack({ directory, throwAway = false, report = () => 
     return { ...urls, start, died: death.promise, stop, hurry }
   } catch (error) {
     await stop()
+    if (throwAway) remove(home)
     throw error
   }
 }
 
-/** Removes `NAME-PID`, a throw-away stack's folder, and ends what still runs in it, when the run PID that made it is gone. */
-export async function removeLeftover(directory: string): Promise<void> {
-  if (readCommand(directory.split('-').at(-1) ?? '').includes('test.ts')) return
-  await stopOrphans(directory)
-  remove(directory)
+/** Removes the folders `test-PID` of killed test runs from `parent`, and what still runs in them. */
+export async function removeLeftovers(parent: string): Promise<void> {
+  for (const name of globSync('test-*', { cwd: parent })) {
+    if (readCommand(name.slice('test-'.length)).includes('test.ts')) continue
+    await stopOrphans(join(parent, name))
+    remove(join(parent, name))
+  }
 }
 
 function remove(directory: string): void {
@@ -107,22 +113,20 @@ function remove(directory: string): void {
  * right to, in the smallest form there is (containers lack the first); access(2) heeds it only with that securebit.
  */
 function becomeNobody(paths: string[]): string[] {
-  const plain = ['setpriv', `--reuid=${nobody}`, `--regid=${nobody}`, '--clear-groups']
-  const withRight = (right: string) => [`--inh-caps=-all,+${right}`, `--ambient-caps=-all,+${right}`]
-  const rights = [
-    [],
-    ...['dac_read_search', 'dac_override'].map((right) => ['--securebits=+no_setuid_fixup', ...withRight(right)]),
-  ]
-  const found = rights
-    .map((right) => [...plain, ...right])
-    .find(([file = '', ...args]) => paths.every((path) => spawnSync(file, [...args, 'test', '-x', path]).status === 0))
-  if (found) return found
+  const plain = `setpriv --reuid=${nobody} --regid=${nobody} --clear-groups`
+  const withRight = (right: string) =>
+    `${plain} --securebits=+no_setuid_fixup --inh-caps=-all,+${right} --ambient-caps=-all,+${right}`
+  for (const prefix of [plain, withRight('dac_read_search'), withRight('dac_override')].map((line) =>
+    line.split(' '),
+  )) {
+    const test = ([file = '', ...args]: string[], path: string) => spawnSync(file, [...args, 'test', '-x', path]).status
+    if (paths.every((path) => test(prefix, path) === 0)) return prefix
+  }
   throw new Error(`As root, the database runs as "nobody", who cannot reach ${paths.join(' or ')}: move the checkout`)
 }
 
 /** Makes the cluster with its role, database and passwords beside its place, and puts it there when it is whole. */
 async function createCluster({ bin, data, asUser, throwAway, signal }: Cluster): Promise<void> {
-  globSync(`${data}.*`).forEach(remove)
   const draft = `${data}.${process.pid}`
   const userlist = join(draft, 'userlist.txt')
   const own = (path: string) => asUser.length > 0 && chownSync(path, nobody, nobody)

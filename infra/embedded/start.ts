@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { env, execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -15,11 +15,14 @@ const stopping = new AbortController()
 const { signal } = stopping
 
 async function main(): Promise<void> {
+  let hurry = () => {}
+  onStopRequest(() => (signal.aborted ? hurry() : stopping.abort()))
   if (existsSync(join(root, '.env'))) process.loadEnvFile(join(root, '.env'))
   const [host, port] = [env.HOST || '127.0.0.1', Number(env.PORT || 3000)]
   const url = `http://${/^(127\.|0\.0|::)/.test(host) ? 'localhost' : host}:${port}`
   if (!(port >= 1 && port <= 65_535)) throw new Error(`PORT should be a number from 1 to 65535, not ${env.PORT}`)
   mkdirSync(inData(''), { recursive: true })
+  accessSync(inData(''), constants.W_OK) // not so after a start as root
   const owner = inData('start.owner')
   if (!takeLock(inData('start.lock'))) throw new Error(`already running: ${readFileSync(owner, 'utf8')}`)
   writeFileSync(owner, `pid ${process.pid}, ${url}`)
@@ -27,8 +30,6 @@ async function main(): Promise<void> {
   if (!(await isFree(port, host)))
     throw new Error(`PORT ${port} is taken: free it, or choose one (PORT=3001 npm start)`)
 
-  let hurry = () => {}
-  onStopRequest(() => (signal.aborted ? hurry() : stopping.abort()))
   const stack = await startStack({ directory: inData('stack'), report: console.log, signal })
   hurry = stack.hurry
   try {
@@ -53,9 +54,10 @@ async function startApi(stack: Stack, host: string, port: number): Promise<void>
       .join(''),
     { mode: 0o600 },
   )
-  for (const script of ['migrate.ts', 'seed.ts'])
-    console.log(await run([execPath, inApi(script)], { signal, env: { ...env, ...all } }))
-
+  for (const script of ['migrate.ts', 'seed.ts']) {
+    const output = await run([execPath, inApi(script)], { signal, env: { ...env, ...all } })
+    if (output) console.log(output)
+  }
   const drainMs = Number(env.DRAIN_TIMEOUT_MS || 5000)
   const defaults = { AUTH: env.AUTH || 'off', LOG_LEVEL: env.LOG_LEVEL || 'warn', DRAIN_TIMEOUT_MS: `${drainMs}` }
   // the direct URL is for migrations only
@@ -64,11 +66,12 @@ async function startApi(stack: Stack, host: string, port: number): Promise<void>
   const command = [execPath, ...watch, inApi('server.ts')]
   stack.start('api', command, { env: apiEnv, graceMs: drainMs + 5000, show: true })
   const ready = `http://${host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`
-  await Promise.race([waitUntilReady(ready), stack.died])
+  const error = await Promise.race([waitUntilReady(ready), stack.died])
+  if (error) throw error
 }
 
 async function waitUntilReady(url: string): Promise<void> {
-  while (!signal.aborted && !(await fetch(url).catch(() => undefined))?.ok) await sleep(100)
+  while (!(await fetch(url).catch(() => undefined))?.ok) await sleep(100, undefined, { signal })
 }
 
 function printWelcome(url: string): void {
@@ -81,7 +84,8 @@ Models: chat ${env.CHAT_MODEL || 'offline'}, embeddings ${env.EMBEDDING_MODEL ||
 Ctrl-C stops everything`)
 }
 
-process.stdout.on('error', () => {}) // a closed pipe (npm start | head) is no reason to leave the servers behind
+// a closed pipe (npm start | head) is no reason to leave the servers behind
+for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
 main().then(
   () => process.exit(0),
   (error) => {

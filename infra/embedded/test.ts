@@ -1,27 +1,31 @@
-import { globSync } from 'node:fs'
+import { once } from 'node:events'
 import { join } from 'node:path'
-import { parseCLI, startVitest, type Vitest } from 'vitest/node'
+import { createVitest, parseCLI, type Vitest } from 'vitest/node'
 import { onStopRequest } from './processes.ts'
-import { removeLeftover, startStack } from './stack.ts'
+import { removeLeftovers, startStack } from './stack.ts'
 
 // npm test [-- [--full] [what Vitest takes]]: Vitest against a throw-away stack of its own.
 
 const root = join(import.meta.dirname, '../..')
 const directory = join(root, `.data/test-${process.pid}`)
+const stopping = new AbortController()
 
 async function main(args: string[]): Promise<number> {
-  const stopping = new AbortController()
+  const { filter, options } = parseCLI(['vitest', ...args.filter((arg) => arg !== '--full')])
+  const vitest = await createVitest({ ...options, root, watch: false })
+  // Vitest's own listeners exit at once, before the servers have stopped
+  for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal)
   onStopRequest(() => stopping.abort())
-  await Promise.all(globSync(join(root, '.data/test-*')).map(removeLeftover))
+
+  await removeLeftovers(join(root, '.data'))
   const stack = await startStack({ directory, throwAway: true, report: console.log, signal: stopping.signal })
-  stopping.signal.addEventListener('abort', () => void stack.stop().then(() => process.exit(130)))
   process.env.DATABASE_URL = stack.databaseUrl
   process.env.DIRECT_DATABASE_URL = stack.directDatabaseUrl
   process.env.PGBOUNCER_ADMIN_URL = stack.pgbouncerAdminUrl
   if (args.includes('--full')) process.env.SLUICE_FULL = '1'
   try {
-    const { filter, options } = parseCLI(['vitest', ...args.filter((arg) => arg !== '--full')])
-    const vitest = await startVitest(filter, { ...options, root, watch: false })
+    await Promise.race([vitest.start(filter).catch(console.error), once(stopping.signal, 'abort')])
+    if (stopping.signal.aborted) return 130
     await vitest.close()
     return printOutcome(vitest)
   } finally {
@@ -46,6 +50,6 @@ function printOutcome(vitest: Vitest): number {
 }
 
 main(process.argv.slice(2)).then(process.exit, (error) => {
-  console.error(error.message)
-  process.exit(1)
+  if (!stopping.signal.aborted) console.error(error.message)
+  process.exit(stopping.signal.aborted ? 130 : 1)
 })

@@ -8,7 +8,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
 import type { Config } from './config.ts'
 import auth from './plugins/auth.ts'
-import errors, { answerError } from './plugins/errors.ts'
+import errors, { answerClientError, answerError } from './plugins/errors.ts'
 import limits from './plugins/limits.ts'
 import openapi from './plugins/openapi.ts'
 
@@ -24,6 +24,8 @@ declare module 'fastify' {
     pingDatabase: Database['ping']
   }
 }
+
+const closeGraceMs = 2000 // for requests that run; answers have had their own time in the drain
 
 export type AppOptions = {
   config: Config
@@ -44,6 +46,7 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
       return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
     },
     frameworkErrors: answerError, // a URL that cannot be decoded never reaches the error handler
+    clientErrorHandler: answerClientError,
     routerOptions: { ignoreTrailingSlash: true },
     bodyLimit: 1024 * 1024, // bytes; routes that take more say so
     requestTimeout: 30_000, // ms to send a request: a client that trickles its body holds a socket no longer
@@ -67,6 +70,10 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
       { method, route: routeOptions.url, status: statusCode, durationMs: Math.round(elapsedTime) },
       'request ended',
     )
+  })
+  // Browsers open connections ahead and never ask: Node waits a minute for each.
+  app.addHook('preClose', async () => {
+    setTimeout(() => app.server.closeAllConnections(), closeGraceMs).unref()
   })
   await app.register(errors)
   await app.register(openapi)

@@ -1,34 +1,37 @@
 import cluster, { type Worker } from 'node:cluster'
 
+/** A terminal sends these to every process of a program: workers leave them to the primary, which passes them on. */
+export const terminalSignals = ['SIGINT', 'SIGHUP'] as const
+
 const restartDelayMs = 1000 // a worker that dies at once must not be started in a tight loop
 
 /**
- * Runs `count` copies of this program on one port. A worker that dies after it has listened is replaced; one that
- * cannot start ends them all. A signal to this process goes to every worker, and it ends when they have.
+ * Runs `count` copies of this program on one port. The first shows that it can start; the others follow. A worker that
+ * dies after it has listened is replaced; one that cannot start ends them all. A signal to this process goes to every
+ * worker, a second one too, and it ends when they have.
  */
 export function runWorkers(count: number): void {
   const listened = new Set<Worker>()
   let isStopping = false
 
-  const stop = (signal: NodeJS.Signals) => {
+  const stop = () => {
     isStopping = true
-    for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill(signal)
+    for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGTERM')
   }
-  process.on('SIGTERM', stop)
-  // The terminal sends SIGINT to the workers itself.
-  process.on('SIGINT', () => {
-    isStopping = true
-  })
+  for (const signal of ['SIGTERM', ...terminalSignals]) process.on(signal, stop)
 
-  cluster.on('listening', (worker) => listened.add(worker))
+  cluster.on('listening', (worker) => {
+    if (listened.size === 0 && !isStopping) for (let started = 1; started < count; started += 1) cluster.fork()
+    listened.add(worker)
+  })
   cluster.on('exit', (worker, code) => {
     if (isStopping) return
-    if (!listened.has(worker)) {
+    if (listened.has(worker)) {
+      setTimeout(() => isStopping || cluster.fork(), restartDelayMs)
+    } else {
       process.exitCode = code || 1
-      stop('SIGTERM')
-      return
+      stop()
     }
-    setTimeout(() => isStopping || cluster.fork(), restartDelayMs)
   })
-  for (let started = 0; started < count; started += 1) cluster.fork()
+  cluster.fork()
 }

@@ -45,7 +45,7 @@ const ApiEnvironment = z
     SYSTEM_PROMPT: optional,
     AUTH: z.enum(['required', 'off']).default('required'),
     CORS_ORIGINS: list,
-    TRUST_PROXY: z.stringbool().default(false),
+    TRUST_PROXY: z.stringbool({ truthy: ['true'], falsy: ['false'] }).default(false),
   })
   .refine((env) => !(env.AUTH === 'off' && env.NODE_ENV === 'production'), {
     path: ['AUTH'],
@@ -106,7 +106,7 @@ export function readManageConfig(environment: NodeJS.ProcessEnv = process.env): 
 function parse<Shape extends z.ZodType>(shape: Shape, environment: NodeJS.ProcessEnv): z.output<Shape> {
   // An empty variable counts as unset: Compose passes `NAME=` for each one that the user did not set.
   const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
-  const result = shape.safeParse(given)
+  const result = shape.safeParse(given, { reportInput: true }) // else an issue does not say whether there was one
   if (result.success) return result.data
   throw new ConfigError(result.error.issues)
 }

@@ -8,7 +8,11 @@ export const PageQuery = z.object({
   after: z.string().max(200).optional().meta({ description: 'The `next` of the page before' }),
 })
 
-const CursorShape = z.tuple([z.iso.datetime(), z.string()])
+/** What Postgres can compare with a row's: it knows no year 0 and no U+0000. */
+const CursorShape = z.tuple([
+  z.iso.datetime().refine((time) => Date.parse(time) > 0),
+  z.string().regex(/^[\w-]{1,64}$/),
+])
 
 /** Throws a 400 for a cursor that no list gave. */
 export function decodeCursor(after: string | undefined): Cursor | undefined {

@@ -3,8 +3,8 @@ import { connect, createStore } from '@repo/db'
 import closeWithGrace from 'close-with-grace'
 import { pino } from 'pino'
 import { buildApp } from './app.ts'
-import { runWorkers } from './cluster.ts'
-import { type Config, ConfigError, readConfig } from './config.ts'
+import { runWorkers, terminalSignals } from './cluster.ts'
+import { type Config, readConfig } from './config.ts'
 import { createModels } from './models.ts'
 import { describeError } from './plugins/errors.ts'
 
@@ -22,7 +22,9 @@ async function serve(config: Config) {
   const llm = createModels(config)
   const app = await buildApp({ config, database, store: createStore(database.db), llm, logger })
 
-  closeWithGrace({ delay: config.DRAIN_TIMEOUT_MS + closeTimeoutMs, logger: false }, async ({ err }) => {
+  const skip = cluster.isWorker ? ([] as ["SIGINT"] | []) : []
+  for (const signal of skip) process.on(signal, () => {})
+  closeWithGrace({ delay: config.DRAIN_TIMEOUT_MS + closeTimeoutMs, logger: false, skip }, async ({ err }) => {
     if (err) logger.fatal({ error: describeError(err) }, 'the process cannot go on')
     await app.chat.drain(err ? 0 : config.DRAIN_TIMEOUT_MS)
     await app.close()
@@ -30,16 +32,21 @@ async function serve(config: Config) {
     await database.close()
   })
 
-  await app.listen({ port: config.PORT, host: config.HOST })
-  logger.info({ port: config.PORT, chat: llm.chat.name, embedder: llm.embedder.name }, 'listening')
+  const url = await app.listen({ port: config.PORT, host: config.HOST })
+  logger.info({ url, chat: llm.chat.name, embedder: llm.embedder.name }, 'listening')
+}
+
+const listenErrors: Record<string, string> = {
+  EADDRINUSE: 'PORT is taken by another program: stop it, or set PORT to a free one.',
+  EACCES: 'PORT needs rights that this user does not have: set it to one above 1023.',
+  EADDRNOTAVAIL: 'HOST is no address of this machine: set it to 127.0.0.1, or to 0.0.0.0 for all.',
+  ENOTFOUND: 'HOST is not known: set it to 127.0.0.1, or to 0.0.0.0 for all.',
 }
 
 /** One line that names the cause: a wrong variable, or the port. */
 function explain(error: unknown): string {
-  if (error instanceof ConfigError) return error.message
   if (!(error instanceof Error)) return 'The server could not start.'
-  const isPortTaken = 'code' in error && error.code === 'EADDRINUSE'
-  return isPortTaken ? `PORT is taken by another program: stop it, or set PORT to a free one.` : error.message
+  return ('code' in error && listenErrors[String(error.code)]) || error.message
 }
 
 try {

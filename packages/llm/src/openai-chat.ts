@@ -1,5 +1,6 @@
-import type { HttpAnswer, HttpClient } from './http-client.ts'
-import { readText } from './http-client.ts'
+import type { HttpAnswer } from './http-call.ts'
+import { readText } from './http-call.ts'
+import type { HttpClient } from './http-client.ts'
 import { isObject, parseJson } from './json.ts'
 import type { AnswerEvent, ChatModel, ChatRequest, FinishReason, Usage } from './llm.ts'
 import { LlmError } from './llm.ts'
@@ -35,7 +36,8 @@ export function createOpenAiChat(http: HttpClient, model: string): ChatModel {
       return await http.post('/chat/completions', { ...body, ...usageOption }, signal)
     } catch (error) {
       // Mistral and others refuse a field they do not know. Usage is worth asking for, not worth failing for.
-      if (isUsageSettled || !(error instanceof LlmError) || error.code !== 'model_rejected') throw error
+      const isRefusal = error instanceof LlmError && (error.status === 400 || error.status === 422)
+      if (isUsageSettled || !isRefusal) throw error
       const answer = await http.post('/chat/completions', body, signal)
       usageOption = {}
       return answer
@@ -47,7 +49,7 @@ export function createOpenAiChat(http: HttpClient, model: string): ChatModel {
     stream: async (request) => {
       const answer = await open(request)
       isUsageSettled = true
-      const events = readAnswer(answer)
+      const events = readAnswer(answer, request.signal)
       return {
         [Symbol.asyncIterator]: () => ({
           next: () => events.next(),
@@ -62,20 +64,26 @@ export function createOpenAiChat(http: HttpClient, model: string): ChatModel {
   }
 }
 
-async function* readAnswer(answer: HttpAnswer): AsyncGenerator<AnswerEvent, undefined> {
+async function* readAnswer(answer: HttpAnswer, signal: AbortSignal): AsyncGenerator<AnswerEvent, undefined> {
   const outcome: Outcome = { isDone: false }
   const parser = createSseParser()
   try {
     if (answer.contentType.includes('json')) {
       // A server that cannot stream answers with one completion, or with an error under 200.
-      for (const part of readEvent({ name: '', data: await readText(answer) }, outcome)) yield part
+      yield* readEvent({ name: '', data: await readText(answer) }, outcome)
       outcome.isDone = true
     }
     while (!outcome.isDone) {
       const bytes = await (outcome.finishReason ? answer.read().catch(ignoreBreak) : answer.read())
+      if (!bytes && outcome.finishReason) break
       const events = bytes ? parser.push(bytes) : parser.end()
       if (events.length > 0) answer.markStarted()
-      for (const event of events) for (const part of readEvent(event, outcome)) yield part
+      for (const event of events) {
+        for (const part of readEvent(event, outcome)) {
+          yield part
+          signal.throwIfAborted()
+        }
+      }
       if (!bytes) break
     }
     if (!outcome.finishReason) throw new LlmError('model_protocol', 'the answer was cut short')

@@ -8,10 +8,15 @@ export type IngestOptions = { store: Store; embedder: Embedder }
 
 /** Texts a call of the embedder: vendors take hundreds, but a call that fails is repeated whole. */
 const batchSize = 64
+/** Two million characters of prose are at most 3,400. The vectors of all are held at once and stored in one statement. */
+const maxChunks = 4000
+
+class DocumentError extends Error {}
 
 /**
  * Stores a document and makes it searchable: split, embed, store the chunks at once. The same content twice is one
- * document. When the embedder fails, the document is kept as `failed` with the reason; posting it again tries again.
+ * document. When the embedder fails, or the document has more than 4,000 chunks, it is kept as `failed` with the
+ * reason; posting it again tries again.
  */
 export async function ingestDocument(
   { store, embedder }: IngestOptions,
@@ -22,29 +27,39 @@ export async function ingestDocument(
   const document = await store.documents.add(owner, { title, text, contentHash })
   if (document.status === 'ready') return document
   try {
-    const chunks = await embedChunks(embedder, title, splitText(text))
+    const chunks = await embedChunks(embedder, title, text)
     await store.documents.addChunks(owner, document.id, embedder.name, chunks)
     return { ...document, status: 'ready', error: null }
   } catch (error) {
-    if (!(error instanceof LlmError)) throw error
+    if (!(error instanceof LlmError || error instanceof DocumentError)) throw error
     await store.documents.fail(owner, document.id, error.message)
     return { ...document, status: 'failed', error: error.message }
   }
 }
 
-async function embedChunks(embedder: Embedder, title: string, chunks: Chunk[]): Promise<NewChunk[]> {
+async function embedChunks(embedder: Embedder, title: string, text: string): Promise<NewChunk[]> {
   const embedded: NewChunk[] = []
-  for (let first = 0; first < chunks.length; first += batchSize) {
-    const batch = chunks.slice(first, first + batchSize).map(({ headings, ...chunk }) => ({
-      ...chunk,
-      heading: [title, ...headings.filter(Boolean)].join(' > '),
-    }))
-    const vectors = await embedder.embed(batch.map((chunk) => `${chunk.heading}\n${chunk.content}`))
-    for (const [index, chunk] of batch.entries()) {
+  for (const batch of groupChunks(splitText(text))) {
+    if (embedded.length + batch.length > maxChunks)
+      throw new DocumentError(`It has more than ${maxChunks} sections: divide it into several documents.`)
+    const described = batch.map(({ headings, ...chunk }) => ({ ...chunk, heading: [title, ...headings].join(' > ') }))
+    const vectors = await embedder.embed(described.map(({ heading, content }) => `${heading}\n${content}`))
+    for (const [index, chunk] of described.entries()) {
       const embedding = vectors[index]
       if (embedding) embedded.push({ ...chunk, embedding })
     }
     await nextTurn() // a long document must not keep the event loop from other requests
   }
   return embedded
+}
+
+/** Reads no further than it is asked to, so that splitting, too, is done a batch at a time. */
+function* groupChunks(chunks: Iterable<Chunk>): Generator<Chunk[]> {
+  let batch: Chunk[] = []
+  for (const chunk of chunks) {
+    if (batch.push(chunk) < batchSize) continue
+    yield batch
+    batch = []
+  }
+  if (batch.length > 0) yield batch
 }

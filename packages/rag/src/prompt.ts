@@ -35,7 +35,7 @@ function formatPassages(passages: Passage[]): string {
 
 /** A document cannot close its own passage and speak as the system. */
 function defuse(text: string): string {
-  return text.replaceAll(/<(?=\/?passages?\b)/gi, '&lt;')
+  return text.replaceAll(/<(?=[\s/]*passages?\b)/gi, '&lt;')
 }
 
 function fitHistory(newestFirst: PastMessage[]): ChatMessage[] {

@@ -35,7 +35,7 @@ export const ChatRequest = z
       .meta({ examples: ['Why does this project use PgBouncer?'] }),
     conversationId: ConversationId.optional(),
     id: ConversationId.optional(),
-    messages: z.array(z.unknown()).optional(),
+    messages: z.array(z.unknown()).min(1, 'should end with the user’s message').optional(),
     trigger: z.enum(['submit-message', 'regenerate-message']).optional(),
     messageId: z.string().nullish(),
   })

@@ -14,7 +14,8 @@ export async function writeUiMessageStream(response: ServerResponse, answer: Ans
   if (response.destroyed) return
   const closed = Promise.withResolvers<void>()
   const writer = createWriter(response, answer)
-  const heartbeat = setInterval(() => response.write(': heartbeat\n\n'), heartbeatIntervalMs)
+  const beat = () => response.writableEnded || response.write(': heartbeat\n\n')
+  const heartbeat = setInterval(beat, heartbeatIntervalMs)
   const leave = answer.follow({ onDelta: writer.add, onEnd: writer.catchUp })
   response.on('drain', writer.catchUp)
   response.on('close', closed.resolve)

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import { ConflictError, describeDatabaseError } from '@repo/db'
 import { LlmError } from '@repo/llm'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -26,7 +28,7 @@ const problem = { description: 'An error', content: { 'application/problem+json'
 /** The error responses of a route, for its `schema.response`. */
 export const problems = { '4xx': problem, '5xx': problem }
 
-type Details = { retryAfterSeconds?: number; extra?: Partial<z.output<typeof Problem>> }
+type Details = { retryAfterSeconds?: number | undefined; extra?: Partial<z.output<typeof Problem>> }
 
 /** An answer other than 2xx. Everything in it is shown to the client. */
 export class ProblemError extends Error {
@@ -67,7 +69,7 @@ export function toProblem(error: unknown): ProblemError {
     return new ProblemError(400, 'invalid_request', detail, { extra: { errors } })
   }
   return (
-    fromFastifyError(error) ??
+    fromRequestError(error) ??
     new ProblemError(500, 'internal_error', 'Something failed here; the log has the request id.')
   )
 }
@@ -76,22 +78,29 @@ function fromLlmError(error: LlmError): ProblemError {
   const status = { model_timeout: 504, model_rate_limited: 429 } as const
   const { code, message } = error
   const known = code === 'model_timeout' || code === 'model_rate_limited' ? status[code] : 502
-  const retryAfterSeconds = known === 429 ? (error.retryAfterSeconds ?? 5) : undefined
-  return new ProblemError(known, code, message, { ...(retryAfterSeconds && { retryAfterSeconds }) })
+  return new ProblemError(
+    known,
+    code,
+    message,
+    known === 429 ? { retryAfterSeconds: error.retryAfterSeconds ?? 5 } : {},
+  )
 }
 
-const fastifyErrors: Record<string, [status: number, code: string, detail: string]> = {
+/** By the code of Fastify's error, or of Node's HTTP parser. */
+const requestErrors: Record<string, [status: number, code: string, detail: string]> = {
   FST_ERR_CTP_INVALID_JSON_BODY: [400, 'invalid_json', 'The body is not valid JSON.'],
   FST_ERR_CTP_EMPTY_JSON_BODY: [400, 'invalid_json', 'The body is empty; it should be JSON.'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, 'unsupported_media_type', 'Send JSON with `content-type: application/json`.'],
   FST_ERR_CTP_BODY_TOO_LARGE: [413, 'body_too_large', 'The body is larger than this route takes.'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'invalid_body', 'The body is not as long as its content-length says.'],
   FST_ERR_BAD_URL: [400, 'invalid_url', 'The URL is not valid.'],
+  HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The headers are larger than 16 kB.'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request took too long to arrive.'],
 }
 
-function fromFastifyError(error: unknown): ProblemError | undefined {
+function fromRequestError(error: unknown): ProblemError | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined
-  const known = fastifyErrors[String(error.code)]
+  const known = requestErrors[String(error.code)]
   if (known) return new ProblemError(...known)
   const isClientError = 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode < 500
   return isClientError ? new ProblemError(400, 'bad_request', 'The request could not be read.') : undefined
@@ -121,15 +130,28 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Prob
   reply.code(problem.status).header('x-request-id', request.id)
   if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(problem.retryAfterSeconds))
   if (request.url.startsWith('/v1/')) return reply.send(toOpenAiError(problem))
-  return reply.type('application/problem+json').send({
-    type: 'about:blank',
-    title: STATUS_CODES[problem.status] ?? 'Error',
-    status: problem.status,
-    code: problem.code,
-    detail: problem.message,
-    requestId: request.id,
-    ...problem.extra,
-  })
+  return reply.type('application/problem+json').send(toBody(problem, request.id))
+}
+
+function toBody({ status, code, message, extra }: ProblemError, requestId: string): z.output<typeof Problem> {
+  const title = STATUS_CODES[status] ?? 'Error'
+  return { type: 'about:blank', title, status, code, detail: message, requestId, ...extra }
+}
+
+/** What is no HTTP never becomes a request (`clientErrorHandler`): its problem goes straight to the socket. */
+export function answerClientError(error: NodeJS.ErrnoException, socket: Socket) {
+  const [status, code, detail] = requestErrors[error.code ?? ''] ?? [400, 'bad_request', 'This is not valid HTTP.']
+  const requestId = randomUUID()
+  const body = JSON.stringify(toBody(new ProblemError(status, code, detail), requestId))
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'content-type: application/problem+json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${requestId}`,
+    'connection: close',
+  ]
+  if (socket.writable) socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
+  socket.destroy()
 }
 
 function toOpenAiError({ status, code, message }: ProblemError) {

@@ -57,7 +57,7 @@ async function acceptedOrLate(answer: Answer) {
 /** The question is stored: the client can ask for its answer again without sending it again. */
 function withIds({ status, code, message, retryAfterSeconds }: ProblemError, { key }: Answer): ProblemError {
   const extra = { conversationId: key.conversationId, messageId: key.answerId }
-  return new ProblemError(status, code, message, { ...(retryAfterSeconds && { retryAfterSeconds }), extra })
+  return new ProblemError(status, code, message, { retryAfterSeconds, extra })
 }
 
 export default routes

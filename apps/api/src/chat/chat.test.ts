@@ -1,0 +1,191 @@
+import { startMockModel } from '@repo/bench/mock-model'
+import { LlmError } from '@repo/llm'
+import postgres from 'postgres'
+import { afterAll, describe, expect, it } from 'vitest'
+import { createSpokenModel, joinText, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
+
+/** An app with a spoken model, and what these tests do with it. */
+async function openApp(environment: Record<string, string> = {}) {
+  const model = createSpokenModel()
+  const { app, alice, listen, close } = await testApp({ llm: model.llm, environment })
+  const url = await listen()
+  const ask = (conversationId: string, signal?: AbortSignal) =>
+    post(`${url}/chat`, alice, { message: 'a question', conversationId }, signal)
+  /** Resolves when the first word is there; the answer goes on until the test ends it. */
+  const begin = async (conversationId: string, signal?: AbortSignal) => {
+    const pending = ask(conversationId, signal)
+    const answer = await model.takeAnswer()
+    answer.say('half')
+    const parts = streamParts(await pending)
+    await readDelta(parts)
+    return { answer, parts }
+  }
+  const readAnswer = async (id: string) =>
+    (await app.inject({ url: `/conversations/${id}`, headers: alice })).json().messages?.at(-1)
+  return { app, alice, llm: model.llm, ask, begin, readAnswer, close }
+}
+
+describe('a conversation', async () => {
+  const { ask, begin, close } = await openApp()
+  afterAll(close)
+
+  it('409 answer_running for another message while an answer runs, and not after it', async () => {
+    const { answer, parts } = await begin('busy')
+    expect(await (await ask('busy')).json()).toMatchObject({ status: 409, code: 'answer_running' })
+    answer.end()
+    await readParts(parts)
+    const next = await begin('busy')
+    next.answer.end()
+    expect(listTypes(await readParts(next.parts))).toEqual(['text-end', 'finish', '[DONE]'])
+  })
+})
+
+describe('when clients leave', async () => {
+  const { begin, readAnswer, close } = await openApp({ DATABASE_POOL_SIZE: '5' })
+  afterAll(close)
+  const countTimers = () => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
+
+  it('their answers go on and are stored whole, and nothing of the clients is left', async () => {
+    const ids = Array.from({ length: 50 }, (_, index) => `left-${index}`)
+    const before = countTimers()
+    const leave = new AbortController()
+    const answers = await Promise.all(ids.map(async (id) => (await begin(id, leave.signal)).answer))
+    expect(countTimers()).toBeGreaterThanOrEqual(before + ids.length)
+    leave.abort()
+    await expect.poll(countTimers, { timeout: 5000 }).toBeLessThan(before + 10)
+    for (const answer of answers) {
+      expect(answer.request.signal.aborted).toBe(false)
+      answer.say(' and half')
+      answer.end()
+    }
+    for (const id of ids) {
+      await expect.poll(() => readAnswer(id)).toMatchObject({ content: 'half and half', status: 'complete' })
+    }
+  })
+})
+
+describe('while 50 answers stream', async () => {
+  const mock = await startMockModel()
+  const models = { OPENAI_BASE_URL: mock.url, CHAT_MODEL: 'mock', EMBEDDING_MODEL: 'mock-embed-384' }
+  const { app, alice, test, listen, close } = await testApp({ environment: { ...models, DATABASE_POOL_SIZE: '5' } })
+  const url = await listen()
+  const pooler = postgres(process.env.PGBOUNCER_ADMIN_URL ?? '', { max: 1, fetch_types: false, prepare: false })
+  const direct = postgres(process.env.DIRECT_DATABASE_URL ?? '', { max: 1 })
+  afterAll(() => Promise.all([pooler.end(), direct.end(), close(), mock.close()]))
+
+  /** What the pooler and Postgres say of the app's database. */
+  async function sample() {
+    const database = new URL(test.databaseUrl).pathname.slice(1)
+    const pools = await pooler.unsafe('show pools').simple()
+    const [backends] = await direct<{ total: number; idle: number }[]>`
+      select count(*)::int as total, count(*) filter (where state like 'idle in transaction%')::int as idle
+      from pg_stat_activity where backend_type = 'client backend' and datname = ${database}`
+    const pool = pools.find((row) => row.database === database)
+    return { active: Number(pool?.sv_active), waiting: Number(pool?.cl_waiting), ...backends }
+  }
+
+  it('none of them holds a connection, and each arrives and is stored whole', async () => {
+    const message = '[mock tokens=100 interval=50]'
+    const ids = Array.from({ length: 50 }, (_, index) => `open-${index}`)
+    const responses = await Promise.all(
+      ids.map((conversationId) => post(`${url}/chat`, alice, { message, conversationId })),
+    )
+    const answers = responses.map(readParts)
+    let samplesOfAll = 0
+    while (mock.stats().open > 0) {
+      const { active, waiting, idle, total } = await sample()
+      expect(idle).toBe(0)
+      expect(total).toBeLessThanOrEqual(5)
+      if (mock.stats().open < ids.length) continue // an end takes statements
+      samplesOfAll += 1
+      expect(waiting).toBe(0)
+      expect(active).toBeLessThanOrEqual(2) // those that store progress and mark abandoned answers
+    }
+    expect(samplesOfAll).toBeGreaterThan(0)
+    for (const [index, id] of ids.entries()) {
+      const text = joinText((await answers[index]) ?? [])
+      expect(text.split(' ')).toHaveLength(100)
+      const { messages } = (await app.inject({ url: `/conversations/${id}`, headers: alice })).json()
+      expect(messages[1]).toMatchObject({ content: text, status: 'complete' })
+    }
+  })
+})
+
+describe('MAX_STREAMS', async () => {
+  const { app, alice, llm, ask, begin, close } = await openApp({ MAX_STREAMS: '2' })
+  afterAll(close)
+  const { stream } = llm.chat
+
+  const expectTwoPlaces = async (name: string) => {
+    const first = await begin(`${name}-1`)
+    const second = await begin(`${name}-2`)
+    const refused = await ask(`${name}-3`)
+    expect(refused.headers.get('retry-after')).toBe('2')
+    expect(await refused.json()).toMatchObject({ status: 503, code: 'too_many_streams' })
+    for (const { answer } of [first, second]) answer.end()
+    for (const { parts } of [first, second]) await readParts(parts)
+    expect((await app.inject({ url: `/conversations/${name}-3`, headers: alice })).statusCode).toBe(404)
+  }
+
+  it('503 beyond it, and a place is free again when an answer ends', async () => {
+    await expectTwoPlaces('ended')
+    await expectTwoPlaces('again')
+  })
+
+  it('a place is free again when the model refused', async () => {
+    llm.chat.stream = () => Promise.reject(new LlmError('model_failed', 'the model failed'))
+    for (const id of ['a', 'b', 'c']) expect((await ask(id)).status).toBe(502)
+    llm.chat.stream = stream
+    await expectTwoPlaces('refused')
+  })
+
+  it('a place is free again when the code of the model threw', async () => {
+    llm.chat.stream = () => {
+      throw new TypeError('not a function')
+    }
+    for (const id of ['d', 'e', 'f']) expect(await (await ask(id)).json()).toMatchObject({ code: 'internal_error' })
+    llm.chat.stream = stream
+    await expectTwoPlaces('threw')
+  })
+
+  it('a place is free again when the question was refused, left or deleted', async () => {
+    const left = new AbortController()
+    const { answer } = await begin('busy', left.signal)
+    expect((await ask('busy')).status).toBe(409)
+    left.abort()
+    answer.end()
+    const deleted = await begin('deleted')
+    await app.inject({ method: 'DELETE', url: '/conversations/deleted', headers: alice })
+    await readParts(deleted.parts)
+    const isStored = async () =>
+      (await app.inject({ url: '/conversations/busy', headers: alice })).json().messages[1].status
+    await expect.poll(isStored).toBe('complete')
+    await expectTwoPlaces('freed')
+  })
+})
+
+describe('a drain', async () => {
+  const { app, ask, begin, readAnswer, close } = await openApp()
+  afterAll(close)
+
+  it('waits for answers, interrupts those that take too long, and takes no more', async () => {
+    const short = await begin('short')
+    const long = await begin('long')
+    const drained = app.chat.drain(1000)
+    const refused = await ask('late')
+    expect(refused.headers.get('retry-after')).toBe('2')
+    expect(await refused.json()).toMatchObject({ status: 503, code: 'shutting_down' })
+
+    short.answer.say(' and half')
+    short.answer.end()
+    expect(listTypes(await readParts(short.parts)).slice(-2)).toEqual(['finish', '[DONE]'])
+
+    const rest = await readParts(long.parts)
+    expect(rest).toMatchObject([{ type: 'text-end' }, { type: 'abort', reason: 'interrupted' }, { type: '[DONE]' }])
+    expect(long.answer.request.signal.aborted).toBe(true)
+    await drained
+    expect(await readAnswer('short')).toMatchObject({ content: 'half and half', status: 'complete' })
+    expect(await readAnswer('long')).toMatchObject({ content: 'half', status: 'interrupted' })
+    expect(await readAnswer('late')).toBeUndefined()
+  })
+})

@@ -1,0 +1,199 @@
+import { createServer, type ServerResponse } from 'node:http'
+import { json as readJson } from 'node:stream/consumers'
+import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { joinText, listTypes, type Part, post, readParts, streamParts, testApp } from '../testing.ts'
+
+type Answer = (response: ServerResponse) => void
+
+const event = (data: object) => `data: ${JSON.stringify(data)}\n\n`
+const word = (content: string) => event({ choices: [{ delta: { content } }] })
+const refuse =
+  (status: number, headers = {}) =>
+  (response: ServerResponse) =>
+    response.writeHead(status, headers).end('{"error": "the vendor’s own words"}')
+const begin = (response: ServerResponse) =>
+  response.writeHead(200, { 'content-type': 'text/event-stream' }).write(word('half'))
+const hang: Answer = () => {}
+const complete: Answer = (response) => {
+  begin(response)
+  response.end(`${word(' and half')}${event({ choices: [{ delta: {}, finish_reason: 'stop' }] })}data: [DONE]\n\n`)
+}
+
+const embed: Answer = (response) => {
+  response.end(JSON.stringify({ data: [{ embedding: [1, ...Array(383).fill(0)] }] }))
+}
+
+/** A vendor of OpenAI's dialect whose answers the tests choose. */
+const vendor = { chat: complete, embeddings: hang, bodies: [] as unknown[], hungUp: 0 }
+const server = createServer(async (request, response) => {
+  response.on('close', () => {
+    if (!response.writableFinished) vendor.hungUp += 1
+  })
+  vendor.bodies.push(await readJson(request))
+  if (request.url === '/v1/embeddings') vendor.embeddings(response)
+  else vendor.chat(response)
+})
+await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+const address = server.address()
+const vendorUrl = `http://127.0.0.1:${address && typeof address === 'object' ? address.port : 0}/v1`
+afterAll(() => server.close())
+beforeEach(() => {
+  vendor.chat = complete
+})
+
+const timeouts = { MODEL_FIRST_BYTE_TIMEOUT_MS: '400', MODEL_IDLE_TIMEOUT_MS: '400' }
+async function openApp(environment: Record<string, string>) {
+  const { app, alice, listen, close } = await testApp({
+    environment: { OPENAI_BASE_URL: vendorUrl, OPENAI_API_KEY: 'vendor-key', CHAT_MODEL: 'model', ...environment },
+  })
+  const url = await listen()
+  const ask = (body: object) => post(`${url}/chat`, alice, body)
+  const read = async (id: string) => (await app.inject({ url: `/conversations/${id}`, headers: alice })).json()
+  const regenerate = (id: string, question: { id: string; content: string }) => {
+    const messages = [{ id: question.id, role: 'user', parts: [{ type: 'text', text: question.content }] }]
+    return ask({ id, messages, trigger: 'regenerate-message', messageId: 'any' })
+  }
+  return { app, alice, url, ask, read, regenerate, close }
+}
+
+describe('a model', async () => {
+  const { app, alice, ask, read, regenerate, close } = await openApp(timeouts)
+  afterAll(close)
+
+  it('is called with the question also when no passage was found', async () => {
+    vendor.bodies = []
+    const parts = await readParts(await ask({ message: 'Who are you?' }))
+    expect(joinText(parts)).toBe('half and half')
+    expect(vendor.bodies).toMatchObject([
+      { model: 'model', stream: true, messages: [{ role: 'system' }, { role: 'user', content: 'Who are you?' }] },
+    ])
+  })
+
+  it.each([
+    ['401', refuse(401), 502, 'model_unauthorized', null],
+    ['403', refuse(403), 502, 'model_unauthorized', null],
+    ['400', refuse(400), 502, 'model_rejected', null],
+    ['500', refuse(500), 502, 'model_failed', null],
+    ['429 with Retry-After', refuse(429, { 'retry-after': '7' }), 429, 'model_rate_limited', '7'],
+    ['429 with Retry-After: 0', refuse(429, { 'retry-after': '0' }), 429, 'model_rate_limited', '0'],
+    ['429 alone', refuse(429), 429, 'model_rate_limited', '5'],
+    ['a closed connection', (response: ServerResponse) => response.destroy(), 502, 'model_unreachable', null],
+    ['nothing', hang, 504, 'model_timeout', null],
+  ])(
+    'that answers %s: a problem with the ids, and the question can be asked anew',
+    async (name, chat, status, code, retryAfter) => {
+      const conversationId = `refused-${name.replaceAll(/\W/g, '-')}`
+      vendor.chat = chat
+      const response = await ask({ message: 'Why?', conversationId })
+      const problem = await response.json()
+      expect(response.headers.get('retry-after')).toBe(retryAfter)
+      expect(problem).toMatchObject({ status, code, conversationId, messageId: expect.any(String) })
+      expect(JSON.stringify(problem)).not.toContain('own words')
+      const { messages } = await read(conversationId)
+      const [question] = messages
+      expect(messages).toMatchObject([
+        { content: 'Why?' },
+        { id: Object(problem).messageId, content: '', status: 'failed' },
+      ])
+
+      vendor.chat = complete
+      expect(joinText(await readParts(await regenerate(conversationId, question)))).toBe('half and half')
+      expect((await read(conversationId)).messages).toMatchObject([
+        question,
+        { content: 'half and half', status: 'complete' },
+      ])
+    },
+  )
+
+  it.each([
+    ['resets the connection', (response: ServerResponse) => response.socket?.resetAndDestroy()],
+    ['sends garbage', (response: ServerResponse) => response.end('data: {"choices": [{"del\n\n')],
+    ['sends HTML', (response: ServerResponse) => response.end('<html>\n\n')],
+    ['is cut short', (response: ServerResponse) => response.end()],
+    [
+      'reports an error',
+      (response: ServerResponse) => response.end(event({ error: { message: 'the vendor’s own words' } })),
+    ],
+    ['falls silent', hang],
+  ])('that %s in the middle: an error part, and the text so far is stored as failed', async (name, end: Answer) => {
+    const conversationId = `failed-${name.replaceAll(/\W/g, '-')}`
+    let endNow = () => {}
+    vendor.chat = (response) => {
+      begin(response)
+      endNow = () => end(response)
+    }
+    const parts: Part[] = []
+    for await (const part of streamParts(await ask({ message: 'Why?', conversationId }))) {
+      parts.push(part)
+      if (part.type === 'text-delta') endNow()
+    }
+    expect(joinText(parts)).toBe('half')
+    expect(listTypes(parts).slice(-3)).toEqual(['text-delta', 'error', '[DONE]'])
+    expect(parts.at(-2)?.errorText).toMatch(/^the .*(model|answer).{10,}$/)
+    expect(parts.at(-2)?.errorText).not.toContain('own words')
+    expect((await read(conversationId)).messages[1]).toMatchObject({ content: 'half', status: 'failed' })
+  })
+
+  it('whose answer is deleted is hung up on', async () => {
+    vendor.chat = begin
+    const before = vendor.hungUp
+    const response = await ask({ message: 'Why?', conversationId: 'deleted' })
+    await app.inject({ method: 'DELETE', url: '/conversations/deleted', headers: alice })
+    expect((await readParts(response)).slice(-2)).toMatchObject([
+      { type: 'abort', reason: 'stopped' },
+      { type: '[DONE]' },
+    ])
+    await expect.poll(() => vendor.hungUp).toBe(before + 1)
+  })
+})
+
+describe('models that are slow to accept', async () => {
+  const { app, alice, ask, close } = await openApp({ EMBEDDING_MODEL: 'embedder' })
+  afterAll(close)
+
+  it('the stream begins after 5 s; then come sources and text, or an error part', async () => {
+    vendor.embeddings = embed
+    const payload = { title: 'Why', text: 'Because.' }
+    await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
+    const held: ServerResponse[] = []
+    const hold: Answer = (response) => held.push(response)
+    const untilHeld = (count: number) => vi.waitFor(() => expect(held).toHaveLength(count), 5000)
+    vendor.chat = hold
+    const pendingRefused = ask({ message: 'Why?' })
+    await untilHeld(1)
+    vendor.embeddings = hold
+    const pendingAccepted = ask({ message: 'Why?' })
+    await untilHeld(2)
+    const [refused, accepted] = [streamParts(await pendingRefused), streamParts(await pendingAccepted)]
+    for (const parts of [refused, accepted]) expect((await parts.next()).value).toMatchObject({ type: 'start' })
+
+    vendor.chat = complete
+    const [chat, embedding] = held
+    if (chat) refuse(401)(chat)
+    if (embedding) embed(embedding)
+    expect(listTypes(await readParts(refused)).slice(-2)).toEqual(['error', '[DONE]'])
+    const types = listTypes(await readParts(accepted))
+    expect(types.slice(0, 4)).toEqual(['data-conversation', 'source-document', 'text-start', 'text-delta'])
+  })
+})
+
+describe('an embedder that is down', async () => {
+  const { ask, read, regenerate, close } = await openApp({ ...timeouts, EMBEDDING_MODEL: 'embedder' })
+  afterAll(close)
+
+  it.each([
+    ['500', refuse(500), 502, 'model_failed'],
+    ['429', refuse(429, { 'retry-after': '9' }), 429, 'model_rate_limited'],
+    ['nothing', hang, 504, 'model_timeout'],
+  ])('with %s: a problem with the ids, and the question can be asked anew', async (name, embeddings, status, code) => {
+    const conversationId = `embedder-${name}`
+    vendor.embeddings = embeddings
+    const problem = await (await ask({ message: 'Why?', conversationId })).json()
+    expect(problem).toMatchObject({ status, code, conversationId, messageId: expect.any(String) })
+    const { messages } = await read(conversationId)
+    expect(messages).toMatchObject([{ content: 'Why?' }, { status: 'failed' }])
+
+    vendor.embeddings = embed
+    expect(joinText(await readParts(await regenerate(conversationId, messages[0])))).toBe('half and half')
+  })
+})

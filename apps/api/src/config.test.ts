@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest'
+import { ConfigError, readConfig, readManageConfig, readMigrationConfig } from './config.ts'
+
+const url = 'postgres://sluice:secret@127.0.0.1:6432/sluice'
+const valid = { DATABASE_URL: url }
+
+function readProblem(read: () => unknown): string {
+  try {
+    read()
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message
+  }
+  return 'no problem'
+}
+
+describe('one line says which variable is wrong and what it should be', () => {
+  it.each([
+    ['DATABASE_URL', undefined, 'DATABASE_URL is not set'],
+    ['DATABASE_URL', '', 'DATABASE_URL is not set'],
+    [
+      'DATABASE_URL',
+      'mysql://host/db',
+      'DATABASE_URL should be a URL like postgres://user:password@host:6432/database',
+    ],
+    ['DATABASE_POOL_SIZE', '0', 'DATABASE_POOL_SIZE should be at least 1'],
+    ['PORT', 'abc', 'PORT should be a whole number'],
+    ['PORT', '80.5', 'PORT should be a whole number'],
+    ['PORT', '65536', 'PORT should be at most 65535'],
+    ['LOG_LEVEL', 'loud', 'LOG_LEVEL should be fatal or error or warn or info or debug or trace or silent'],
+    ['WEB_CONCURRENCY', '-1', 'WEB_CONCURRENCY should be at least 1'],
+    ['MAX_STREAMS', '0', 'MAX_STREAMS should be at least 1'],
+    ['DRAIN_TIMEOUT_MS', '-1', 'DRAIN_TIMEOUT_MS should be at least 0'],
+    ['MODEL_FIRST_BYTE_TIMEOUT_MS', 'soon', 'MODEL_FIRST_BYTE_TIMEOUT_MS should be a whole number'],
+    ['MODEL_IDLE_TIMEOUT_MS', '0', 'MODEL_IDLE_TIMEOUT_MS should be at least 1'],
+    ['OPENAI_BASE_URL', 'localhost:11434', 'OPENAI_BASE_URL should be a URL like https://api.openai.com/v1'],
+    ['CHAT_MODEL', 'gpt-5', 'OPENAI_API_KEY is needed for api.openai.com; or set OPENAI_BASE_URL to another server'],
+    ['EMBEDDING_MODEL', 'ada', 'OPENAI_API_KEY is needed for api.openai.com; or set OPENAI_BASE_URL to another server'],
+    ['EMBEDDING_DIMENSIONS', '20000', 'EMBEDDING_DIMENSIONS should be at most 16000'],
+    ['AUTH', 'none', 'AUTH should be required or off'],
+    ['TRUST_PROXY', 'perhaps', 'TRUST_PROXY should be true or false'],
+  ])('%s=%s', (name, value, message) => {
+    expect(readProblem(() => readConfig({ ...valid, [name]: value }))).toBe(message)
+  })
+
+  it('each of several wrong ones', () => {
+    const lines = readProblem(() => readConfig({ PORT: '-1', AUTH: 'on' })).split('\n')
+    expect(lines).toEqual(['DATABASE_URL is not set', 'PORT should be at least 0', 'AUTH should be required or off'])
+  })
+
+  it('for the commands too', () => {
+    expect(readProblem(() => readMigrationConfig({}))).toBe('DIRECT_DATABASE_URL is not set')
+    expect(readProblem(() => readManageConfig({}))).toBe('DATABASE_URL is not set')
+  })
+
+  it('never quotes a value: it may hold a password', () => {
+    expect(readProblem(() => readConfig({ DATABASE_URL: 'secret' }))).not.toContain('secret')
+  })
+})
+
+it('takes AUTH=off on a developer’s machine and refuses it in production', () => {
+  expect(readConfig({ ...valid, AUTH: 'off' }).AUTH).toBe('off')
+  const problem = readProblem(() => readConfig({ ...valid, AUTH: 'off', NODE_ENV: 'production' }))
+  expect(problem).toBe('AUTH cannot be off under NODE_ENV=production: set AUTH=required')
+})
+
+it('asks for keys when AUTH is unset, and for nothing but the database', () => {
+  expect(readConfig(valid)).toMatchObject({ AUTH: 'required', PORT: 3000, WEB_CONCURRENCY: 1, CORS_ORIGINS: [] })
+  expect(readConfig({ ...valid, AUTH: '', PORT: '' })).toMatchObject({ AUTH: 'required', PORT: 3000 })
+})
+
+it('needs no key for a model server of one’s own', () => {
+  const { CHAT_MODEL } = readConfig({ ...valid, CHAT_MODEL: 'llama', OPENAI_BASE_URL: 'http://127.0.0.1:11434/v1' })
+  expect(CHAT_MODEL).toBe('llama')
+})
+
+it('splits CORS_ORIGINS at commas', () => {
+  const { CORS_ORIGINS } = readConfig({ ...valid, CORS_ORIGINS: 'https://a.example, https://b.example,' })
+  expect(CORS_ORIGINS).toEqual(['https://a.example', 'https://b.example'])
+})

@@ -1,0 +1,156 @@
+import { apiKeys, eq } from '@repo/db'
+import { afterAll, describe, expect, it } from 'vitest'
+import { testApp } from '../testing.ts'
+import { createKey } from './auth.ts'
+
+describe('with AUTH=required', async () => {
+  const { app, store, alice, bob, close } = await testApp()
+  afterAll(close)
+
+  const payload = { title: 'Secret', text: 'The pineapple is in the safe.' }
+  const document = (await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })).json()
+  const question = { message: 'Where is the pineapple?', conversationId: 'secret-talk' }
+  await app.inject({ method: 'POST', url: '/chat', headers: alice, payload: question })
+  const readAll = async (headers: typeof alice) => {
+    const urls = [
+      '/conversations',
+      '/conversations/secret-talk',
+      '/documents',
+      `/documents/${document.id}`,
+      '/search?q=pineapple',
+    ]
+    return Promise.all(urls.map(async (url) => (await app.inject({ url, headers })).json()))
+  }
+
+  const [id = '', secret = ''] = alice.authorization.replace('Bearer sl_', '').split(/_(.*)/)
+  const revoked = await createKey(store, 'alice')
+  await app.db
+    .update(apiKeys)
+    .set({ revokedAt: new Date() })
+    .where(eq(apiKeys.id, revoked.slice(3, 19)))
+
+  it.each([
+    ['no key', {}],
+    ['no scheme', { authorization: `sl_${id}_${secret}` }],
+    ['another scheme', { authorization: `Basic ${Buffer.from(`alice:${secret}`).toString('base64')}` }],
+    ['a malformed key', { authorization: 'Bearer pineapple' }],
+    ['a wrong secret', { authorization: `Bearer sl_${id}_${'A'.repeat(43)}` }],
+    ['an unknown id', { authorization: `Bearer sl_${'0'.repeat(16)}_${secret}` }],
+    ['a key that is too long', { authorization: `Bearer sl_${id}_${secret}A` }],
+    ['a revoked key', { authorization: `Bearer ${revoked}` }],
+  ])('401 with %s', async (_, headers) => {
+    const response = await app.inject({ url: '/documents', headers })
+    expect(response.json()).toMatchObject({
+      status: 401,
+      code: 'unauthorized',
+      detail: expect.stringContaining('Bearer sl_'),
+    })
+  })
+
+  it('401 on every route but the open ones', async () => {
+    const { paths } = (await app.inject('/openapi.json')).json()
+    for (const [path, methods] of Object.entries(paths)) {
+      for (const method of Object.keys(Object(methods))) {
+        const url = path.replace('{id}', document.id)
+        const { statusCode } = await app.inject({
+          method: method === 'post' ? 'POST' : method === 'delete' ? 'DELETE' : 'GET',
+          url,
+        })
+        expect(statusCode, `${method} ${path}`).toBe(path.startsWith('/health/') ? 200 : 401)
+      }
+    }
+    for (const url of [
+      '/no-such-route',
+      '/documents/',
+      '//documents',
+      '/health/../documents',
+      '/docsx',
+      '/openapi.json/documents',
+    ]) {
+      expect((await app.inject({ url })).statusCode, url).toBe(401)
+    }
+  })
+
+  it('takes a scheme in any case, as RFC 9110 says', async () => {
+    const headers = { authorization: alice.authorization.replace('Bearer', 'bearer') }
+    expect((await app.inject({ url: '/documents', headers })).statusCode).toBe(200)
+  })
+
+  it('another owner sees nothing in lists and search', async () => {
+    const nothing = { items: [] }
+    const missing = { status: 404 }
+    expect(await readAll(bob)).toMatchObject([nothing, missing, nothing, missing, nothing])
+  })
+
+  it.each([
+    ['GET', '/conversations/secret-talk'],
+    ['DELETE', '/conversations/secret-talk'],
+    ['GET', `/documents/${document.id}`],
+    ['DELETE', `/documents/${document.id}`],
+  ] as const)(
+    '%s %s answers another owner like an id that does not exist, and changes nothing',
+    async (method, url) => {
+      const before = await readAll(alice)
+      const foreign = (await app.inject({ method, url, headers: bob })).json()
+      const unknown = (
+        await app.inject({ method, url: url.replace(/[^/]+$/, '00000000-0000-4000-8000-000000000000'), headers: bob })
+      ).json()
+      expect({ ...foreign, requestId: '' }).toEqual({ ...unknown, requestId: '' })
+      expect(foreign.status).toBe(404)
+      expect(await readAll(alice)).toEqual(before)
+    },
+  )
+
+  it('the same conversation id of another owner is another conversation, with nothing of the first', async () => {
+    const before = await readAll(alice)
+    const payload = { message: 'Where is the pineapple?', conversationId: 'secret-talk' }
+    const { body } = await app.inject({ method: 'POST', url: '/chat', headers: bob, payload })
+    expect(body).not.toContain('safe')
+    expect(body).not.toContain('source-document')
+    expect(await readAll(alice)).toEqual(before)
+    expect(await readAll(bob)).toMatchObject([{ items: [{ id: 'secret-talk' }] }, { messages: [{}, {}] }, {}, {}, {}])
+  })
+
+  it('stores no key in clear', async () => {
+    const rows = await app.db.select().from(apiKeys)
+    expect(JSON.stringify(rows)).not.toContain(secret)
+  })
+})
+
+describe('with AUTH=off', async () => {
+  const { app, close } = await testApp({ environment: { AUTH: 'off', CORS_ORIGINS: 'https://page.example' } })
+  afterAll(close)
+
+  it.each([
+    ['localhost:3000', undefined],
+    ['LOCALHOST', undefined],
+    ['127.0.0.1:8080', undefined],
+    ['[::1]:3000', undefined],
+    ['localhost:3000', 'http://localhost:3000'],
+    ['127.0.0.1:3000', 'https://page.example'],
+  ])('Host %s with Origin %s may call', async (host, origin) => {
+    const { statusCode } = await app.inject({ url: '/documents', headers: { host, ...(origin && { origin }) } })
+    expect(statusCode).toBe(200)
+  })
+
+  it.each([
+    ['rebound.example', undefined],
+    ['rebound.example:3000', 'http://rebound.example:3000'],
+    ['localhost.example', undefined],
+    ['localhost@rebound.example', undefined],
+    ['localhost:3000', 'https://evil.example'],
+    ['localhost:3000', 'http://localhost:4000'],
+    ['localhost:3000', 'null'],
+  ])('Host %s with Origin %s: 403', async (host, origin) => {
+    const headers = { host, ...(origin && { origin }) }
+    for (const url of ['/documents', '/search?q=a', '/conversations']) {
+      expect((await app.inject({ url, headers })).json()).toMatchObject({ status: 403, code: 'foreign_origin' })
+    }
+  })
+
+  it('everything belongs to one local owner', async () => {
+    const headers = { host: 'localhost' }
+    await app.inject({ method: 'POST', url: '/documents', headers, payload: { title: 'Mine', text: 'All mine.' } })
+    expect((await app.inject({ url: '/documents', headers })).json()).toMatchObject({ items: [{ title: 'Mine' }] })
+  })
+})

@@ -1,0 +1,177 @@
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { createSpokenModel, joinText, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
+
+const model = createSpokenModel()
+const { app, alice, listen, close } = await testApp({ llm: model.llm })
+const url = await listen()
+afterAll(close)
+
+const ask = (body: object) => post(`${url}/chat`, alice, body)
+const read = async (id: string) => (await app.inject({ url: `/conversations/${id}`, headers: alice })).json()
+
+/** Asks, lets the model say these deltas and reads the whole answer. */
+async function converse(body: object, ...deltas: string[]) {
+  const pending = ask(body)
+  const answer = await model.takeAnswer()
+  for (const delta of deltas) answer.say(delta)
+  answer.end()
+  const response = await pending
+  return { response, request: answer.request, parts: await readParts(response) }
+}
+
+const text =
+  '# Opening hours\n\nThe swimming pool is open from nine to five. 🏊\n\n# Prices\n\nA ticket to the pool costs four euros.'
+const document = (
+  await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: { title: 'Pool', text } })
+).json()
+
+describe('an answer', () => {
+  it('has the headers of an AI SDK stream, which no proxy may hold back', async () => {
+    const { response } = await converse({ message: 'When does the pool open?' }, 'At nine.')
+    expect(response.status).toBe(200)
+    expect(Object.fromEntries(response.headers)).toMatchObject({
+      'content-type': 'text/event-stream; charset=utf-8',
+      'x-vercel-ai-ui-message-stream': 'v1',
+      'cache-control': 'no-cache, no-transform',
+      'x-accel-buffering': 'no',
+      'x-request-id': expect.stringMatching(/^[\w-]{36}$/),
+    })
+  })
+
+  it('comes in the order start, conversation, sources, text, finish, [DONE]', async () => {
+    const { parts } = await converse(
+      { message: 'When does the pool open?', conversationId: 'in-order' },
+      'At ',
+      'nine',
+      '.',
+    )
+    expect(listTypes(parts)).toEqual([
+      'start',
+      'data-conversation',
+      'source-document',
+      'text-start',
+      'text-delta',
+      'text-end',
+      'finish',
+      '[DONE]',
+    ])
+    expect(parts[1]).toEqual({ type: 'data-conversation', data: { id: 'in-order' }, transient: true })
+    expect(joinText(parts)).toBe('At nine.')
+  })
+
+  it('numbers its events by the UTF-16 length of the text so far', async () => {
+    const { parts } = await converse({ message: 'Smile!' }, 'ü', '🏊', 'ab')
+    const [start] = parts
+    const ids = parts.flatMap(({ eventId }) => eventId ?? [])
+    expect(ids).toEqual([1, 3, 5].map((position) => `${start?.messageId}.${position}`))
+  })
+
+  it('gives sources whose places lead back into the document that was posted', async () => {
+    const { parts, request } = await converse({ message: 'What does a ticket to the pool cost?' }, 'Four euros [1].')
+    const sources = parts.filter(({ type }) => type === 'source-document')
+    expect(sources).toHaveLength(2)
+    for (const [index, source] of sources.entries()) {
+      expect(source).toMatchObject({ sourceId: String(index + 1), mediaType: 'text/plain', title: 'Pool' })
+      expect(source).toHaveProperty('providerMetadata.sluice.documentId', document.id)
+      const place = Object(source.providerMetadata).sluice
+      expect(request.passages[index]).toMatchObject({ n: index + 1, text: text.slice(place.start, place.end) })
+    }
+  })
+
+  it('is stored when `finish` arrives, with its sources', async () => {
+    const pending = ask({ message: 'What does a ticket cost?', conversationId: 'stored' })
+    const answer = await model.takeAnswer()
+    answer.say('Four euros [1].')
+    answer.end()
+    let atFinish: unknown
+    for await (const { type } of streamParts(await pending)) if (type === 'finish') atFinish = await read('stored')
+    expect(atFinish).toMatchObject({
+      id: 'stored',
+      title: 'What does a ticket cost?',
+      messages: [
+        { role: 'user', content: 'What does a ticket cost?', status: 'complete', sources: [] },
+        {
+          role: 'assistant',
+          content: 'Four euros [1].',
+          status: 'complete',
+          sources: [{ n: 1, documentId: document.id }, { n: 2 }],
+        },
+      ],
+    })
+  })
+
+  it('sends the first word before the model has made the last', async () => {
+    const pending = ask({ message: 'Tell me a long story' })
+    const answer = await model.takeAnswer()
+    const parts = streamParts(await pending)
+    answer.say('Once')
+    expect(await readDelta(parts)).toBe('Once')
+    answer.say(' upon')
+    expect(await readDelta(parts)).toBe(' upon')
+    answer.end()
+    expect(listTypes(await readParts(parts))).toEqual(['text-end', 'finish', '[DONE]'])
+  })
+
+  it('gives a surrogate pair whole that the model has cut in two', async () => {
+    const { parts } = await converse({ message: 'Smile!', conversationId: 'halves' }, 'a\ud83c', '\udfcab', '\ud83c')
+    expect(parts.flatMap(({ delta }) => delta ?? [])).toEqual(['a', '🏊b'])
+    expect((await read('halves')).messages[1].content).toBe('a🏊b')
+  })
+
+  it('keeps reasoning apart from the text, as parts of its own', async () => {
+    const pending = ask({ message: 'Think!', conversationId: 'reasoned' })
+    const answer = await model.takeAnswer()
+    answer.think('Let me ')
+    answer.think('see.')
+    answer.say('Yes.')
+    answer.end()
+    const parts = await readParts(await pending)
+    expect(listTypes(parts).slice(-8)).toEqual([
+      'reasoning-start',
+      'reasoning-delta',
+      'reasoning-end',
+      'text-start',
+      'text-delta',
+      'text-end',
+      'finish',
+      '[DONE]',
+    ])
+    expect((await read('reasoned')).messages[1].content).toBe('Yes.')
+  })
+
+  it('without a word ends properly too', async () => {
+    const { parts } = await converse({ message: 'Say nothing', conversationId: 'silent' })
+    expect(listTypes(parts).slice(-2)).toEqual(['finish', '[DONE]'])
+    expect((await read('silent')).messages[1]).toMatchObject({ content: '', status: 'complete' })
+  })
+})
+
+describe('the model', () => {
+  it('gets system text with the passages, the stored turns as messages, the question verbatim last', async () => {
+    const conversationId = 'long-talk'
+    await converse({ message: 'When does the pool open?', conversationId }, 'At nine [1].')
+    const question = '  And <passages> on "Sunday"?\n[mock]\t'
+    const { request } = await converse({ message: question, conversationId }, 'It does not say.')
+    const [system, ...rest] = request.messages
+    expect(system?.role).toBe('system')
+    for (const { text } of request.passages) expect(system?.content).toContain(text)
+    expect(rest).toEqual([
+      { role: 'user', content: 'When does the pool open?' },
+      { role: 'assistant', content: 'At nine [1].' },
+      { role: 'user', content: question },
+    ])
+  })
+})
+
+it('the offline model answers from the documents and cites only what it was given', async () => {
+  const { app, alice, close } = await testApp()
+  onTestFinished(close)
+  await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: { title: 'Pool', text } })
+  const payload = { message: 'What does a ticket to the pool cost?', conversationId: 'offline' }
+  await app.inject({ method: 'POST', url: '/chat', headers: alice, payload })
+  const [, answer] = (await app.inject({ url: '/conversations/offline', headers: alice })).json().messages
+  expect(answer.content).toContain('four euros')
+  const given = answer.sources.map(({ n }: { n: number }) => `[${n}]`)
+  const cited: string[] = answer.content.match(/\[\d+\]/g)
+  expect(given).toEqual(expect.arrayContaining(cited))
+})

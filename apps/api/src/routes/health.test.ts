@@ -1,0 +1,46 @@
+import { afterAll, expect, it } from 'vitest'
+import { openGate, testApp } from '../testing.ts'
+
+const gate = await openGate()
+const { app, close } = await testApp({ gate })
+afterAll(async () => {
+  await close()
+  await gate.shut()
+})
+
+const problem = { status: 503, code: 'database_unavailable', detail: 'The database does not answer.' }
+
+it('is alive and ready, and asks for no key', async () => {
+  for (const url of ['/health/live', '/health/ready']) {
+    const response = await app.inject({ url })
+    expect(response.statusCode).toBe(200)
+    expect(response.json()).toEqual({ status: 'ok' })
+  }
+})
+
+it('is alive but not ready while the database is away, and ready again without a restart', async () => {
+  await gate.shut()
+  const response = await app.inject('/health/ready')
+  expect(response.json()).toMatchObject(problem)
+  expect(response.headers).toMatchObject({
+    'retry-after': '2',
+    'content-type': 'application/problem+json; charset=utf-8',
+  })
+  expect((await app.inject('/health/live')).statusCode).toBe(200)
+  await gate.open()
+  await expect.poll(async () => (await app.inject('/health/ready')).statusCode, { timeout: 10_000 }).toBe(200)
+})
+
+it('is not ready when the database accepts connections but never answers', async () => {
+  gate.stall()
+  const response = await app.inject('/health/ready')
+  expect(response.json()).toMatchObject(problem)
+  await gate.shut()
+  await gate.open()
+})
+
+it('is not ready while it shuts down', async () => {
+  await app.chat.drain(0)
+  expect((await app.inject('/health/ready')).json()).toMatchObject({ status: 503, code: 'shutting_down' })
+  expect((await app.inject('/health/live')).statusCode).toBe(200)
+})

@@ -1,0 +1,58 @@
+import { createLlm } from '@repo/llm'
+import { afterAll, expect, it } from 'vitest'
+import { testApp } from '../testing.ts'
+
+const { app, alice, close } = await testApp()
+afterAll(close)
+
+const search = async (query: string) => (await app.inject({ url: `/search?${query}`, headers: alice })).json()
+
+const texts = ['The harbour opens at dawn.', 'Harbour fees are paid at the office.', 'Cats sleep in the sun.']
+for (const text of texts) {
+  await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: { title: `On ${text}`, text } })
+}
+
+it('gives the best passages first, each with its document, text and score', async () => {
+  const { items } = await search('q=harbour+fees')
+  expect(items[0]).toEqual({
+    documentId: expect.any(String),
+    chunkId: expect.any(String),
+    title: 'On Harbour fees are paid at the office.',
+    text: 'Harbour fees are paid at the office.',
+    score: expect.any(Number),
+  })
+  const scores = items.map(({ score }: { score: number }) => score)
+  expect(scores).toEqual(scores.toSorted((a: number, b: number) => b - a))
+})
+
+it('gives at most k', async () => {
+  expect((await search('q=harbour&k=1')).items).toHaveLength(1)
+})
+
+it.each([
+  ['q=', '/q'],
+  ['q=%20', '/q'],
+  ['', '/q'],
+  [`q=${'a'.repeat(4001)}`, '/q'],
+  ['q=a&k=0', '/k'],
+  ['q=a&k=51', '/k'],
+  ['q=a&k=1.5', '/k'],
+  ['q=a&q=b', '/q'],
+])('400 for ?%s', async (query, path) => {
+  expect(await search(query)).toMatchObject({ status: 400, code: 'invalid_request', errors: [{ path }] })
+})
+
+it.each(["'; drop table chunks; --", 'a & ! | <-> :*', '\\', '%_', '\0', '🏊'.repeat(2000)])(
+  'takes any text: %j',
+  async (text) => {
+    expect(await search(`q=${encodeURIComponent(text)}`)).toHaveProperty('items')
+  },
+)
+
+it('502 when the embedder is down', async () => {
+  const options = { baseUrl: 'http://127.0.0.1:9', beforeCall: () => {}, firstByteTimeoutMs: 5000, idleTimeoutMs: 5000 }
+  const { app, alice, close } = await testApp({ llm: createLlm({ ...options, embeddingModel: 'missing' }) })
+  const response = await app.inject({ url: '/search?q=harbour', headers: alice })
+  await close()
+  expect(response.json()).toMatchObject({ status: 502, code: 'model_unreachable' })
+})

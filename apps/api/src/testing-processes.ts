@@ -1,0 +1,113 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
+import { fileURLToPath } from 'node:url'
+import { onTestFailed, onTestFinished, vi } from 'vitest'
+import { z } from 'zod'
+
+const LogLine = z.looseObject({ msg: z.string(), pid: z.number(), level: z.number(), url: z.string().optional() })
+type LogLine = z.output<typeof LogLine>
+
+const deadlineMs = 15_000 // a program needs about half a second to start; this machine may be busy
+
+/**
+ * Starts a program of this app with exactly this environment, so that nothing of the developer's own leaks in. It is
+ * killed when the test has finished. `nodeOptions` come before the file.
+ */
+export function startProgram(
+  file: string,
+  env: Record<string, string>,
+  args: string[] = [],
+  nodeOptions: string[] = [],
+) {
+  const path = fileURLToPath(new URL(file, import.meta.url))
+  const child = spawn(process.execPath, [...nodeOptions, path, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const written = { out: '', err: '' }
+  child.stdout.on('data', (bytes) => {
+    written.out += bytes
+  })
+  child.stderr.on('data', (bytes) => {
+    written.err += bytes
+  })
+  const closed = once(child, 'close')
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await closed
+  })
+  onTestFailed(() => void process.stderr.write(`\n${file} wrote:\n${written.out}${written.err}`))
+  const logs = () =>
+    written.out
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => LogLine.parse(JSON.parse(line)))
+  return {
+    child,
+    written,
+    logs,
+    /** The first line of the log that fits. */
+    findLog: (fits: (line: LogLine) => boolean): Promise<LogLine> => until(() => logs().find(fits)),
+    /** The exit code, once the process and all that wrote to its output have ended; null after a deadly signal. */
+    ended: closed.then(([code]: unknown[]) => code),
+  }
+}
+
+/** Runs a program to its end. */
+export async function runProgram(file: string, env: Record<string, string>, ...args: string[]) {
+  const { ended, written } = startProgram(file, env, args)
+  return { code: await ended, ...written }
+}
+
+/** Starts the API without keys on a free port, and waits until it listens. */
+export async function startApi(env: Record<string, string>, nodeOptions: string[] = []) {
+  const api = startProgram('server.ts', { PORT: '0', AUTH: 'off', ...env }, [], nodeOptions)
+  const { url = '' } = await api.findLog(({ msg }) => msg === 'listening')
+  return { ...api, url }
+}
+
+/** An OpenAI-compatible server whose answers the test speaks. `env` points the API at it. */
+export async function startVendor() {
+  const waiting: ServerResponse[] = []
+  const server = createServer((request, response) => {
+    request.resume()
+    response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+    waiting.push(response)
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  onTestFinished(() => server.closeAllConnections())
+  onTestFinished(() => void server.close())
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : undefined
+  const toEvent = (choice: object) => `data: ${JSON.stringify({ choices: [choice] })}\n\n`
+  return {
+    env: { OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1`, CHAT_MODEL: 'spoken' },
+    /** The answer to the next question, once the API has asked it. */
+    takeAnswer: async () => {
+      const response = await until(() => waiting.shift())
+      return {
+        say: (content: string) => void response.write(toEvent({ delta: { content } })),
+        end: () => void response.end(`${toEvent({ delta: {}, finish_reason: 'stop' })}data: [DONE]\n\n`),
+      }
+    },
+  }
+}
+
+/** Asks until there is an answer. */
+export function until<T>(
+  read: () => T | undefined | false | Promise<T | undefined | false>,
+  timeoutMs = deadlineMs,
+): Promise<T> {
+  const ask = async () => {
+    const answer = await read()
+    if (answer === undefined || answer === false) throw new Error(`not so: ${read}`)
+    return answer
+  }
+  return vi.waitFor(ask, { timeout: timeoutMs, interval: 50 })
+}
+
+export function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}

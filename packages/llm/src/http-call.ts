@@ -1,0 +1,156 @@
+import type { ClientRequest, IncomingMessage } from 'node:http'
+import { LlmError } from './llm.ts'
+
+export type Deadlines = {
+  /** From the start of the call to its first event; for an answer that is not streamed, to its end. */
+  firstByteTimeoutMs: number
+  /** For each wait for bytes after the first event. */
+  idleTimeoutMs: number
+}
+
+/** A 2xx answer. Whoever gets one ends it with `drain` or `destroy`; until then its deadline runs. */
+export type HttpAnswer = {
+  contentType: string
+  /** The next bytes, null at the end. Rejects with an `LlmError`, or with the reason of the signal that was aborted. */
+  read: () => Promise<Buffer | null>
+  /** Says that the first event is here: from now on the idle deadline counts. */
+  markStarted: () => void
+  /** Nothing more is needed: lets the last bytes go by, so that the connection serves the next call. */
+  drain: () => void
+  /** Closes the connection at once; does nothing after `drain`. */
+  destroy: () => void
+}
+
+/** What a call holds from its start to its end: the deadline, the ear at the caller's signal, the request. */
+export type HttpCall = {
+  /** The attempt under way: what a failure closes. */
+  request: ClientRequest | undefined
+  /** Why the call failed. */
+  failure: { reason: unknown } | undefined
+  deadline: NodeJS.Timeout
+  idleTimeoutMs: number
+  onLate: () => void
+  /** Ends the call and closes its connection. The first reason counts, and is returned. */
+  fail: (reason: unknown) => unknown
+  /** Lets go of timer and signal. */
+  release: () => void
+}
+
+/** Bytes may trail `[DONE]` by a packet; a connection that lingers longer is not worth keeping. */
+const drainTimeoutMs = 1000
+
+/** What is read ahead of a slow reader: as much as a socket holds anyway. */
+const maxChunksAhead = 64
+
+/** Three times 96 vectors of 4,096 dimensions. */
+const maxBodyBytes = 32 * 1024 * 1024
+
+export function startCall({ firstByteTimeoutMs, idleTimeoutMs }: Deadlines, signal: AbortSignal | undefined): HttpCall {
+  const onAbort = () => call.fail(signal?.reason)
+  const onLate = () => call.fail(new LlmError('model_timeout', 'the model did not answer in time'))
+  const call: HttpCall = {
+    request: undefined,
+    failure: undefined,
+    deadline: setTimeout(onLate, firstByteTimeoutMs),
+    idleTimeoutMs,
+    onLate,
+    fail: (reason) => {
+      call.failure ??= { reason }
+      call.release()
+      call.request?.destroy()
+      return call.failure.reason
+    },
+    release: () => {
+      clearTimeout(call.deadline)
+      signal?.removeEventListener('abort', onAbort)
+    },
+  }
+  signal?.addEventListener('abort', onAbort)
+  return call
+}
+
+export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswer {
+  let chunks: Buffer[] = []
+  let reader: PromiseWithResolvers<Buffer | null> | undefined
+  let isStarted = false
+  let isDrained = false
+
+  const settle = () => {
+    if (!reader) return
+    if (call.failure) reader.reject(call.failure.reason)
+    else if (chunks.length > 0) reader.resolve(takeChunks())
+    else if (response.readableEnded) reader.resolve(null)
+    else if (response.destroyed) reader.reject(call.fail(describeFailure(response.errored)))
+    else return
+    reader = undefined
+  }
+  const takeChunks = () => {
+    const bytes = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+    chunks = []
+    response.resume()
+    return bytes
+  }
+  response.on('data', (bytes: Buffer) => {
+    if (isDrained) return
+    if (chunks.push(bytes) >= maxChunksAhead) response.pause()
+    settle()
+  })
+  for (const event of ['end', 'error', 'close']) response.on(event, settle)
+
+  return {
+    contentType: response.headers['content-type'] ?? '',
+    read: () => {
+      reader = Promise.withResolvers()
+      const { promise } = reader
+      if (isStarted) call.deadline.refresh()
+      settle()
+      return promise
+    },
+    markStarted: () => {
+      if (isStarted) return
+      isStarted = true
+      clearTimeout(call.deadline)
+      // A reader that takes its time is no fault of the model's.
+      call.deadline = setTimeout(() => reader && call.onLate(), call.idleTimeoutMs)
+    },
+    drain: () => {
+      if (isDrained) return
+      isDrained = true
+      call.release()
+      response.resume()
+      const late = setTimeout(() => response.destroy(), drainTimeoutMs).unref()
+      response.on('close', () => clearTimeout(late))
+    },
+    destroy: () => {
+      if (!isDrained) call.fail(new LlmError('model_unreachable', 'the call was given up'))
+    },
+  }
+}
+
+/** Reads an answer to its end and closes it. Throws an `LlmError` (`model_protocol`) beyond 32 MiB. */
+export async function readText(answer: HttpAnswer): Promise<string> {
+  const parts: Buffer[] = []
+  let length = 0
+  try {
+    for (let bytes = await answer.read(); bytes; bytes = await answer.read()) {
+      parts.push(bytes)
+      length += bytes.length
+      if (length > maxBodyBytes) throw new LlmError('model_protocol', 'the model sent a body without end')
+    }
+    answer.drain()
+    return Buffer.concat(parts).toString()
+  } finally {
+    answer.destroy()
+  }
+}
+
+/** A network error as ours. Only its code is kept: a parser's error carries the vendor's bytes. */
+export function describeFailure(error: unknown): LlmError {
+  const code = readErrorCode(error)
+  if (code.startsWith('HPE_')) return new LlmError('model_protocol', `the model's server does not speak HTTP (${code})`)
+  return new LlmError('model_unreachable', `the connection to the model failed (${code})`)
+}
+
+export function readErrorCode(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : 'closed'
+}

@@ -1,0 +1,438 @@
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
+import { setImmediate, setTimeout } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import { createHttpClient } from './http-client.ts'
+import type { AnswerEvent, ChatRequest, FinishReason, LlmErrorCode } from './llm.ts'
+import { createOpenAiChat } from './openai-chat.ts'
+import { startHttpServer, startTcpServer } from './test-server.ts'
+
+const text = (...texts: string[]): AnswerEvent[] => texts.map((text) => ({ type: 'text-delta', text }))
+const reasoning = (...texts: string[]): AnswerEvent[] => texts.map((text) => ({ type: 'reasoning-delta', text }))
+const finish = (finishReason: FinishReason, inputTokens: number, outputTokens: number): AnswerEvent[] => [
+  { type: 'finish', finishReason, usage: { inputTokens, outputTokens } },
+]
+
+const vendors: Record<string, AnswerEvent[]> = {
+  openai: [...text('A pooler', ' lends', ' connections — naïvely put, 汉字 🙂', '.'), ...finish('stop', 19, 10)],
+  ollama: [...reasoning('The user asks', ' about Ä.'), ...text('Ä is', ' a vowel.'), ...finish('stop', 14, 23)],
+  vllm: [...reasoning('9.8 is', ' larger.'), ...text('9.8', ' 更大', '。'), ...finish('length', 21, 20)],
+  groq: [...reasoning('Okay', ', count.'), ...text('Three', ' “r”s'), ...finish('stop', 17, 12)],
+  mistral: [...text('Bonjour', ', ça va'), ...finish('length', 13, 8)],
+  'mistral-reasoning': [...reasoning('2 and 2', ' make 4.'), ...text('Vier', ' – four'), ...finish('stop', 10, 46)],
+  gemini: [...text('Two lines:\n', '\tone "quoted" \\ and 😀'), ...finish('stop', 5, 12)],
+  deepseek: [...reasoning('First', ', a check.'), ...text('Yes', '.'), ...finish('stop', 11, 37)],
+  openrouter: [...reasoning('Hmm.'), ...text('Sure', ', vas-y'), ...finish('stop', 20, 5)],
+  anthropic: [...text('Hello', ' there'), ...finish('length', 8, 4)],
+}
+
+const delta = (content: string) => `data: {"choices":[{"index":0,"delta":{"content":${JSON.stringify(content)}}}]}\n\n`
+const stop = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+const done = 'data: [DONE]\n\n'
+const finished: AnswerEvent = { type: 'finish', finishReason: 'stop' }
+
+function createChat(url: string, { firstByteTimeoutMs = 10_000, idleTimeoutMs = 10_000 } = {}) {
+  return createOpenAiChat(createHttpClient({ baseUrl: url, firstByteTimeoutMs, idleTimeoutMs }), 'the-model')
+}
+
+function ask(signal = new AbortController().signal): ChatRequest {
+  return { messages: [{ role: 'user', content: 'the-question' }], passages: [], signal }
+}
+
+async function readAll(stream: Promise<AsyncIterable<AnswerEvent>>): Promise<AnswerEvent[]> {
+  const events: AnswerEvent[] = []
+  for await (const event of await stream) events.push(event)
+  return events
+}
+
+const collect = (url: string, deadlines = {}) => readAll(createChat(url, deadlines).stream(ask()))
+
+function beginStream(response: ServerResponse): ServerResponse {
+  response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+  return response
+}
+
+/** A server that streams `parts` one after the other and then ends. */
+function startStream(...parts: (string | Buffer)[]) {
+  return startHttpServer(async (response) => {
+    beginStream(response)
+    for (const part of parts) {
+      response.write(part)
+      await setImmediate()
+    }
+    response.end()
+  })
+}
+
+const isError = (code: LlmErrorCode) => expect.objectContaining({ name: 'LlmError', code })
+
+/** Cuts at pseudo-random places, the same ones in every run. */
+function cutAtRandom(bytes: Buffer, seed: number): Buffer[] {
+  const parts: Buffer[] = []
+  let state = seed
+  for (let start = 0; start < bytes.length; ) {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+    const length = 1 + ((state >>> 16) % 97)
+    parts.push(bytes.subarray(start, start + length))
+    start += length
+  }
+  return parts
+}
+
+describe('the stream of a vendor', () => {
+  for (const [vendor, events] of Object.entries(vendors)) {
+    const bytes = readFileSync(new URL(`fixtures/${vendor}.sse`, import.meta.url))
+    const cuts = {
+      whole: [bytes],
+      'byte by byte': Array.from(bytes, (byte) => Buffer.of(byte)),
+      'at random places': cutAtRandom(bytes, 1),
+      'at other random places': cutAtRandom(bytes, 2),
+      'with CRLF': [Buffer.from(bytes.toString().replaceAll('\n', '\r\n'))],
+    }
+    for (const [how, parts] of Object.entries(cuts)) {
+      it(`gives the same events for ${vendor}, sent ${how}`, async () => {
+        const { url } = await startStream(...parts)
+        expect(await collect(url)).toEqual(events)
+      })
+    }
+  }
+})
+
+describe('the request', () => {
+  it('carries model, messages and the wish for usage, and not the passages', async () => {
+    const server = await startStream(delta('a'), stop, done)
+    const passages = [{ n: 1, title: 'the-title', text: 'the-passage' }]
+    await readAll(createChat(server.url).stream({ ...ask(), passages }))
+    expect(JSON.parse(server.requests[0] ?? '')).toEqual({
+      model: 'the-model',
+      messages: [{ role: 'user', content: 'the-question' }],
+      stream: true,
+      stream_options: { include_usage: true },
+    })
+  })
+
+  it('does without usage at a vendor that refuses to be asked for it, and remembers', async () => {
+    const server = await startHttpServer((response) => {
+      if (server.requests.at(-1)?.includes('stream_options'))
+        response.writeHead(422).end('{"detail":"extra_forbidden"}')
+      else beginStream(response).end(delta('a') + stop + done)
+    })
+    const chat = createChat(server.url)
+    for (let count = 0; count < 2; count += 1) {
+      expect(await readAll(chat.stream(ask()))).toEqual([...text('a'), finished])
+    }
+    expect(server.requests.map((body) => body.includes('stream_options'))).toEqual([true, false, false])
+  })
+
+  it('is not repeated when a vendor that took it once refuses it later, nor for another 4xx', async () => {
+    const statuses = [404, 200, 400]
+    const server = await startHttpServer((response) => {
+      const status = statuses[server.requests.length - 1] ?? 500
+      if (status === 200) beginStream(response).end(delta('a') + stop + done)
+      else response.writeHead(status).end()
+    })
+    const chat = createChat(server.url)
+    await expect(chat.stream(ask())).rejects.toEqual(isError('model_rejected'))
+    await readAll(chat.stream(ask()))
+    await expect(chat.stream(ask())).rejects.toEqual(isError('model_rejected'))
+    expect(server.requests.length).toBe(3)
+  })
+})
+
+describe('a stream that ends', () => {
+  const wholeAnswers = {
+    'with [DONE]': delta('a') + stop + done,
+    'after finish_reason, without [DONE]': delta('a') + stop,
+    'with [DONE] that has no line break': `${delta('a')}${stop}data: [DONE]`,
+    'with a finish_reason whose event has no blank line': delta('a') + stop.trimEnd(),
+    'with bytes after [DONE]': `${delta('a')}${stop}${done}data: {"metadata":1}\n\n${delta('b')}`,
+    'with a byte order mark in front': `\uFEFF${delta('a')}${stop}${done}`,
+    'with data that has no space after the colon': (delta('a') + stop + done).replaceAll('data: ', 'data:'),
+    'after empty, null and unknown deltas': `data: {}\n\ndata: {"choices":[{"delta":{"content":null}}]}\n\ndata: {"choices":[{"delta":null}]}\n\n${delta('')}data: {"choices":null,"error":null}\n\n${delta('a')}${stop}${done}`,
+  }
+  for (const [how, stream] of Object.entries(wholeAnswers)) {
+    it(`${how} is whole`, async () => {
+      const { url } = await startStream(stream)
+      expect(await collect(url)).toEqual([...text('a'), finished])
+    })
+  }
+
+  it('without finish_reason, but with [DONE], finishes as other', async () => {
+    const { url } = await startStream(delta('a') + done)
+    expect(await collect(url)).toEqual([...text('a'), { type: 'finish', finishReason: 'other' }])
+  })
+
+  it('by a broken connection after finish_reason is whole', async () => {
+    const { url } = await startHttpServer((response) => {
+      beginStream(response).write(`${delta('a')}${stop}data: {"choices":[],"us`, () => response.destroy())
+    })
+    expect(await collect(url)).toEqual([...text('a'), finished])
+  })
+
+  const reasons: [string, FinishReason][] = [
+    ['stop', 'stop'],
+    ['length', 'length'],
+    ['content_filter', 'content-filter'],
+    ['tool_calls', 'tool-calls'],
+    ['function_call', 'tool-calls'],
+    ['constructor', 'other'],
+  ]
+  for (const [reason, finishReason] of reasons) {
+    it(`by ${reason} finishes as ${finishReason}`, async () => {
+      const { url } = await startStream(stop.replace('stop', reason) + done)
+      expect(await collect(url)).toEqual([{ type: 'finish', finishReason }])
+    })
+  }
+})
+
+describe('an answer that is no stream', () => {
+  const json = (body: unknown) =>
+    startHttpServer((response) => {
+      response.writeHead(200, { 'content-type': 'application/json; charset=utf-8' }).end(JSON.stringify(body))
+    })
+
+  it('gives the events of a whole completion', async () => {
+    const message = { role: 'assistant', content: 'Hi 🙂', reasoning_content: 'So?' }
+    const usage = { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 }
+    const { url } = await json({ object: 'chat.completion', choices: [{ message, finish_reason: 'length' }], usage })
+    expect(await collect(url)).toEqual([...reasoning('So?'), ...text('Hi 🙂'), ...finish('length', 3, 2)])
+  })
+
+  it('fails with the error that a server sends under 200', async () => {
+    const { url } = await json({ error: { message: 'the-secret', code: 429 } })
+    await expect(collect(url)).rejects.toEqual(isError('model_rate_limited'))
+  })
+
+  it('fails as model_protocol for JSON of another shape', async () => {
+    const { url } = await json({ response: 'Hi' })
+    await expect(collect(url)).rejects.toEqual(isError('model_protocol'))
+  })
+
+  it('fails as model_protocol for a page of HTML', async () => {
+    const { url } = await startHttpServer((response) => {
+      response
+        .writeHead(200, { 'content-type': 'text/html' })
+        .end('<!doctype html>\n<p>Sign in to the Wi-Fi</p>\n'.repeat(50))
+    })
+    await expect(collect(url)).rejects.toEqual(isError('model_protocol'))
+  })
+})
+
+describe('a stream that fails', () => {
+  const failures: { what: string; stream: string; code: LlmErrorCode }[] = [
+    { what: 'ends without finish_reason and [DONE]', stream: delta('a'), code: 'model_protocol' },
+    { what: 'ends in the middle of an event', stream: `${delta('a')}data: {"choi`, code: 'model_protocol' },
+    { what: 'ends before its first event', stream: '', code: 'model_protocol' },
+    { what: 'has malformed JSON', stream: `${delta('a')}data: {"the-secret"\n\n${stop}`, code: 'model_protocol' },
+    {
+      what: 'has JSON that is no object',
+      stream: `${delta('a')}data: "the-secret"\n\n${stop}`,
+      code: 'model_protocol',
+    },
+    {
+      what: 'has a line of more than 1 MiB',
+      stream: `${delta('a')}data: ${'x'.repeat(1_100_000)}`,
+      code: 'model_protocol',
+    },
+    {
+      what: 'has an error object',
+      stream: `${delta('a')}data: {"error":{"message":"the-secret","type":"server_error"}}\n\n${done}`,
+      code: 'model_failed',
+    },
+    { what: 'has an error text', stream: `${delta('a')}data: {"error":"the-secret"}\n\n`, code: 'model_failed' },
+    {
+      what: "has vLLM's older error object",
+      stream: `${delta('a')}data: {"object":"error","message":"the-secret","code":400}\n\n${done}`,
+      code: 'model_failed',
+    },
+    {
+      what: 'has an event named error',
+      stream: `${delta('a')}event: error\ndata: the-secret\n\n`,
+      code: 'model_failed',
+    },
+    {
+      what: "has OpenRouter's error beside a choice",
+      stream: `${delta('a')}data: {"error":{"code":502},"choices":[{"delta":{"content":""},"finish_reason":"error"}]}\n\n${done}`,
+      code: 'model_failed',
+    },
+    {
+      what: "ends by DeepSeek's lack of resources",
+      stream: delta('a') + stop.replace('stop', 'insufficient_system_resource') + done,
+      code: 'model_failed',
+    },
+    {
+      what: 'has an error of code 429',
+      stream: `${delta('a')}data: {"error":{"code":429}}\n\n`,
+      code: 'model_rate_limited',
+    },
+    {
+      what: 'has an error of type rate_limit_error',
+      stream: `${delta('a')}event: error\ndata: {"error":{"type":"rate_limit_error"}}\n\n`,
+      code: 'model_rate_limited',
+    },
+  ]
+  for (const { what, stream, code } of failures) {
+    it(`is ${code} when it ${what}; the text before it was given, the vendor is not quoted`, async () => {
+      const server = await startStream(stream)
+      const events: AnswerEvent[] = []
+      const error = await readInto(events, createChat(server.url).stream(ask()))
+      expect(error).toEqual(isError(code))
+      expect(events).toEqual(stream === '' ? [] : text('a'))
+      expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('the-secret')
+    })
+  }
+
+  it('is model_unreachable when the connection is reset in the middle', async () => {
+    const { url } = await startHttpServer((response) => {
+      beginStream(response).write(delta('a'), () => response.socket?.resetAndDestroy())
+    })
+    const events: AnswerEvent[] = []
+    expect(await readInto(events, createChat(url).stream(ask()))).toEqual(isError('model_unreachable'))
+  })
+
+  it('is model_protocol when the chunks are no HTTP chunks, without the bytes in the error', async () => {
+    const { url } = await startTcpServer((socket) => {
+      socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nthe-secret\r\n')
+    })
+    const error = await readInto([], createChat(url).stream(ask()))
+    expect(error).toEqual(isError('model_protocol'))
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('the-secret')
+  })
+
+  it('is model_timeout when comments come but no event', async () => {
+    const { url } = await startHttpServer(async (response) => {
+      beginStream(response)
+      while (!response.destroyed) {
+        response.write(': OPENROUTER PROCESSING\n\n')
+        await setTimeout(5)
+      }
+    })
+    await expect(collect(url, { firstByteTimeoutMs: 100 })).rejects.toEqual(isError('model_timeout'))
+  })
+
+  it('is model_timeout when the stream falls silent, and the connection is closed', async () => {
+    const server = await startHttpServer((response) => beginStream(response).write(delta('a')))
+    const events: AnswerEvent[] = []
+    expect(await readInto(events, createChat(server.url, { idleTimeoutMs: 50 }).stream(ask()))).toEqual(
+      isError('model_timeout'),
+    )
+    expect(events).toEqual(text('a'))
+    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+  })
+
+  it('is whole when it falls silent after its finish_reason', async () => {
+    const { url } = await startHttpServer((response) => beginStream(response).write(delta('a') + stop))
+    expect(await collect(url, { idleTimeoutMs: 50 })).toEqual([...text('a'), finished])
+  })
+})
+
+describe('the reader', () => {
+  it('gets the stream at the headers, before the first token is made', async () => {
+    let begin = () => {}
+    const { url } = await startHttpServer((response) => {
+      beginStream(response)
+      begin = () => response.end(delta('a') + stop + done)
+    })
+    const events = await createChat(url).stream(ask())
+    begin()
+    expect(await readAll(Promise.resolve(events))).toEqual([...text('a'), finished])
+  })
+
+  it('may take longer than the idle deadline between two events', async () => {
+    const { url } = await startStream(delta('a') + delta('b'), delta('c'), stop + done)
+    const events: AnswerEvent[] = []
+    for await (const event of await createChat(url, { idleTimeoutMs: 20 }).stream(ask())) {
+      events.push(event)
+      await setTimeout(60)
+    }
+    expect(events).toEqual([...text('a', 'b', 'c'), finished])
+  })
+
+  it('holds back a vendor that is faster', async () => {
+    const total = 400
+    let sent = 0
+    const { url } = await startHttpServer(async (response) => {
+      beginStream(response)
+      for (; sent < total && !response.destroyed; sent += 1) {
+        if (!response.write(delta('x'.repeat(200_000)))) await once(response, 'drain')
+      }
+      response.end(stop + done)
+    })
+    let characters = 0
+    for await (const event of await createChat(url).stream(ask())) {
+      if (characters === 0) await untilSteady(() => sent)
+      if (characters === 0) expect(sent).toBeLessThan(total / 2)
+      if (event.type === 'text-delta') characters += event.text.length
+    }
+    expect(characters).toBe(total * 200_000)
+  })
+
+  const endings: Record<string, (events: AsyncIterable<AnswerEvent>) => Promise<unknown>> = {
+    'breaks out of the loop': async (events) => {
+      for await (const event of events) if (event.type === 'text-delta') break
+    },
+    'throws in the loop': async (events) => {
+      const loop = async () => {
+        for await (const event of events) throw new Error(event.type)
+      }
+      await expect(loop()).rejects.toThrow('text-delta')
+    },
+    'returns before it has read': async (events) => events[Symbol.asyncIterator]().return?.(),
+    'returns while it waits': async (events) => {
+      const iterator = events[Symbol.asyncIterator]()
+      await iterator.next()
+      const waiting = expect(iterator.next()).rejects.toEqual(isError('model_unreachable'))
+      await iterator.return?.()
+      await waiting
+    },
+  }
+  for (const [how, end] of Object.entries(endings)) {
+    it(`closes the connection when it ${how}`, async () => {
+      const server = await startHttpServer((response) => beginStream(response).write(delta('a')))
+      await end(await createChat(server.url).stream(ask()))
+      await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+    })
+  }
+
+  it('gets no event after the abort, not even one that was there already', async () => {
+    const { url } = await startStream(delta('a') + delta('b') + stop + done)
+    const abort = new AbortController()
+    const events: AnswerEvent[] = []
+    const loop = async () => {
+      for await (const event of await createChat(url).stream(ask(abort.signal))) {
+        events.push(event)
+        abort.abort('stopped')
+      }
+    }
+    await expect(loop()).rejects.toBe('stopped')
+    expect(events).toEqual(text('a'))
+  })
+
+  it('reads a second answer over the connection of the first, also when the last bytes trail [DONE]', async () => {
+    const server = await startHttpServer(async (response) => {
+      beginStream(response).write(delta('a') + stop + done)
+      await setTimeout(20)
+      response.end()
+    })
+    const chat = createChat(server.url)
+    await readAll(chat.stream(ask()))
+    await setTimeout(100)
+    await readAll(chat.stream(ask()))
+    expect(server.sockets.length).toBe(1)
+  })
+})
+
+/** Reads until the error, which it returns. */
+async function readInto(events: AnswerEvent[], stream: Promise<AsyncIterable<AnswerEvent>>): Promise<object> {
+  try {
+    for await (const event of await stream) events.push(event)
+  } catch (error) {
+    if (error instanceof Error) return error
+  }
+  throw new Error('the stream did not fail')
+}
+
+async function untilSteady(read: () => number): Promise<void> {
+  for (let before = -1; before !== read(); await setTimeout(200)) before = read()
+}

@@ -1,0 +1,121 @@
+import { describe, expect, it } from 'vitest'
+import { createHttpClient } from './http-client.ts'
+import type { LlmErrorCode } from './llm.ts'
+import { createOpenAiEmbedder } from './openai-embedder.ts'
+import { startHttpServer } from './test-server.ts'
+
+const deadlines = { firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 }
+const createEmbedder = (baseUrl: string, dimensions?: number) =>
+  createOpenAiEmbedder(createHttpClient({ baseUrl, ...deadlines }), 'the-model', dimensions)
+
+const isError = (code: LlmErrorCode) => expect.objectContaining({ name: 'LlmError', code })
+
+/** A server that answers with the items that `makeData` makes of the texts. */
+async function startEmbedding(makeData: (input: string[]) => unknown) {
+  const server = await startHttpServer((response) => {
+    const { input } = JSON.parse(server.requests.at(-1) ?? '')
+    response.end(JSON.stringify({ object: 'list', data: makeData(input) }))
+  })
+  return server
+}
+
+describe('createOpenAiEmbedder', () => {
+  it('asks for floats, and for dimensions only when they are set', async () => {
+    const server = await startEmbedding(() => [{ index: 0, embedding: [1, 0] }])
+    await createEmbedder(server.url).embed(['a'])
+    await createEmbedder(server.url, 2).embed(['a'])
+    const body = { model: 'the-model', input: ['a'], encoding_format: 'float' }
+    expect(server.requests.map((request) => JSON.parse(request))).toEqual([body, { ...body, dimensions: 2 }])
+  })
+
+  it('has a name that tells models and widths apart', () => {
+    expect(createEmbedder('http://127.0.0.1').name).toBe('the-model')
+    expect(createEmbedder('http://127.0.0.1', 256).name).toBe('the-model@256')
+  })
+
+  it('asks for nothing when there is no text', async () => {
+    const server = await startEmbedding(() => [])
+    expect(await createEmbedder(server.url).embed([])).toEqual([])
+    expect(server.requests).toEqual([])
+  })
+
+  it('places vectors by their index', async () => {
+    const embed = (input: string[]) => input.map((text, index) => ({ index, embedding: [Number(text)] })).reverse()
+    const { url } = await startEmbedding(embed)
+    expect(await createEmbedder(url).embed(['5', '6', '7'])).toEqual([[5], [6], [7]])
+  })
+
+  it('places vectors by their position when the index is missing, as Gemini leaves out 0', async () => {
+    const { url } = await startEmbedding(() => [{ embedding: [5] }, { index: 1, embedding: [6] }])
+    expect(await createEmbedder(url).embed(['5', '6'])).toEqual([[5], [6]])
+  })
+
+  it('sends 200 texts in batches of at most 96, one at a time, and keeps their order', async () => {
+    let running = 0
+    const server = await startHttpServer((response) => {
+      running += 1
+      expect(running).toBe(1)
+      const { input } = JSON.parse(server.requests.at(-1) ?? '')
+      setImmediate(() => {
+        running -= 1
+        response.end(
+          JSON.stringify({ data: input.map((text: string, index: number) => ({ index, embedding: [Number(text)] })) }),
+        )
+      })
+    })
+    const numbers = Array.from({ length: 200 }, (_, index) => index)
+    expect(await createEmbedder(server.url).embed(numbers.map(String))).toEqual(numbers.map((number) => [number]))
+    expect(server.requests.map((request) => JSON.parse(request).input.length)).toEqual([96, 96, 8])
+  })
+
+  const faults: Record<string, unknown> = {
+    'one vector is missing': [{ index: 0, embedding: [1] }],
+    'an index comes twice': [0, 0].map((index) => ({ index, embedding: [1] })),
+    'an index is out of range': [0, 2].map((index) => ({ index, embedding: [1] })),
+    'the widths differ': [[1], [1, 2]].map((embedding, index) => ({ index, embedding })),
+    'a vector is empty': [[1], []].map((embedding, index) => ({ index, embedding })),
+    'a number is null': [[1], [null]].map((embedding, index) => ({ index, embedding })),
+    'a vector is base64': ['AACAPw==', 'AACAPw=='].map((embedding, index) => ({ index, embedding })),
+    'there is no list': { embedding: [1] },
+  }
+  for (const [what, data] of Object.entries(faults)) {
+    it(`is model_protocol when ${what}`, async () => {
+      const { url } = await startEmbedding(() => data)
+      await expect(createEmbedder(url).embed(['a', 'b'])).rejects.toEqual(isError('model_protocol'))
+    })
+  }
+
+  it('is model_protocol when a number is beyond what a double holds', async () => {
+    const { url } = await startHttpServer((response) => response.end('{"data":[{"index":0,"embedding":[1e999]}]}'))
+    await expect(createEmbedder(url).embed(['a'])).rejects.toEqual(isError('model_protocol'))
+  })
+
+  it('is model_protocol when the vectors are not as wide as asked', async () => {
+    const { url } = await startEmbedding(() => [{ index: 0, embedding: [1, 2, 3] }])
+    await expect(createEmbedder(url, 2).embed(['a'])).rejects.toEqual(isError('model_protocol'))
+  })
+
+  it('is model_protocol when the body is no JSON, and the error does not quote it', async () => {
+    const { url } = await startHttpServer((response) => response.end('the-body'))
+    const error = await createEmbedder(url)
+      .embed(['a'])
+      .catch((reason: unknown) => reason)
+    expect(error).toEqual(isError('model_protocol'))
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('the-body')
+  })
+
+  it('is model_protocol when the body goes beyond 32 MiB', async () => {
+    const { url } = await startHttpServer((response) => response.end('1'.repeat(33 * 1024 * 1024)))
+    await expect(createEmbedder(url).embed(['a'])).rejects.toEqual(isError('model_protocol'))
+  })
+
+  it('stops between two batches when it is aborted', async () => {
+    const abort = new AbortController()
+    const server = await startEmbedding((input) => {
+      abort.abort('stopped')
+      return input.map((_, index) => ({ index, embedding: [1] }))
+    })
+    await expect(createEmbedder(server.url).embed(Array(200).fill('a'), abort.signal)).rejects.toBe('stopped')
+    expect(server.requests.length).toBe(1)
+  })
+})

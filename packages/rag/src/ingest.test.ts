@@ -1,0 +1,109 @@
+import { connect, createStore, sql } from '@repo/db'
+import { createTestDatabase } from '@repo/db/testing'
+import { createLlm, type Embedder } from '@repo/llm'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { ingestDocument } from './ingest.ts'
+
+const database = await createTestDatabase()
+const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
+const store = createStore(db)
+const owner = await store.owners.ensure('ada')
+
+const modelOptions = { beforeCall: () => {}, firstByteTimeoutMs: 5000, idleTimeoutMs: 5000 }
+const closedPort = 'http://127.0.0.1:9/v1'
+const { embedder } = createLlm({ ...modelOptions, baseUrl: closedPort })
+const broken = createLlm({ ...modelOptions, baseUrl: closedPort, embeddingModel: 'away' }).embedder
+
+afterAll(async () => {
+  await close()
+  await database.drop()
+})
+
+const ingest = (document: { title: string; text: string }) => ingestDocument({ store, embedder }, owner, document)
+const listChunks = async (id: string) => [
+  ...(await db.execute<{ heading: string; content: string; start: number; end: number }>(
+    sql`select heading, content, start, "end" from chunks where document_id = ${id} order by start`,
+  )),
+]
+
+describe('ingesting a document', () => {
+  it('makes it ready, with chunks that lead back into its text', async () => {
+    const text = '# Ebb\n\nThe tide turns.\n\n### Flood\n\nIt comes back.'
+    const document = await ingest({ title: 'Tides', text })
+    expect(document).toMatchObject({ title: 'Tides', status: 'ready', error: null })
+    expect(await store.documents.find(owner, document.id)).toEqual(document)
+    const chunks = await listChunks(document.id)
+    expect(chunks).toMatchObject([
+      { heading: 'Tides > Ebb', content: 'The tide turns.' },
+      { heading: 'Tides > Ebb > Flood', content: 'It comes back.' },
+    ])
+    for (const { content, start, end } of chunks) expect(content).toBe(text.slice(start, end))
+  })
+
+  it('is done once for the same content, also when it comes five times at once', async () => {
+    const content = { title: 'Once', text: 'Only once.' }
+    const documents = await Promise.all(Array.from({ length: 5 }, () => ingest(content)))
+    const again = await ingestDocument({ store, embedder: broken }, owner, content) // nothing is left to embed
+    expect(new Set([...documents, again].map(({ id, status }) => `${id} ${status}`)).size).toBe(1)
+    expect(await listChunks(again.id)).toHaveLength(1)
+    expect(await ingest({ ...content, title: 'Twice' })).not.toMatchObject({ id: again.id })
+  })
+
+  it('keeps it as failed with the reason when the embedder is away, until it is posted again', async () => {
+    const content = { title: 'Later', text: 'Not yet.' }
+    const failed = await ingestDocument({ store, embedder: broken }, owner, content)
+    expect(failed).toMatchObject({ status: 'failed', error: expect.stringMatching(/\w+ \w+/) })
+    expect(await store.documents.find(owner, failed.id)).toEqual(failed)
+    expect(await listChunks(failed.id)).toEqual([])
+
+    const ready = { ...failed, status: 'ready', error: null }
+    expect(await ingest(content)).toEqual(ready)
+    expect(await store.documents.find(owner, failed.id)).toEqual(ready)
+    expect(await listChunks(failed.id)).toHaveLength(1)
+  })
+
+  it('fails with advice, and without embedding the rest, when it falls into too many sections', async () => {
+    const { embedder: watched, batches } = watch(embedder)
+    const content = { title: 'Splinters', text: '# a\nb\n'.repeat(100_000) }
+    const document = await ingestDocument({ store, embedder: watched }, owner, content)
+    expect(document).toMatchObject({ status: 'failed', error: expect.stringContaining('several documents') })
+    expect(batches.reduce((sum, { texts }) => sum + texts, 0)).toBeLessThanOrEqual(4000)
+    expect(await listChunks(document.id)).toEqual([])
+  })
+
+  it('lets others have their turn between any two batches', async () => {
+    const { embedder: watched, batches } = watch(embedder)
+    await ingestDocument({ store, embedder: watched }, owner, { title: 'Short', text: '# a\nb\n'.repeat(640) })
+    expect(batches).toHaveLength(10)
+    expect(new Set(batches.map(({ turns }) => turns)).size).toBe(10)
+  })
+
+  it('takes a megabyte', async () => {
+    const text = 'The tide turns twice a day, and the harbour master writes it down. '.repeat(15_000)
+    const document = await ingest({ title: 'Long', text })
+    expect(document.status).toBe('ready')
+    const chunks = await listChunks(document.id)
+    expect(chunks.length).toBeGreaterThan(800)
+    expect(chunks.map(({ content }) => content).join(' ')).toBe(text.trim())
+  }, 60_000)
+})
+
+/** The embedder, and for each call the number of its texts and of the turns that the event loop had taken by then. */
+function watch({ name, embed }: Embedder) {
+  const batches: { texts: number; turns: number }[] = []
+  let turns = 0
+  const count = () => {
+    turns += 1
+    next = setImmediate(count)
+  }
+  let next = setImmediate(count)
+  onTestFinished(() => clearImmediate(next))
+  const watched: Embedder = {
+    name,
+    embed: (texts) => {
+      batches.push({ texts: texts.length, turns })
+      return embed(texts)
+    },
+  }
+  return { embedder: watched, batches }
+}

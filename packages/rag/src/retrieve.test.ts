@@ -1,0 +1,84 @@
+import { connect, createStore } from '@repo/db'
+import { createTestDatabase } from '@repo/db/testing'
+import { createLlm } from '@repo/llm'
+import { afterAll, describe, expect, it } from 'vitest'
+import { ingestDocument } from './ingest.ts'
+import { retrievePassages } from './retrieve.ts'
+
+const database = await createTestDatabase()
+const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
+const store = createStore(db)
+const [ada, bob] = [await store.owners.ensure('ada'), await store.owners.ensure('bob')]
+const { embedder } = createLlm({
+  baseUrl: 'http://127.0.0.1:9',
+  beforeCall: () => {},
+  firstByteTimeoutMs: 1,
+  idleTimeoutMs: 1,
+})
+const options = { store, embedder }
+const filler =
+  'Ropes are coiled clockwise, sails are dried before they are folded, and lamps are filled at noon. '.repeat(9)
+const tides = 'Gezeitenwechsel, Gezeitenstrom' // to the text search other words than “Gezeiten”, to the vectors near ones
+
+await ingestDocument(options, ada, {
+  title: 'Log',
+  text: Array.from({ length: 80 }, (_, n) => `# Day ${n}\n${tides}`).join('\n'),
+})
+await ingestDocument(options, ada, {
+  title: 'Stores',
+  text: `${filler}\n\nAsk for the zyzzyva. ${filler.slice(0, 200)}`,
+})
+await ingestDocument(options, ada, { title: 'Handbuch', text: 'Verbindungspooling erklärt.\n\n# Ganz leer' })
+await ingestDocument(options, bob, { title: 'Secret', text: 'The tide turned, and the zyzzyva is bob’s.' })
+
+afterAll(async () => {
+  await close()
+  await database.drop()
+})
+
+describe('retrieving passages', () => {
+  it('finds what only its words bring near', async () => {
+    const question = 'Gezeiten, Gezeiten: zyzzyva?'
+    const found = await retrievePassages(options, ada, question, 100)
+    const passage = found.find(({ text }) => text.includes('zyzzyva'))
+    expect(passage).toMatchObject({ title: 'Stores', heading: 'Stores' })
+
+    // Proof that it was not its vector: more than the 50 that the vectors may bring are nearer.
+    const [asked = [], own = [], ...days] = await embedder.embed([
+      question,
+      `Stores\n${passage?.text}`,
+      ...Array.from({ length: 80 }, (_, n) => `Log > Day ${n}\n${tides}`),
+    ])
+    const nearness = (vector: number[]) => vector.reduce((sum, value, axis) => sum + value * (asked[axis] ?? 0), 0)
+    expect(days.filter((day) => nearness(day) > nearness(own)).length).toBeGreaterThan(50)
+  })
+
+  it('finds what shares no whole word with the question', async () => {
+    const [first] = await retrievePassages(options, ada, 'Verbindungspools', 5)
+    expect(first).toMatchObject({ text: 'Verbindungspooling erklärt.' })
+  })
+
+  it('finds a heading that has nothing below it', async () => {
+    const [first] = await retrievePassages(options, ada, 'ganz leer', 5)
+    expect(first).toMatchObject({ heading: 'Handbuch > Ganz leer', text: '# Ganz leer' })
+  })
+
+  it('finds a passage by the heading above it, best first and no more than asked for', async () => {
+    const found = await retrievePassages(options, ada, 'What happened on day 42?', 3)
+    expect(found).toHaveLength(3)
+    expect(found[0]).toMatchObject({ heading: 'Log > Day 42' })
+    expect(found.map(({ score }) => score)).toEqual(found.map(({ score }) => score).toSorted((a, b) => b - a))
+  })
+
+  it('never finds another owner’s', async () => {
+    const mine = await retrievePassages(options, bob, 'tide zyzzyva sails Verbindungspooling', 100)
+    expect(mine.map(({ title }) => title)).toEqual(['Secret'])
+    const theirs = await retrievePassages(options, ada, 'Secret: the zyzzyva is bob’s', 100)
+    expect(theirs.filter(({ title }) => title === 'Secret')).toEqual([])
+  })
+
+  it('rejects with the reason of the signal that ended it', async () => {
+    const reason = new Error('left')
+    await expect(retrievePassages(options, ada, 'tide', 5, AbortSignal.abort(reason))).rejects.toBe(reason)
+  })
+})

@@ -1,0 +1,232 @@
+import { describe, expect, it } from 'vitest'
+import { type Chunk, splitText } from './split.ts'
+
+const limit = 1200
+const contents = (text: string) => [...splitText(text)].map(({ content }) => content)
+const paths = (text: string) => [...splitText(text)].map(({ headings }) => headings.join(' > '))
+
+/** What every split keeps, whatever the text. Gives the chunks. */
+function checkSplit(text: string): Chunk[] {
+  const chunks = [...splitText(text)]
+  const titles = new Set(chunks.flatMap(({ headings }) => headings))
+  let last = 0
+  for (const { content, start, end } of chunks) {
+    expect(content).toBe(text.slice(start, end))
+    expect(content.length).toBeLessThanOrEqual(limit)
+    expect(content.trim()).not.toBe('')
+    expect(content.isWellFormed()).toBe(true)
+    expect(start).toBeGreaterThanOrEqual(last)
+    expect(readLost(text.slice(last, start)).filter((line) => !titles.has(line))).toEqual([])
+    last = end
+  }
+  expect(text.slice(last).trim()).toBe('')
+  return chunks
+}
+
+/** The lines that are not blank, without the marks of a heading. */
+function readLost(gap: string): string[] {
+  const lines = gap
+    .split('\n')
+    .map((line) => line.replace(/^\uFEFF? {0,3}#{1,6}\s|\s#+\s*$|^\s*(?:={3,}|-{3,})\s*$/g, ''))
+  return lines.map((line) => line.trim()).filter(Boolean)
+}
+
+const parts = [
+  '# One',
+  '## Two ##',
+  '#### Four',
+  '###### C#',
+  '#no heading',
+  `# ${'endless '.repeat(40)}`,
+  'Title\n=====',
+  'Subtitle\n--------',
+  '- item\n---',
+  'A short paragraph. It has two sentences.',
+  'Line one\nline two\n# Three\nright below',
+  'Sentence after sentence, and so on. '.repeat(60),
+  'word '.repeat(700),
+  'x'.repeat(3000),
+  '\t\tcolumn\tcolumn\t'.repeat(200),
+  '汉字没有空格。'.repeat(400),
+  '字'.repeat(2500),
+  '👩‍👩‍👧‍👦'.repeat(400),
+  `a${'😀'.repeat(1500)}`,
+  '- one\n  - two\n    - three\n      1. four\n- five',
+  '```sh\n# not a heading\n\necho\n```',
+  `~~~\n${'# a comment\nrun --fast\n\n'.repeat(120)}~~~`,
+  '```inline``` code',
+  '```never closed\n# inside',
+  '| a | b |\n|---|---|\n| 1 | 2 |',
+  `| a | b |\n|---|---|\n${'| cell | another |\n'.repeat(150)}`,
+  '---',
+  ' '.repeat(2000),
+  `${' '.repeat(2000)}far right`,
+  '\u0301'.repeat(1500),
+]
+
+/** A generator of numbers below 1 that always gives the same ones (mulberry32). */
+function createRandom(seed: number) {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+}
+
+describe('any text', () => {
+  it('is kept in pieces of at most 1,200 units that are exactly where they say, but for white space and headings', () => {
+    for (let seed = 0; seed < 300; seed += 1) {
+      const random = createRandom(seed)
+      const pick = <T>(list: T[]) => list.slice(Math.floor(random() * list.length)).slice(0, 1)
+      const ends = pick(['\n', '\n\n', '\r\n\r\n', '\n \t\n\n'])
+      const text = Array.from({ length: 12 }, () => [...pick(parts), ...ends]).flat()
+      checkSplit(text.join(''))
+      checkSplit(text.join('').replaceAll(/\r?\n/g, '\r\n'))
+    }
+  })
+
+  it.each([
+    ['nothing', ''],
+    ['white space', ' \t\r\n\n\u00a0\u2003\n'],
+    ['a byte order mark', '\uFEFF'],
+  ])('of %s is no chunk', (_, text) => {
+    expect(checkSplit(text)).toEqual([])
+  })
+
+  it('of one line of 100 kB is cut after sentences', () => {
+    const chunks = checkSplit('The tide turns twice a day, they say. '.repeat(2700))
+    expect(chunks.filter(({ content }) => !content.endsWith('they say.'))).toEqual([])
+    expect(chunks.length).toBeLessThan(100)
+  })
+
+  it('of one endless sentence is cut after words', () => {
+    const chunks = checkSplit('nevertheless '.repeat(1000))
+    expect(chunks.filter(({ content }) => !/^nevertheless( nevertheless)*$/.test(content))).toEqual([])
+  })
+
+  it('of Chinese without spaces is cut after its full stops', () => {
+    const chunks = checkSplit('退货运费由买家承担。'.repeat(1000))
+    expect(chunks.filter(({ content }) => !content.endsWith('。'))).toEqual([])
+  })
+
+  it('of emoji alone is never cut inside one', () => {
+    for (const shift of ['', 'a']) checkSplit(shift + '😀'.repeat(2000))
+  })
+})
+
+describe('blocks', () => {
+  it('below one heading are joined until the limit', () => {
+    const paragraph = 'p'.repeat(500)
+    expect(contents(`# A\n\n${paragraph}\n\n${paragraph}\n\n${paragraph}`)).toEqual([
+      `${paragraph}\n\n${paragraph}`,
+      paragraph,
+    ])
+  })
+
+  it('never cross a heading', () => {
+    expect(contents('one\n# A\ntwo\n# A\nthree')).toEqual(['one', 'two', 'three'])
+  })
+
+  it('that fit stay whole where those before leave too little room', () => {
+    const list = '- item\n  - nested\n'.repeat(40).trim()
+    expect(contents(`${'p'.repeat(1000)}\n\n${list}`)).toEqual(['p'.repeat(1000), list])
+  })
+
+  it('keep the indentation of their first line', () => {
+    expect(contents('    four();\n\n# A\n\n\ttabbed')).toEqual(['    four();', '\ttabbed'])
+  })
+
+  it('end before their line end, also with CRLF', () => {
+    expect(contents('one\r\ntwo  \r\n\r\n# A\r\n\r\nthree\r\n')).toEqual(['one\r\ntwo', 'three'])
+  })
+
+  it('of front matter are text, not headings', () => {
+    expect([...splitText('---\ntitle: A\ndate: B\n---\n\n# C\ntext')]).toMatchObject([
+      { headings: [], content: '---\ntitle: A\ndate: B\n---' },
+      { headings: ['C'], content: 'text' },
+    ])
+  })
+})
+
+describe('fenced code', () => {
+  it.each([
+    ['backticks', '```sh\n# comment\n\n## more\n```'],
+    ['tildes', '~~~\n# comment\n~~~'],
+    ['a longer fence around a shorter', '````md\n```\n# comment\n```\n````'],
+    ['an opening fence inside', '```\n```js\n# comment\n```'],
+    ['indentation', '  ```\n# comment\n  ```'],
+  ])('of %s has no headings', (_, code) => {
+    expect(paths(`# A\n\n${code}\n\n# B\ntext`)).toEqual(['A', 'B'])
+  })
+
+  it('that is never closed goes on to the end', () => {
+    expect(contents('# A\n```\ncode\n\n# B\ntext\n\n')).toEqual(['```\ncode\n\n# B\ntext'])
+  })
+
+  it('of one line opens no fence', () => {
+    expect(paths('```code``` in a line\n\n# A\ntext')).toEqual(['', 'A'])
+  })
+})
+
+describe('the path of headings', () => {
+  it.each([
+    ['goes down and up', '# A\n1\n## B\n2\n### C\n3\n## D\n4\n# E\n5', ['A', 'A > B', 'A > B > C', 'A > D', 'E']],
+    ['takes levels that skip', '# A\n### C\n1\n### D\n2\n## E\n3\n#### F\n4', ['A > C', 'A > D', 'A > E', 'A > E > F']],
+    ['may begin deep', '### C\n1\n# A\n2', ['C', 'A']],
+    ['knows underlined ones', 'A\n===\n1\n\nB\n---\n2', ['A', 'A > B']],
+    ['leaves closing marks out, not those of a name', '## A ##\n1\n## C#\n2', ['A', 'C#']],
+    ['begins behind a byte order mark', '\uFEFF# A\n1', ['A']],
+    ['ignores a tag and a rule', '#tag\n\n---\n\n# A\n1', ['', 'A']],
+    ['ignores a rule below a list, a quote or two lines', '- a\n---\n\n> b\n---\n\nc\nd\n---', ['']],
+    ['ignores a line too long to be a title', `# ${'x'.repeat(200)}\ntext`, ['']],
+    ['ignores an underlined one, too', `${'x'.repeat(201)}\n---\ntext`, ['']],
+  ])('%s', (_, text, expected) => {
+    expect(paths(text)).toEqual(expected)
+  })
+
+  it('alone is a chunk where nothing is below it, so that it is found', () => {
+    expect([...splitText('# A\n## B\n## C\ntext\n# D\n')]).toMatchObject([
+      { headings: ['A', 'B'], content: '## B' },
+      { headings: ['A', 'C'], content: 'text' },
+      { headings: ['D'], content: '# D' },
+    ])
+  })
+})
+
+describe('the time it takes', () => {
+  const size = 120_000
+  it.each([
+    '#',
+    '# ',
+    '# a\n',
+    `# a${' '.repeat(190)}b\n`,
+    '`',
+    '```\n',
+    'word',
+    'word ',
+    '. ',
+    'a\n---\n',
+    'a\n---b\n',
+    ' ',
+    '\n',
+    '字',
+    'e\u0301',
+  ])('grows with %j as the text does, not with its square', (unit) => {
+    const text = unit.repeat(size / unit.length)
+    const once = measureCpu(`${text}x`)
+    const fourTimes = measureCpu(`${text.repeat(4)}x`)
+    expect(fourTimes).toBeLessThan(8 * Math.max(once, 5000)) // µs; a square would make it sixteen times
+  })
+
+  function measureCpu(text: string): number {
+    const runs = Array.from({ length: 3 }, () => {
+      const before = process.threadCpuUsage()
+      for (const _ of splitText(text));
+      const { user, system } = process.threadCpuUsage(before)
+      return user + system
+    })
+    return Math.min(...runs)
+  }
+})
