@@ -22,7 +22,7 @@ async function serve(config: Config) {
   const llm = createModels(config)
   const app = await buildApp({ config, database, store: createStore(database.db), llm, logger })
 
-  const skip = cluster.isWorker ? ([] as ["SIGINT"] | []) : []
+  const skip = cluster.isWorker ? [...terminalSignals] : []
   for (const signal of skip) process.on(signal, () => {})
   closeWithGrace({ delay: config.DRAIN_TIMEOUT_MS + closeTimeoutMs, logger: false, skip }, async ({ err }) => {
     if (err) logger.fatal({ error: describeError(err) }, 'the process cannot go on')

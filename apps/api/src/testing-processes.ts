@@ -14,12 +14,7 @@ const deadlineMs = 15_000 // a program needs about half a second to start; this 
  * Starts a program of this app with exactly this environment, so that nothing of the developer's own leaks in. It is
  * killed when the test has finished. `nodeOptions` come before the file.
  */
-export function startProgram(
-  file: string,
-  env: Record<string, string>,
-  args: string[] = [],
-  nodeOptions: string[] = [],
-) {
+function startProgram(file: string, env: Record<string, string>, args: string[] = [], nodeOptions: string[] = []) {
   const path = fileURLToPath(new URL(file, import.meta.url))
   const child = spawn(process.execPath, [...nodeOptions, path, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const written = { out: '', err: '' }
