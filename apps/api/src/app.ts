@@ -8,6 +8,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
 import type { Config } from './config.ts'
 import auth from './plugins/auth.ts'
+import cors from './plugins/cors.ts'
 import errors, { answerClientError, answerError } from './plugins/errors.ts'
 import limits from './plugins/limits.ts'
 import openapi from './plugins/openapi.ts'
@@ -78,6 +79,7 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
   await app.register(errors)
   await app.register(openapi)
   await app.register(limits)
+  await app.register(cors, config)
   await app.register(auth, { config, store })
   await registerRoutes(app, new URL('./routes/', import.meta.url))
   return app

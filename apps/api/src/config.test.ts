@@ -3,6 +3,7 @@ import { ConfigError, readConfig, readManageConfig, readMigrationConfig } from '
 
 const url = 'postgres://sluice:secret@127.0.0.1:6432/sluice'
 const valid = { DATABASE_URL: url }
+const aUrl = 'it should be a URL like postgres://user:password@host:6432/database'
 
 function readProblem(read: () => unknown): string {
   try {
@@ -15,8 +16,8 @@ function readProblem(read: () => unknown): string {
 
 describe('one line says which variable is wrong and what it should be', () => {
   it.each([
-    ['DATABASE_URL', undefined, 'DATABASE_URL is not set'],
-    ['DATABASE_URL', '', 'DATABASE_URL is not set'],
+    ['DATABASE_URL', undefined, `DATABASE_URL is not set: ${aUrl}`],
+    ['DATABASE_URL', '', `DATABASE_URL is not set: ${aUrl}`],
     [
       'DATABASE_URL',
       'mysql://host/db',
@@ -44,12 +45,16 @@ describe('one line says which variable is wrong and what it should be', () => {
 
   it('each of several wrong ones', () => {
     const lines = readProblem(() => readConfig({ PORT: '-1', AUTH: 'on' })).split('\n')
-    expect(lines).toEqual(['DATABASE_URL is not set', 'PORT should be at least 0', 'AUTH should be required or off'])
+    expect(lines).toEqual([
+      `DATABASE_URL is not set: ${aUrl}`,
+      'PORT should be at least 0',
+      'AUTH should be required or off',
+    ])
   })
 
   it('for the commands too', () => {
-    expect(readProblem(() => readMigrationConfig({}))).toBe('DIRECT_DATABASE_URL is not set')
-    expect(readProblem(() => readManageConfig({}))).toBe('DATABASE_URL is not set')
+    expect(readProblem(() => readMigrationConfig({}))).toBe(`DIRECT_DATABASE_URL is not set: ${aUrl}`)
+    expect(readProblem(() => readManageConfig({}))).toBe(`DATABASE_URL is not set: ${aUrl}`)
   })
 
   it('never quotes a value: it may hold a password', () => {

@@ -112,7 +112,7 @@ function parse<Shape extends z.ZodType>(shape: Shape, environment: NodeJS.Proces
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'invalid_type' && issue.input === undefined) return 'is not set'
+  if (issue.code === 'invalid_type' && issue.input === undefined) return `is not set: it ${issue.message}`
   if (issue.code === 'invalid_value') return `should be ${issue.values.join(' or ')}`
   if (issue.code === 'too_small') return `should be at least ${issue.minimum}`
   if (issue.code === 'too_big') return `should be at most ${issue.maximum}`

@@ -2,13 +2,14 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { mockAnswer, mockEmbedding, mockToken, readSettings, type Settings } from './mock-settings.ts'
-import { createPacer, type Pacer, untilWritable } from './pacer.ts'
+import { createPacer, type Pacer } from './pacer.ts'
 
 export { mockAnswer, mockEmbedding, mockToken } from './mock-settings.ts'
 
 export type MockBody = {
   model: string
   stream?: boolean
+  stream_options?: { include_usage?: boolean }
   messages?: { role: string; content: string }[]
   input?: string | string[]
   dimensions?: number
@@ -26,15 +27,15 @@ const rememberedRequests = 1000 // a load test must not fill the memory
 export async function startMockModel({ port = 0 }: { port?: number } = {}) {
   const pacer = createPacer()
   const requests: MockRequest[] = []
-  const counts = { open: 0, started: 0, completed: 0, aborted: 0 }
+  const counts = { open: 0, started: 0, completed: 0, aborted: 0, embeddings: 0 }
   const stats = () => ({ ...counts, lateness: pacer.lateness() })
 
-  const count = (response: ServerResponse) => {
+  const countChat = (response: ServerResponse) => {
     counts.started += 1
     counts.open += 1
     response.on('close', () => {
       counts.open -= 1
-      counts[response.writableFinished ? 'completed' : 'aborted'] += 1
+      counts[response.writableFinished || resets.has(response) ? 'completed' : 'aborted'] += 1
     })
   }
 
@@ -44,22 +45,25 @@ export async function startMockModel({ port = 0 }: { port?: number } = {}) {
     if (path === '/v1/models')
       return sendJson(response, 200, { object: 'list', data: [{ id: 'mock', object: 'model' }] })
     const body: MockBody = JSON.parse(await text(request))
-    count(response)
     requests.push({ path, headers: request.headers, body })
     if (requests.length > rememberedRequests) requests.shift()
-    if (path === '/v1/embeddings') return sendEmbeddings(response, body)
-    if (path === '/v1/chat/completions') return sendChat(response, pacer, body)
-    return sendJson(response, 404, { error: { message: 'no such route' } })
+    if (path === '/v1/embeddings') counts.embeddings += 1
+    if (path === '/v1/embeddings') return sendEmbeddings(response, pacer, body)
+    if (path !== '/v1/chat/completions') return sendError(response, 404, 'the mock has no such route')
+    countChat(response)
+    return sendChat(response, pacer, body)
   }
 
-  const server = createServer((request, response) => void answer(request, response).catch(() => response.destroy()))
-  server.listen(port, '127.0.0.1')
+  const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+    answer(request, response).catch((error: Error) => sendError(response, 400, error.message))
+  })
+  server.listen({ port, host: '127.0.0.1', backlog: 4096 }) // thousands of clients may come at once
   await once(server, 'listening')
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('not listening on a port')
   return {
     url: `http://127.0.0.1:${address.port}/v1`,
-    /** Calls: `open` now, `aborted` by their client; `lateness` in ms of what was sent at its time. */
+    /** Chats: `open` now, `completed` (with a fault, too), `aborted` by their client; `lateness` in ms. */
     stats,
     /** The last 1,000, oldest first. */
     requests,
@@ -72,82 +76,123 @@ export async function startMockModel({ port = 0 }: { port?: number } = {}) {
   }
 }
 
-async function sendChat(response: ServerResponse, pacer: Pacer, { model, stream, messages = [] }: MockBody) {
+async function sendChat(response: ServerResponse, pacer: Pacer, body: MockBody) {
+  const { model, stream, messages = [] } = body
   const prompt = messages.findLast(({ role }) => role === 'user')?.content ?? ''
   const settings = readSettings(model, prompt)
-  await pacer.wait(settings.delay)
-  const { fault, retryAfter } = settings
-  if (fault && fault.at === undefined) {
-    if (fault.kind === 'hang') return
-    if (fault.kind === 'reset') return response.socket?.resetAndDestroy()
-    if (retryAfter) response.setHeader('retry-after', retryAfter)
-    return sendJson(response, Number(fault.kind), {
-      error: { message: `asked for: ${prompt}`, type: 'mock', code: null },
-    })
+  const { tokens, reasoning, interval, delay } = settings
+  await waitUntil(pacer, performance.now() + delay + (stream ? 0 : (reasoning + tokens) * interval))
+  if (failInstead(response, settings)) return
+  if (stream) return streamChat(response, pacer, body, prompt, settings)
+  const message = {
+    role: 'assistant',
+    content: mockAnswer(prompt, tokens),
+    reasoning_content: mockAnswer(prompt, reasoning),
   }
-  if (stream) return streamChat(response, pacer, prompt, settings)
-  const usage = usageOf(settings)
-  const message = { role: 'assistant', content: mockAnswer(prompt, settings.tokens) }
-  return sendJson(response, 200, {
-    ...chunkOf(model, []),
-    choices: [{ index: 0, message, finish_reason: 'stop' }],
-    usage,
-  })
+  const choices = [{ index: 0, message, finish_reason: 'stop' }]
+  sendJson(response, 200, { ...describe(model, 'chat.completion'), choices, usage: usageOf(settings) })
 }
 
-async function streamChat(response: ServerResponse, pacer: Pacer, prompt: string, settings: Settings) {
+/** Steps from token to token by callbacks and one write each: 40,000 tokens a second leave time to be punctual. */
+function streamChat(response: ServerResponse, pacer: Pacer, body: MockBody, prompt: string, settings: Settings) {
   const { tokens, reasoning, interval, fault } = settings
+  const start = JSON.stringify(describe(body.model, 'chat.completion.chunk')).slice(0, -1)
+  const write = (choices: string, rest = '') =>
+    writeChunk(response, `data: ${start},"choices":[${choices}]${rest}}\n\n`)
   const startedAt = performance.now()
+  let index = 0
+
+  const sendToken = () => {
+    if (index === 0) write('{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}')
+    const isReasoning = index < reasoning
+    const token = mockToken(prompt, isReasoning ? index : index - reasoning)
+    index += 1
+    return write(
+      `{"index":0,"delta":{"${isReasoning ? 'reasoning_content' : 'content'}":"${token}"},"finish_reason":null}`,
+    )
+  }
+  const step = () => {
+    while (!response.destroyed) {
+      if (fault?.at === index) return fail(response, fault.kind)
+      if (index === reasoning + tokens) return finish()
+      const dueAt = startedAt + index * interval
+      if (dueAt > performance.now()) return pacer.at(dueAt, step)
+      if (!sendToken()) return void response.socket?.once('drain', step)
+    }
+  }
+  const finish = () => {
+    write('{"index":0,"delta":{},"finish_reason":"stop"}')
+    if (body.stream_options?.include_usage) write('', `,"usage":${JSON.stringify(usageOf(settings))}`)
+    response.end('data: [DONE]\n\n')
+  }
+
   response.writeHead(200, { 'content-type': 'text/event-stream' })
   response.flushHeaders()
-  const send = (choices: object[], rest?: object) =>
-    response.write(`data: ${JSON.stringify({ ...chunkOf('mock', choices), ...rest })}\n\n`)
-  send([{ index: 0, delta: { role: 'assistant', content: '' }, finish_reason: null }])
-  for (let index = 0; index < reasoning + tokens; index += 1) {
-    if (interval > 0) await pacer.until(startedAt + index * interval)
-    if (response.destroyed) return
-    if (fault?.at === index) return fail(response, fault.kind)
-    const isReasoning = index < reasoning
-    const content = isReasoning ? mockToken('reasoning', index) : mockToken(prompt, index - reasoning)
-    const isFlowing = send([
-      { index: 0, delta: isReasoning ? { reasoning_content: content } : { content }, finish_reason: null },
-    ])
-    if (!isFlowing) await untilWritable(response)
-  }
-  send([{ index: 0, delta: {}, finish_reason: 'stop' }])
-  send([], { usage: usageOf(settings) })
-  response.end('data: [DONE]\n\n')
+  step()
+}
+
+/** One HTTP chunk in one write; `response.write` makes three of it. ASCII only. */
+function writeChunk({ socket }: ServerResponse, chunk: string): boolean {
+  return socket?.write(`${chunk.length.toString(16)}\r\n${chunk}\r\n`, 'latin1') ?? false
+}
+
+/** Connections that the mock broke itself: no client aborted those. */
+const resets = new WeakSet<ServerResponse>()
+
+function reset(response: ServerResponse) {
+  resets.add(response)
+  response.socket?.resetAndDestroy()
+}
+
+function failInstead(response: ServerResponse, { fault, retryAfter }: Settings): boolean {
+  if (!fault || fault.at !== undefined) return false
+  if (retryAfter) response.setHeader('retry-after', retryAfter)
+  if (fault.kind === 'reset') reset(response)
+  else if (fault.kind !== 'hang') sendError(response, Number(fault.kind), 'the mock was asked to fail')
+  return true
 }
 
 function fail(response: ServerResponse, kind: string) {
-  if (kind === 'reset') response.socket?.resetAndDestroy()
-  else if (kind === 'truncate') response.end()
-  else if (kind === 'garbage') response.end('data: {"choices": [{"del\n\n')
-  else if (kind === 'error') response.end('data: {"error":{"message":"the mock was asked to fail","code":500}}\n\n')
-  else if (kind === 'long') response.end(`data: ${'x'.repeat(2 * 1024 * 1024)}\n\n`)
-  else if (kind !== 'hang') throw new Error(`no such fault: ${kind}`)
+  if (kind === 'reset') reset(response)
+  if (kind === 'truncate') response.end()
+  if (kind === 'garbage') response.end('data: {"choices": [{"del\n\n')
+  if (kind === 'error') response.end('data: {"error":{"message":"the mock was asked to fail","code":500}}\n\n')
+  if (kind === 'long') response.end(`data: ${'x'.repeat(2 * 1024 * 1024)}\n\n`)
 }
 
-function chunkOf(model: string, choices: object[]) {
-  return { id: 'chatcmpl-mock', object: 'chat.completion.chunk', created: 0, model, choices }
+/** The width is `dimensions`, or the number at the end of the model's name, or that of the offline embedder. */
+async function sendEmbeddings(response: ServerResponse, pacer: Pacer, { model, input = [], dimensions }: MockBody) {
+  const settings = readSettings(model, '')
+  await waitUntil(pacer, performance.now() + settings.delay)
+  if (failInstead(response, settings)) return
+  const width = dimensions ?? Number(model.match(/-(\d+)(?:\?|$)/)?.[1] ?? 384)
+  const data = [input]
+    .flat()
+    .map((item, index) => ({ object: 'embedding', index, embedding: mockEmbedding(item, width) }))
+  sendJson(response, 200, {
+    object: 'list',
+    model,
+    data,
+    usage: { prompt_tokens: data.length, total_tokens: data.length },
+  })
+}
+
+function describe(model: string, object: string) {
+  return { id: 'chatcmpl-mock', object, created: Math.floor(Date.now() / 1000), model }
 }
 
 function usageOf({ tokens, reasoning }: Settings) {
   return { prompt_tokens: 10, completion_tokens: tokens + reasoning, total_tokens: 10 + tokens + reasoning }
 }
 
-/** The width is `dimensions`, or the number at the end of the model's name, or that of the offline embedder. */
-function sendEmbeddings(response: ServerResponse, { model, input = [], dimensions }: MockBody) {
-  const { fault } = readSettings(model, '')
-  if (fault) return sendJson(response, Number(fault.kind), { error: { message: 'asked for' } })
-  const width = dimensions ?? Number(model.match(/-(\d+)$/)?.[1] ?? 384)
-  const data = [input]
-    .flat()
-    .map((item, index) => ({ object: 'embedding', index, embedding: mockEmbedding(item, width) }))
-  return sendJson(response, 200, { object: 'list', model, data, usage: { prompt_tokens: 1, total_tokens: 1 } })
+function sendError(response: ServerResponse, status: number, message: string) {
+  sendJson(response, status, { error: { message, type: 'mock', param: null, code: null } })
 }
 
 function sendJson(response: ServerResponse, status: number, body: object) {
-  response.writeHead(status, { 'content-type': 'application/json' })
-  response.end(JSON.stringify(body))
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+}
+
+function waitUntil(pacer: Pacer, time: number): Promise<void> | undefined {
+  return time > performance.now() ? new Promise((resolve) => pacer.at(time, resolve)) : undefined
 }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 
-/** A fault and the token before which it happens; without `at`, before the response begins. */
+/** A fault and the token before which it happens; without `at`, it happens in place of the response. */
 export type Fault = { kind: string; at: number | undefined }
 
 export type Settings = {
@@ -15,31 +15,44 @@ export type Settings = {
   fault: Fault | undefined
 }
 
+const names = ['tokens', 'interval', 'delay', 'reasoning', 'retry-after', 'fault']
+const faults = /^(?:[45]\d\d|(?:hang|reset)(?:@\d+)?|(?:garbage|truncate|error|long)@\d+)$/
+
 /**
  * What a question asks of the mock: `[mock tokens=50 interval=20 delay=0 reasoning=5 fault=reset@10]` in its text, over
  * `mock?tokens=50&interval=20` as the model's name.
  *
- * Faults before the response: a status (`fault=429 retry-after=7`), `hang`, `reset`.
- * Faults before token N: `hang@N`, `reset@N`, `garbage@N`, `truncate@N`, `error@N`, `long@N` (a line of 2 MB).
+ * Faults in place of the response: a status (`fault=429 retry-after=7`), `hang`, `reset`.
+ * Faults before token N: `hang@N`, `reset@N`, `garbage@N`, `truncate@N`, `error@N`, `long@N` (a line of 2 MiB).
+ * Throws when it is asked for anything else.
  */
 export function readSettings(model: string, prompt: string): Settings {
-  const fromModel = new URLSearchParams(model.split('?')[1])
-  const fromPrompt = new URLSearchParams(
-    prompt
-      .match(/\[mock ([^\]]*)\]/)?.[1]
-      ?.trim()
-      .replaceAll(/\s+/g, '&'),
-  )
-  const read = (name: string) => fromPrompt.get(name) ?? fromModel.get(name) ?? undefined
-  const [kind, at] = read('fault')?.split('@') ?? []
-  return {
-    tokens: Number(read('tokens') ?? 20),
-    interval: Number(read('interval') ?? 0),
-    delay: Number(read('delay') ?? 0),
-    reasoning: Number(read('reasoning') ?? 0),
-    retryAfter: read('retry-after'),
-    fault: kind === undefined ? undefined : { kind, at: at === undefined ? undefined : Number(at) },
+  const directive = prompt.match(/\[mock ([^\]]*)\]/)?.[1] ?? ''
+  const asked = new Map([
+    ...new URLSearchParams(model.split('?')[1]),
+    ...new URLSearchParams(directive.trim().replaceAll(/\s+/g, '&')),
+  ])
+  for (const name of asked.keys()) if (!names.includes(name)) throw new Error(`the mock has no setting ${name}`)
+  const readNumber = (name: string, unset: number) => {
+    const value = Number(asked.get(name) ?? unset)
+    if (!(value >= 0)) throw new Error(`the mock's ${name} is a number from 0 on`)
+    return value
   }
+  return {
+    tokens: readNumber('tokens', 20),
+    interval: readNumber('interval', 0),
+    delay: readNumber('delay', 0),
+    reasoning: readNumber('reasoning', 0),
+    retryAfter: asked.get('retry-after'),
+    fault: readFault(asked.get('fault')),
+  }
+}
+
+function readFault(value: string | undefined): Fault | undefined {
+  if (value === undefined) return undefined
+  if (!faults.test(value)) throw new Error(`the mock has no fault ${value}`)
+  const [kind = '', at] = value.split('@')
+  return { kind, at: at === undefined ? undefined : Number(at) }
 }
 
 /** The `index`th token of the answer to a prompt: whoever knows the prompt can check every byte. */
@@ -68,5 +81,5 @@ export function mockEmbedding(text: string, dimensions: number): number[] {
   const bytes = createHash('sha256').update(text).digest()
   const values = Array.from({ length: dimensions }, (_, index) => Math.sin((bytes[index % 32] ?? 0) * (index + 1)))
   const length = Math.hypot(...values) || 1
-  return values.map((value) => value / length)
+  return values.map((value) => Math.round((value / length) * 1e6) / 1e6)
 }

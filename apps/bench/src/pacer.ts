@@ -1,7 +1,4 @@
-import type { ServerResponse } from 'node:http'
 import { createHistogram } from 'node:perf_hooks'
-
-type Due = { at: number; run: () => void }
 
 export type Pacer = ReturnType<typeof createPacer>
 
@@ -10,36 +7,38 @@ export type Pacer = ReturnType<typeof createPacer>
  * whether the model or the server under test was slow. Times are `performance.now()`, in ms.
  */
 export function createPacer() {
-  const buckets = new Map<number, Due[]>()
+  const slots = new Map<number, { time: number; run: () => void }[]>()
   const histogram = createHistogram()
-  let next = Math.floor(performance.now())
-
-  const until = (at: number) =>
-    new Promise<void>((run) => {
-      const tick = Math.max(next, Math.ceil(at))
-      const bucket = buckets.get(tick)
-      if (bucket) bucket.push({ at, run })
-      else buckets.set(tick, [{ at, run }])
-    })
+  let last = 0 // the millisecond that ran last
+  let timer: NodeJS.Timeout | undefined
 
   const runDue = () => {
-    for (const now = performance.now(); next <= now; next += 1) {
-      const bucket = buckets.get(next)
-      buckets.delete(next)
-      for (const { at, run } of bucket ?? []) {
-        histogram.record(Math.max(1, Math.round((performance.now() - at) * 1000)))
+    const now = Math.floor(performance.now())
+    while (last < now) {
+      last += 1
+      const slot = slots.get(last)
+      if (!slot) continue
+      slots.delete(last)
+      for (const { time, run } of slot) {
+        histogram.record(Math.max(1, Math.round((performance.now() - time) * 1000)))
         run()
       }
     }
+    timer = slots.size > 0 ? setTimeout(runDue, 1) : undefined
   }
-  const timer = setInterval(runDue, 1)
 
   return {
-    /** Resolves at a time, or at once when that is over. */
-    until,
-
-    /** Resolves after `delayMs`. */
-    wait: (delayMs: number): Promise<void> => (delayMs > 0 ? until(performance.now() + delayMs) : Promise.resolve()),
+    /** Runs something at a time, or in the next millisecond when that is over. */
+    at: (time: number, run: () => void): void => {
+      if (!timer) {
+        last = Math.floor(performance.now())
+        timer = setTimeout(runDue, 1)
+      }
+      const millisecond = Math.max(Math.ceil(time), last + 1)
+      const slot = slots.get(millisecond)
+      if (slot) slot.push({ time, run })
+      else slots.set(millisecond, [{ time, run }])
+    },
 
     /** How late things ran since the start, in ms. */
     lateness: () => ({
@@ -48,19 +47,10 @@ export function createPacer() {
       max: histogram.max / 1000,
     }),
 
-    stop: () => clearInterval(timer),
+    /** Forgets what is not due yet. */
+    stop: (): void => {
+      slots.clear()
+      clearTimeout(timer)
+    },
   }
-}
-
-/** Resolves when the response takes more, or its client has left. */
-export function untilWritable(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      response.off('drain', done)
-      response.off('close', done)
-      resolve()
-    }
-    response.on('drain', done)
-    response.on('close', done)
-  })
 }

@@ -84,17 +84,23 @@ export function createDocuments(db: Db) {
   }
 }
 
-/** One statement, so that a search never sees half a document; the row lock makes a second ingestion find it ready. */
+/**
+ * One statement, so that a search never sees half a document; the row lock makes a second ingestion find it ready.
+ * Each row is also an insertion into the vectors' index, 2 to 5 ms of work: a long document takes seconds.
+ */
 async function addChunks(db: Db, owner: string, id: string, embeddingModel: string, newChunks: NewChunk[]) {
   const rows = newChunks.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) }))
-  await db.execute(sql`
-    with document as (
-      update ${documents} set status = 'ready', error = null
-      where owner_id = ${owner} and id = ${id} and status <> 'ready'
-      returning id
-    )
-    insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding)
-    select ${owner}::uuid, document.id, heading, content, start, "end", page, ${embeddingModel}, embedding
-    from document, jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-      as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
+  await db.transaction(async (tx) => {
+    await tx.execute(sql`set local statement_timeout = '5min'`)
+    await tx.execute(sql`
+      with document as (
+        update ${documents} set status = 'ready', error = null
+        where owner_id = ${owner} and id = ${id} and status <> 'ready'
+        returning id
+      )
+      insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding)
+      select ${owner}::uuid, document.id, heading, content, start, "end", page, ${embeddingModel}, embedding
+      from document, jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+        as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
+  })
 }

@@ -57,7 +57,7 @@ async function configureDatabase(db: Db) {
     throw new Error(`pgvector ${row?.version ?? ''} is too old: 0.8 or newer is needed.`)
   }
   const settings = {
-    statement_timeout: '30s', // the slowest statement, storing a large document's chunks, takes about a second
+    statement_timeout: '30s', // requests take milliseconds; storing a long document asks for more itself
     lock_timeout: '5s', // rows are locked for milliseconds; who waits longer waits for something broken
     idle_in_transaction_session_timeout: '10s', // no transaction waits on anything but the database
     jit: 'off', // to compile a statement takes longer than to run any of ours

@@ -54,3 +54,24 @@ function requireUrl(name: string): string {
   if (value) return value
   throw new Error(`${name} is not set: run the tests with \`npm test\`, which starts Postgres and PgBouncer for them.`)
 }
+
+/** What PgBouncer and Postgres say of one database's connections, as often as `sample` is called. */
+export function watchConnections(databaseUrl: string) {
+  const database = new URL(databaseUrl).pathname.slice(1)
+  // PgBouncer's console speaks the simple protocol alone.
+  const pooler = postgres(requireUrl('PGBOUNCER_ADMIN_URL'), { max: 1, fetch_types: false, prepare: false })
+  const direct = postgres(requireUrl('DIRECT_DATABASE_URL'), { max: 1, fetch_types: false })
+
+  return {
+    sample: async () => {
+      const pools = await pooler.unsafe('show pools').simple()
+      const pool = pools.find((row) => row.database === database)
+      const [backends] = await direct<{ total: number; idleInTransaction: number }[]>`
+        select count(*)::int as total,
+          count(*) filter (where state like 'idle in transaction%')::int as "idleInTransaction"
+        from pg_stat_activity where backend_type = 'client backend' and datname = ${database}`
+      return { active: Number(pool?.sv_active), waiting: Number(pool?.cl_waiting), ...backends }
+    },
+    close: () => Promise.all([pooler.end(), direct.end()]),
+  }
+}

@@ -43,7 +43,6 @@ describe('a request', () => {
     const client = createClient(server.url)
     for (let count = 0; count < 3; count += 1) {
       await readText(await client.post('/', {}))
-      await setTimeout(20)
     }
     expect(server.sockets.length).toBe(1)
     client.close()
@@ -129,7 +128,6 @@ describe('a connection that fails', () => {
     const client = createClient(server.url)
     for (let count = 0; count < 2; count += 1) {
       expect(await readText(await client.post('/', {}))).toBe('{}')
-      await setTimeout(20)
     }
     expect(server.requests.length).toBe(3)
     expect(server.sockets.length).toBe(2)
@@ -141,7 +139,6 @@ describe('a connection that fails', () => {
     )
     const client = createClient(server.url)
     await readText(await client.post('/', {}))
-    await setTimeout(20)
     await expect(client.post('/', {})).rejects.toEqual(isError('model_unreachable'))
     expect(server.requests.length).toBe(3)
   })
@@ -159,7 +156,6 @@ describe('a connection that fails', () => {
     })
     const client = createClient(server.url)
     await readText(await client.post('/', {}))
-    await setTimeout(20)
     await expect(client.post('/', {})).rejects.toEqual(isError('model_unreachable'))
     expect(server.requests.length).toBe(2)
   })
@@ -229,7 +225,6 @@ describe('an abort', () => {
     })
     const client = createClient(server.url)
     await readText(await client.post('/', {}))
-    await setTimeout(20)
     await expect(client.post('/', {}, abort.signal)).rejects.toBe(reason)
     await setTimeout(50)
     expect(server.requests.length).toBe(2)

@@ -1,7 +1,7 @@
+import { createHttpClient } from './http-client.ts'
+import type { ChatModel, Embedder, Llm } from './llm.ts'
 import { createOfflineChat } from './offline/chat.ts'
 import { createOfflineEmbedder } from './offline/embedder.ts'
-import type { ChatModel, Embedder, Llm } from './llm.ts'
-import { createHttpClient } from './http-client.ts'
 import { createOpenAiChat } from './openai-chat.ts'
 import { createOpenAiEmbedder } from './openai-embedder.ts'
 
@@ -31,7 +31,11 @@ export function createLlm(options: LlmOptions): Llm {
   const embedder = options.embeddingModel
     ? createOpenAiEmbedder(http, options.embeddingModel, options.embeddingDimensions)
     : createOfflineEmbedder()
-  return { chat: guardChat(chat, options.beforeCall), embedder: guardEmbedder(embedder, options.beforeCall), close: http.close }
+  return {
+    chat: guardChat(chat, options.beforeCall),
+    embedder: guardEmbedder(embedder, options.beforeCall),
+    close: http.close,
+  }
 }
 
 function guardChat(model: ChatModel, beforeCall: () => void): ChatModel {

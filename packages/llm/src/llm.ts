@@ -60,7 +60,11 @@ export class LlmError extends Error {
   /** From the vendor's `Retry-After`, in seconds. */
   retryAfterSeconds: number | undefined
 
-  constructor(code: LlmErrorCode, message: string, details: { status?: number; retryAfterSeconds?: number; cause?: unknown } = {}) {
+  constructor(
+    code: LlmErrorCode,
+    message: string,
+    details: { status?: number; retryAfterSeconds?: number; cause?: unknown } = {},
+  ) {
     super(message, { cause: details.cause })
     this.name = 'LlmError'
     this.code = code

@@ -1,6 +1,6 @@
 import { startMockModel } from '@repo/bench/mock-model'
+import { watchConnections } from '@repo/db/testing'
 import { LlmError } from '@repo/llm'
-import postgres from 'postgres'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createSpokenModel, joinText, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
 
@@ -69,20 +69,8 @@ describe('while 50 answers stream', async () => {
   const models = { OPENAI_BASE_URL: mock.url, CHAT_MODEL: 'mock', EMBEDDING_MODEL: 'mock-embed-384' }
   const { app, alice, test, listen, close } = await testApp({ environment: { ...models, DATABASE_POOL_SIZE: '5' } })
   const url = await listen()
-  const pooler = postgres(process.env.PGBOUNCER_ADMIN_URL ?? '', { max: 1, fetch_types: false, prepare: false })
-  const direct = postgres(process.env.DIRECT_DATABASE_URL ?? '', { max: 1 })
-  afterAll(() => Promise.all([pooler.end(), direct.end(), close(), mock.close()]))
-
-  /** What the pooler and Postgres say of the app's database. */
-  async function sample() {
-    const database = new URL(test.databaseUrl).pathname.slice(1)
-    const pools = await pooler.unsafe('show pools').simple()
-    const [backends] = await direct<{ total: number; idle: number }[]>`
-      select count(*)::int as total, count(*) filter (where state like 'idle in transaction%')::int as idle
-      from pg_stat_activity where backend_type = 'client backend' and datname = ${database}`
-    const pool = pools.find((row) => row.database === database)
-    return { active: Number(pool?.sv_active), waiting: Number(pool?.cl_waiting), ...backends }
-  }
+  const connections = watchConnections(test.databaseUrl)
+  afterAll(() => Promise.all([connections.close(), close(), mock.close()]))
 
   it('none of them holds a connection, and each arrives and is stored whole', async () => {
     const message = '[mock tokens=100 interval=50]'
@@ -93,8 +81,8 @@ describe('while 50 answers stream', async () => {
     const answers = responses.map(readParts)
     let samplesOfAll = 0
     while (mock.stats().open > 0) {
-      const { active, waiting, idle, total } = await sample()
-      expect(idle).toBe(0)
+      const { active, waiting, idleInTransaction, total } = await connections.sample()
+      expect(idleInTransaction).toBe(0)
       expect(total).toBeLessThanOrEqual(5)
       if (mock.stats().open < ids.length) continue // an end takes statements
       samplesOfAll += 1

@@ -99,9 +99,14 @@ async function openTurn(store: Store, owner: string, question: Question, answerI
     const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId })
     if (stored !== undefined) return stored
   }
-  const title = text.replaceAll(/\s+/g, ' ').trim().slice(0, 80).toWellFormed()
-  await store.turns.open(owner, { conversationId, title, questionId, question: text, answerId })
+  await store.turns.open(owner, { conversationId, title: toTitle(text), questionId, question: text, answerId })
   return text
+}
+
+/** The question's beginning: 80 characters, none of them cut in half. */
+function toTitle(question: string): string {
+  const line = question.replaceAll(/\s+/g, ' ').trim()
+  return Array.from(line.slice(0, 160)).slice(0, 80).join('')
 }
 
 function unavailable(code: string, detail: string): ProblemError {
