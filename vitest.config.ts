@@ -6,5 +6,6 @@ export default defineConfig({
     globalSetup: './packages/db/src/testing-setup.ts',
     testTimeout: 20_000, // real processes on a busy machine; a promise that hangs is the failure it finds
     hookTimeout: 60_000,
+    maxWorkers: '100%', // tests wait for processes more than they compute: a worker for each core, not one less
   },
 })

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 
 /** A fault and the token before which it happens; without `at`, it happens in place of the response. */
-export type Fault = { kind: string; at: number | undefined }
+type Fault = { kind: string; at: number | undefined }
 
 export type Settings = {
   tokens: number
