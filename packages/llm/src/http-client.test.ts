@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import net from 'node:net'
-import { setTimeout } from 'node:timers/promises'
+import { setImmediate, setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { readText } from './http-call.ts'
 import { createHttpClient } from './http-client.ts'
@@ -47,6 +47,24 @@ describe('a request', () => {
     expect(server.sockets.length).toBe(1)
     client.close()
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+  })
+
+  it('uses the connection of one whose answer was not read to its end', async () => {
+    const server = await startHttpServer(async (response) => {
+      for (let count = 0; count < 200; count += 1) {
+        response.write('x')
+        await setImmediate()
+      }
+      response.end()
+    })
+    const client = createClient(server.url)
+    for (let count = 0; count < 5; count += 1) {
+      const answer = await client.post('/', {})
+      await setTimeout(50)
+      answer.drain()
+      await setTimeout(50)
+    }
+    expect(server.sockets.length).toBeLessThan(5)
   })
 
   it('under way is left alone when the client closes', async () => {
@@ -119,6 +137,12 @@ describe('a connection that fails', () => {
       .catch((reason: unknown) => reason)
     expect(error).toEqual(isError('model_protocol'))
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('the-body')
+  })
+
+  it('is model_unreachable when the server turns it into something else than HTTP', async () => {
+    const upgrade = 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'
+    const { url } = await startTcpServer((socket) => socket.write(upgrade))
+    await expect(createClient(url).post('/', {})).rejects.toEqual(isError('model_unreachable'))
   })
 
   it('is tried once more, on a new connection, when the server had closed the idle one', async () => {

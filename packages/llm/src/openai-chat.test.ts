@@ -300,6 +300,12 @@ describe('a stream that fails', () => {
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('the-secret')
   })
 
+  it('closes its connection, even when the vendor would go on', async () => {
+    const server = await startHttpServer((response) => beginStream(response).write(`${delta('a')}data: {\n\n`))
+    await expect(collect(server.url)).rejects.toEqual(isError('model_protocol'))
+    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+  })
+
   it('is model_timeout when comments come but no event', async () => {
     const { url } = await startHttpServer(async (response) => {
       beginStream(response)
@@ -319,6 +325,19 @@ describe('a stream that fails', () => {
     )
     expect(events).toEqual(text('a'))
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+  })
+
+  it('does not time out when it takes longer than the idle deadline, token by token', async () => {
+    const tokens = Array.from({ length: 15 }, (_, index) => String(index))
+    const { url } = await startHttpServer(async (response) => {
+      beginStream(response)
+      for (const token of tokens) {
+        response.write(delta(token))
+        await setTimeout(50)
+      }
+      response.end(stop + done)
+    })
+    expect(await collect(url, { idleTimeoutMs: 500 })).toEqual([...text(...tokens), finished])
   })
 
   it('is whole when it falls silent after its finish_reason', async () => {

@@ -111,7 +111,7 @@ function readEvent({ name, data }: SseEvent, outcome: Outcome): AnswerEvent[] {
   const chunk = parseJson(data)
   if (name === 'error' || isVendorError(chunk)) throw describeVendorError(chunk)
   if (!isObject(chunk)) throw new LlmError('model_protocol', 'the model sent an event that is not a JSON object')
-  if (chunk.usage) outcome.usage = readUsage(chunk.usage) ?? outcome.usage
+  if (isObject(chunk.usage)) outcome.usage = readUsage(chunk.usage)
   const choice: unknown = Array.isArray(chunk.choices) ? chunk.choices[0] : undefined
   if (!isObject(choice)) return []
   if (failureReasons.includes(choice.finish_reason))
@@ -125,7 +125,7 @@ function readDelta(delta: unknown): AnswerEvent[] {
   const parts: AnswerEvent[] = []
   if (!isObject(delta)) return parts
   // A server on its way from one name to the other sends both, with the same text.
-  addText(parts, 'reasoning-delta', delta.reasoning || delta.reasoning_content)
+  addText(parts, 'reasoning-delta', delta.reasoning ?? delta.reasoning_content)
   addText(parts, 'text-delta', delta.content)
   return parts
 }
@@ -141,9 +141,7 @@ function addText(parts: AnswerEvent[], type: 'text-delta' | 'reasoning-delta', c
   }
 }
 
-function readUsage(usage: unknown): Usage | undefined {
-  if (!isObject(usage)) return undefined
-  const { prompt_tokens: inputTokens, completion_tokens: outputTokens } = usage
+function readUsage({ prompt_tokens: inputTokens, completion_tokens: outputTokens }: Record<string, unknown>) {
   return typeof inputTokens === 'number' && typeof outputTokens === 'number' ? { inputTokens, outputTokens } : undefined
 }
 

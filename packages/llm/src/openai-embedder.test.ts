@@ -73,7 +73,7 @@ describe('createOpenAiEmbedder', () => {
     'an index comes twice': [0, 0].map((index) => ({ index, embedding: [1] })),
     'an index is out of range': [0, 2].map((index) => ({ index, embedding: [1] })),
     'the widths differ': [[1], [1, 2]].map((embedding, index) => ({ index, embedding })),
-    'a vector is empty': [[1], []].map((embedding, index) => ({ index, embedding })),
+    'the vectors are empty': [[], []].map((embedding, index) => ({ index, embedding })),
     'a number is null': [[1], [null]].map((embedding, index) => ({ index, embedding })),
     'a vector is base64': ['AACAPw==', 'AACAPw=='].map((embedding, index) => ({ index, embedding })),
     'there is no list': { embedding: [1] },
@@ -105,7 +105,7 @@ describe('createOpenAiEmbedder', () => {
   })
 
   it('is model_protocol when the body goes beyond 32 MiB', async () => {
-    const { url } = await startHttpServer((response) => response.end('1'.repeat(33 * 1024 * 1024)))
+    const { url } = await startHttpServer((response) => response.end(`{"data":[{"embedding":[1]}],"more":"${'x'.repeat(33 * 1024 * 1024)}"}`))
     await expect(createEmbedder(url).embed(['a'])).rejects.toEqual(isError('model_protocol'))
   })
 
