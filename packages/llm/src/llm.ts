@@ -43,16 +43,19 @@ export type Llm = {
   close: () => void
 }
 
-export type LlmErrorCode =
-  | 'model_unauthorized' // 401, 403: the key is wrong
-  | 'model_rejected' // another 4xx: unknown model, context too long, bad parameter
-  | 'model_rate_limited' // 429
-  | 'model_failed' // 5xx, or an error event inside the stream
-  | 'model_unreachable' // no connection, or it broke
-  | 'model_timeout' // no first byte, or a gap between two, beyond the deadline
-  | 'model_protocol' // an answer that is not the OpenAI format, or one cut short
+const advice = {
+  model_unauthorized: 'check its key', // 401, 403
+  model_rejected: 'check its name, and whether the text is longer than it takes', // another 4xx
+  model_rate_limited: 'try again later', // 429
+  model_failed: 'try again', // 5xx, or an error event inside the stream
+  model_unreachable: 'check its base URL, and that it runs', // no connection, or it broke
+  model_timeout: 'try again, or allow it more time', // no first byte, or a gap between two, beyond the deadline
+  model_protocol: 'check that its base URL is that of an OpenAI-compatible server', // another format, or cut short
+}
 
-/** A model call that failed. `message` is ours and safe to show; it never quotes the vendor, a prompt or a key. */
+export type LlmErrorCode = keyof typeof advice
+
+/** A model call that failed. `message` is ours, says what to do and is safe to show: no vendor's text, prompt or key. */
 export class LlmError extends Error {
   code: LlmErrorCode
   /** The vendor's HTTP status, where there was one. */
@@ -60,12 +63,9 @@ export class LlmError extends Error {
   /** From the vendor's `Retry-After`, in seconds. */
   retryAfterSeconds: number | undefined
 
-  constructor(
-    code: LlmErrorCode,
-    message: string,
-    details: { status?: number; retryAfterSeconds?: number; cause?: unknown } = {},
-  ) {
-    super(message, { cause: details.cause })
+  /** `what` happened, in words that may be shown; the advice that fits `code` is added. */
+  constructor(code: LlmErrorCode, what: string, details: { status?: number; retryAfterSeconds?: number } = {}) {
+    super(`${what.charAt(0).toUpperCase()}${what.slice(1)}: ${advice[code]}.`)
     this.name = 'LlmError'
     this.code = code
     this.status = details.status

@@ -105,7 +105,9 @@ describe('createOpenAiEmbedder', () => {
   })
 
   it('is model_protocol when the body goes beyond 32 MiB', async () => {
-    const { url } = await startHttpServer((response) => response.end(`{"data":[{"embedding":[1]}],"more":"${'x'.repeat(33 * 1024 * 1024)}"}`))
+    const { url } = await startHttpServer((response) =>
+      response.end(`{"data":[{"embedding":[1]}],"more":"${'x'.repeat(33 * 1024 * 1024)}"}`),
+    )
     await expect(createEmbedder(url).embed(['a'])).rejects.toEqual(isError('model_protocol'))
   })
 
