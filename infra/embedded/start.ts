@@ -65,7 +65,7 @@ async function startApi(stack: Stack, host: string, port: number): Promise<void>
   const watch = process.argv.includes('--watch') ? ['--watch', '--watch-preserve-output'] : []
   const command = [execPath, ...watch, inApi('server.ts')]
   stack.start('api', command, { env: apiEnv, graceMs: drainMs + 5000, show: true })
-  const ready = `http://${host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`
+  const ready = `http://${host.includes(':') ? '[::1]' : host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`
   const error = await Promise.race([waitUntilReady(ready), stack.died])
   if (error) throw error
 }

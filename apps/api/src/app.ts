@@ -36,7 +36,7 @@ export type AppOptions = {
   logger: FastifyBaseLogger
 }
 
-/** The whole API, not listening yet: plugins in order, then every file of routes/. It opens and closes nothing itself. */
+/** The whole API, not listening yet: plugins in order, then every file of routes/. What it is given it does not close. */
 export async function buildApp({ config, database, store, llm, logger }: AppOptions): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
@@ -62,6 +62,8 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
   app.decorate('pingDatabase', database.ping)
   const { MAX_STREAMS: maxStreams, SYSTEM_PROMPT: systemPrompt } = config
   app.decorate('chat', createChat({ store, llm, log: app.log, maxStreams, systemPrompt }))
+
+  app.addHook('onClose', async () => app.chat.close())
 
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)

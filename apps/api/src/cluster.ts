@@ -6,8 +6,8 @@ export const terminalSignals = ['SIGINT', 'SIGHUP'] as const
 const restartDelayMs = 1000 // a worker that dies at once must not be started in a tight loop
 
 /**
- * Runs `count` copies of this program on one port. The first shows that it can start; the others follow. A worker that
- * dies after it has listened is replaced; one that cannot start ends them all. A signal to this process goes to every
+ * Runs `count` copies of this program on one port. The first shows that it can start; the others follow. One of these
+ * that cannot start ends them all; once all have, a worker that dies is replaced. A signal to this process goes to every
  * worker, a second one too, and it ends when they have.
  */
 export function runWorkers(count: number): void {
@@ -24,13 +24,13 @@ export function runWorkers(count: number): void {
     if (listened.size === 0 && !isStopping) for (let started = 1; started < count; started += 1) cluster.fork()
     listened.add(worker)
   })
-  cluster.on('exit', (worker, code) => {
+  cluster.on('exit', (_worker, code) => {
     if (isStopping) return
-    if (listened.has(worker)) {
-      setTimeout(() => isStopping || cluster.fork(), restartDelayMs)
-    } else {
+    if (listened.size < count) {
       process.exitCode = code || 1
       stop()
+    } else {
+      setTimeout(() => isStopping || cluster.fork(), restartDelayMs)
     }
   })
   cluster.fork()

@@ -19,6 +19,12 @@ const list = z
       .map((entry) => entry.trim())
       .filter(Boolean),
   )
+  .refine((origins) => origins.every(isOrigin), 'should be origins like https://chat.example, separated by commas')
+
+/** As a browser sends it: no path, no closing slash. */
+function isOrigin(text: string): boolean {
+  return URL.canParse(text) && new URL(text).origin === text
+}
 
 const models = {
   OPENAI_BASE_URL: httpUrl.default('https://api.openai.com/v1'),
@@ -105,7 +111,7 @@ export function readManageConfig(environment: NodeJS.ProcessEnv = process.env): 
 
 function parse<Shape extends z.ZodType>(shape: Shape, environment: NodeJS.ProcessEnv): z.output<Shape> {
   // An empty variable counts as unset: Compose passes `NAME=` for each one that the user did not set.
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''))
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim() !== ''))
   const result = shape.safeParse(given, { reportInput: true }) // else an issue does not say whether there was one
   if (result.success) return result.data
   throw new ConfigError(result.error.issues)

@@ -38,3 +38,14 @@ describe.each([
     expect(outcome).not.toBeInstanceOf(ConnectionHeldError)
   })
 })
+
+it('an answer that began outside a transaction cannot be read inside one', async () => {
+  const llm = createModels(readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b' }))
+  const messages = [{ role: 'user' as const, content: 'What is this?' }]
+  const events = await llm.chat.stream({ messages, passages: [], signal: new AbortController().signal })
+  const read = database.db.transaction(async () => {
+    for await (const event of events) return event
+    return undefined
+  })
+  await expect(read).rejects.toThrow(ConnectionHeldError)
+})

@@ -27,7 +27,7 @@ const rememberedRequests = 1000 // a load test must not fill the memory
 export async function startMockModel({ port = 0 }: { port?: number } = {}) {
   const pacer = createPacer()
   const requests: MockRequest[] = []
-  const counts = { open: 0, started: 0, completed: 0, aborted: 0, embeddings: 0 }
+  const counts = { open: 0, started: 0, completed: 0, aborted: 0, tokens: 0, embeddings: 0 }
   const stats = () => ({ ...counts, lateness: pacer.lateness() })
 
   const countChat = (response: ServerResponse) => {
@@ -51,7 +51,7 @@ export async function startMockModel({ port = 0 }: { port?: number } = {}) {
     if (path === '/v1/embeddings') return sendEmbeddings(response, pacer, body)
     if (path !== '/v1/chat/completions') return sendError(response, 404, 'the mock has no such route')
     countChat(response)
-    return sendChat(response, pacer, body)
+    return sendChat({ response, pacer, counts, body })
   }
 
   const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
@@ -63,7 +63,7 @@ export async function startMockModel({ port = 0 }: { port?: number } = {}) {
   if (address === null || typeof address === 'string') throw new Error('not listening on a port')
   return {
     url: `http://127.0.0.1:${address.port}/v1`,
-    /** Chats: `open` now, `completed` (with a fault, too), `aborted` by their client; `lateness` in ms. */
+    /** Chats: `open` now, `completed` (with a fault, too), `aborted` by their client; `tokens` streamed; `lateness` in ms. */
     stats,
     /** The last 1,000, oldest first. */
     requests,
@@ -76,14 +76,17 @@ export async function startMockModel({ port = 0 }: { port?: number } = {}) {
   }
 }
 
-async function sendChat(response: ServerResponse, pacer: Pacer, body: MockBody) {
-  const { model, stream, messages = [] } = body
+type Chat = { response: ServerResponse; pacer: Pacer; counts: { tokens: number }; body: MockBody }
+
+async function sendChat(chat: Chat) {
+  const { response, pacer } = chat
+  const { model, stream, messages = [] } = chat.body
   const prompt = messages.findLast(({ role }) => role === 'user')?.content ?? ''
   const settings = readSettings(model, prompt)
   const { tokens, reasoning, interval, delay } = settings
   await waitUntil(pacer, performance.now() + delay + (stream ? 0 : (reasoning + tokens) * interval))
   if (failInstead(response, settings)) return
-  if (stream) return streamChat(response, pacer, body, prompt, settings)
+  if (stream) return streamChat(chat, prompt, settings)
   const message = {
     role: 'assistant',
     content: mockAnswer(prompt, tokens),
@@ -94,7 +97,7 @@ async function sendChat(response: ServerResponse, pacer: Pacer, body: MockBody) 
 }
 
 /** Steps from token to token by callbacks and one write each: 40,000 tokens a second leave time to be punctual. */
-function streamChat(response: ServerResponse, pacer: Pacer, body: MockBody, prompt: string, settings: Settings) {
+function streamChat({ response, pacer, counts, body }: Chat, prompt: string, settings: Settings) {
   const { tokens, reasoning, interval, fault } = settings
   const start = JSON.stringify(describe(body.model, 'chat.completion.chunk')).slice(0, -1)
   const write = (choices: string, rest = '') =>
@@ -107,6 +110,7 @@ function streamChat(response: ServerResponse, pacer: Pacer, body: MockBody, prom
     const isReasoning = index < reasoning
     const token = mockToken(prompt, isReasoning ? index : index - reasoning)
     index += 1
+    counts.tokens += 1
     return write(
       `{"index":0,"delta":{"${isReasoning ? 'reasoning_content' : 'content'}":"${token}"},"finish_reason":null}`,
     )

@@ -30,33 +30,45 @@ const summary = {
   createdAt: documents.createdAt,
 }
 
+/** Its chunks are of one model; null while it has none. */
+const embeddingModel = sql<string | null>`(
+  select ${chunks.embeddingModel} from ${chunks} where ${chunks.documentId} = ${documents.id} limit 1)`
+
 /** An owner's documents and their chunks. */
 export function createDocuments(db: Db) {
   const isDocument = (owner: string, id: string) => and(eq(documents.ownerId, owner), eq(documents.id, id))
   return {
-    /** Stores a document as `processing`. The same content twice is one document: then the stored one is given. */
-    add: async (owner: string, document: NewDocument): Promise<DocumentSummary> => {
+    /**
+     * Stores a document as `processing`. The same content twice is one document: then the stored one is given, with the
+     * model that its chunks were embedded by.
+     */
+    add: async (owner: string, document: NewDocument): Promise<DocumentSummary & { embeddingModel: string | null }> => {
       const [row] = await db
         .insert(documents)
         .values({ ownerId: owner, ...document, status: 'processing' })
         // An update that changes nothing: only a touched row is returned.
         .onConflictDoUpdate({ target: [documents.ownerId, documents.contentHash], set: { ownerId: owner } })
-        .returning(summary)
+        .returning({ ...summary, embeddingModel })
       if (!row) throw new Error('an upsert returned no row')
       return row
     },
 
-    /** Stores the chunks and makes the document ready, at once. Does nothing when it is ready or gone. */
-    addChunks: (owner: string, id: string, embeddingModel: string, newChunks: NewChunk[]) =>
-      addChunks(db, owner, id, embeddingModel, newChunks),
+    /**
+     * Stores the chunks, in the place of those of another model, and makes the document ready, at once. Does nothing when
+     * it has chunks of this model, or is gone.
+     */
+    addChunks: (owner: string, id: string, model: string, newChunks: NewChunk[]) =>
+      addChunks(db, owner, id, model, newChunks),
 
-    /** Marks a document as failed, with a reason for its reader; one that is ready stays so. */
-    fail: async (owner: string, id: string, error: string): Promise<void> => {
-      await db
-        .update(documents)
-        .set({ status: 'failed', error })
-        .where(and(isDocument(owner, id), ne(documents.status, 'ready')))
-    },
+    /** Marks a document as failed, with a reason for its reader. One that is ready stays so, and nothing is given. */
+    fail: async (owner: string, id: string, error: string): Promise<DocumentSummary | undefined> =>
+      (
+        await db
+          .update(documents)
+          .set({ status: 'failed', error })
+          .where(and(isDocument(owner, id), ne(documents.status, 'ready')))
+          .returning(summary)
+      ).at(0),
 
     list: (
       owner: string,
@@ -85,22 +97,27 @@ export function createDocuments(db: Db) {
 }
 
 /**
- * One statement, so that a search never sees half a document; the row lock makes a second ingestion find it ready.
- * Each row is also an insertion into the vectors' index, 2 to 5 ms of work: a long document takes seconds.
+ * One transaction, so that a search never sees half a document. The lock on the document's row makes a second ingestion
+ * wait and find the chunks there. Each is also an insertion into the vectors' index, 2 to 5 ms of work: a long document
+ * takes seconds.
  */
-async function addChunks(db: Db, owner: string, id: string, embeddingModel: string, newChunks: NewChunk[]) {
+async function addChunks(db: Db, owner: string, id: string, model: string, newChunks: NewChunk[]) {
   const rows = newChunks.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) }))
   await db.transaction(async (tx) => {
     await tx.execute(sql`set local statement_timeout = '5min'`)
+    const isDocument = and(eq(documents.ownerId, owner), eq(documents.id, id))
+    const found = await tx
+      .update(documents)
+      .set({ status: 'ready', error: null })
+      .where(isDocument)
+      .returning({ id: documents.id })
+    if (found.length === 0) return
+    await tx.delete(chunks).where(and(eq(chunks.documentId, id), ne(chunks.embeddingModel, model)))
     await tx.execute(sql`
-      with document as (
-        update ${documents} set status = 'ready', error = null
-        where owner_id = ${owner} and id = ${id} and status <> 'ready'
-        returning id
-      )
       insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding)
-      select ${owner}::uuid, document.id, heading, content, start, "end", page, ${embeddingModel}, embedding
-      from document, jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-        as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
+      select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding
+      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
+        as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)
+      where not exists (select from ${chunks} where document_id = ${id}::uuid)`)
   })
 }

@@ -1,9 +1,15 @@
-import { and, eq, isNull } from 'drizzle-orm'
+import { and, eq, isNull, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { apiKeys, owners } from './schema.ts'
 
 /** Owners and the keys that speak for them. */
 export function createOwners(db: Db) {
+  const isValid = and(eq(apiKeys.id, sql.placeholder('id')), isNull(apiKeys.revokedAt))
+  const findKey = db
+    .select({ ownerId: apiKeys.ownerId, secretHash: apiKeys.secretHash })
+    .from(apiKeys)
+    .where(isValid)
+    .prepare('find_key')
   return {
     /** The id of the owner called `name`, who is made when there is none. */
     ensure: async (name: string): Promise<string> => {
@@ -21,12 +27,6 @@ export function createOwners(db: Db) {
     },
 
     /** The owner and the secret's hash of a key that is not revoked. */
-    findKey: async (id: string) =>
-      (
-        await db
-          .select({ ownerId: apiKeys.ownerId, secretHash: apiKeys.secretHash })
-          .from(apiKeys)
-          .where(and(eq(apiKeys.id, id), isNull(apiKeys.revokedAt)))
-      ).at(0),
+    findKey: async (id: string) => (await findKey.execute({ id })).at(0),
   }
 }

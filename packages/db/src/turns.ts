@@ -1,4 +1,4 @@
-import { and, desc, eq, lt, ne, sql } from 'drizzle-orm'
+import { and, desc, eq, inArray, lt, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { asConflict } from './errors.ts'
 import { conversations, type MessageStatus, messages, type Source } from './schema.ts'
@@ -23,8 +23,8 @@ export type AnswerEnd = {
   outputTokens: number | null
 }
 
-/** The text so far of a running answer. */
-export type Progress = AnswerKey & { owner: string; content: string }
+/** The text so far of a running answer: all of it, or what comes after the text that is stored. */
+export type Progress = AnswerKey & { owner: string } & ({ content: string } | { addition: string })
 
 export type PastMessage = { role: 'user' | 'assistant'; content: string }
 
@@ -33,6 +33,9 @@ const inConversation = and(
   eq(messages.ownerId, placeholder('owner')),
   eq(messages.conversationId, placeholder('conversationId')),
 )
+
+/** Another process may think that this one is dead and mark its answers; they are still its own to go on with. */
+const isUnfinished = inArray(messages.status, ['streaming', 'interrupted'])
 
 /** One question and its answer: what `POST /chat` reads and writes. */
 export function createTurns(db: Db) {
@@ -59,7 +62,7 @@ export function createTurns(db: Db) {
     history: (owner: string, conversationId: string, questionId: string, limit: number): Promise<PastMessage[]> =>
       history.execute({ owner, conversationId, questionId, limit }),
 
-    /** Ends a running answer. False when it runs no more: it was deleted, or ended by another process. */
+    /** Ends a running answer, also one that was taken for abandoned. False when it is gone or has ended. */
     finish: async (owner: string, key: AnswerKey, end: AnswerEnd): Promise<boolean> => {
       const rows = await finishAnswer.execute({ owner, ...key, ...end, sources: JSON.stringify(end.sources) })
       return rows.length > 0
@@ -117,9 +120,10 @@ async function reopenTurn(db: Db, owner: string, turn: Pick<Turn, 'conversationI
       ), touched as (
         update ${conversations} set updated_at = now() from question
         where owner_id = ${owner} and id = ${conversationId}
+        returning id
       )
       insert into ${messages} (owner_id, conversation_id, id, role, content, status)
-      select ${owner}::uuid, ${conversationId}, ${answerId}, 'assistant', '', 'streaming' from question
+      select ${owner}::uuid, ${conversationId}, ${answerId}, 'assistant', '', 'streaming' from question, touched
       returning (select content from question) as question`),
   )
   return rows.at(0)?.question
@@ -150,7 +154,7 @@ function prepareFinishAnswer(db: Db) {
       inputTokens: sql`${placeholder('inputTokens')}::int`,
       outputTokens: sql`${placeholder('outputTokens')}::int`,
     })
-    .where(and(inConversation, eq(messages.id, placeholder('answerId')), eq(messages.status, 'streaming')))
+    .where(and(inConversation, eq(messages.id, placeholder('answerId')), isUnfinished))
     .returning({ id: messages.id })
     .prepare('finish_answer')
 }
@@ -158,11 +162,12 @@ function prepareFinishAnswer(db: Db) {
 /** The rows travel as one JSON parameter: a list of VALUES would be another statement for each number of answers. */
 async function saveProgress(db: Db, progress: Progress[]): Promise<Set<string>> {
   const rows = await db.execute<{ id: string }>(sql`
-    update ${messages} set content = saved.content, heartbeat_at = now()
+    update ${messages} set heartbeat_at = now(), content = coalesce(saved.content,
+      case saved.addition when '' then messages.content else messages.content || saved.addition end)
     from jsonb_to_recordset(${JSON.stringify(progress)}::jsonb)
-      as saved(owner uuid, "conversationId" text, "answerId" text, content text)
+      as saved(owner uuid, "conversationId" text, "answerId" text, content text, addition text)
     where owner_id = saved.owner and conversation_id = saved."conversationId"
-      and messages.id = saved."answerId" and status = 'streaming'
+      and messages.id = saved."answerId" and status in ('streaming', 'interrupted')
     returning messages.id`)
   return new Set(rows.map((row) => row.id))
 }

@@ -39,8 +39,8 @@ export type HttpCall = {
 /** Bytes may trail `[DONE]` by a packet; a connection that lingers longer is not worth keeping. */
 const drainTimeoutMs = 1000
 
-/** What is read ahead of a slow reader: as much as a socket holds anyway. */
-const maxChunksAhead = 64
+/** Read ahead of a slow reader: two full reads of a socket, so that a quick one is never paused for. */
+const maxBytesAhead = 128 * 1024
 
 /** Three times 96 vectors of 4,096 dimensions. */
 const maxBodyBytes = 32 * 1024 * 1024
@@ -70,59 +70,73 @@ export function startCall({ firstByteTimeoutMs, idleTimeoutMs }: Deadlines, sign
 }
 
 export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswer {
-  let chunks: Buffer[] = []
-  let reader: PromiseWithResolvers<Buffer | null> | undefined
+  const reader = createReader(response, call)
   let isStarted = false
   let isDrained = false
-
-  const settle = () => {
-    if (!reader) return
-    if (call.failure) reader.reject(call.failure.reason)
-    else if (chunks.length > 0) reader.resolve(takeChunks())
-    else if (response.readableEnded) reader.resolve(null)
-    else if (response.destroyed) reader.reject(call.fail(describeFailure(response.errored)))
-    else return
-    reader = undefined
-  }
-  const takeChunks = () => {
-    const bytes = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
-    chunks = []
-    response.resume()
-    return bytes
-  }
-  response.on('data', (bytes: Buffer) => {
-    if (isDrained) return
-    if (chunks.push(bytes) >= maxChunksAhead) response.pause()
-    settle()
-  })
-  for (const event of ['end', 'error', 'close']) response.on(event, settle)
-
   return {
     contentType: response.headers['content-type'] ?? '',
     read: () => {
-      reader = Promise.withResolvers()
-      const { promise } = reader
       if (isStarted) call.deadline.refresh()
-      settle()
-      return promise
+      return reader.read()
     },
     markStarted: () => {
       if (isStarted) return
       isStarted = true
       clearTimeout(call.deadline)
       // A reader that takes its time is no fault of the model's.
-      call.deadline = setTimeout(() => reader && call.onLate(), call.idleTimeoutMs)
+      call.deadline = setTimeout(() => reader.isWaiting() && call.onLate(), call.idleTimeoutMs)
     },
     drain: () => {
       if (isDrained) return
       isDrained = true
       call.release()
-      response.resume()
+      response.removeAllListeners('data').resume()
       const late = setTimeout(() => response.destroy(), drainTimeoutMs).unref()
       response.on('close', () => clearTimeout(late))
     },
     destroy: () => {
       if (!isDrained) call.fail(new LlmError('model_unreachable', 'the call was given up'))
+    },
+  }
+}
+
+/** A response by promises: one pending `read` at a time, and backpressure while there is none. */
+function createReader(response: IncomingMessage, call: HttpCall) {
+  let chunks: Buffer[] = []
+  let bytesAhead = 0
+  let pending: PromiseWithResolvers<Buffer | null> | undefined
+
+  const takeChunks = () => {
+    const bytes = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
+    chunks = []
+    bytesAhead = 0
+    response.resume()
+    return bytes
+  }
+  const settle = () => {
+    if (!pending) return
+    if (call.failure) pending.reject(call.failure.reason)
+    else if (chunks.length > 0) pending.resolve(takeChunks())
+    else if (response.readableEnded) pending.resolve(null)
+    else if (response.destroyed) pending.reject(call.fail(describeFailure(response.errored)))
+    else return
+    pending = undefined
+  }
+  response.on('data', (bytes: Buffer) => {
+    chunks.push(bytes)
+    bytesAhead += bytes.length
+    if (bytesAhead >= maxBytesAhead) response.pause()
+    settle()
+  })
+  for (const event of ['end', 'error', 'close']) response.on(event, settle)
+
+  return {
+    isWaiting: () => pending !== undefined,
+    read: () => {
+      pending = Promise.withResolvers()
+      const { promise } = pending
+      settle()
+      return promise
     },
   }
 }

@@ -52,7 +52,7 @@ describe('a request', () => {
   it('uses the connection of one whose answer was not read to its end', async () => {
     const server = await startHttpServer(async (response) => {
       for (let count = 0; count < 200; count += 1) {
-        response.write('x')
+        response.write('x'.repeat(4096))
         await setImmediate()
       }
       response.end()

@@ -43,7 +43,21 @@ function guardChat(model: ChatModel, beforeCall: () => void): ChatModel {
     name: model.name,
     stream: async (request) => {
       beforeCall()
-      return model.stream(request)
+      return guardEvents(await model.stream(request), beforeCall)
+    },
+  }
+}
+
+/** To wait for a token holds a connection as much as to open the stream does. */
+function guardEvents<T>(events: AsyncIterable<T>, beforeCall: () => void): AsyncIterable<T> {
+  return {
+    [Symbol.asyncIterator]: () => {
+      const inner = events[Symbol.asyncIterator]()
+      const next = async () => {
+        beforeCall()
+        return inner.next()
+      }
+      return { next, return: async () => inner.return?.() ?? { done: true, value: undefined } }
     },
   }
 }

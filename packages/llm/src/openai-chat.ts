@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { HttpAnswer } from './http-call.ts'
 import { readText } from './http-call.ts'
 import type { HttpClient } from './http-client.ts'
@@ -6,6 +7,8 @@ import type { AnswerEvent, ChatModel, ChatRequest, FinishReason, Usage } from '.
 import { LlmError } from './llm.ts'
 import type { SseEvent } from './sse-parser.ts'
 import { createSseParser } from './sse-parser.ts'
+
+const lastEventsTimeoutMs = 5000 // they come with the finish_reason or a packet later; some say `stop` before the end
 
 /** How the answer ends, as far as the events so far have said. */
 type Outcome = { isDone: boolean; finishReason?: FinishReason; usage?: Usage }
@@ -74,7 +77,7 @@ async function* readAnswer(answer: HttpAnswer, signal: AbortSignal): AsyncGenera
       outcome.isDone = true
     }
     while (!outcome.isDone) {
-      const bytes = await (outcome.finishReason ? answer.read().catch(ignoreBreak) : answer.read())
+      const bytes = await (outcome.finishReason ? readLast(answer) : answer.read())
       if (!bytes && outcome.finishReason) break
       const events = bytes ? parser.push(bytes) : parser.end()
       if (events.length > 0) answer.markStarted()
@@ -94,7 +97,14 @@ async function* readAnswer(answer: HttpAnswer, signal: AbortSignal): AsyncGenera
   }
 }
 
-/** An answer is whole once its finish_reason has come: a connection that breaks before `[DONE]` takes nothing from it. */
+/**
+ * An answer is whole once its finish_reason has come: only its usage may follow, and is not waited for long. A connection
+ * that breaks before `[DONE]` takes nothing from it.
+ */
+function readLast(answer: HttpAnswer): Promise<Buffer | null> {
+  return Promise.race([answer.read().catch(ignoreBreak), sleep(lastEventsTimeoutMs, null, { ref: false })])
+}
+
 function ignoreBreak(error: unknown): null {
   if (error instanceof LlmError) return null
   throw error

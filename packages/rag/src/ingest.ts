@@ -15,8 +15,8 @@ class DocumentError extends Error {}
 
 /**
  * Stores a document and makes it searchable: split, embed, store the chunks at once. The same content twice is one
- * document. When the embedder fails, or the document has more than 4,000 chunks, it is kept as `failed` with the
- * reason; posting it again tries again.
+ * document, embedded anew when the embedder is another one by now. When that fails, or the document has more than 4,000
+ * chunks, it is kept as `failed` with the reason, unless it was ready; posting it again tries again.
  */
 export async function ingestDocument(
   { store, embedder }: IngestOptions,
@@ -24,16 +24,18 @@ export async function ingestDocument(
   { title, text }: { title: string; text: string },
 ): Promise<DocumentSummary> {
   const contentHash = createHash('sha256').update(`${title}\0${text}`).digest('hex')
-  const document = await store.documents.add(owner, { title, text, contentHash })
-  if (document.status === 'ready') return document
+  const { embeddingModel, ...document } = await store.documents.add(owner, { title, text, contentHash })
+  if (document.status === 'ready' && embeddingModel === embedder.name) return document
   try {
     const chunks = await embedChunks(embedder, title, text)
     await store.documents.addChunks(owner, document.id, embedder.name, chunks)
     return { ...document, status: 'ready', error: null }
   } catch (error) {
-    if (!(error instanceof LlmError || error instanceof DocumentError)) throw error
-    await store.documents.fail(owner, document.id, error.message)
-    return { ...document, status: 'failed', error: error.message }
+    const isExplained = error instanceof LlmError || error instanceof DocumentError
+    const reason = isExplained ? error.message : 'It could not be stored: post it again.'
+    const failed = await store.documents.fail(owner, document.id, reason)
+    if (isExplained) return failed ?? document
+    throw error
   }
 }
 

@@ -42,6 +42,8 @@ function fitHistory(newestFirst: PastMessage[]): ChatMessage[] {
   let left = historyBudget
   const kept: ChatMessage[] = []
   for (const message of newestFirst) {
+    // A question that got no answer. Some vendors refuse two messages of one side in a row.
+    if (message.role === (kept[0]?.role ?? 'user')) continue
     left -= message.content.length
     if (left < 0) break
     kept.unshift({ role: message.role, content: message.content })

@@ -22,9 +22,10 @@ export function createAnswer(owner: string, key: AnswerKey) {
   const accepted = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
   const segments: Segment[] = []
+  const state: { sources: Source[] } & Partial<Outcome> = { sources: [] }
   let carry = ''
 
-  const append = (type: Segment['type'], delta: string) => {
+  const push = (type: Segment['type'], delta: string) => {
     const last = segments.at(-1)
     const segment = last?.type === type ? last : { type, text: '' }
     if (segment !== last) segments.push(segment)
@@ -32,14 +33,17 @@ export function createAnswer(owner: string, key: AnswerKey) {
     for (const reader of readers) reader.onDelta(segment, delta)
   }
 
-  const answer = {
+  /** What waits for its other half will not get it. */
+  const flush = () => {
+    const last = segments.at(-1)
+    if (carry) push(last?.type ?? 'text', toStorableText(carry))
+    carry = ''
+  }
+
+  return Object.assign(state, {
     owner,
     key,
     segments,
-    sources: [] as Source[],
-    end: undefined as End | undefined,
-    /** The error that ended it, for a client that has not been answered yet. */
-    failure: undefined as unknown,
     controller: new AbortController(),
     /** Resolves when the model has accepted the question, or the answer has ended without that. */
     accepted: accepted.promise,
@@ -48,17 +52,20 @@ export function createAnswer(owner: string, key: AnswerKey) {
 
     /** Adds what the model said. Half a surrogate pair waits for its other half. */
     append: (type: Segment['type'], delta: string) => {
+      if (segments.at(-1)?.type !== type) flush()
       const text = carry + delta
       carry = endsInHighSurrogate(text) ? text.slice(-1) : ''
       const whole = toStorableText(carry ? text.slice(0, -1) : text)
-      if (whole) append(type, whole)
+      if (whole) push(type, whole)
     },
+
+    /** Says that the model says no more; the end may still have to be stored. */
+    flush,
 
     text: () => segments.reduce((text, segment) => (segment.type === 'text' ? text + segment.text : text), ''),
 
-    close: (end: End, failure?: unknown) => {
-      answer.end = end
-      answer.failure = failure
+    close: (outcome: Outcome) => {
+      Object.assign(state, outcome)
       accepted.resolve()
       ended.resolve()
       for (const reader of readers) reader.onEnd()
@@ -69,11 +76,11 @@ export function createAnswer(owner: string, key: AnswerKey) {
       readers.add(reader)
       return () => readers.delete(reader)
     },
-  }
-  return answer
+  })
 }
 
-function endsInHighSurrogate(text: string): boolean {
+/** Whether a cut here would divide a character that takes two UTF-16 units. */
+export function endsInHighSurrogate(text: string): boolean {
   const code = text.charCodeAt(text.length - 1)
   return code >= 0xd800 && code <= 0xdbff
 }

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
 import type { FastifyBaseLogger } from 'fastify'
-import { ProblemError } from '../plugins/errors.ts'
+import { describeError, ProblemError } from '../plugins/errors.ts'
 import { type Answer, createAnswer } from './answer.ts'
 import { startKeeping, storeEnd } from './keep-answers.ts'
 import type { Question } from './question.ts'
@@ -22,22 +22,25 @@ export type Chat = ReturnType<typeof createChat>
 
 /** The answers that run in this process: begins them, ends them, and lets nobody wait for them who need not. */
 export function createChat(options: ChatOptions) {
-  const { store, log, maxStreams } = options
+  const { store, maxStreams } = options
   const running = new Map<string, Answer>()
   const stopKeeping = startKeeping(options, { [Symbol.iterator]: () => running.values() })
   let taken = 0
   let isDraining = false
+  let ending: AnswerEndedError | undefined
 
   /** Never rejects: whatever happens ends up in the answer, in its row and in the log. */
-  const run = async (answer: Answer, question: Question) => {
+  const run = async (answer: Answer, question: Question, log: FastifyBaseLogger) => {
     const startedAt = performance.now()
-    const outcome = await writeAnswer(options, answer, question)
-    const { end, failure } = await storeEnd(options, answer, outcome)
+    const written = await writeAnswer(options, answer, question)
+    const outcome = await storeEnd({ store, log }, answer, written)
     running.delete(answer.key.answerId)
     taken -= 1
-    answer.close(end, failure)
-    const durationMs = Math.round(performance.now() - startedAt)
-    log.info({ ...answer.key, status: end.status, durationMs }, 'answer ended')
+    answer.close(outcome)
+    const { end, failure } = outcome
+    const line = { ...answer.key, status: end.status, durationMs: Math.round(performance.now() - startedAt) }
+    if (failure) log.error({ ...line, error: describeError(failure) }, 'answer failed')
+    else log.info(line, 'answer ended')
   }
 
   const end = (reason: AnswerEndedError, answers: Iterable<Answer>) => {
@@ -51,10 +54,10 @@ export function createChat(options: ChatOptions) {
 
   return {
     /**
-     * Stores the question and sets the model to work; the answer is still empty. Throws `ConflictError`, or
-     * `ProblemError` 503 when no more may run.
+     * Stores the question and sets the model to work; the answer is still empty. What becomes of it goes to `log`.
+     * Throws `ConflictError`, or `ProblemError` 503 when no more may run.
      */
-    ask: async (owner: string, question: Question): Promise<Answer> => {
+    ask: async (owner: string, question: Question, log = options.log): Promise<Answer> => {
       if (isDraining) throw unavailable('shutting_down', 'The server is restarting; try again.')
       if (taken >= maxStreams) throw unavailable('too_many_streams', 'No more answers can stream at once; try again.')
       taken += 1
@@ -63,7 +66,8 @@ export function createChat(options: ChatOptions) {
         const text = await openTurn(store, owner, question, answerId)
         const answer = createAnswer(owner, { conversationId: question.conversationId, answerId })
         running.set(answerId, answer)
-        void run(answer, { ...question, text })
+        if (ending) end(ending, [answer]) // the question was being stored when the drain's time was over
+        void run(answer, { ...question, text }, log)
         return answer
       } catch (error) {
         taken -= 1
@@ -83,10 +87,13 @@ export function createChat(options: ChatOptions) {
     drain: async (timeoutMs: number): Promise<void> => {
       isDraining = true
       await untilNoneRuns(timeoutMs)
-      end(new AnswerEndedError('interrupted'), running.values())
+      ending = new AnswerEndedError('interrupted')
+      end(ending, running.values())
       await untilNoneRuns(5000) // ms; storing them takes a few, unless the database is away too
-      stopKeeping()
     },
+
+    /** Ends what runs beside the answers. */
+    close: stopKeeping,
 
     isDraining: () => isDraining,
   }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describeDatabaseError, type Store } from '@repo/db'
+import { describeDatabaseError, type Progress, type Store } from '@repo/db'
 import type { FastifyBaseLogger } from 'fastify'
 import { describeError } from '../plugins/errors.ts'
 import type { Answer, Outcome } from './answer.ts'
@@ -14,21 +14,20 @@ const firstRetryMs = 100
 const lastRetryMs = 12_800 // with the doubling before it about 25 s in all: a database that restarts is back
 
 /**
- * Stores the end of an answer; gives the outcome that its readers may be told. While the database is away the answer
- * waits in memory, for at most about 25 s.
+ * Stores the end of an answer; gives the outcome that its readers may be told. While the database fails, whatever the
+ * failure, the answer waits in memory, for at most about 25 s.
  */
 export async function storeEnd({ store, log }: KeepOptions, answer: Answer, outcome: Outcome): Promise<Outcome> {
   const { owner, key, sources } = answer
   const { errorText: _, ...end } = outcome.end
+  answer.flush()
   for (let delayMs = firstRetryMs; ; delayMs *= 2) {
     try {
-      await store.turns.finish(owner, key, { ...end, sources, content: answer.text() })
-      return outcome
+      const isStored = await store.turns.finish(owner, key, { ...end, sources, content: answer.text() })
+      return isStored ? outcome : toOutcome(new AnswerEndedError('stopped')) // its conversation was deleted
     } catch (error) {
-      if (!describeDatabaseError(error)?.unavailable || delayMs > lastRetryMs) {
-        log.error({ ...key, error: describeError(error) }, 'an answer could not be stored')
-        return toOutcome(error)
-      }
+      if (!describeDatabaseError(error) || delayMs > lastRetryMs) return toOutcome(error)
+      log.warn({ ...key, error: describeError(error) }, 'an answer could not be stored yet')
       await sleep(delayMs)
     }
   }
@@ -39,8 +38,9 @@ export async function storeEnd({ store, log }: KeepOptions, answer: Answer, outc
  * they live; and marks answers of processes that died. Returns a function that ends it.
  */
 export function startKeeping({ store, log }: KeepOptions, running: Iterable<Answer>): () => void {
+  const saveProgress = createSaver(store)
   const tell = (what: string) => (error: unknown) => log.warn({ error: describeError(error) }, what)
-  const save = () => saveProgress(store, [...running]).catch(tell('running answers could not be stored'))
+  const save = () => saveProgress([...running]).catch(tell('running answers could not be stored'))
   const sweep = () =>
     store.turns.interruptAbandoned(abandonedAfterMs).catch(tell('abandoned answers could not be marked'))
   const timers = [setInterval(save, progressIntervalMs), setInterval(sweep, sweepIntervalMs)]
@@ -49,12 +49,31 @@ export function startKeeping({ store, log }: KeepOptions, running: Iterable<Answ
   }
 }
 
-/** An answer whose row is gone was deleted, perhaps by another process: nobody waits for it. */
-async function saveProgress(store: Store, answers: Answer[]) {
-  if (answers.length === 0) return
-  const progress = answers.map(({ owner, key, text }) => ({ owner, ...key, content: text() }))
-  const alive = await store.turns.saveProgress(progress)
-  for (const { key, controller } of answers) {
-    if (!alive.has(key.answerId)) controller.abort(new AnswerEndedError('stopped'))
+/** Sends what is new since the last time; everything when it is not known what the database has. One at a time. */
+function createSaver(store: Store) {
+  let known = new Map<Answer, number>()
+  let isSaving = false
+
+  return async (answers: Answer[]) => {
+    if (isSaving || answers.length === 0) return
+    isSaving = true
+    const before = known
+    known = new Map()
+    try {
+      const texts = answers.map((answer) => ({ answer, text: answer.text() }))
+      const alive = await store.turns.saveProgress(texts.map(({ answer, text }) => toProgress(answer, text, before)))
+      for (const { answer, text } of texts) {
+        if (alive.has(answer.key.answerId)) known.set(answer, text.length)
+        else answer.controller.abort(new AnswerEndedError('stopped')) // deleted, perhaps by another process
+      }
+    } finally {
+      isSaving = false
+    }
   }
+}
+
+function toProgress(answer: Answer, text: string, known: Map<Answer, number>): Progress {
+  const { owner, key } = answer
+  const stored = known.get(answer)
+  return { owner, ...key, ...(stored === undefined ? { content: text } : { addition: text.slice(stored) }) }
 }

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import type { Source } from '@repo/db'
-import type { Answer, Segment } from './answer.ts'
+import { type Answer, endsInHighSurrogate, type Segment } from './answer.ts'
 
 const heartbeatIntervalMs = 15_000 // proxies cut connections that are silent for 30 to 60 s
 const maxDeltaLength = 16_384 // what a reader that catches up adds at most to a socket's buffer at once
@@ -73,8 +73,7 @@ function createWriter(response: ServerResponse, answer: Answer) {
     while (!response.writableNeedDrain && !response.writableEnded) {
       const segment = answer.segments[index]
       const isLast = index >= answer.segments.length - 1
-      if (segment && offset < segment.text.length)
-        sendDelta(segment, segment.text.slice(offset, offset + maxDeltaLength))
+      if (segment && offset < segment.text.length) sendDelta(segment, takePiece(segment.text, offset))
       else if (!isLast) closeSegment()
       else if (answer.end) finish()
       else return
@@ -95,6 +94,11 @@ function createWriter(response: ServerResponse, answer: Answer) {
       sendSources()
     },
   }
+}
+
+function takePiece(text: string, offset: number): string {
+  const piece = text.slice(offset, offset + maxDeltaLength)
+  return endsInHighSurrogate(piece) ? piece.slice(0, -1) : piece
 }
 
 function toSourcePart({ n, title, ...place }: Source) {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { ConflictError, describeDatabaseError } from '@repo/db'
-import { LlmError } from '@repo/llm'
+import { LlmError, type LlmErrorCode } from '@repo/llm'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
@@ -74,15 +74,16 @@ export function toProblem(error: unknown): ProblemError {
   )
 }
 
+const modelStatus: Partial<Record<LlmErrorCode, number>> = { model_timeout: 504, model_rate_limited: 429 }
+
 function fromLlmError(error: LlmError): ProblemError {
-  const status = { model_timeout: 504, model_rate_limited: 429 } as const
   const { code, message } = error
-  const known = code === 'model_timeout' || code === 'model_rate_limited' ? status[code] : 502
+  const status = modelStatus[code] ?? 502
   return new ProblemError(
-    known,
+    status,
     code,
     message,
-    known === 429 ? { retryAfterSeconds: error.retryAfterSeconds ?? 5 } : {},
+    status === 429 ? { retryAfterSeconds: error.retryAfterSeconds ?? 5 } : {},
   )
 }
 
@@ -122,7 +123,9 @@ async function errors(app: FastifyInstance) {
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const problem = toProblem(error)
   const { status, code } = problem
-  if (status >= 500) request.log.error({ status, code, error: describeError(error) }, 'request failed')
+  // A problem is thrown on purpose; the failure behind it, where there is one, was logged with the answer it ended.
+  if (status >= 500 && !(error instanceof ProblemError))
+    request.log.error({ status, code, error: describeError(error) }, 'request failed')
   return sendProblem(request, reply, problem)
 }
 

@@ -6,7 +6,7 @@ import { ProblemError } from './errors.ts'
 /** Refuses work while the event loop is late. How many answers may stream at once is the chat's own limit. */
 async function limits(app: FastifyInstance) {
   await app.register(underPressure, {
-    maxEventLoopDelay: 1000, // ms; at this delay no client is served in time, and each new one makes it worse
+    maxEventLoopDelay: 300, // ms on average over a second; no token is in time then, and each new chat makes it worse
     pressureHandler: (request) => {
       // A busy process is alive: restarting it for that would move its load to the others.
       if (request.url.startsWith('/health/live')) return

@@ -35,7 +35,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async (request, reply) => {
-      const answer = await app.chat.ask(request.owner, toQuestion(request.body))
+      const answer = await app.chat.ask(request.owner, toQuestion(request.body), request.log)
       await acceptedOrLate(answer)
       if (answer.end?.status === 'failed') throw withIds(toProblem(answer.failure), answer)
       reply.hijack()

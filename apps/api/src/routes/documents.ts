@@ -5,11 +5,15 @@ import { z } from 'zod'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError, problems } from '../plugins/errors.ts'
 
-const storable = (max: number) => z.string().max(max).regex(/\S/, 'should not be empty').transform(toStorableText)
+const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages; ingesting it takes seconds of this process
+
+const Text = z.string().regex(/\S/, 'should not be empty').transform(toStorableText)
 
 const DocumentRequest = z.object({
-  title: storable(500).meta({ examples: ['Handbook'] }),
-  text: storable(2_000_000).meta({
+  title: Text.refine((title) => title.length <= 500, 'should have at most 500 characters').meta({
+    examples: ['Handbook'],
+  }),
+  text: Text.meta({
     description: 'Plain text or Markdown',
     examples: ['# Opening hours\n\nMonday to Friday, 9 to 5.'],
   }),
@@ -27,6 +31,8 @@ const DocumentList = z.object({ items: z.array(DocumentResponse), next: z.string
 
 const tags = ['documents']
 const notFound = () => new ProblemError(404, 'document_not_found', 'There is no such document.')
+const tooLarge = () =>
+  new ProblemError(413, 'document_too_large', `A document holds at most ${maxTextLength} characters: divide it.`)
 const toResponse = (row: DocumentSummary) => ({ ...row, createdAt: row.createdAt.toISOString() })
 
 /** Any other string is the id of no document: 404, like another owner's. */
@@ -46,6 +52,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async ({ owner, body }, reply) => {
+      if (body.text.length > maxTextLength) throw tooLarge()
       const document = await ingestDocument({ store: app.store, embedder: app.llm.embedder }, owner, body)
       return reply.code(202).send(toResponse(document))
     },

@@ -1,0 +1,111 @@
+import type { AnswerEvent } from '@repo/llm'
+import { createLlm } from '@repo/llm'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { mockAnswer, mockEmbedding, startMockModel } from './mock-model.ts'
+
+/** Sluice's own client of model vendors on the mock, with deadlines that faults can wait for. */
+async function startBoth({ firstByteTimeoutMs = 300, idleTimeoutMs = 300 } = {}) {
+  const mock = await startMockModel()
+  const models = { chatModel: 'mock', embeddingModel: 'mock-embed-16' }
+  const llm = createLlm({ baseUrl: mock.url, ...models, beforeCall: () => {}, firstByteTimeoutMs, idleTimeoutMs })
+  onTestFinished(async () => {
+    llm.close()
+    await mock.close()
+  })
+  return { mock, llm }
+}
+
+type Chat = Awaited<ReturnType<typeof startBoth>>['llm']['chat']
+
+/** All texts of an answer, and what ended it: the finish event or the error. */
+async function ask(chat: Chat, content: string, signal = new AbortController().signal) {
+  const texts = { 'text-delta': '', 'reasoning-delta': '' }
+  let end: unknown
+  try {
+    const events: AsyncIterable<AnswerEvent> = await chat.stream({
+      messages: [{ role: 'user', content }],
+      passages: [],
+      signal,
+    })
+    for await (const event of events) {
+      if (event.type === 'finish') end = event
+      else texts[event.type] += event.text
+    }
+  } catch (error) {
+    end = error
+  }
+  return { text: texts['text-delta'], reasoning: texts['reasoning-delta'], end }
+}
+
+describe('the client of packages/llm on the mock', () => {
+  it('reads every byte of answers short, long, paced and reasoned', async () => {
+    const { llm } = await startBoth({ firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 })
+    const asked: [string, number, number][] = [
+      ['[mock tokens=1]', 1, 0],
+      ['[mock tokens=20000]', 20_000, 0],
+      ['[mock tokens=50 interval=1]', 50, 0],
+      ['[mock tokens=5 reasoning=3]', 5, 3],
+    ]
+    for (const [prompt, tokens, reasoning] of asked) {
+      const usage = { inputTokens: 10, outputTokens: tokens + reasoning }
+      expect(await ask(llm.chat, prompt)).toEqual({
+        text: mockAnswer(prompt, tokens),
+        reasoning: mockAnswer(prompt, reasoning),
+        end: { type: 'finish', finishReason: 'stop', usage },
+      })
+    }
+  })
+
+  it('mixes up nothing when 200 answers stream at once', async () => {
+    const { llm } = await startBoth({ firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 })
+    const prompts = Array.from({ length: 200 }, (_, index) => `${index} [mock tokens=50 interval=5]`)
+    const answers = await Promise.all(prompts.map((prompt) => ask(llm.chat, prompt)))
+    expect(answers.map(({ text }) => text)).toEqual(prompts.map((prompt) => mockAnswer(prompt, 50)))
+  })
+
+  const faults: [string, string][] = [
+    ['401', 'model_unauthorized'],
+    ['404', 'model_rejected'],
+    ['429', 'model_rate_limited'],
+    ['500', 'model_failed'],
+    ['hang', 'model_timeout'],
+    ['hang@0', 'model_timeout'],
+    ['hang@5', 'model_timeout'],
+    ['reset', 'model_unreachable'],
+    ['reset@5', 'model_unreachable'],
+    ['error@5', 'model_failed'],
+    ['garbage@5', 'model_protocol'],
+    ['truncate@5', 'model_protocol'],
+    ['long@5', 'model_protocol'],
+  ]
+  for (const [fault, code] of faults) {
+    it(`calls ${fault} ${code}, asks once, and keeps the text that came before`, async () => {
+      const { llm, mock } = await startBoth()
+      const prompt = `[mock tokens=20 interval=1 fault=${fault}]`
+      const { text, end } = await ask(llm.chat, prompt)
+      expect(end).toMatchObject({ name: 'LlmError', code })
+      expect(text).toBe(mockAnswer(prompt, Number(fault.split('@')[1] ?? 0)))
+      expect(mock.requests).toHaveLength(1)
+    })
+  }
+
+  const windows = ['[mock fault=hang]', '[mock delay=60000]', '[mock fault=hang@0]', '[mock tokens=10000 interval=2]']
+  for (const prompt of windows) {
+    it(`takes an abort to the mock during ${prompt}`, async () => {
+      const { llm, mock } = await startBoth({ firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 })
+      const abort = new AbortController()
+      const answer = ask(llm.chat, prompt, abort.signal)
+      await expect.poll(() => mock.stats().open).toBe(1)
+      abort.abort('the user stopped')
+      expect((await answer).end).toBe('the user stopped')
+      await expect.poll(() => mock.stats()).toMatchObject({ open: 0, aborted: 1 })
+    })
+  }
+
+  it('embeds in batches what the mock embeds one by one', async () => {
+    const { llm, mock } = await startBoth({ firstByteTimeoutMs: 10_000 })
+    const texts = Array.from({ length: 200 }, (_, index) => `text ${index}`)
+    expect(await llm.embedder.embed(texts)).toEqual(texts.map((text) => mockEmbedding(text, 16)))
+    expect(mock.stats().embeddings).toBe(3)
+  })
+})
