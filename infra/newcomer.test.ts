@@ -42,6 +42,12 @@ function readAnswer(body: string): string {
   return deltas.length > 0 ? deltas.join('') : body
 }
 
+/** The answer that the README shows, without the numbers of its citations, which depend on what else was found. */
+async function readShownAnswer(): Promise<string> {
+  const readme = await readFile(join(root, 'README.md'), 'utf8')
+  return readme.match(/^> (.*?) \[\d\]$/m)?.[1] ?? 'no answer is shown'
+}
+
 async function askAsTheReadmeDoes(port: number) {
   const answers: string[] = []
   for (const command of await readCurlCommands(port)) {
@@ -51,8 +57,9 @@ async function askAsTheReadmeDoes(port: number) {
   return answers
 }
 
-function expectReadmeAnswers([pgbouncer, document, office]: string[]) {
-  expect(pgbouncer).toMatch(/connections.*\[\d\]/s)
+async function expectReadmeAnswers([pgbouncer, document, office]: string[]) {
+  expect(pgbouncer).toContain(await readShownAnswer())
+  expect(pgbouncer).toMatch(/\[\d\]/)
   expect(JSON.parse(document ?? '')).toMatchObject({ title: 'Office', status: 'ready' })
   expect(office).toMatch(/The office opens at nine\..*\[\d\]/s)
 }
@@ -69,11 +76,13 @@ describe('a newcomer without Docker', () => {
   let port: number
   let start: ChildProcess | undefined
   let output = ''
+  let startedAt = 0
 
   beforeAll(async () => {
     if (!isFull) return
     clone = await mkdtemp(join(tmpdir(), 'sluice newcomer '))
     port = await findFreePort()
+    startedAt = performance.now()
     await execute('git', ['clone', '--quiet', root, clone])
     start = spawn('npm', ['start'], { cwd: clone, env: environment(port), detached: true })
     for (const stream of [start.stdout, start.stderr]) stream?.on('data', (chunk) => (output += chunk))
@@ -94,7 +103,9 @@ describe('a newcomer without Docker', () => {
   })
 
   it('gets the answers that the README promises', async () => {
-    expectReadmeAnswers(await askAsTheReadmeDoes(port))
+    const answers = await askAsTheReadmeDoes(port)
+    console.log(`from git clone to the README's answers: ${Math.round((performance.now() - startedAt) / 1000)} s`)
+    await expectReadmeAnswers(answers)
   })
 
   it('is told that it runs already when they start it twice', async () => {
@@ -142,10 +153,12 @@ describe('a newcomer with Docker', () => {
   })
 
   afterAll(async () => {
-    if (hasEngine) await compose('down', '--volumes', '--timeout', '5')
+    if (!hasEngine) return
+    await compose('down', '--volumes', '--timeout', '5')
+    await execute('docker', ['image', 'rm', `${project}-api`, `${project}-pgbouncer`])
   }, 2 * minutes)
 
   it('runs `docker compose up` and gets the answers that the README promises', async () => {
-    expectReadmeAnswers(await askAsTheReadmeDoes(port))
+    await expectReadmeAnswers(await askAsTheReadmeDoes(port))
   })
 })

@@ -11,6 +11,10 @@ describe('the README', () => {
     expect(readme.split('\n').length).toBeLessThan(150)
   })
 
+  it('has no gap left to fill in', () => {
+    expect(readme).not.toMatch(/^[A-Z]{4,}$|\b(?:CLONE|TBD|XXX)\b/m)
+  })
+
   it('names only files that exist', () => {
     const files = [...readme.matchAll(/`((?:apps|packages|infra)\/[^`\s]+)`/g)].map(([, file = '']) => file)
     const invented = ['apps/api/src/routes/notes.ts', 'apps/api/src/routes/notes.test.ts']

@@ -36,6 +36,10 @@ describe('composeAnswer', () => {
     )
   })
 
+  it('does not take a word for one that begins like it', () => {
+    expect(ask('Who is the author?', number('`AUTH=off` is for one machine.'))).toMatch(/^The documents do not say\./)
+  })
+
   it('does not ask the documents to name what the question points at', () => {
     const passages = number('Sluice uses PgBouncer because Postgres cannot carry many connections.')
     expect(ask('Why does this project use PgBouncer?', passages)).toMatch(/^Sluice uses PgBouncer because/)

@@ -33,10 +33,13 @@ function matchWord(term: Term, { word, stem: other }: Entry, group: number | und
   return matchKin(term.stem, other)
 }
 
+/** What German, French and Spanish add to a short word; `Tag` and `Tage` are one, `auth` and `author` are not. */
+const INFLECTION = /^(?:e|n|en|er|es|em|s|x|a|o|as|os)$/
+
 /** `cancel` and `cancellation`, `Kündigung` and `Kündigungsfrist`, `Wassertank` and `Tank`s: one word in another. */
 function matchKin(one: string, other: string): number {
   const [short, long] = one.length <= other.length ? [one, other] : [other, one]
-  const isEnding = short.length === MIN_COMMON_LETTERS - 1 && long.length - short.length <= 2
+  const isEnding = short.length === MIN_COMMON_LETTERS - 1 && INFLECTION.test(long.slice(short.length))
   if (short.length < MIN_COMMON_LETTERS && !isEnding) return 0
   if (long.startsWith(short)) return STARTS_CREDIT
   if (isEnding) return 0
