@@ -7,8 +7,12 @@ export type Cursor = { time: string; id: string }
 
 const { placeholder } = sql
 const owned = eq(conversations.ownerId, placeholder('owner'))
-const isConversation = and(owned, eq(conversations.id, placeholder('id')))
-const inConversation = and(eq(messages.ownerId, placeholder('owner')), eq(messages.conversationId, placeholder('id')))
+const isConversation = and(owned, eq(conversations.id, placeholder('conversationId')))
+/** The messages of the conversation that a statement's `owner` and `conversationId` name. */
+export const inConversation = and(
+  eq(messages.ownerId, placeholder('owner')),
+  eq(messages.conversationId, placeholder('conversationId')),
+)
 
 /** An owner's conversations. */
 export function createConversations(db: Db) {
@@ -25,14 +29,15 @@ export function createConversations(db: Db) {
     list: (owner: string, limit: number, after: Cursor = { time: 'infinity', id: '' }) =>
       list.execute({ owner, limit, ...after }),
 
-    find: async (owner: string, id: string) => (await find.execute({ owner, id })).at(0),
+    find: async (owner: string, id: string) => (await find.execute({ owner, conversationId: id })).at(0),
 
     /** The newest messages, newest first; with `before`, those older than that message. */
     messages: (owner: string, id: string, limit: number, before?: string) =>
-      page.execute({ owner, id, limit, before: before ?? null }),
+      page.execute({ owner, conversationId: id, limit, before: before ?? null }),
 
     /** True when there was one. Its messages go with it. */
-    remove: async (owner: string, id: string): Promise<boolean> => (await remove.execute({ owner, id })).length > 0,
+    remove: async (owner: string, id: string): Promise<boolean> =>
+      (await remove.execute({ owner, conversationId: id })).length > 0,
   }
 }
 

@@ -1,5 +1,6 @@
 import { and, desc, eq, inArray, lt, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
+import { inConversation } from './conversations.ts'
 import { asConflict } from './errors.ts'
 import { conversations, type MessageStatus, messages, type Source } from './schema.ts'
 
@@ -29,11 +30,6 @@ export type Progress = AnswerKey & { owner: string } & ({ content: string } | { 
 export type PastMessage = { role: 'user' | 'assistant'; content: string }
 
 const { placeholder } = sql
-const inConversation = and(
-  eq(messages.ownerId, placeholder('owner')),
-  eq(messages.conversationId, placeholder('conversationId')),
-)
-
 /** Another process may think that this one is dead and mark its answers; they are still its own to go on with. */
 const isUnfinished = inArray(messages.status, ['streaming', 'interrupted'])
 
