@@ -19,7 +19,7 @@ describe('the README', () => {
     const files = [...readme.matchAll(/`((?:apps|packages|infra)\/[^`\s]+)`/g)].map(([, file = '']) => file)
     const invented = ['apps/api/src/routes/notes.ts', 'apps/api/src/routes/notes.test.ts']
     expect(files.length).toBeGreaterThan(10)
-    expect(files.filter((file) => !existsSync(join(root, file)))).toEqual(invented)
+    expect(files.filter((file) => !existsSync(join(root, file)) && !invented.includes(file))).toEqual([])
   })
 
   it('names only scripts that exist', () => {

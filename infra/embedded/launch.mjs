@@ -56,8 +56,10 @@ function take(note) {
   try {
     writeFileSync(note, `${process.pid}`, { flag: 'wx' })
     return true
-  } catch {
-    return false
+  } catch (error) {
+    if (error.code === 'EEXIST') return false
+    console.error(`${note} cannot be written (${error.code}): is this checkout another user's?`)
+    process.exit(1)
   }
 }
 

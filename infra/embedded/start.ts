@@ -3,6 +3,7 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, wri
 import { join } from 'node:path'
 import { env, execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readConfig } from '../../apps/api/src/config.ts'
 import { onStopRequest, run, stopOrphans, takeLock } from './processes.ts'
 import { isFree, type Stack, startStack } from './stack.ts'
 
@@ -21,6 +22,8 @@ async function main(): Promise<void> {
   const [host, port] = [env.HOST || '127.0.0.1', Number(env.PORT || 3000)]
   const url = `http://${/^(127\.|0\.0|::)/.test(host) ? 'localhost' : host}:${port}`
   if (!(port >= 1 && port <= 65_535)) throw new Error(`PORT should be a number from 1 to 65535, not ${env.PORT}`)
+  // What the API would refuse at its start is refused before the slow parts.
+  readConfig({ ...env, DATABASE_URL: 'postgres://127.0.0.1/later', AUTH: env.AUTH || 'off' })
   mkdirSync(inData(''), { recursive: true })
   accessSync(inData(''), constants.W_OK) // not so after a start as root
   const owner = inData('start.owner')
@@ -62,8 +65,8 @@ async function startApi(stack: Stack, host: string, port: number): Promise<void>
   const defaults = { AUTH: env.AUTH || 'off', LOG_LEVEL: env.LOG_LEVEL || 'warn', DRAIN_TIMEOUT_MS: `${drainMs}` }
   // the direct URL is for migrations only
   const apiEnv = { ...env, ...pooled, ...defaults, DIRECT_DATABASE_URL: undefined, HOST: host, PORT: `${port}` }
-  const watch = process.argv.includes('--watch') ? ['--watch', '--watch-preserve-output'] : []
-  const command = [execPath, ...watch, inApi('server.ts')]
+  const watcher = process.argv.includes('--watch') ? [join(import.meta.dirname, 'watch.ts')] : []
+  const command = [execPath, ...watcher, inApi('server.ts')]
   stack.start('api', command, { env: apiEnv, graceMs: drainMs + 5000, show: true })
   const ready = `http://${host.includes(':') ? '[::1]' : host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`
   const error = await Promise.race([waitUntilReady(ready), stack.died])

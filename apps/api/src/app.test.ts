@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import Fastify from 'fastify'
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { registerRoutes } from './app.ts'
 import { testApp } from './testing.ts'
 
@@ -42,6 +42,16 @@ it('closes although a client has connected and never asks', async () => {
   await once(socket, 'connect')
   await close()
   if (!socket.closed) await once(socket, 'close')
+})
+
+it('leaves no interval behind when it closes', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const { app, close } = await testApp()
+  onTestFinished(close)
+  expect(vi.getTimerCount()).toBeGreaterThan(0)
+  await app.close()
+  expect(vi.getTimerCount()).toBe(0)
 })
 
 describe('the API’s description', async () => {

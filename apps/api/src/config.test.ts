@@ -43,6 +43,14 @@ describe('one line says which variable is wrong and what it should be', () => {
     expect(readProblem(() => readConfig({ ...valid, [name]: value }))).toBe(message)
   })
 
+  it.each(['https://chat.example/', 'https://chat.example/app', 'chat.example', 'localhost:5173', '*'])(
+    'CORS_ORIGINS=https://a.example,%s',
+    (origin) => {
+      const problem = readProblem(() => readConfig({ ...valid, CORS_ORIGINS: `https://a.example,${origin}` }))
+      expect(problem).toBe('CORS_ORIGINS should be origins like https://chat.example, separated by commas')
+    },
+  )
+
   it('each of several wrong ones', () => {
     const lines = readProblem(() => readConfig({ PORT: '-1', AUTH: 'on' })).split('\n')
     expect(lines).toEqual([
@@ -70,7 +78,10 @@ it('takes AUTH=off on a developer’s machine and refuses it in production', () 
 
 it('asks for keys when AUTH is unset, and for nothing but the database', () => {
   expect(readConfig(valid)).toMatchObject({ AUTH: 'required', PORT: 3000, WEB_CONCURRENCY: 1, CORS_ORIGINS: [] })
-  expect(readConfig({ ...valid, AUTH: '', PORT: '' })).toMatchObject({ AUTH: 'required', PORT: 3000 })
+  for (const blank of ['', ' ']) {
+    const config = readConfig({ ...valid, AUTH: blank, PORT: blank })
+    expect(config).toMatchObject({ AUTH: 'required', PORT: 3000 })
+  }
 })
 
 it('needs no key for a model server of one’s own', () => {

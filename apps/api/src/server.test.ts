@@ -157,8 +157,8 @@ it('ends with 1 after an exception that nobody caught, and a fatal line that hol
 describe('two workers', () => {
   const pidsThat = (api: Api, message: string) =>
     new Set(api.logs().flatMap(({ msg, pid }) => (msg === message ? pid : [])))
-  const start = async () => {
-    const api = await startApi(two)
+  const start = async (nodeOptions: string[] = []) => {
+    const api = await startApi(two, nodeOptions)
     const [first = 0, second = 0] = await until(() => {
       const listening = pidsThat(api, 'listening')
       return listening.size === 2 && listening
@@ -184,6 +184,17 @@ describe('two workers', () => {
     api.child.kill('SIGTERM')
     expect(await api.ended).toBe(0)
     expect([first, second, third].filter(isAlive)).toEqual([])
+  })
+
+  it('stay two when a replacement dies before it listens', async () => {
+    const hook = `import cluster from 'node:cluster'
+      if (cluster.worker?.id === 3) process.exit(3)`
+    const { api, first, second } = await start(asModule(hook))
+    process.kill(first, 'SIGKILL')
+    await until(() => pidsThat(api, 'listening').size === 3)
+    expect(isAlive(second)).toBe(true)
+    api.child.kill('SIGTERM')
+    expect(await api.ended).toBe(0)
   })
 
   it('end with the process that started them, also when it is killed', async () => {

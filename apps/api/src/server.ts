@@ -46,6 +46,9 @@ const listenErrors: Record<string, string> = {
 /** One line that names the cause: a wrong variable, or the port. */
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return 'The server could not start.'
+  // A mistake in the code, as in a route that is just being written, is found by its file and line.
+  if (error instanceof SyntaxError || error instanceof TypeError || error instanceof ReferenceError)
+    return `${error.stack}`
   return ('code' in error && listenErrors[String(error.code)]) || error.message
 }
 

@@ -1,10 +1,10 @@
-import { eq } from 'drizzle-orm'
+import { eq, sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
-import { messages } from './schema.ts'
+import { conversations as conversationsTable, messages } from './schema.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
-import type { AnswerEnd } from './turns.ts'
+import type { AnswerEnd, Progress } from './turns.ts'
 
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 20 })
@@ -43,6 +43,22 @@ async function answeredTurn(conversationId?: string, question?: string) {
 const read = async (conversationId: string) => (await conversations.messages(owner, conversationId, 100)).reverse()
 const readOne = async (conversationId: string, id: string) =>
   (await read(conversationId)).find((message) => message.id === id)
+
+/** Makes an answer look as if its process had said nothing for `ms`. */
+const age = (answerId: string, ms: number) =>
+  db
+    .update(messages)
+    .set({ heartbeatAt: new Date(Date.now() - ms) })
+    .where(eq(messages.id, answerId))
+
+/** A running answer that another process takes for abandoned. */
+async function sweptTurn() {
+  const turn = await openTurn()
+  await age(turn.answerId, 61_000)
+  await turns.interruptAbandoned(60_000)
+  expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ status: 'interrupted' })
+  return turn
+}
 
 describe('opening a turn', () => {
   it('makes the conversation, the question and a running answer', async () => {
@@ -137,6 +153,25 @@ describe('reopening a turn', () => {
   })
 })
 
+describe('reopening a turn of a conversation that is being deleted', () => {
+  const countWaiting = async () => {
+    const isWaiting = sql`datname = current_database() and wait_event_type = 'Lock'`
+    return (await db.execute(sql`select pid from pg_stat_activity where ${isWaiting}`)).length
+  }
+
+  it('waits for the end of that and gives nothing', async () => {
+    const turn = await answeredTurn()
+    const reopened = await db.transaction(async (tx) => {
+      await tx.delete(conversationsTable).where(eq(conversationsTable.id, turn.conversationId))
+      const outcome = Promise.allSettled([turns.reopen(owner, { ...turn, answerId: nextId('a') })])
+      await expect.poll(countWaiting).toBe(1)
+      return { outcome }
+    })
+    expect(await reopened.outcome).toEqual([{ status: 'fulfilled', value: undefined }])
+    expect(await read(turn.conversationId)).toEqual([])
+  })
+})
+
 describe('the history of a turn', () => {
   it('is what came before the question, newest first, without empty answers, up to the limit', async () => {
     const first = await answeredTurn(undefined, 'one')
@@ -176,6 +211,19 @@ describe('finishing an answer', () => {
     expect(await turns.finish(owner, turn, end)).toBe(true)
   })
 
+  it('stores all of one that another process took for abandoned', async () => {
+    const turn = await sweptTurn()
+    expect(await turns.finish(owner, turn, complete)).toBe(true)
+    const stored = await readOne(turn.conversationId, turn.answerId)
+    expect(stored).toMatchObject({ content: 'an answer', status: 'complete' })
+  })
+
+  it('is done again when the caller could not know that it was done', async () => {
+    const turn = await openTurn()
+    expect(await turns.finish(owner, turn, complete)).toBe(true)
+    expect(await turns.finish(owner, turn, complete)).toBe(true)
+  })
+
   it('is false when the conversation was deleted', async () => {
     const turn = await openTurn()
     await conversations.remove(owner, turn.conversationId)
@@ -205,6 +253,38 @@ describe('saving progress', () => {
     expect(await readOne(ended.conversationId, ended.answerId)).toMatchObject({ content: 'answer to a question' })
   })
 
+  it('adds to the text that is stored, or replaces it', async () => {
+    const turn = await openTurn()
+    const key = { ...turn, owner }
+    const steps: [Progress, string][] = [
+      [{ ...key, content: 'half' }, 'half'],
+      [{ ...key, addition: ' 😀' }, 'half 😀'],
+      [{ ...key, addition: '' }, 'half 😀'],
+      [{ ...key, content: 'all' }, 'all'],
+    ]
+    for (const [progress, content] of steps) {
+      expect(await turns.saveProgress([progress])).toEqual(new Set([turn.answerId]))
+      expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content })
+    }
+  })
+
+  it('goes on with an answer that another process took for abandoned', async () => {
+    const turn = await sweptTurn()
+    const running = await turns.saveProgress([{ ...turn, owner, content: 'still here' }])
+    expect(running).toEqual(new Set([turn.answerId]))
+    expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: 'still here' })
+  })
+
+  it.each(['complete', 'interrupted'] as const)(
+    'that comes late adds nothing to an answer that ended as %s',
+    async (status) => {
+      const turn = await openTurn()
+      await turns.finish(owner, turn, { ...complete, status })
+      expect(await turns.saveProgress([{ ...turn, owner, addition: ' answer' }])).toEqual(new Set())
+      expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: 'an answer', status })
+    },
+  )
+
   it('is nothing when nothing runs', async () => {
     expect(await turns.saveProgress([])).toEqual(new Set())
   })
@@ -232,10 +312,4 @@ describe('interrupting abandoned answers', () => {
     expect(await readOne(saved.conversationId, saved.answerId)).toMatchObject({ status: 'streaming' })
     expect(await readOne(ended.conversationId, ended.answerId)).toMatchObject({ status: 'complete' })
   })
-
-  const age = (answerId: string, ms: number) =>
-    db
-      .update(messages)
-      .set({ heartbeatAt: new Date(Date.now() - ms) })
-      .where(eq(messages.id, answerId))
 })

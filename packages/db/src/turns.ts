@@ -1,4 +1,4 @@
-import { and, desc, eq, inArray, lt, ne, sql } from 'drizzle-orm'
+import { and, desc, eq, inArray, lt, ne, or, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
 import { asConflict } from './errors.ts'
@@ -33,6 +33,8 @@ const { placeholder } = sql
 /** Another process may think that this one is dead and mark its answers; they are still its own to go on with. */
 const isUnfinished = inArray(messages.status, ['streaming', 'interrupted'])
 
+const isSameEnd = eq(messages.status, placeholder('status'))
+
 /** One question and its answer: what `POST /chat` reads and writes. */
 export function createTurns(db: Db) {
   const openTurn = prepareOpenTurn(db)
@@ -58,7 +60,10 @@ export function createTurns(db: Db) {
     history: (owner: string, conversationId: string, questionId: string, limit: number): Promise<PastMessage[]> =>
       history.execute({ owner, conversationId, questionId, limit }),
 
-    /** Ends a running answer, also one that was taken for abandoned. False when it is gone or has ended. */
+    /**
+     * Ends a running answer, also one that was taken for abandoned, and again when the caller does not know that it has.
+     * False when it is gone or has ended in another way.
+     */
     finish: async (owner: string, key: AnswerKey, end: AnswerEnd): Promise<boolean> => {
       const rows = await finishAnswer.execute({ owner, ...key, ...end, sources: JSON.stringify(end.sources) })
       return rows.length > 0
@@ -149,8 +154,9 @@ function prepareFinishAnswer(db: Db) {
       finishReason: sql`${placeholder('finishReason')}`,
       inputTokens: sql`${placeholder('inputTokens')}::int`,
       outputTokens: sql`${placeholder('outputTokens')}::int`,
+      heartbeatAt: sql`'epoch'`, // progress that was under way comes too late, also for one that ends as interrupted
     })
-    .where(and(inConversation, eq(messages.id, placeholder('answerId')), isUnfinished))
+    .where(and(inConversation, eq(messages.id, placeholder('answerId')), or(isUnfinished, isSameEnd)))
     .returning({ id: messages.id })
     .prepare('finish_answer')
 }
@@ -163,7 +169,7 @@ async function saveProgress(db: Db, progress: Progress[]): Promise<Set<string>> 
     from jsonb_to_recordset(${JSON.stringify(progress)}::jsonb)
       as saved(owner uuid, "conversationId" text, "answerId" text, content text, addition text)
     where owner_id = saved.owner and conversation_id = saved."conversationId"
-      and messages.id = saved."answerId" and status in ('streaming', 'interrupted')
+      and messages.id = saved."answerId" and status in ('streaming', 'interrupted') and heartbeat_at > 'epoch'
     returning messages.id`)
   return new Set(rows.map((row) => row.id))
 }

@@ -170,6 +170,16 @@ describe('a stream that ends', () => {
     expect(await collect(url)).toEqual([...text('a'), finished])
   })
 
+  it('by its finish_reason alone is whole, long before the idle deadline, with the usage that follows', async () => {
+    const usage = 'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    const { url } = await startHttpServer(async (response) => {
+      beginStream(response).write(delta('a') + stop)
+      await setTimeout(100)
+      response.write(usage)
+    })
+    expect(await collect(url, { idleTimeoutMs: 60_000 })).toEqual([...text('a'), ...finish('stop', 1, 2)]) // a test has 20 s
+  })
+
   const reasons: [string, FinishReason][] = [
     ['stop', 'stop'],
     ['length', 'length'],

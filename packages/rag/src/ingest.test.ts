@@ -88,6 +88,48 @@ describe('ingesting a document', () => {
   }, 60_000)
 })
 
+describe('when the embedder is another one by now', () => {
+  const other = { ...embedder, name: 'other' }
+  const listModels = async (id: string) => [
+    ...(await db.execute(sql`select embedding_model from chunks where document_id = ${id}`)).flatMap(Object.values),
+  ]
+  /** The word is in no chunk: only the vector, that of the document itself, can find one. */
+  const findsByVector = async (by: Embedder, { id, title }: { id: string; title: string }) => {
+    const [embedding = []] = await by.embed([title])
+    const found = await store.passages.search(owner, { text: 'xyzzy', embedding, embeddingModel: by.name, limit: 50 })
+    return found.some(({ documentId }) => documentId === id)
+  }
+
+  it('a document that is posted again is embedded anew, once, also when it comes three times at once', async () => {
+    const content = { title: 'Moved', text: '# Ebb\n\nOut.\n\n# Flood\n\nIn.' }
+    const { id, title } = await ingest(content)
+    expect(await findsByVector(other, { id, title })).toBe(false)
+    const again = () => ingestDocument({ store, embedder: other }, owner, content)
+    for (const document of await Promise.all([again(), again(), again()]))
+      expect(document).toMatchObject({ id, status: 'ready', error: null })
+    expect(await listModels(id)).toEqual(['other', 'other'])
+    expect(await findsByVector(other, { id, title })).toBe(true)
+  })
+
+  it('and fails, the document stays ready and is found as before', async () => {
+    const content = { title: 'Stays', text: 'Still there.' }
+    const ready = await ingest(content)
+    expect(await ingestDocument({ store, embedder: broken }, owner, content)).toEqual(ready)
+    expect(await store.documents.find(owner, ready.id)).toEqual(ready)
+    expect(await listModels(ready.id)).toEqual([embedder.name])
+    expect(await findsByVector(embedder, ready)).toBe(true)
+  })
+})
+
+it('keeps a document as failed whose vectors the database refuses, until it is posted again', async () => {
+  const content = { title: 'Overflow', text: 'Too large.' }
+  const tooLarge = { name: 'too-large', embed: async (texts: string[]) => texts.map(() => Array(384).fill(1e6)) }
+  await expect(ingestDocument({ store, embedder: tooLarge }, owner, content)).rejects.toThrow()
+  const [failed] = await store.documents.list(owner, 1)
+  expect(failed).toMatchObject({ title: 'Overflow', status: 'failed', error: expect.stringContaining('again') })
+  expect(await ingest(content)).toEqual({ ...failed, status: 'ready', error: null })
+})
+
 /** The embedder, and for each call the number of its texts and of the turns that the event loop had taken by then. */
 function watch({ name, embed }: Embedder) {
   const batches: { texts: number; turns: number }[] = []

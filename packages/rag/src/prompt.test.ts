@@ -90,6 +90,12 @@ describe('the history', () => {
     ])
   })
 
+  it('leaves out questions that got no answer, so that the two sides alternate', () => {
+    const unanswered = { role: 'user' as const, content: 'unanswered' }
+    const history = [unanswered, ...turn(2), unanswered, unanswered, ...turn(1), unanswered]
+    expect(buildPrompt({ ...none, history })).toEqual(buildPrompt({ ...none, history: [...turn(2), ...turn(1)] }))
+  })
+
   it('never begins with an answer whose question did not fit', () => {
     const history = [...turn(2, 5000), ...turn(1, 1500)]
     expect(buildPrompt({ ...none, history }).map(({ role }) => role)).toEqual(['system', 'user', 'assistant', 'user'])

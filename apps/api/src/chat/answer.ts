@@ -6,7 +6,7 @@ export type Segment = { type: 'text' | 'reasoning'; text: string }
 export type Reader = { onDelta: (segment: Segment, delta: string) => void; onEnd: () => void }
 
 /** How an answer ended; `errorText` is for its reader. */
-export type End = Omit<AnswerEnd, 'content' | 'sources'> & { errorText?: string }
+type End = Omit<AnswerEnd, 'content' | 'sources'> & { errorText?: string }
 
 /** `failure` is the error behind a failed end, for a client that has not been answered yet. */
 export type Outcome = { end: End; failure?: unknown }

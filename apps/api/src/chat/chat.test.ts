@@ -1,6 +1,7 @@
 import { startMockModel } from '@repo/bench/mock-model'
 import { watchConnections } from '@repo/db/testing'
-import { LlmError } from '@repo/llm'
+import { type AnswerEvent, LlmError } from '@repo/llm'
+import { pino } from 'pino'
 import { afterAll, describe, expect, it } from 'vitest'
 import { createSpokenModel, joinText, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
 
@@ -99,6 +100,36 @@ describe('while 50 answers stream', async () => {
   })
 })
 
+describe('an error that nobody expected', async () => {
+  const { llm } = createSpokenModel()
+  const lines: string[] = []
+  const logger = pino({ level: 'error' }, { write: (line: string) => void lines.push(line) })
+  const { alice, listen, close } = await testApp({ llm, logger })
+  const url = await listen()
+  afterAll(close)
+
+  async function* breakOff(): AsyncGenerator<AnswerEvent> {
+    yield { type: 'text-delta', text: 'half' }
+    throw new TypeError('a slip')
+  }
+
+  it.each([
+    ['before', () => Promise.reject(new TypeError('a slip'))],
+    ['in the middle of', async () => breakOff()],
+  ])('%s the stream is logged once, with its place in the code and the request’s id', async (_, stream) => {
+    lines.length = 0
+    llm.chat.stream = stream
+    const response = await post(`${url}/chat`, alice, { message: 'a question' })
+    await response.text()
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      {
+        reqId: response.headers.get('x-request-id'),
+        error: { name: 'TypeError', message: 'a slip', stack: expect.stringContaining('chat.test.ts') },
+      },
+    ])
+  })
+})
+
 describe('MAX_STREAMS', async () => {
   const { app, alice, llm, ask, begin, close } = await openApp({ MAX_STREAMS: '2' })
   afterAll(close)
@@ -149,6 +180,21 @@ describe('MAX_STREAMS', async () => {
       (await app.inject({ url: '/conversations/busy', headers: alice })).json().messages[1].status
     await expect.poll(isStored).toBe('complete')
     await expectTwoPlaces('freed')
+  })
+})
+
+describe('a drain without time', async () => {
+  const { app, store, alice, close } = await testApp({ llm: createSpokenModel().llm })
+  afterAll(close)
+
+  it('interrupts an answer, too, whose question is still being stored', async () => {
+    const owner = await store.owners.ensure('alice')
+    const question = { conversationId: 'opening', questionId: 'q', text: 'a question', regenerate: false }
+    const asked = app.chat.ask(owner, question)
+    await app.chat.drain(0)
+    expect((await asked).end).toMatchObject({ status: 'interrupted' })
+    const { messages } = (await app.inject({ url: '/conversations/opening', headers: alice })).json()
+    expect(messages[1]).toMatchObject({ content: '', status: 'interrupted' })
   })
 })
 

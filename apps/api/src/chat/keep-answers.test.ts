@@ -1,14 +1,20 @@
-import { and, eq, messages, sql } from '@repo/db'
-import { afterAll, expect, it, vi } from 'vitest'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { and, connect, createStore, eq, messages, sql } from '@repo/db'
+import { pino } from 'pino'
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createSpokenModel, listTypes, openGate, post, readParts, testApp } from '../testing.ts'
 
 const model = createSpokenModel()
 const gate = await openGate()
 vi.useFakeTimers({ toFake: ['setInterval'] }) // the sweep comes every 10 s
-const { app, store, alice, listen, close } = await testApp({ llm: model.llm, gate })
+const log: string[] = []
+const logger = pino({ level: 'warn' }, { write: (line: string) => void log.push(line) })
+const { app, store, test, alice, listen, close } = await testApp({ llm: model.llm, gate, logger })
+const direct = connect({ url: test.directDatabaseUrl, poolSize: 2 })
 const passTime = (ms: number) => vi.advanceTimersByTimeAsync(ms)
 const url = await listen()
 afterAll(async () => {
+  await direct.close()
   await close()
   await gate.shut()
 })
@@ -19,6 +25,13 @@ const begin = async (conversationId: string) => {
 }
 const readAnswer = async (id: string) =>
   (await app.inject({ url: `/conversations/${id}`, headers: alice })).json().messages?.at(-1)
+
+/** As if its process had said nothing for 16 s. */
+const silence = (conversationId: string) =>
+  direct.db
+    .update(messages)
+    .set({ heartbeatAt: sql`now() - interval '16 seconds'` })
+    .where(and(eq(messages.conversationId, conversationId), eq(messages.status, 'streaming')))
 
 it('stores the text so far every second', async () => {
   const { answer, response } = await begin('growing')
@@ -62,11 +75,8 @@ it('marks the answer of a process that died as interrupted, keeps its text, and 
   const owner = await store.owners.ensure('alice')
   const turn = { conversationId: 'orphan', title: 'a title', questionId: 'q', question: 'a question', answerId: 'a' }
   await store.turns.open(owner, turn)
-  const ago = sql`now() - interval '16 seconds'`
-  await app.db
-    .update(messages)
-    .set({ content: 'half', heartbeatAt: ago })
-    .where(and(eq(messages.ownerId, owner), eq(messages.id, 'a')))
+  await store.turns.saveProgress([{ ...turn, owner, content: 'half' }])
+  await silence('orphan')
   const { answer, response } = await begin('alive')
   await response
   await passTime(10_000)
@@ -76,4 +86,164 @@ it('marks the answer of a process that died as interrupted, keeps its text, and 
   const next = await begin('orphan')
   next.answer.end()
   expect((await next.response).status).toBe(200)
+})
+
+describe('an answer that another process took for abandoned in an outage', () => {
+  const beginSwept = async (conversationId: string) => {
+    const { answer, response } = await begin(conversationId)
+    answer.say('half')
+    const parts = readParts(await response)
+    await gate.shut()
+    await silence(conversationId)
+    await createStore(direct.db).turns.interruptAbandoned(15_000)
+    await gate.open()
+    await expect.poll(() => readAnswer(conversationId)).toMatchObject({ status: 'interrupted' })
+    return { answer, parts }
+  }
+
+  it('is stored whole', async () => {
+    const { answer, parts } = await beginSwept('swept')
+    answer.say(' and half')
+    answer.end()
+    expect(listTypes(await parts).slice(-2)).toEqual(['finish', '[DONE]'])
+    expect(await readAnswer('swept')).toMatchObject({ content: 'half and half', status: 'complete' })
+  })
+
+  it('goes on being saved while it grows', async () => {
+    const { answer, parts } = await beginSwept('going-on')
+    answer.say(' and half')
+    const readLater = async () => {
+      await passTime(1000)
+      return readAnswer('going-on')
+    }
+    await expect.poll(readLater).toMatchObject({ content: 'half and half' })
+    expect(answer.request.signal.aborted).toBe(false)
+    answer.end()
+    await parts
+  })
+})
+
+it('an answer whose conversation another process deleted is stopped, also when the model has ended it', async () => {
+  const { answer, response } = await begin('gone')
+  answer.say('whole')
+  const parts = readParts(await response)
+  await store.conversations.remove(await store.owners.ensure('alice'), 'gone')
+  answer.end()
+  expect((await parts).slice(-2)).toMatchObject([{ type: 'abort', reason: 'stopped' }, { type: '[DONE]' }])
+})
+
+it('an answer finishes whose connection broke after it was stored', async () => {
+  const { finish } = createStore(direct.db).turns
+  const broken = vi.spyOn(store.turns, 'finish').mockImplementationOnce(async (...end) => {
+    await finish(...end)
+    throw Object.assign(new Error('write CONNECTION_CLOSED'), { code: 'CONNECTION_CLOSED' })
+  })
+  onTestFinished(() => broken.mockRestore())
+  const { answer, response } = await begin('unheard')
+  answer.say('whole')
+  answer.end()
+  expect(listTypes(await readParts(await response)).slice(-2)).toEqual(['finish', '[DONE]'])
+  expect(await readAnswer('unheard')).toMatchObject({ content: 'whole', status: 'complete' })
+})
+
+it('an answer waits for a row that is locked for longer than a statement may wait', async () => {
+  await shortenLockTimeout()
+  const { answer, response } = await begin('locked')
+  answer.say('whole')
+  const parts = readParts(await response)
+  const hasFailed = () => log.some((line) => line.includes('could not be stored yet') && line.includes('55P03'))
+  await direct.db.transaction(async (tx) => {
+    await tx.execute(sql`select from messages where conversation_id = 'locked' for update`)
+    answer.end()
+    await expect.poll(hasFailed, { timeout: 10_000 }).toBe(true)
+  })
+  expect(listTypes(await parts).slice(-2)).toEqual(['finish', '[DONE]'])
+  expect(await readAnswer('locked')).toMatchObject({ content: 'whole', status: 'complete' })
+})
+
+/** A setting of the database is read by new connections: the old ones are ended. */
+async function shortenLockTimeout() {
+  const database = sql.identifier(new URL(test.databaseUrl).pathname.slice(1))
+  await direct.db.execute(sql`alter database ${database} set lock_timeout = '100ms'`)
+  const others = sql`datname = current_database() and pid <> pg_backend_pid()`
+  await direct.db.execute(sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity where ${others}`)
+  const read = () => app.db.execute(sql`show lock_timeout`).catch(() => [])
+  await expect.poll(read).toMatchObject([{ lock_timeout: '100ms' }])
+}
+
+describe('saving the text so far', () => {
+  const watchSaves = () => {
+    const save = vi.spyOn(store.turns, 'saveProgress')
+    onTestFinished(() => save.mockRestore())
+    const settled = () => Promise.allSettled(save.mock.results.map(({ value }) => value))
+    /** A second later, when what was saved then is stored. Gives what was sent. */
+    const saveOnce = async () => {
+      await nextTurn()
+      const before = save.mock.calls.length
+      await passTime(1000)
+      await settled()
+      return save.mock.calls.slice(before)
+    }
+    return { save, saveOnce, settled }
+  }
+
+  it('sends what is new, and everything after a failure', async () => {
+    const { save, saveOnce } = watchSaves()
+    const { answer, response } = await begin('new')
+    const parts = readParts(await response)
+    answer.say('one')
+    expect(await saveOnce()).toMatchObject([[[{ content: 'one' }]]])
+    answer.say(', two')
+    expect(await saveOnce()).toMatchObject([[[{ addition: ', two' }]]])
+    expect(await saveOnce()).toMatchObject([[[{ addition: '' }]]])
+    save.mockRejectedValueOnce(new Error('away'))
+    answer.say(', three')
+    expect(await saveOnce()).toMatchObject([[[{ addition: ', three' }]]])
+    expect(await saveOnce()).toMatchObject([[[{ content: 'one, two, three' }]]])
+    expect(await saveOnce()).toMatchObject([[[{ addition: '' }]]])
+    expect(await readAnswer('new')).toMatchObject({ content: 'one, two, three' })
+    answer.end()
+    await parts
+  })
+
+  it('waits for a save that is slow before the next one', async () => {
+    const { save, saveOnce, settled } = watchSaves()
+    const { saveProgress } = createStore(direct.db).turns
+    const { answer, response } = await begin('slow')
+    const parts = readParts(await response)
+    answer.say('one')
+    await nextTurn()
+    const released = Promise.withResolvers<void>()
+    save.mockImplementationOnce((progress) => released.promise.then(() => saveProgress(progress)))
+    await passTime(5000)
+    expect(save).toHaveBeenCalledTimes(1)
+    released.resolve()
+    await settled()
+    answer.say(', two')
+    expect(await saveOnce()).toMatchObject([[[{ addition: ', two' }]]])
+    expect(await readAnswer('slow')).toMatchObject({ content: 'one, two' })
+    answer.end()
+    await parts
+  })
+
+  it('gives the answer’s text wherever it is cut, without the reasoning', async () => {
+    const { saveOnce } = watchSaves()
+    const { answer, response } = await begin('pieces')
+    const parts = readParts(await response)
+    const text = 'Ebb 😀 & "flut" \\ 汉字 🙂👩‍🚀 '.repeat(20)
+    answer.think('Hm 🤔')
+    for (let start = 0, state = 7; start < text.length; ) {
+      state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0
+      const end = start + 1 + ((state >>> 16) % 30)
+      answer.say(text.slice(start, end))
+      start = end
+      await saveOnce()
+      expect(text.startsWith((await readAnswer('pieces')).content)).toBe(true)
+    }
+    answer.think('Hm.')
+    await saveOnce()
+    expect(await readAnswer('pieces')).toMatchObject({ content: text, status: 'streaming' })
+    answer.end()
+    await parts
+  })
 })

@@ -1,8 +1,11 @@
-import type { ServerResponse } from 'node:http'
+import { once } from 'node:events'
+import { createServer, type ServerResponse } from 'node:http'
 import { messages } from '@repo/db'
 import { DefaultChatTransport, generateId, readUIMessageStream, type UIMessage } from 'ai'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createSpokenModel, joinText, listTypes, post, readParts, testApp } from '../testing.ts'
+import { createAnswer } from './answer.ts'
+import { writeUiMessageStream } from './ui-message-stream.ts'
 
 const model = createSpokenModel()
 const { app, alice, listen, close } = await testApp({ llm: model.llm })
@@ -108,6 +111,19 @@ it('a stream says every 15 s that it lives, also before the first word', async (
   expect((await text?.read())?.value).toBe(': heartbeat\n\n')
   answer.end()
   await text?.cancel()
+})
+
+it('a reader that catches up gets no half of a character', async () => {
+  const answer = createAnswer('owner', { conversationId: 'c', answerId: 'a' })
+  const server = createServer((_, response) => void writeUiMessageStream(response, answer)).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  onTestFinished(() => void server.close())
+  const whole = 'a'.repeat(16_383) // one less than a piece
+  answer.append('text', `${whole}😀b`)
+  answer.close({ end: { status: 'complete', finishReason: null, inputTokens: null, outputTokens: null } })
+  const address = server.address()
+  const parts = await readParts(await fetch(`http://127.0.0.1:${Object(address).port}`))
+  expect(parts.flatMap(({ delta }) => delta ?? [])).toEqual([whole, '😀b'])
 })
 
 describe('a reader that does not read', () => {

@@ -167,11 +167,8 @@ export function describeError(error: unknown) {
   const failure = describeDatabaseError(error)
   if (failure) return { name: 'DatabaseError', code: failure.code, constraint: failure.constraint }
   if (!(error instanceof Error)) return { name: typeof error }
-  const isOurs =
-    error instanceof LlmError ||
-    error instanceof ProblemError ||
-    error instanceof TypeError ||
-    error instanceof RangeError
+  if (error instanceof LlmError) return { name: error.name, code: error.code, message: error.message }
+  const isOurs = error instanceof ProblemError || error instanceof TypeError || error instanceof RangeError
   const frames = error.stack?.split('\n').filter((line) => line.startsWith('    at '))
   return {
     name: error.name,

@@ -1,3 +1,4 @@
+import { conversations, eq, sql } from '@repo/db'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createSpokenModel, joinText, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
 
@@ -161,6 +162,22 @@ describe('the model', () => {
       { role: 'user', content: question },
     ])
   })
+})
+
+it('a question that is asked anew while its conversation is being deleted is answered in a new one', async () => {
+  await converse({ message: 'When?', conversationId: 'vanishing' }, 'At nine.')
+  const [{ id }] = (await read('vanishing')).messages
+  const messages = [{ id, role: 'user', parts: [{ type: 'text', text: 'When?' }] }]
+  const isWaiting = sql`datname = current_database() and wait_event_type = 'Lock'`
+  const asked = await app.db.transaction(async (tx) => {
+    await tx.delete(conversations).where(eq(conversations.id, 'vanishing'))
+    const again = converse({ id: 'vanishing', trigger: 'regenerate-message', messages }, 'At ten.')
+    const countWaiting = async () => (await app.db.execute(sql`select from pg_stat_activity where ${isWaiting}`)).length
+    await expect.poll(countWaiting).toBe(1)
+    return { again }
+  })
+  expect((await asked.again).response.status).toBe(200)
+  expect((await read('vanishing')).messages).toMatchObject([{ id, content: 'When?' }, { content: 'At ten.' }])
 })
 
 it('the offline model answers from the documents and cites only what it was given', async () => {

@@ -36,6 +36,13 @@ describe('composeAnswer', () => {
     )
   })
 
+  it('finds what is said of a thing in the sentence after the one that names it', () => {
+    const passages = number(
+      'Station 1234 lies north of Oslo. It was built in 1853. Its barometer showed 1008 hPa in 1990.',
+    )
+    expect(ask('When was station 1234 built?', passages)).toContain('It was built in 1853.')
+  })
+
   it('does not take a word for one that begins like it', () => {
     expect(ask('Who is the author?', number('`AUTH=off` is for one machine.'))).toMatch(/^The documents do not say\./)
   })

@@ -3,7 +3,7 @@ import { embedText } from './embedder.ts'
 import type { Lexicon } from './lexicon.ts'
 import { createMatcher } from './match.ts'
 import type { Question, Term } from './question.ts'
-import { splitPassage, type Unit } from './sentences.ts'
+import { leansBack, splitPassage, type Unit } from './sentences.ts'
 
 export type Candidate = {
   n: number
@@ -38,6 +38,7 @@ const ASKED_WORTH = 0.95
 const CONTEXT_WORTH = 0.75
 const TITLE_WORTH = 0.5
 const PREVIOUS_WORTH = 0.5
+const REFERENT_WORTH = 0.9
 const MIN_HOLD = 0.5
 const MIN_LOSS = 0.9
 const MIN_RARITY = 0.3
@@ -56,7 +57,7 @@ export function readCandidates(passages: Passage[], lexicon: Lexicon): Candidate
       { words: lexicon.read(unit.asked), worth: ASKED_WORTH },
       { words: lexicon.read(unit.context), worth: CONTEXT_WORTH },
       { words: lexicon.read(title), worth: TITLE_WORTH },
-      { words: lexicon.read(unit.previous?.text ?? ''), worth: PREVIOUS_WORTH },
+      { words: lexicon.read(unit.previous?.text ?? ''), worth: leansBack(unit) ? REFERENT_WORTH : PREVIOUS_WORTH },
     ]
     return { n, order, unit, words, around, isDirect: false, evidence: 0, score: 0 }
   })

@@ -2,6 +2,7 @@ import type { Passage } from '../llm.ts'
 import { createLexicon } from './lexicon.ts'
 import type { Question } from './question.ts'
 import { type Candidate, rankCandidates, readCandidates } from './score.ts'
+import { leansBack } from './sentences.ts'
 import { fold } from './words.ts'
 
 /** `missing`: the words of the question that no passage holds. */
@@ -12,9 +13,6 @@ const MAX_ANSWER_LENGTH = 700
 const MIN_EVIDENCE = 0.52
 const MIN_SCORE_SHARE = 0.8
 const MAX_REDUNDANCY = 0.6
-
-const LEANS_BACK =
-  /^(?:it|its|they|this|that|these|those|he|she|er|sie|es|dies|diese[rs]?|il|elle|ils|elles|cela|esto|eso|它|他们|这|هو|هي)(?!\p{L})/iu
 
 /**
  * The sentences that answer the question, best passage first and in document order inside a passage; none when the
@@ -48,7 +46,7 @@ function repeatsQuestion(text: string, question: string): boolean {
 
 /** What the `it` or `they` at the start of a sentence refers to stands in the sentence before. */
 function findReferent({ unit }: Candidate, all: Candidate[]): Candidate[] {
-  return LEANS_BACK.test(unit.text) ? all.filter((other) => other.unit === unit.previous) : []
+  return leansBack(unit) ? all.filter((other) => other.unit === unit.previous) : []
 }
 
 function hasRoom(chosen: Candidate[]): boolean {

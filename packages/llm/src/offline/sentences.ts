@@ -17,8 +17,15 @@ type Outline = { headings: { level: number; text: string }[]; asked: string; lea
 
 const MAX_UNIT_LENGTH = 400
 const MAX_LIST_LENGTH = 600
+const LEANS_BACK =
+  /^(?:it|its|they|this|that|these|those|he|she|er|sie|es|dies|diese[rs]?|il|elle|ils|elles|cela|esto|eso|它|他们|这|هو|هي)(?!\p{L})/iu
 const ABBREVIATION =
   /(?:^|[\s(])(?:\p{L}|e\.g|i\.e|Dr|Mrs?|Ms|Prof|St|No|Nr|Fig|Sec|Art|Abs|vs|ca|approx|Inc|Ltd|Co|pp?|cf|Tel|max|min|incl|inkl|Mme|Sra?|núm|ej|bzw|evtl|usw|d\. ?h|z\. ?B|u\. ?a)\.\s*$/u
+
+/** Whether what it is about stands in the sentence before: `It was built in 1853.` */
+export function leansBack({ text }: Unit): boolean {
+  return LEANS_BACK.test(text)
+}
 
 /** The quotable units of a passage, in its order. Never longer than a few hundred characters each. */
 export function splitPassage(text: string): Unit[] {

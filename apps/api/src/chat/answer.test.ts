@@ -1,0 +1,22 @@
+import { expect, it } from 'vitest'
+import { createAnswer } from './answer.ts'
+
+const createOne = () => createAnswer('owner', { conversationId: 'c', answerId: 'a' })
+
+it('keeps half a character with the reasoning that it ends', () => {
+  const answer = createOne()
+  answer.append('reasoning', 'Hm\ud83d')
+  answer.append('text', '\ude00 yes')
+  expect(answer.segments).toEqual([
+    { type: 'reasoning', text: 'Hm\ufffd' },
+    { type: 'text', text: '\ufffd yes' },
+  ])
+  expect(answer.text()).toBe('\ufffd yes')
+})
+
+it('ends with half a character when the other half never comes', () => {
+  const answer = createOne()
+  answer.append('text', 'end\ud83d')
+  answer.flush()
+  expect(answer.text()).toBe('end\ufffd')
+})
