@@ -1,6 +1,6 @@
 import { DrizzleQueryError } from 'drizzle-orm/errors'
 
-/** Codes of the driver and SQLSTATEs that mean: no answer now, perhaps in a moment. */
+/** Codes of the driver and SQLSTATEs that mean: not now, perhaps in a moment. */
 const unavailable = new Set([
   'CONNECTION_CLOSED',
   'CONNECTION_DESTROYED',
@@ -13,6 +13,10 @@ const unavailable = new Set([
   'EAI_AGAIN',
   'EPIPE',
   'ETIMEDOUT',
+  '40001', // another transaction was in the way
+  '40P01', // a deadlock, resolved at this one's cost
+  '55P03', // a lock was not to be had in time
+  '57014', // cancelled: it took longer than it may
   '08P01', // PgBouncer: query_wait_timeout, server connection lost
   '53300', // too many connections
   '57P01', // terminated by an administrator: a restart
