@@ -72,7 +72,7 @@ describe('createOfflineChat', () => {
   })
 })
 
-const FRAGMENTS = [
+const fragments = [
   ...[
     '\0',
     '\ud800',
@@ -142,7 +142,7 @@ describe('hostile input', () => {
     const build = (most: number): string =>
       Array.from(
         { length: Math.floor(random() * most) },
-        () => FRAGMENTS[Math.floor(random() * FRAGMENTS.length)] ?? '',
+        () => fragments[Math.floor(random() * fragments.length)] ?? '',
       ).join('')
     for (let round = 0; round < 200; round++) {
       const given = Array.from({ length: Math.floor(random() * 5) }, (_, index) => ({

@@ -8,7 +8,7 @@ export type OfflineChatOptions = {
 }
 
 /** A word with the space before it; Chinese has no spaces, so that a run comes in pieces. */
-const WORD = /\s*\S{1,16}|\s+$/gu
+const wordPattern = /\s*\S{1,16}|\s+$/gu
 
 /**
  * A chat model without a model: it answers with the sentences of the passages that hold what is asked, or says that the
@@ -33,7 +33,7 @@ async function* streamWords(
   answer: string,
   { signal, wordIntervalMs, inputTokens }: Pace,
 ): AsyncGenerator<AnswerEvent> {
-  for (const text of answer.match(WORD) ?? []) {
+  for (const text of answer.match(wordPattern) ?? []) {
     // Node rejects with an error of its own; the signal's reason is thrown below.
     if (wordIntervalMs > 0) await setTimeout(wordIntervalMs, undefined, { signal }).catch(() => undefined)
     signal.throwIfAborted()

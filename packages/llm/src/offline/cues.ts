@@ -13,16 +13,16 @@ function phrases(spaced: string, unspaced: string): RegExp {
   return new RegExp(`(?<![\\p{L}\\p{N}])(?:${spaced})(?![\\p{L}\\p{N}])|${unspaced}`, 'iu')
 }
 
-const NUMBER = phrases(
+const numberPattern = phrases(
   `one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|thirty|fifty|ninety|hundred|thousand|once|twice|half|every|each|daily|weekly|monthly|yearly|free|unlimited|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|zwölf|zwanzig|dreißig|einmal|täglich|wöchentlich|kostenlos|deux|trois|quatre|cinq|sept|huit|neuf|dix|quinze|vingt|trente|cent|gratuite?s?|dos|tres|cuatro|cinco|seis|siete|ocho|nueve|diez|quince|veinte|treinta|cien`,
   String.raw`\d|[一二三四五六七八九十百千两]|免费|يوم|أيام|ساعة|أسبوع|شهر`,
 )
-const TIME = phrases(
+const timePattern = phrases(
   `(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|may|june|july|august|september|october|november|december|today|tomorrow|yesterday|after|before|until|once|when|during|montag|dienstag|mittwoch|donnerstag|freitag|samstag|sonntag|januar|februar|märz|mai|juni|juli|oktober|dezember|nach|vor|bis|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|janvier|février|mars|avril|juin|juillet|août|après|avant|lunes|martes|miércoles|jueves|viernes|sábado|domingo|enero|febrero|marzo|abril|mayo|junio|julio|agosto|después|antes|hasta`,
   String.raw`\d|[年月日天时]|الساعة|اليوم`,
 )
 
-const CUES: Cue[] = [
+const cues: Cue[] = [
   {
     name: 'reason',
     asks: phrases(
@@ -43,12 +43,12 @@ const CUES: Cue[] = [
       // Of no width, so that the word itself stays in the question.
       String.raw`多少|多久|多长|几|كم|(?<!\p{L})(?=(?:costs?|prices?|kosten|kostet|co[uû]tent?|cuestan?|precio)(?!\p{L}))`,
     ),
-    shows: textShows(NUMBER),
+    shows: textShows(numberPattern),
   },
   {
     name: 'time',
     asks: phrases('when|what time|which (?:day|date)|wann|quand|cu[aá]ndo|quando', '什么时候|何时|几点|متى'),
-    shows: textShows(TIME),
+    shows: textShows(timePattern),
   },
   {
     name: 'person',
@@ -79,6 +79,6 @@ function textShows(pattern: RegExp): Cue['shows'] {
  * question without the words that gave it: an answer need not repeat them.
  */
 export function readCue(question: string): { cue: Cue | undefined; rest: string } {
-  const cue = CUES.find(({ asks }) => asks.test(question))
+  const cue = cues.find(({ asks }) => asks.test(question))
   return { cue, rest: cue ? question.replace(cue.asks, ' ') : question }
 }

@@ -2,13 +2,13 @@ import { setImmediate } from 'node:timers/promises'
 import type { Embedder } from '../llm.ts'
 import { isFunctionWord, isUnspaced, readWords, stem } from './words.ts'
 
-const WIDTH = 384
-const STEM_WEIGHT = 1
-const GRAM_WEIGHT = 0.3
-const PAIR_WEIGHT = 0.4
-const FUNCTION_WORD_WEIGHT = 0.1
-const MAX_TEXT_LENGTH = 20_000
-const TURN_MS = 4
+const width = 384
+const stemWeight = 1
+const gramWeight = 0.3
+const pairWeight = 0.4
+const functionWordWeight = 0.1
+const maxTextLength = 20_000
+const turnMs = 4
 
 /**
  * Embeddings without a model: stems, character 3- and 4-grams and pairs of words, hashed with a sign into 384 numbers of
@@ -17,14 +17,14 @@ const TURN_MS = 4
  */
 export function createOfflineEmbedder(): Embedder {
   return {
-    name: `offline-${WIDTH}`,
+    name: `offline-${width}`,
     embed: async (texts, signal) => {
       const vectors: number[][] = []
       let turnStartedAt = performance.now()
       for (const text of texts) {
         signal?.throwIfAborted()
         vectors.push(embedText(text))
-        if (performance.now() - turnStartedAt < TURN_MS) continue
+        if (performance.now() - turnStartedAt < turnMs) continue
         await setImmediate()
         turnStartedAt = performance.now()
       }
@@ -35,8 +35,8 @@ export function createOfflineEmbedder(): Embedder {
 
 /** The vector of one text, length 1. A text without a single word gets the first axis. Synchronous: about 0.1 ms a chunk. */
 export function embedText(text: string): number[] {
-  const vector = Array.from({ length: WIDTH }, () => 0)
-  const words = readWords(text.slice(0, MAX_TEXT_LENGTH)).flatMap(({ word, parts }) =>
+  const vector = Array.from({ length: width }, () => 0)
+  const words = readWords(text.slice(0, maxTextLength)).flatMap(({ word, parts }) =>
     parts.length > 0 ? [word, ...parts] : word,
   )
   const counts = new Map<string, number>()
@@ -44,11 +44,11 @@ export function embedText(text: string): number[] {
   const stems = new Map<string, string>()
   for (const [word, count] of counts) {
     const frequency = 1 + Math.log(count)
-    if (isFunctionWord(word)) addFeature(vector, word, FUNCTION_WORD_WEIGHT * frequency)
+    if (isFunctionWord(word)) addFeature(vector, word, functionWordWeight * frequency)
     else stems.set(word, addWord(vector, word, frequency))
   }
   const content = words.flatMap((word) => stems.get(word) ?? [])
-  for (let i = 1; i < content.length; i++) addFeature(vector, `${content[i - 1]} ${content[i]}`, PAIR_WEIGHT)
+  for (let i = 1; i < content.length; i++) addFeature(vector, `${content[i - 1]} ${content[i]}`, pairWeight)
   return normalise(vector)
 }
 
@@ -59,8 +59,8 @@ function addWord(vector: number[], word: string, weight: number): string {
     return word
   }
   const stemmed = stem(word)
-  addFeature(vector, stemmed, STEM_WEIGHT * weight)
-  addGrams(vector, `^${word}$`, 3, 4, GRAM_WEIGHT * weight)
+  addFeature(vector, stemmed, stemWeight * weight)
+  addGrams(vector, `^${word}$`, 3, 4, gramWeight * weight)
   return stemmed
 }
 
@@ -76,7 +76,7 @@ function addFeature(vector: number[], feature: string, weight: number): void {
 }
 
 function addHash(vector: number[], code: number, weight: number): void {
-  const axis = code % WIDTH
+  const axis = code % width
   vector[axis] = (vector[axis] ?? 0) + (code & 0x80000000 ? -weight : weight)
 }
 

@@ -3,10 +3,10 @@ import { composeAnswer } from './answer.ts'
 import * as questions from './fixtures/questions.ts'
 import { createRetriever } from './fixtures/retrieve.ts'
 
-const PASSAGES = 6
+const passages = 6
 const retrieve = createRetriever()
 const ask = (question: string): string =>
-  composeAnswer([{ role: 'user', content: question }], retrieve(question, PASSAGES))
+  composeAnswer([{ role: 'user', content: question }], retrieve(question, passages))
 const clean = (text: string): string => text.replace(/\s*\[\d+\]|`/g, '').replace(/\s+/g, ' ')
 const isSilent = (answer: string): boolean => answer.startsWith('The documents do not say.')
 

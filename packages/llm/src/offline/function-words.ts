@@ -2,7 +2,7 @@
  * Words that say nothing about the subject of a question, by language. Among them are the words of asking itself
  * (tell, explain, need): an answer seldom repeats them.
  */
-const FUNCTION_WORDS = {
+const functionWords = {
   english: `a about above after all also although always am an and any are as ask at away be because been before being
     below between both but by can cannot could detail details did didn do document documents does doesn doing don done
     down during each either else ever every exactly explain few find first for from get gets getting give go goes got
@@ -50,5 +50,5 @@ const FUNCTION_WORDS = {
 
 /** The lists, each as a set of folded words; `fold` is given so that lists and texts are folded alike. */
 export function createFunctionWords(fold: (text: string) => string): ReadonlySet<string>[] {
-  return Object.values(FUNCTION_WORDS).map((list) => new Set(list.split(/\s+/).map(fold)))
+  return Object.values(functionWords).map((list) => new Set(list.split(/\s+/).map(fold)))
 }

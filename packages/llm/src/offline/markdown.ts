@@ -9,12 +9,12 @@ export type Block =
 type Paragraph = { marker: string; lines: string[] }
 type Reader = { blocks: Block[]; open: Paragraph; header: string; fence: string; code: string[] }
 
-const FENCE = /^\s{0,3}(```|~~~)/
-const HEADING = /^\s{0,3}(#{1,6})\s+(.{1,300}?)[\s#]*$/
-const ITEM = /^\s*([-*+•·]|\d{1,3}[.)])\s+(\S.*)$/
-const ROW = /^\s*\|(.+)$/
-const RULE = /^\s*(?:[-*_]\s*){3,}$|^\s*=+\s*$/
-const PLAIN_TITLE_LEVEL = 7
+const fencePattern = /^\s{0,3}(```|~~~)/
+const headingPattern = /^\s{0,3}(#{1,6})\s+(.{1,300}?)[\s#]*$/
+const itemPattern = /^\s*([-*+•·]|\d{1,3}[.)])\s+(\S.*)$/
+const rowPattern = /^\s*\|(.+)$/
+const rule = /^\s*(?:[-*_]\s*){3,}$|^\s*=+\s*$/
+const plainTitleLevel = 7
 
 /** The blocks of a Markdown or plain text, in order. Hard-wrapped lines are joined; quote marks and rules are dropped. */
 export function readBlocks(text: string): Block[] {
@@ -26,22 +26,22 @@ export function readBlocks(text: string): Block[] {
 }
 
 function readLine(reader: Reader, raw: string): void {
-  const fence = FENCE.exec(raw)?.[1]
+  const fence = fencePattern.exec(raw)?.[1]
   if (reader.fence !== '') {
     if (fence === reader.fence) closeFence(reader)
     else reader.code.push(raw)
     return
   }
   const line = raw.replace(/^\s{0,3}(?:>\s?)+/, '')
-  const row = ROW.exec(line)?.[1]
+  const row = rowPattern.exec(line)?.[1]
   if (row === undefined) reader.header = ''
-  const heading = HEADING.exec(line)
-  const item = ITEM.exec(line)
+  const heading = headingPattern.exec(line)
+  const item = itemPattern.exec(line)
   if (fence !== undefined) {
     closeParagraph(reader, true)
     reader.fence = fence
   } else if (line.trim() === '') closeParagraph(reader, true)
-  else if (RULE.test(line)) closeUnderlined(reader)
+  else if (rule.test(line)) closeUnderlined(reader)
   else if (heading) {
     closeParagraph(reader, true)
     reader.blocks.push({ kind: 'heading', level: heading[1]?.length ?? 1, text: cleanInline(heading[2] ?? '') })
@@ -104,7 +104,7 @@ function closeParagraph(reader: Reader, mayBeTitle: boolean): void {
   if (text === '') return
   const isList = marker !== '' && !/\d/.test(marker)
   if (mayBeTitle && !isList && lines.length === 1 && isTitle(text)) {
-    reader.blocks.push({ kind: 'heading', level: PLAIN_TITLE_LEVEL, text })
+    reader.blocks.push({ kind: 'heading', level: plainTitleLevel, text })
   } else if (marker !== '') reader.blocks.push({ kind: 'item', marker, text })
   else reader.blocks.push({ kind: 'prose', text })
 }

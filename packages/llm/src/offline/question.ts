@@ -24,34 +24,34 @@ export type Question = {
   isUnresolved: boolean
 }
 
-const MAX_TERMS = 24
-const MAX_QUESTION_LENGTH = 1000
-const NAME_NEED = 1.3
-const EXACT_WEIGHT = 1.6
-const POINTED_WEIGHT = 0.3
-const LEANING_SHARE = 0.5
-const BARE_SHARE = 0.25
+const maxTerms = 24
+const maxQuestionLength = 1000
+const nameNeed = 1.3
+const exactWeight = 1.6
+const pointedWeight = 0.3
+const leaningShare = 0.5
+const bareShare = 0.25
 
-const PRONOUN =
+const pronoun =
   'it|its|they|them|their|that|this|these|those|he|she|er|sie|(?<!gibt )es|das|dies|diese[ners]?|ihn|ils?|elles?|ce|cela|ça|eso|esto|ello'
-const CONJUNCTION = 'and|but|or|what about|how about|und|aber|et|mais|y|pero'
-const LEANS_ON_PREVIOUS = new RegExp(
-  `^\\s*(?:${CONJUNCTION})(?!\\p{L})|(?<!\\p{L})(?:${PRONOUN})(?!\\p{L})|^那|它|他们`,
+const conjunction = 'and|but|or|what about|how about|und|aber|et|mais|y|pero'
+const leansOnPrevious = new RegExp(
+  `^\\s*(?:${conjunction})(?!\\p{L})|(?<!\\p{L})(?:${pronoun})(?!\\p{L})|^那|它|他们`,
   'iu',
 )
-const ENDS_IN_PRONOUN = new RegExp(`^[^,;:.]*(?<!\\p{L})(?:${PRONOUN})(?:\\s+(?:documents?|text))?[\\s?!.]*$`, 'iu')
+const endsInPronoun = new RegExp(`^[^,;:.]*(?<!\\p{L})(?:${pronoun})(?:\\s+(?:documents?|text))?[\\s?!.]*$`, 'iu')
 
 /** `This project`, `dieses Produkt`: what the documents are about, which they need not call so. */
-const DEMONSTRATIVES = new Set('this these dies diese dieser dieses ce cette ces este esta estos estas'.split(' '))
+const demonstratives = new Set('this these dies diese dieser dieses ce cette ces este esta estos estas'.split(' '))
 
 /** What the last user message asks; a follow-up borrows words from the question before it. */
 export function readQuestion(messages: ChatMessage[]): Question {
-  const asked = messages.filter(({ role }) => role === 'user').map(({ content }) => content.slice(-MAX_QUESTION_LENGTH))
+  const asked = messages.filter(({ role }) => role === 'user').map(({ content }) => content.slice(-maxQuestionLength))
   const text = asked.at(-1) ?? ''
   const { cue, rest } = readCue(text)
   const own = readTerms(rest)
   const stems = new Set(own.map((term) => term.stem))
-  const leans = own.length === 0 || (own.length <= 3 && LEANS_ON_PREVIOUS.test(text))
+  const leans = own.length === 0 || (own.length <= 3 && leansOnPrevious.test(text))
   // `Who pays?` may be about the topic before, or a new one.
   const isBare = own.length === 1 && cue !== undefined
   const earlier =
@@ -63,8 +63,8 @@ export function readQuestion(messages: ChatMessage[]): Question {
       : []
   const borrowed = (earlier.find((terms) => terms.length > 0) ?? [])
     .filter((term) => !stems.has(term.stem))
-    .map((term) => ({ ...term, share: leans ? LEANING_SHARE : BARE_SHARE }))
-  const isUnresolved = own.length === 1 && borrowed.length === 0 && ENDS_IN_PRONOUN.test(text)
+    .map((term) => ({ ...term, share: leans ? leaningShare : bareShare }))
+  const isUnresolved = own.length === 1 && borrowed.length === 0 && endsInPronoun.test(text)
   return { text, terms: [...own, ...borrowed], cue, isUnresolved }
 }
 
@@ -74,13 +74,13 @@ function readTerms(text: string): Term[] {
   const terms = new Map<string, Term>()
   words.forEach(({ word, parts, isExact, isName }, index) => {
     if (word === '' || functionWords.has(word) || (word.length === 1 && !/[\d\p{Lo}]/u.test(word))) return
-    const isPointedAt = DEMONSTRATIVES.has(words[index - 1]?.word ?? '')
-    const weight = isExact ? EXACT_WEIGHT : isPointedAt ? POINTED_WEIGHT : 1
-    const need = isName && index > 0 ? NAME_NEED : 1
+    const isPointedAt = demonstratives.has(words[index - 1]?.word ?? '')
+    const weight = isExact ? exactWeight : isPointedAt ? pointedWeight : 1
+    const need = isName && index > 0 ? nameNeed : 1
     const key = stem(word)
     if (!terms.has(key)) terms.set(key, { word, stem: key, parts: parts.map(stem), weight, need, share: 1 })
   })
-  return [...terms.values()].slice(0, MAX_TERMS)
+  return [...terms.values()].slice(0, maxTerms)
 }
 
 /** Only an identifier is asked for as a whole; `on-call` is two words, and a Chinese clause is many. */

@@ -29,35 +29,35 @@ type Words = readonly number[]
 /** A term with its credit in each candidate. `rarity` is 1 for a word in few units, less for one in many. */
 type Column = { term: Term; credits: number[]; holders: boolean[]; rarity: number }
 
-const MAX_PASSAGES = 20
-const MAX_PASSAGE_LENGTH = 8000
-const MAX_UNITS = 600
-const MAX_COMPARED = 12
+const maxPassages = 20
+const maxPassageLength = 8000
+const maxUnits = 600
+const maxCompared = 12
 
-const ASKED_WORTH = 0.95
-const CONTEXT_WORTH = 0.75
-const TITLE_WORTH = 0.5
-const PREVIOUS_WORTH = 0.5
-const REFERENT_WORTH = 0.9
-const MIN_HOLD = 0.5
-const MIN_LOSS = 0.9
-const MIN_RARITY = 0.3
-const SIMILARITY_WEIGHT = 0.3
+const askedWorth = 0.95
+const contextWorth = 0.75
+const titleWorth = 0.5
+const previousWorth = 0.5
+const referentWorth = 0.9
+const minHold = 0.5
+const minLoss = 0.9
+const minRarity = 0.3
+const similarityWeight = 0.3
 
 /** The units of the passages in order. Bounded: what is beyond 20 passages of 8,000 characters is not looked at. */
 export function readCandidates(passages: Passage[], lexicon: Lexicon): Candidate[] {
   const units = passages
-    .slice(0, MAX_PASSAGES)
+    .slice(0, maxPassages)
     .flatMap(({ n, title, text }) =>
-      splitPassage(text.slice(0, MAX_PASSAGE_LENGTH)).map((unit) => ({ n, title: title.slice(0, 300), unit })),
+      splitPassage(text.slice(0, maxPassageLength)).map((unit) => ({ n, title: title.slice(0, 300), unit })),
     )
-  return units.slice(0, MAX_UNITS).map(({ n, title, unit }, order) => {
+  return units.slice(0, maxUnits).map(({ n, title, unit }, order) => {
     const words = lexicon.read(unit.text)
     const around = [
-      { words: lexicon.read(unit.asked), worth: ASKED_WORTH },
-      { words: lexicon.read(unit.context), worth: CONTEXT_WORTH },
-      { words: lexicon.read(title), worth: TITLE_WORTH },
-      { words: lexicon.read(unit.previous?.text ?? ''), worth: leansBack(unit) ? REFERENT_WORTH : PREVIOUS_WORTH },
+      { words: lexicon.read(unit.asked), worth: askedWorth },
+      { words: lexicon.read(unit.context), worth: contextWorth },
+      { words: lexicon.read(title), worth: titleWorth },
+      { words: lexicon.read(unit.previous?.text ?? ''), worth: leansBack(unit) ? referentWorth : previousWorth },
     ]
     return { n, order, unit, words, around, isDirect: false, evidence: 0, score: 0 }
   })
@@ -70,7 +70,7 @@ export function rankCandidates(question: Question, candidates: Candidate[], lexi
   const ranked = rated
     .filter(({ score }) => score > 0)
     .sort(byScore)
-    .slice(0, MAX_COMPARED)
+    .slice(0, maxCompared)
   const missing = columns.filter(({ credits }) => credits.every((credit) => credit === 0)).map(({ term }) => term.word)
   return { ranked: addSimilarity(ranked, question).sort(byScore), missing }
 }
@@ -91,10 +91,10 @@ function fillColumn(term: Term, candidates: Candidate[], lexicon: Lexicon): Colu
   const credits = candidates.map(({ around }, row) =>
     around.reduce((most, { words, worth }) => Math.max(most, worth * best(words)), own[row] ?? 0),
   )
-  const holders = own.map((credit) => credit >= MIN_HOLD)
+  const holders = own.map((credit) => credit >= minHold)
   const rarity =
     Math.log((candidates.length + 1) / (holders.filter(Boolean).length + 0.5)) / Math.log(candidates.length + 1)
-  return { term, credits, holders, rarity: Math.min(1, Math.max(MIN_RARITY, rarity)) }
+  return { term, credits, holders, rarity: Math.min(1, Math.max(minRarity, rarity)) }
 }
 
 function rate(candidate: Candidate, columns: Column[], row: number, question: Question): Candidate {
@@ -104,7 +104,7 @@ function rate(candidate: Candidate, columns: Column[], row: number, question: Qu
   for (const { term, credits, rarity } of columns) {
     const credit = credits[row] ?? 0
     const weight = rarity * term.share * term.weight
-    const loss = Math.max(rarity, MIN_LOSS) * term.share * term.weight * term.need
+    const loss = Math.max(rarity, minLoss) * term.share * term.weight * term.need
     held += weight * credit
     lacking += loss * (1 - credit)
     total += weight
@@ -126,6 +126,6 @@ function addSimilarity(candidates: Candidate[], { text }: Question): Candidate[]
   return candidates.map((candidate) => {
     const said = embedText(candidate.unit.text)
     const similarity = asked.reduce((sum, value, axis) => sum + value * (said[axis] ?? 0), 0)
-    return { ...candidate, score: candidate.score + SIMILARITY_WEIGHT * similarity }
+    return { ...candidate, score: candidate.score + similarityWeight * similarity }
   })
 }

@@ -8,11 +8,11 @@ import { fold } from './words.ts'
 /** `missing`: the words of the question that no passage holds. */
 export type Selection = { chosen: Candidate[]; missing: string[] }
 
-const MAX_CHOSEN = 4
-const MAX_ANSWER_LENGTH = 700
-const MIN_EVIDENCE = 0.52
-const MIN_SCORE_SHARE = 0.8
-const MAX_REDUNDANCY = 0.6
+const maxChosen = 4
+const maxAnswerLength = 700
+const minEvidence = 0.52
+const minScoreShare = 0.8
+const maxRedundancy = 0.6
 
 /**
  * The sentences that answer the question, best passage first and in document order inside a passage; none when the
@@ -23,12 +23,12 @@ export function selectSentences(question: Question, passages: Passage[]): Select
   const candidates = readCandidates(passages, lexicon).filter(({ unit }) => !repeatsQuestion(unit.text, question.text))
   const { ranked, missing } = rankCandidates(question, candidates, lexicon)
   const chosen: Candidate[] = []
-  const supported = ranked.filter(({ evidence }) => evidence >= MIN_EVIDENCE)
-  const least = (supported[0]?.score ?? 0) * MIN_SCORE_SHARE
+  const supported = ranked.filter(({ evidence }) => evidence >= minEvidence)
+  const least = (supported[0]?.score ?? 0) * minScoreShare
   for (const candidate of supported) {
     if (candidate.score < least) continue
     if (chosen.length > 0 && !candidate.isDirect) continue
-    if (chosen.some((other) => measureRedundancy(candidate, other) > MAX_REDUNDANCY)) continue
+    if (chosen.some((other) => measureRedundancy(candidate, other) > maxRedundancy)) continue
     const added = [...findReferent(candidate, candidates), candidate].filter(
       ({ order }) => !chosen.some((other) => other.order === order),
     )
@@ -50,7 +50,7 @@ function findReferent({ unit }: Candidate, all: Candidate[]): Candidate[] {
 }
 
 function hasRoom(chosen: Candidate[]): boolean {
-  return chosen.length <= MAX_CHOSEN && chosen.reduce((sum, { unit }) => sum + unit.text.length, 0) <= MAX_ANSWER_LENGTH
+  return chosen.length <= maxChosen && chosen.reduce((sum, { unit }) => sum + unit.text.length, 0) <= maxAnswerLength
 }
 
 /** The share of the smaller sentence that the other says too. */

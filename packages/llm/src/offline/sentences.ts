@@ -15,16 +15,16 @@ export type Unit = {
 
 type Outline = { headings: { level: number; text: string }[]; asked: string; leadIn: string; units: Unit[] }
 
-const MAX_UNIT_LENGTH = 400
-const MAX_LIST_LENGTH = 600
-const LEANS_BACK =
+const maxUnitLength = 400
+const maxListLength = 600
+const leaningStart =
   /^(?:it|its|they|this|that|these|those|he|she|er|sie|es|dies|diese[rs]?|il|elle|ils|elles|cela|esto|eso|它|他们|这|هو|هي)(?!\p{L})/iu
-const ABBREVIATION =
+const abbreviation =
   /(?:^|[\s(])(?:\p{L}|e\.g|i\.e|Dr|Mrs?|Ms|Prof|St|No|Nr|Fig|Sec|Art|Abs|vs|ca|approx|Inc|Ltd|Co|pp?|cf|Tel|max|min|incl|inkl|Mme|Sra?|núm|ej|bzw|evtl|usw|d\. ?h|z\. ?B|u\. ?a)\.\s*$/u
 
 /** Whether what it is about stands in the sentence before: `It was built in 1853.` */
 export function leansBack({ text }: Unit): boolean {
-  return LEANS_BACK.test(text)
+  return leaningStart.test(text)
 }
 
 /** The quotable units of a passage, in its order. Never longer than a few hundred characters each. */
@@ -49,7 +49,7 @@ function addBlock(outline: Outline, block: Block): void {
   } else if (block.kind === 'prose') addProse(outline, block.text)
   else if (block.kind === 'code') addCode(outline, block.text)
   else {
-    const texts = block.text.length <= MAX_UNIT_LENGTH ? [block.text] : splitSentences(block.text)
+    const texts = block.text.length <= maxUnitLength ? [block.text] : splitSentences(block.text)
     for (const text of texts) addUnit(outline, block.kind, text, block.kind === 'row' ? block.header : '')
   }
 }
@@ -72,10 +72,10 @@ function endsInQuestion(text: string): boolean {
 }
 
 function addCode(outline: Outline, code: string): void {
-  const isShort = code.length <= MAX_LIST_LENGTH && code.split('\n').length <= 8
+  const isShort = code.length <= maxListLength && code.split('\n').length <= 8
   const lines = isShort ? [code] : code.split('\n').filter((line) => line.trim() !== '')
   for (const line of lines.slice(0, 50)) {
-    if (line.length > MAX_LIST_LENGTH) continue
+    if (line.length > maxListLength) continue
     const quoted = line.includes('\n') || line.includes('`') ? `\n\`\`\`\n${line}\n\`\`\`` : `\`${line.trim()}\``
     const text = outline.leadIn === '' ? quoted : `${outline.leadIn} ${quoted}`
     addUnit(outline, 'code', text.trim(), '', outline.units.at(-1))
@@ -92,7 +92,7 @@ function addList(outline: Outline, blocks: Block[], last: number): void {
   const items = blocks.slice(start, last + 1).flatMap((block) => (block.kind === 'item' ? [block] : []))
   const lines = items.slice(0, 20).map((item) => `${item.marker} ${item.text}`)
   const text = [outline.leadIn, ...lines].filter((line) => line !== '').join('\n')
-  if (items.length > 1 && items.length <= lines.length && text.length <= MAX_LIST_LENGTH) addUnit(outline, 'list', text)
+  if (items.length > 1 && items.length <= lines.length && text.length <= maxListLength) addUnit(outline, 'list', text)
   outline.leadIn = ''
 }
 
@@ -129,7 +129,7 @@ export function splitSentences(text: string): string[] {
   for (const { segment } of sentenceSegmenter.segment(text)) {
     open += segment
     // Latin sentences end before a space; without one it is the middle of a URL.
-    if (/[.?!]$/.test(open) || ABBREVIATION.test(open.slice(-12))) continue
+    if (/[.?!]$/.test(open) || abbreviation.test(open.slice(-12))) continue
     sentences.push(open)
     open = ''
   }
@@ -142,8 +142,8 @@ export function splitSentences(text: string): string[] {
 function cutLong(sentence: string): string[] {
   const pieces: string[] = []
   let rest = sentence
-  while (rest.length > MAX_UNIT_LENGTH) {
-    const end = findCut(rest.slice(0, MAX_UNIT_LENGTH))
+  while (rest.length > maxUnitLength) {
+    const end = findCut(rest.slice(0, maxUnitLength))
     pieces.push(rest.slice(0, end).toWellFormed())
     rest = rest.slice(end)
   }

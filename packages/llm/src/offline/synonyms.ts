@@ -1,7 +1,7 @@
 import { stem } from './words.ts'
 
 /** English words of work and software that people use for one another. Small on purpose: a wrong pair is a wrong answer. */
-const GROUPS = `
+const groups = `
   allow permit permitted authorise authorize
   answer reply respond response
   app application
@@ -50,7 +50,8 @@ const GROUPS = `
 `
 
 const groupsOf = new Map<string, number>()
-GROUPS.trim()
+groups
+  .trim()
   .split('\n')
   .forEach((line, group) => {
     for (const word of line.trim().split(' ')) groupsOf.set(stem(word), group)

@@ -3,16 +3,16 @@ import { createFunctionWords } from './function-words.ts'
 /** One token of a text: `word` is folded; `parts` are what a compound such as `max_client_conn` is made of. */
 export type Word = { word: string; parts: readonly string[]; isExact: boolean; isName: boolean }
 
-const TOKEN = /[\p{L}\p{N}\p{M}_]+(?:[.\-'@:/][\p{L}\p{N}_]+)*/gu
+const tokenPattern = /[\p{L}\p{N}\p{M}_]+(?:[.\-'@:/][\p{L}\p{N}_]+)*/gu
 // Latin, Greek, Cyrillic, Hebrew and Arabic ones; in other scripts a mark is a letter's better half.
-const MARKS = /[\u0300-\u036f]|[\u0591-\u05c7]|\u0640|[\u064b-\u065f]|\u0670/g
-const UNSPACED = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u
+const marks = /[\u0300-\u036f]|[\u0591-\u05c7]|\u0640|[\u064b-\u065f]|\u0670/g
+const unspaced = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u
 /** Most words by far; they skip what is below. */
-const PLAIN_WORD = /^[A-Za-z][a-z]{0,40}$/
-const NO_PARTS: readonly string[] = []
-const ELISION = /^(?:\p{L}|qu|jusqu|lorsqu)'/iu
-const MAX_WORD_LENGTH = 64
-const NON_ASCII = /[^ -~\s]/
+const plainWord = /^[A-Za-z][a-z]{0,40}$/
+const noParts: readonly string[] = []
+const elision = /^(?:\p{L}|qu|jusqu|lorsqu)'/iu
+const maxWordLength = 64
+const nonAscii = /[^ -~\s]/
 
 /** Case, compatibility forms and accents away, so that `Résumé`, `résumé` and `resume` are one word. */
 export function fold(text: string): string {
@@ -20,27 +20,27 @@ export function fold(text: string): string {
 }
 
 function stripMarks(text: string): string {
-  if (!NON_ASCII.test(text)) return text
-  return text.normalize('NFKD').replace(MARKS, '').replaceAll('’', "'").normalize('NFC')
+  if (!nonAscii.test(text)) return text
+  return text.normalize('NFKD').replace(marks, '').replaceAll('’', "'").normalize('NFC')
 }
 
 /** Chinese, Japanese, Thai: no spaces between words, so that words must be looked for inside a run of letters. */
 export function isUnspaced(word: string): boolean {
-  return UNSPACED.test(word)
+  return unspaced.test(word)
 }
 
 /** The tokens of a text in order. Linear in its length; a run without spaces stays one token. */
 export function readWords(text: string): Word[] {
-  return (stripMarks(text).match(TOKEN) ?? []).map(readWord)
+  return (stripMarks(text).match(tokenPattern) ?? []).map(readWord)
 }
 
 function readWord(token: string): Word {
-  if (PLAIN_WORD.test(token)) return { word: token.toLowerCase(), parts: NO_PARTS, isExact: false, isName: token < 'a' }
-  const plain = token.slice(0, MAX_WORD_LENGTH).replace(ELISION, '').replace(/'.*$/, '')
+  if (plainWord.test(token)) return { word: token.toLowerCase(), parts: noParts, isExact: false, isName: token < 'a' }
+  const plain = token.slice(0, maxWordLength).replace(elision, '').replace(/'.*$/, '')
   const isNumber = /^[\d.,:/-]+$/.test(plain)
   const isExact = !isNumber && /_|\d|\p{L}[.@/]\p{L}|^\p{Ll}+\p{Lu}/u.test(plain)
   const word = plain.toLowerCase().replaceAll('ß', 'ss')
-  const parts = isNumber ? NO_PARTS : word.split(/[_.\-@:/]+/).filter((part) => part !== '' && part !== word)
+  const parts = isNumber ? noParts : word.split(/[_.\-@:/]+/).filter((part) => part !== '' && part !== word)
   return { word, parts, isExact, isName: /^\p{Lu}/u.test(plain) }
 }
 
@@ -65,7 +65,7 @@ export function pickFunctionWords(words: string[]): ReadonlySet<string> {
   return new Set(functionWords.flatMap((list, index) => (counts[index] === best ? [...list] : [])))
 }
 
-const IRREGULAR = new Map(
+const irregular = new Map(
   `kept keep paid pay built build sent send ran run held hold lent lend lost lose left leave wrote write written write
    went go gone go came come took take taken take given give gave give began begin begun begin bought buy sold sell
    chose choose chosen choose driven drive drove drive forgot forget forgotten forget grew grow grown grow hid hide
@@ -80,7 +80,7 @@ const IRREGULAR = new Map(
 export function stem(word: string): string {
   if (/^[\u0600-\u06ff]/.test(word)) return stemArabic(word)
   if (word.length < 4 || !/^[a-z]+$/.test(word)) return word
-  const known = IRREGULAR.get(word)
+  const known = irregular.get(word)
   if (known === undefined && !/[sdgyet]$/.test(word)) return word
   const base = (known ?? word).replace(/(?:ies|ied)$/, 'y').replace(/([^su])s$/, '$1')
   const cut = base.replace(/(?:ments?|ingly|edly|ing|ed|ly)$/, '')
