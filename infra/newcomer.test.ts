@@ -102,9 +102,9 @@ describe('a newcomer without Docker', () => {
     expect(output).toContain('curl -N')
   })
 
-  it('gets the answers that the README promises', async () => {
+  it('gets the answers that the README promises', async ({ annotate }) => {
     const answers = await askAsTheReadmeDoes(port)
-    console.log(`from git clone to the README's answers: ${Math.round((performance.now() - startedAt) / 1000)} s`)
+    await annotate(`${Math.round((performance.now() - startedAt) / 1000)} s from git clone to the README's answers`)
     await expectReadmeAnswers(answers)
   })
 

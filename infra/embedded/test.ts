@@ -33,12 +33,15 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-/** The reasons of skipped tests and, last, the counts. A file that could not run and an error outside of tests are failures. */
+/** What tests have measured, the reasons of skipped ones and, last, the counts. A file that could not run and an error outside of tests are failures. */
 function printOutcome(vitest: Vitest): number {
   const modules = vitest.state.getTestModules()
   const count = (state: 'passed' | 'failed') => modules.flatMap((module) => [...module.children.allTests(state)]).length
   const broken = modules.filter((module) => !module.ok() && module.children.allTests('failed').next().done)
   const skipped = modules.flatMap((module) => [...module.children.allTests('skipped')])
+  for (const test of modules.flatMap((module) => [...module.children.allTests()])) {
+    for (const { message } of test.annotations()) console.log(`measured: ${test.module.relativeModuleId}: ${message}`)
+  }
   for (const test of skipped) {
     const result = test.result()
     const reason = (result.state === 'skipped' && result.note) || 'no reason given'

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { sql } from 'drizzle-orm'
-import { drizzle } from 'drizzle-orm/postgres-js'
+import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import { holdConnection } from './guard.ts'
 
@@ -13,7 +13,8 @@ export type DatabaseOptions = {
   applicationName?: string
 }
 
-export type Db = ReturnType<typeof drizzle>
+/** Without Drizzle's `$client`: the driver's own `begin` and `reserve` would pass the guard by. */
+export type Db = PostgresJsDatabase
 export type Database = { db: Db; ping: (timeoutMs: number) => Promise<void>; close: () => Promise<void> }
 
 /**

@@ -92,10 +92,12 @@ describe('a model call is allowed', () => {
   })
 })
 
-it('costs about nothing', async () => {
+it('costs less than a microsecond a call', async ({ annotate }) => {
   const calls = 1_000_000
   const before = process.cpuUsage()
   for (let call = 0; call < calls; call++) assertNoConnectionHeld()
   const { user, system } = process.cpuUsage(before)
-  expect((user + system) / calls, 'microseconds of CPU a call').toBeLessThan(1)
+  const costUs = (user + system) / calls
+  await annotate(`${costUs.toFixed(3)} µs of CPU a call of the guard`)
+  expect(costUs).toBeLessThan(1)
 })

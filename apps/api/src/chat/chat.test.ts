@@ -73,7 +73,7 @@ describe('while 50 answers stream', async () => {
   const connections = watchConnections(test.databaseUrl)
   afterAll(() => Promise.all([connections.close(), close(), mock.close()]))
 
-  it('none of them holds a connection, and each arrives and is stored whole', async () => {
+  it('none of them holds a connection, and each arrives and is stored whole', async ({ annotate }) => {
     const message = '[mock tokens=100 interval=50]'
     const ids = Array.from({ length: 50 }, (_, index) => `open-${index}`)
     const responses = await Promise.all(
@@ -81,16 +81,21 @@ describe('while 50 answers stream', async () => {
     )
     const answers = responses.map(readParts)
     let samplesOfAll = 0
+    let mostBackends = 0
     while (mock.stats().open > 0) {
       const { active, waiting, idleInTransaction, total } = await connections.sample()
       expect(idleInTransaction).toBe(0)
       expect(total).toBeLessThanOrEqual(5)
+      mostBackends = Math.max(mostBackends, total ?? 0)
       if (mock.stats().open < ids.length) continue // an end takes statements
       samplesOfAll += 1
       expect(waiting).toBe(0)
       expect(active).toBeLessThanOrEqual(2) // those that store progress and mark abandoned answers
     }
     expect(samplesOfAll).toBeGreaterThan(0)
+    await annotate(
+      `50 open streams, ${samplesOfAll} samples: 0 open transactions, 0 waiting, ${mostBackends} backends at most`,
+    )
     for (const [index, id] of ids.entries()) {
       const text = joinText((await answers[index]) ?? [])
       expect(text.split(' ')).toHaveLength(100)
