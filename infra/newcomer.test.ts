@@ -1,68 +1,15 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { createServer } from 'node:net'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { findFreePort } from './embedded/stack.ts'
+import { askAsTheReadmeDoes, execute, expectReadmeAnswers, isFull, root, whyNotFull } from './testing.ts'
 
-// The README's quick start, followed to the letter: its own commands, in a fresh clone. Only the port is another.
-
-const root = join(import.meta.dirname, '..')
-const execute = promisify(execFile)
-const minutes = 60_000
-const isFull = process.env.SLUICE_FULL !== undefined
-const whyNot = 'takes minutes: npm test -- --full'
-
-/** The `curl` lines of the README's quick start. */
-async function readCurlCommands(port: number): Promise<string[]> {
-  const readme = await readFile(join(root, 'README.md'), 'utf8')
-  const blocks = [...readme.matchAll(/^```sh\n(.*?)^```/gms)].map(([, block = '']) => block)
-  const lines = blocks.flatMap((block) => block.trim().split('\n')).filter((line) => line.startsWith('curl '))
-  return lines.map((line) => line.replaceAll('localhost:3000', `localhost:${port}`))
-}
-
-async function findFreePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}
-
-/** The words of a streamed answer, or the body of any other. */
-function readAnswer(body: string): string {
-  const deltas = [...body.matchAll(/^data: (\{.*"type":"text-delta".*\})$/gm)].map(
-    ([, part = '']) => JSON.parse(part).delta,
-  )
-  return deltas.length > 0 ? deltas.join('') : body
-}
-
-/** The answer that the README shows, without the numbers of its citations, which depend on what else was found. */
-async function readShownAnswer(): Promise<string> {
-  const readme = await readFile(join(root, 'README.md'), 'utf8')
-  return readme.match(/^> (.*?) \[\d\]$/m)?.[1] ?? 'no answer is shown'
-}
-
-async function askAsTheReadmeDoes(port: number) {
-  const answers: string[] = []
-  for (const command of await readCurlCommands(port)) {
-    const { stdout } = await execute('sh', ['-c', `${command} -sS`])
-    answers.push(readAnswer(stdout))
-  }
-  return answers
-}
-
-async function expectReadmeAnswers([pgbouncer, document, office]: string[]) {
-  expect(pgbouncer).toContain(await readShownAnswer())
-  expect(pgbouncer).toMatch(/\[\d\]/)
-  expect(JSON.parse(document ?? '')).toMatchObject({ title: 'Office', status: 'ready' })
-  expect(office).toMatch(/The office opens at nine\..*\[\d\]/s)
-}
+// The README's quick start without Docker, followed to the letter: its own commands, in a fresh clone. Only the port is
+// another.
 
 const environment = (port: number) => {
   const { DATABASE_URL: _, DIRECT_DATABASE_URL: __, PGBOUNCER_ADMIN_URL: ___, PATH = '', ...rest } = process.env
@@ -87,9 +34,9 @@ describe('a newcomer without Docker', () => {
     start = spawn('npm', ['start'], { cwd: clone, env: environment(port), detached: true })
     for (const stream of [start.stdout, start.stderr]) stream?.on('data', (chunk) => (output += chunk))
     while (!output.includes('Ctrl-C') && start.exitCode === null) await sleep(200)
-  }, 5 * minutes)
+  }, 300_000)
 
-  beforeEach((context) => context.skip(!isFull, whyNot))
+  beforeEach((context) => context.skip(!isFull, whyNotFull))
 
   afterAll(async () => {
     if (!isFull) return
@@ -105,7 +52,7 @@ describe('a newcomer without Docker', () => {
   it('gets the answers that the README promises', async ({ annotate }) => {
     const answers = await askAsTheReadmeDoes(port)
     await annotate(`${Math.round((performance.now() - startedAt) / 1000)} s from git clone to the README's answers`)
-    await expectReadmeAnswers(answers)
+    expectReadmeAnswers(answers)
   })
 
   it('is told that it runs already when they start it twice', async () => {
@@ -122,43 +69,5 @@ describe('a newcomer without Docker', () => {
     expect(code).toBe(0)
     const { stdout } = await execute('ps', ['-eo', 'args'])
     expect(stdout.split('\n').filter((line) => line.includes(clone))).toEqual([])
-  })
-})
-
-describe('a newcomer with Docker', () => {
-  const project = `sluice-test-${process.pid}`
-  let port: number
-  let hasEngine = false
-
-  const compose = (...args: string[]) =>
-    execute('docker', ['compose', '--project-name', project, ...args], {
-      cwd: root,
-      env: environment(port),
-      maxBuffer: 1e8,
-    })
-
-  beforeAll(async () => {
-    if (!isFull) return
-    port = await findFreePort()
-    hasEngine = await execute('docker', ['info']).then(
-      () => true,
-      () => false,
-    )
-    if (hasEngine) await compose('up', '--build', '--detach', '--wait')
-  }, 10 * minutes)
-
-  beforeEach((context) => {
-    context.skip(!isFull, whyNot)
-    context.skip(!hasEngine, 'no Docker engine answers on this machine')
-  })
-
-  afterAll(async () => {
-    if (!hasEngine) return
-    await compose('down', '--volumes', '--timeout', '5')
-    await execute('docker', ['image', 'rm', `${project}-api`, `${project}-pgbouncer`])
-  }, 2 * minutes)
-
-  it('runs `docker compose up` and gets the answers that the README promises', async () => {
-    await expectReadmeAnswers(await askAsTheReadmeDoes(port))
   })
 })

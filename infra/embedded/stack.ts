@@ -35,8 +35,9 @@ const careless = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off']
  * Starts a private Postgres with pgvector and a PgBouncer in `directory`, on free ports of 127.0.0.1, and waits until both
  * answer. The role `sluice` owns the database `sluice`; no other can log in. With `throwAway` nothing is flushed to disk,
  * the role may create databases, and `stop()` removes the folder. One stack a folder: the caller sees to that.
- * `start` adds a server; `died` resolves when any ends before `stop()`; `hurry` kills the one that `stop()` waits for.
- * `signal` stops all at any time. Throws when the parts are not to be had or do not start, and leaves nothing running.
+ * `start` adds a server; `startPostgres` and `startPgbouncer` start theirs again, once they have ended; `died` resolves
+ * when any ends before `stop()`; `hurry` kills the one that `stop()` waits for. `signal` stops all at any time. Throws when
+ * the parts are not to be had or do not start, and leaves nothing running.
  */
 export async function startStack({ directory, throwAway = false, report = () => {}, signal }: Options) {
   const home = resolve(directory)
@@ -75,19 +76,23 @@ export async function startStack({ directory, throwAway = false, report = () => 
     const [direct, pooled] = [await findFreePort(), await findFreePort()]
     const urlAt = (port: number) => `postgres://sluice:${password}@127.0.0.1:${port}/sluice`
 
-    rmSync(join(data, 'postmaster.pid'), { force: true }) // stale by now, but its number may be another process's
     const options = [`port=${direct}`, ...settings, ...(throwAway ? careless : [])].flatMap((option) => ['-c', option])
     const command = [...asUser, join(bin, 'postgres'), ...options, '-D', data]
-    await waitForAnswer(start('postgres', command, { stopSignal: 'SIGINT' }), urlAt(direct)) // SIGINT = "fast"
+    const startPostgres = () => {
+      rmSync(join(data, 'postmaster.pid'), { force: true }) // stale by now, but its number may be another process's
+      return start('postgres', command, { stopSignal: 'SIGINT' }) // SIGINT = "fast"
+    }
+    await waitForAnswer(startPostgres(), urlAt(direct), 'select 1')
 
     const ini = fillTemplate({ POSTGRES_PORT: direct, LISTEN_PORT: pooled, AUTH_FILE: join(data, 'userlist.txt') })
     writeFileSync(join(home, 'pgbouncer.ini'), ini)
     const pooler = [...asUser, pgbouncer, join(home, 'pgbouncer.ini')]
-    await waitForAnswer(start('pgbouncer', pooler, { stopSignal: 'SIGQUIT' }), urlAt(pooled)) // SIGTERM waits for clients
-
+    const startPgbouncer = () => start('pgbouncer', pooler, { stopSignal: 'SIGQUIT' }) // SIGTERM waits for clients
     const pgbouncerAdminUrl = `postgres://stats:${statsPassword}@127.0.0.1:${pooled}/pgbouncer`
+    // Its console: a connection to Postgres from before the migration would not know the database's settings.
+    await waitForAnswer(startPgbouncer(), pgbouncerAdminUrl, 'show version')
     const urls = { databaseUrl: urlAt(pooled), directDatabaseUrl: urlAt(direct), pgbouncerAdminUrl }
-    return { ...urls, start, died: death.promise, stop, hurry }
+    return { ...urls, start, startPostgres, startPgbouncer, died: death.promise, stop, hurry }
   } catch (error) {
     await stop()
     if (throwAway) remove(home)
@@ -161,18 +166,18 @@ export function isFree(port: number, host = '127.0.0.1'): Promise<boolean> {
   return answer.promise
 }
 
-// Below the range from which the kernel numbers outgoing connections: one of those could take it before the server does.
-async function findFreePort(): Promise<number> {
+/** Below the range from which the kernel numbers outgoing connections: one of those could take it before the server does. */
+export async function findFreePort(): Promise<number> {
   const port = randomInt(20_000, 32_000)
   return (await isFree(port)) ? port : findFreePort()
 }
 
 /** Asks until there is an answer. Throws when the server ends, or after two minutes (a crash recovery takes seconds). */
-async function waitForAnswer(server: Server, url: string): Promise<void> {
+async function waitForAnswer(server: Server, url: string, question: string): Promise<void> {
   for (let tries = 1; ; tries += 1) {
     const sql = postgres(url, { max: 1, fetch_types: false, prepare: false })
     try {
-      await sql`select 1`
+      await sql.unsafe(question).simple()
       return
     } catch (error) {
       if (!server.isRunning()) throw await server.ended

@@ -67,7 +67,7 @@ async function startApi(stack: Stack, host: string, port: number): Promise<void>
   const apiEnv = { ...env, ...pooled, ...defaults, DIRECT_DATABASE_URL: undefined, HOST: host, PORT: `${port}` }
   const watcher = process.argv.includes('--watch') ? [join(import.meta.dirname, 'watch.ts')] : []
   const command = [execPath, ...watcher, inApi('server.ts')]
-  stack.start('api', command, { env: apiEnv, graceMs: drainMs + 5000, show: true })
+  stack.start('api', command, { env: apiEnv, graceMs: drainMs + 15_000, show: true })
   const ready = `http://${host.includes(':') ? '[::1]' : host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`
   const error = await Promise.race([waitUntilReady(ready), stack.died])
   if (error) throw error

@@ -3,8 +3,13 @@
 set -eu
 umask 077
 export LISTEN_ADDRESS='*' LISTEN_PORT=6432 AUTH_FILE=/tmp/userlist.txt
-: "${POSTGRES_HOST:?}" "${POSTGRES_PORT:?}" "${POSTGRES_PASSWORD:?}" "${STATS_PASSWORD:?}"
-printf '"sluice" "%s"\n"stats" "%s"\n' "$POSTGRES_PASSWORD" "$STATS_PASSWORD" >"$AUTH_FILE"
+: "${POSTGRES_HOST:?}" "${POSTGRES_PORT:?}" "${POSTGRES_PASSWORD:?}" "${PGPASSWORD:?of the role stats}"
+printf '"sluice" "%s"\n"stats" "%s"\n' "$POSTGRES_PASSWORD" "$PGPASSWORD" >"$AUTH_FILE"
 envsubst </etc/pgbouncer/pgbouncer.ini.template >/tmp/pgbouncer.ini
-unset POSTGRES_PASSWORD STATS_PASSWORD
+cat >>/tmp/pgbouncer.ini <<END
+; The verify-… modes need the certificates of whoever signed the server's.
+server_tls_sslmode = ${POSTGRES_SSLMODE:-prefer}
+server_tls_ca_file = ${POSTGRES_CA_FILE:-/etc/ssl/certs/ca-certificates.crt}
+END
+unset POSTGRES_PASSWORD PGPASSWORD
 exec pgbouncer /tmp/pgbouncer.ini

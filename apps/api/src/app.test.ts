@@ -1,14 +1,18 @@
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { promisify } from 'node:util'
 import Fastify from 'fastify'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { registerRoutes } from './app.ts'
 import { testApp } from './testing.ts'
+
+const execute = promisify(execFile)
 
 async function loadRoutes(files: Record<string, string>) {
   const folder = await mkdtemp(join(tmpdir(), 'routes-'))
@@ -17,6 +21,32 @@ async function loadRoutes(files: Record<string, string>) {
   for (const [name, source] of Object.entries(files)) await writeFile(join(folder, name), source)
   await registerRoutes(app, pathToFileURL(`${folder}/`))
   return app
+}
+
+/** What the loader says of each folder, in a process of its own: Vitest compiles what it imports, Node strips types. */
+async function loadInNode(folders: Record<string, string>[]): Promise<string[]> {
+  const parent = await realpath(await mkdtemp(join(tmpdir(), 'routes of a test ')))
+  try {
+    for (const [index, files] of folders.entries()) {
+      await mkdir(join(parent, `${index}`))
+      for (const [name, source] of Object.entries(files)) await writeFile(join(parent, `${index}`, name), source)
+    }
+    const script = `import { registerRoutes } from '${new URL('app.ts', import.meta.url)}'
+      import Fastify from '${import.meta.resolve('fastify')}'
+      import { pathToFileURL } from 'node:url'
+      for (let index = 0; index < ${folders.length}; index += 1) {
+        const folder = pathToFileURL(index + '/')
+        const text = await registerRoutes(Fastify(), folder).then(() => 'served', ({ message }) => message)
+        console.log(JSON.stringify(text.replaceAll(index + '/', '')))
+      }`
+    const { stdout } = await execute(process.execPath, ['--input-type=module', '--eval', script], { cwd: parent })
+    return stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+  } finally {
+    await rm(parent, { recursive: true })
+  }
 }
 
 describe('routes/', () => {
@@ -28,12 +58,63 @@ describe('routes/', () => {
   it('may hold tests, which are no routes', async () => {
     await expect(loadRoutes({ 'notes.test.ts': "throw new Error('not a route')" })).resolves.toBeDefined()
   })
+})
 
-  it('one clear error names a file that exports no plugin', async () => {
-    const message = 'notes.ts in routes/ must export a Fastify plugin: export default async (app) => { … }'
-    await expect(loadRoutes({ 'notes.ts': 'export const note = 1' })).rejects.toThrow(message)
-    await expect(loadRoutes({ 'notes.ts': 'export default {}' })).rejects.toThrow(message)
-  })
+describe('a file of routes/ that cannot be served', async () => {
+  const plugin = 'export default async (app) => {'
+  const route = "app.get('', async () => 1)"
+  const cases: Record<string, [sources: Record<string, string>, complaint: string]> = {
+    'exports nothing by default': [
+      { 'notes.ts': 'export const note = 1' },
+      'it has no plugin: export default async (app) => { … }',
+    ],
+    'exports something else by default': [
+      { 'notes.ts': 'export default {}' },
+      'it has no plugin: export default async (app) => { … }',
+    ],
+    'has a syntax error': [{ 'notes.ts': `${plugin}\n  app.get('', ]\n}` }, 'Expression expected (notes.ts:2)'],
+    'imports a file that is not there': [
+      { 'notes.ts': `import './nothing.ts'\n${plugin}}` },
+      "Cannot find module 'nothing.ts' imported from notes.ts. Relative imports end in .ts; a package comes with `npm install NAME -w @repo/api`.",
+    ],
+    'imports a package that is not installed': [
+      { 'notes.ts': `import 'no-such-package'\n${plugin}}` },
+      "Cannot find package 'no-such-package' imported from notes.ts. Relative imports end in .ts; a package comes with `npm install NAME -w @repo/api`.",
+    ],
+    'imports a name that is not exported': [
+      { 'notes.ts': `import { nothing } from 'node:fs'\n${plugin}}` },
+      "The requested module 'node:fs' does not provide an export named 'nothing' (notes.ts:1)",
+    ],
+    'throws when it is loaded': [
+      { 'notes.ts': `\nthrow new Error('no colour was chosen')\n${plugin}}` },
+      'no colour was chosen (notes.ts:2)',
+    ],
+    'throws no error': [{ 'notes.ts': "throw 'a text'" }, 'a text'],
+    'throws while it registers': [
+      { 'notes.ts': `${plugin}\n  app.gett('')\n}` },
+      'app.gett is not a function (notes.ts:2)',
+    ],
+    'declares a route twice': [
+      { 'notes.ts': `${plugin}\n  ${route}\n  ${route}\n}` },
+      "Method 'GET' already declared for route '/notes' (notes.ts:3). Two files, or two lines of this one, declare it: rename or remove one.",
+    ],
+    'declares a route of another file': [
+      { 'notes-old.ts': `${plugin} ${route} }`, 'notes.ts': `${plugin}\n  app.get('-old', async () => 1)\n}` },
+      "Method 'GET' already declared for route '/notes-old' (notes.ts:2). Two files, or two lines of this one, declare it: rename or remove one.",
+    ],
+    'has an enum, which type stripping refuses': [
+      { 'notes.ts': `${plugin}}\nenum Colour { red }` },
+      'TypeScript enum is not supported in strip-only mode (notes.ts:2). Node only strips types: write a union of strings instead of an enum, a field instead of a parameter property.',
+    ],
+  }
+  const complaints = await loadInNode(Object.values(cases).map(([sources]) => sources))
+
+  it.each(Object.entries(cases).map(([name, [, complaint]], index) => ({ name, complaint, index })))(
+    '$name: one line says so',
+    ({ complaint, index }) => {
+      expect(complaints[index]).toBe(`routes/notes.ts cannot be served: ${complaint}`)
+    },
+  )
 })
 
 it('closes although a client has connected and never asks', async () => {

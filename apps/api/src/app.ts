@@ -7,6 +7,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
 import type { Config } from './config.ts'
+import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
 import cors from './plugins/cors.ts'
 import errors, { answerClientError, answerError } from './plugins/errors.ts'
@@ -21,6 +22,7 @@ declare module 'fastify' {
     store: Store
     llm: Llm
     chat: Chat
+    metrics: Metrics
     /** Rejects when the database does not answer in time. */
     pingDatabase: Database['ping']
   }
@@ -52,6 +54,7 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
     bodyLimit: 1024 * 1024, // bytes; routes that take more say so
     requestTimeout: 30_000, // ms to send a request: a client that trickles its body holds a socket no longer
     trustProxy: config.TRUST_PROXY,
+    return503OnClosing: false, // Fastify's own is no problem+json; what must not begin any more says so itself
   }).withTypeProvider<ZodTypeProvider>()
 
   app.removeContentTypeParser('text/plain') // every body is JSON; a text would reach the shapes as a string
@@ -61,18 +64,23 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
   app.decorate('llm', llm)
   app.decorate('pingDatabase', database.ping)
   const { MAX_STREAMS: maxStreams, SYSTEM_PROMPT: systemPrompt } = config
-  app.decorate('chat', createChat({ store, llm, log: app.log, maxStreams, systemPrompt }))
+  const metrics = createMetrics(config, database.pool)
+  const { countAnswer, countRequest } = metrics
+  app.decorate('metrics', metrics)
+  app.decorate('chat', createChat({ store, llm, log: app.log, maxStreams, systemPrompt, onAnswer: countAnswer }))
 
-  app.addHook('onClose', async () => app.chat.close())
+  app.addHook('onClose', async () => {
+    app.chat.close()
+    metrics.close()
+  })
 
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
   })
-  app.addHook('onResponse', async ({ method, routeOptions, log }, { statusCode, elapsedTime }) => {
-    log.info(
-      { method, route: routeOptions.url, status: statusCode, durationMs: Math.round(elapsedTime) },
-      'request ended',
-    )
+  app.addHook('onResponse', async ({ method, routeOptions, log }, { statusCode: status, elapsedTime }) => {
+    const request = { method, route: routeOptions.url, status }
+    countRequest(request, elapsedTime)
+    log.info({ ...request, durationMs: Math.round(elapsedTime) }, 'request ended')
   })
   // Browsers open connections ahead and never ask: Node waits a minute for each.
   app.addHook('preClose', async () => {
@@ -87,17 +95,41 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
   return app
 }
 
-/** A file's name is its URL: routes/notes.ts serves /notes. Throws when a file does not export a plugin by default. */
+/**
+ * A file's name is its URL: routes/notes.ts serves /notes. Throws one line that names the file, what is wrong with it,
+ * where, and what to do.
+ */
 export async function registerRoutes(app: FastifyInstance, folder: URL): Promise<void> {
   const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
   for (const file of files.sort()) {
-    const module: { default?: unknown } = await import(new URL(file, folder).href)
-    if (!isPlugin(module.default))
-      throw new Error(`${file} in routes/ must export a Fastify plugin: export default async (app) => { … }`)
-    await app.register(module.default, { prefix: `/${parse(file).name}` })
+    try {
+      const module: { default?: unknown } = await import(new URL(file, folder).href)
+      if (!isPlugin(module.default)) throw new Error('it has no plugin: export default async (app) => { … }')
+      await app.register(module.default, { prefix: `/${parse(file).name}` })
+    } catch (error) {
+      throw new Error(`routes/${file} cannot be served: ${explainRouteError(error)}`, { cause: error })
+    }
   }
 }
 
 function isPlugin(value: unknown): value is (app: FastifyInstance) => Promise<void> {
   return typeof value === 'function'
+}
+
+/** What to do, by the code of an error that does not say it. */
+const advice: Record<string, string> = {
+  ERR_MODULE_NOT_FOUND: 'Relative imports end in .ts; a package comes with `npm install NAME -w @repo/api`.',
+  ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX:
+    'Node only strips types: write a union of strings instead of an enum, a field instead of a parameter property.',
+  FST_ERR_DUPLICATED_ROUTE: 'Two files, or two lines of this one, declare it: rename or remove one.',
+}
+
+/** An error's message, file and line, and what to do. The stack below the loader is no news to who wrote the route. */
+function explainRouteError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const [stack = ''] = error.stack?.split(import.meta.url) ?? []
+  const place = stack.match(/(?:^|file:\/\/)(?!.*node_modules)(\/.+?:\d+)/m)?.[1]?.replaceAll('%20', ' ')
+  const sentence = `${error.message}${place ? ` (${place})` : ''}`
+  const whatToDo = 'code' in error ? advice[String(error.code)] : undefined
+  return (whatToDo ? `${sentence}. ${whatToDo}` : sentence).replaceAll(`${process.cwd()}/`, '')
 }

@@ -1,4 +1,5 @@
 import cluster, { type Worker } from 'node:cluster'
+import { sumMetrics } from './metrics/sum.ts'
 
 /** A terminal sends these to every process of a program: workers leave them to the primary, which passes them on. */
 export const terminalSignals = ['SIGINT', 'SIGHUP'] as const
@@ -33,5 +34,6 @@ export function runWorkers(count: number): void {
       setTimeout(() => isStopping || cluster.fork(), restartDelayMs)
     }
   })
+  sumMetrics()
   cluster.fork()
 }

@@ -18,7 +18,7 @@ function adviseOn({ message }: ConfigError): string {
 }
 
 /** Unlike a log, an operator's own terminal may show what the database said. Drizzle's message is the whole statement. */
-function explain(error: unknown): string {
+export function explain(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const cause = error.cause instanceof Error ? error.cause : error
   return cause.message || ('code' in cause ? String(cause.code) : cause.name) // several addresses were tried: no message

@@ -1,5 +1,13 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { ConfigError, readConfig, readManageConfig, readMigrationConfig } from './config.ts'
+import {
+  ConfigError,
+  findEmbeddingServer,
+  readConfig,
+  readDoctorConfig,
+  readManageConfig,
+  readMigrationConfig,
+} from './config.ts'
 
 const url = 'postgres://sluice:secret@127.0.0.1:6432/sluice'
 const valid = { DATABASE_URL: url }
@@ -24,6 +32,11 @@ describe('one line says which variable is wrong and what it should be', () => {
       'DATABASE_URL should be a URL like postgres://user:password@host:6432/database',
     ],
     ['DATABASE_POOL_SIZE', '0', 'DATABASE_POOL_SIZE should be at least 1'],
+    [
+      'PGBOUNCER_ADMIN_URL',
+      'localhost',
+      'PGBOUNCER_ADMIN_URL should be a URL like postgres://user:password@host:6432/database',
+    ],
     ['PORT', 'abc', 'PORT should be a whole number'],
     ['PORT', '80.5', 'PORT should be a whole number'],
     ['PORT', '65536', 'PORT should be at most 65535'],
@@ -36,6 +49,7 @@ describe('one line says which variable is wrong and what it should be', () => {
     ['OPENAI_BASE_URL', 'localhost:11434', 'OPENAI_BASE_URL should be a URL like https://api.openai.com/v1'],
     ['CHAT_MODEL', 'gpt-5', 'OPENAI_API_KEY is needed for api.openai.com; or set OPENAI_BASE_URL to another server'],
     ['EMBEDDING_MODEL', 'ada', 'OPENAI_API_KEY is needed for api.openai.com; or set OPENAI_BASE_URL to another server'],
+    ['EMBEDDING_BASE_URL', 'localhost', 'EMBEDDING_BASE_URL should be a URL like https://api.openai.com/v1'],
     ['EMBEDDING_DIMENSIONS', '20000', 'EMBEDDING_DIMENSIONS should be at most 16000'],
     ['AUTH', 'none', 'AUTH should be required or off'],
     ['TRUST_PROXY', 'perhaps', 'TRUST_PROXY should be true or false'],
@@ -84,6 +98,50 @@ it('asks for keys when AUTH is unset, and for nothing but the database', () => {
   }
 })
 
+describe('an embedding model on a server of its own', () => {
+  const anthropic = {
+    OPENAI_BASE_URL: 'https://api.anthropic.com/v1',
+    OPENAI_API_KEY: 'chat-key',
+    CHAT_MODEL: 'claude',
+  }
+  const EMBEDDING_MODEL = 'text-embedding-3-small'
+  const openai = 'https://api.openai.com/v1'
+  const read = (environment: NodeJS.ProcessEnv) => readConfig({ ...valid, EMBEDDING_MODEL, ...environment })
+
+  it.each([
+    ['nothing more is set', {}, { baseUrl: anthropic.OPENAI_BASE_URL, apiKey: 'chat-key' }],
+    ['a key is set', { EMBEDDING_API_KEY: 'own-key' }, { baseUrl: anthropic.OPENAI_BASE_URL, apiKey: 'own-key' }],
+    ['a server is set', { EMBEDDING_BASE_URL: 'http://127.0.0.1:11434/v1' }, { baseUrl: 'http://127.0.0.1:11434/v1' }],
+    [
+      'both are set',
+      { EMBEDDING_BASE_URL: openai, EMBEDDING_API_KEY: 'own-key' },
+      { baseUrl: openai, apiKey: 'own-key' },
+    ],
+  ])('gets its own key or none when %s', (_, environment, server) => {
+    expect(findEmbeddingServer(read({ ...anthropic, ...environment }))).toEqual(server)
+  })
+
+  it('needs a key of its own for api.openai.com', () => {
+    const problem = readProblem(() => read({ ...anthropic, EMBEDDING_BASE_URL: openai }))
+    expect(problem).toBe('EMBEDDING_API_KEY is needed for api.openai.com; or set EMBEDDING_BASE_URL to another server')
+    expect(readProblem(() => read({ CHAT_MODEL: 'gpt-5-mini' })).split('\n').length).toBe(1)
+  })
+})
+
+it('takes every base URL that the README of the models names', () => {
+  const readme = readFileSync(new URL('../../../packages/llm/README.md', import.meta.url), 'utf8')
+  const urls = Array.from(readme.matchAll(/(?:`|_URL=)(https?:[^`\s]+)/g), ([, url = '']) => url)
+  expect(urls.length).toBeGreaterThan(10)
+  for (const url of urls) {
+    const { OPENAI_BASE_URL, EMBEDDING_BASE_URL } = readConfig({
+      ...valid,
+      OPENAI_BASE_URL: url,
+      EMBEDDING_BASE_URL: url,
+    })
+    expect([OPENAI_BASE_URL, EMBEDDING_BASE_URL]).toEqual([url, url])
+  }
+})
+
 it('needs no key for a model server of one’s own', () => {
   const { CHAT_MODEL } = readConfig({ ...valid, CHAT_MODEL: 'llama', OPENAI_BASE_URL: 'http://127.0.0.1:11434/v1' })
   expect(CHAT_MODEL).toBe('llama')
@@ -92,4 +150,30 @@ it('needs no key for a model server of one’s own', () => {
 it('splits CORS_ORIGINS at commas', () => {
   const { CORS_ORIGINS } = readConfig({ ...valid, CORS_ORIGINS: 'https://a.example, https://b.example,' })
   expect(CORS_ORIGINS).toEqual(['https://a.example', 'https://b.example'])
+})
+
+describe('what the doctor reads', () => {
+  it('is all that fits, and a problem for each variable that does not', () => {
+    const { problems, ...rest } = readDoctorConfig({
+      ...valid,
+      PORT: 'high',
+      CHAT_MODEL: 'gpt',
+      PGBOUNCER_ADMIN_URL: 'x',
+    })
+    expect(problems.map((problem) => problem.split(' ')[0])).toEqual(['PGBOUNCER_ADMIN_URL', 'PORT'])
+    expect(rest).toEqual({
+      databaseUrl: url,
+      directUrl: undefined,
+      adminUrl: undefined,
+      port: undefined,
+      host: '127.0.0.1',
+      models: undefined,
+    })
+  })
+
+  it('is the same as what the API reads when all fits', () => {
+    const { problems, models, port } = readDoctorConfig({ ...valid, PORT: '4000', EMBEDDING_DIMENSIONS: '8' })
+    expect({ problems, port }).toEqual({ problems: [], port: 4000 })
+    expect(readConfig({ ...valid, EMBEDDING_DIMENSIONS: '8' })).toMatchObject(models ?? { models: 'wrong' })
+  })
 })

@@ -30,6 +30,8 @@ const models = {
   OPENAI_BASE_URL: httpUrl.default('https://api.openai.com/v1'),
   OPENAI_API_KEY: optional,
   CHAT_MODEL: optional,
+  EMBEDDING_BASE_URL: httpUrl.optional(),
+  EMBEDDING_API_KEY: optional,
   EMBEDDING_MODEL: optional,
   EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // the widest halfvec that pgvector stores
   MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models think for a minute or two
@@ -42,6 +44,7 @@ const ApiEnvironment = z
     NODE_ENV: optional,
     DATABASE_URL: postgresUrl,
     DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat needs about 10 ms of a connection in all
+    PGBOUNCER_ADMIN_URL: postgresUrl.optional(),
     PORT: integer(0, 65_535).default(3000),
     HOST: z.string().default('127.0.0.1'),
     LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
@@ -57,32 +60,44 @@ const ApiEnvironment = z
     path: ['AUTH'],
     error: 'cannot be off under NODE_ENV=production: set AUTH=required',
   })
-  .refine(hasKeyForVendor, keyForVendor())
+  .superRefine(checkKeys)
 
-const MigrationEnvironment = z
-  .object({ ...models, DIRECT_DATABASE_URL: postgresUrl })
-  .refine(hasKeyForVendor, keyForVendor())
+const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkKeys)
 
-const ManageEnvironment = z.object({ DATABASE_URL: postgresUrl })
+const ManageEnvironment = z.object({ ...models, DATABASE_URL: postgresUrl }).superRefine(checkKeys)
 
-/** OpenAI's own API without a key would answer 401 to the first question; say it at start. Local servers need none. */
-function hasKeyForVendor(env: {
-  OPENAI_BASE_URL: string
-  OPENAI_API_KEY?: string
-  CHAT_MODEL?: string
-  EMBEDDING_MODEL?: string
-}) {
-  const isUsed = env.CHAT_MODEL !== undefined || env.EMBEDDING_MODEL !== undefined
-  return !isUsed || env.OPENAI_API_KEY !== undefined || new URL(env.OPENAI_BASE_URL).hostname !== 'api.openai.com'
-}
-
-function keyForVendor() {
-  return { path: ['OPENAI_API_KEY'], error: 'is needed for api.openai.com; or set OPENAI_BASE_URL to another server' }
-}
+const DoctorEnvironment = ApiEnvironment.safeExtend({
+  DIRECT_DATABASE_URL: postgresUrl.optional(),
+})
 
 export type Config = z.output<typeof ApiEnvironment>
 export type MigrationConfig = z.output<typeof MigrationEnvironment>
-export type ModelConfig = Pick<Config, keyof typeof models>
+export type DoctorConfig = ReturnType<typeof readDoctorConfig>
+export type ModelConfig = z.output<z.ZodObject<typeof models>>
+
+/** The server of `EMBEDDING_MODEL`. A key is sent to its own server alone, never to the other one. */
+export function findEmbeddingServer(env: ModelConfig) {
+  return env.EMBEDDING_BASE_URL
+    ? { baseUrl: env.EMBEDDING_BASE_URL, apiKey: env.EMBEDDING_API_KEY }
+    : { baseUrl: env.OPENAI_BASE_URL, apiKey: env.EMBEDDING_API_KEY ?? env.OPENAI_API_KEY }
+}
+
+/** OpenAI's own API without a key would answer 401 to the first question; say it at start. Local servers need none. */
+function checkKeys(env: ModelConfig, { addIssue }: z.RefinementCtx) {
+  const embedding = findEmbeddingServer(env)
+  const keyless = new Set<'OPENAI' | 'EMBEDDING'>()
+  if (env.CHAT_MODEL && lacksKey(env.OPENAI_BASE_URL, env.OPENAI_API_KEY)) keyless.add('OPENAI')
+  if (env.EMBEDDING_MODEL && lacksKey(embedding.baseUrl, embedding.apiKey))
+    keyless.add(env.EMBEDDING_BASE_URL ? 'EMBEDDING' : 'OPENAI')
+  for (const server of keyless) {
+    const message = `is needed for api.openai.com; or set ${server}_BASE_URL to another server`
+    addIssue({ code: 'custom', path: [`${server}_API_KEY`], message })
+  }
+}
+
+function lacksKey(baseUrl: string, apiKey: string | undefined): boolean {
+  return apiKey === undefined && new URL(baseUrl).hostname === 'api.openai.com'
+}
 
 /** The environment does not fit. `message` is one line for each variable: its name and what it should be. */
 export class ConfigError extends Error {
@@ -109,12 +124,32 @@ export function readManageConfig(environment: NodeJS.ProcessEnv = process.env): 
   return parse(ManageEnvironment, environment)
 }
 
+/** Reads what `npm run manage -- doctor` looks at. Throws nothing: what does not fit is left out, and in `problems`. */
+export function readDoctorConfig(environment: NodeJS.ProcessEnv = process.env) {
+  const given = dropBlank(environment)
+  const { error } = DoctorEnvironment.safeParse(given, { reportInput: true })
+  const { PORT, HOST } = DoctorEnvironment.shape
+  return {
+    /** One line for each variable that does not fit: its name and what it should be. */
+    problems: error ? new ConfigError(error.issues).message.split('\n') : [],
+    databaseUrl: postgresUrl.safeParse(given.DATABASE_URL).data,
+    directUrl: postgresUrl.safeParse(given.DIRECT_DATABASE_URL).data,
+    adminUrl: postgresUrl.safeParse(given.PGBOUNCER_ADMIN_URL).data,
+    port: PORT.safeParse(given.PORT).data,
+    host: HOST.safeParse(given.HOST).data,
+    models: z.object(models).superRefine(checkKeys).safeParse(given).data,
+  }
+}
+
 function parse<Shape extends z.ZodType>(shape: Shape, environment: NodeJS.ProcessEnv): z.output<Shape> {
-  // An empty variable counts as unset: Compose passes `NAME=` for each one that the user did not set.
-  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim() !== ''))
-  const result = shape.safeParse(given, { reportInput: true }) // else an issue does not say whether there was one
+  const result = shape.safeParse(dropBlank(environment), { reportInput: true }) // else an issue does not say whether there was one
   if (result.success) return result.data
   throw new ConfigError(result.error.issues)
+}
+
+/** An empty variable counts as unset: Compose passes `NAME=` for each one that the user did not set. */
+function dropBlank(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim() !== ''))
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {

@@ -1,5 +1,15 @@
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { startMockModel } from '@repo/bench/mock-model'
+import { connect, createStore } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
-import { afterAll, describe, expect, it } from 'vitest'
+import { ingestDocument, retrievePassages } from '@repo/rag'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { readManageConfig } from './config.ts'
+import { createModels } from './models.ts'
 import { runProgram, startApi } from './testing-processes.ts'
 
 const test = await createTestDatabase()
@@ -34,11 +44,95 @@ describe('create-key', () => {
   })
 })
 
+describe('doctor', () => {
+  const healthy = {
+    DATABASE_URL,
+    DIRECT_DATABASE_URL: test.directDatabaseUrl,
+    PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '',
+    PORT: '0',
+  }
+
+  it('says which database it looked at, one line a finding and no password, and succeeds', async () => {
+    const { code, out, err } = await runProgram('manage.ts', healthy, 'doctor')
+    const { host, pathname, password } = new URL(DATABASE_URL)
+    expect(out).toContain(`ok    environment: DATABASE_URL is ${host}${pathname}\n`)
+    expect(out).toMatch(/^(ok {4}[a-z ]+: .+\n){16,}$/)
+    expect(out).not.toContain(password)
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+  })
+
+  it('fails when anything does, also with nothing set at all', async () => {
+    const { code, out, err } = await runProgram('manage.ts', {}, 'doctor')
+    expect(out).toMatch(/^FAIL {2}environment: DATABASE_URL is not set: .*\. To mend it: .*\n/)
+    expect(out).toContain('\nok    embedder: ')
+    expect({ code, err }).toEqual({ code: 1, err: '' })
+  })
+
+  it('says how to patch a driver that is as its author published it, and looks at the rest', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'sluice-doctor-'))
+    onTestFinished(() => rmSync(directory, { recursive: true }))
+    cpSync(new URL('..', import.meta.resolve('postgres')), directory, { recursive: true })
+    const patch = new URL('../../../packages/db/patches/postgres+3.4.9.patch', import.meta.url)
+    execFileSync('git', ['apply', '--reverse', '-p3', fileURLToPath(patch)], { cwd: directory })
+    const url = pathToFileURL(join(directory, 'src/index.js')).href
+    const resolve = `(name, context, next) => name === 'postgres' ? { url: '${url}', shortCircuit: true } : next(name, context)`
+    const hook = `import { registerHooks } from 'node:module'; registerHooks({ resolve: ${resolve} })`
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(hook)}`
+    const { code, out } = await runProgram('manage.ts', { ...healthy, NODE_OPTIONS }, 'doctor')
+    expect(out.split('\n').filter((line) => !line.startsWith('ok '))).toEqual([
+      expect.stringMatching(/^FAIL {2}driver: The postgres driver is not patched: run `npx patch-package /),
+      '',
+    ])
+    expect(code).toBe(1)
+  })
+})
+
+describe('another embedder', () => {
+  it('is reported by db:migrate until reindex has run; meanwhile documents are found by their words', async () => {
+    const mock = await startMockModel()
+    onTestFinished(mock.close)
+    const { db, close } = connect({ url: DATABASE_URL, poolSize: 1 })
+    onTestFinished(close)
+    const store = createStore(db)
+    const owner = await store.owners.ensure('ada')
+    const env = { DATABASE_URL, DIRECT_DATABASE_URL: test.directDatabaseUrl }
+    const switched = { ...env, OPENAI_BASE_URL: mock.url, EMBEDDING_MODEL: 'mock-32' }
+    const modelsOf = (environment: Record<string, string>) => createModels(readManageConfig(environment))
+    const ask = async (question: string) =>
+      (await retrievePassages({ store, embedder: modelsOf(switched).embedder }, owner, question, 5)).map(
+        ({ title }) => title,
+      )
+    const migrate = async () => (await runProgram('migrate.ts', switched)).out.split('\n').slice(1, -1)
+    const noSuchWord = 'zyzzyva' // only a vector can be near to it
+
+    const document = { title: 'Tides', text: 'The tide turns.' }
+    await ingestDocument({ store, embedder: modelsOf(env).embedder }, owner, document)
+    expect(await migrate()).toEqual([
+      'Documents of offline-384 (1) are found by their words alone until `npm run manage -- reindex`.',
+    ])
+    expect([await ask('When does the tide turn?'), await ask(noSuchWord)]).toEqual([['Tides'], []])
+
+    const { code, out, err } = await runProgram('manage.ts', switched, 'reindex')
+    expect(out).toMatch(/^1 of 1: document [\w-]{36} done\n1 embedded anew by mock-32, 0 failed\n$/)
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect([await ask('When does the tide turn?'), await ask(noSuchWord)]).toEqual([['Tides'], ['Tides']])
+    expect(await migrate()).toEqual([])
+  }, 60_000) // three programs, one after the other
+
+  it('that is away stops reindex with one line', async () => {
+    const env = { DATABASE_URL, OPENAI_BASE_URL: 'http://127.0.0.1:9/v1', EMBEDDING_MODEL: 'away' }
+    const { code, out, err } = await runProgram('manage.ts', env, 'reindex')
+    expect(err).toMatch(/^The command failed: .*check its base URL.*\n$/)
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+  })
+})
+
 it.each(['', 'create-key', 'create-key --owner=', 'destroy --owner ada'])(
-  'shows the usage after “%s”',
+  'shows every command after “%s”',
   async (args) => {
     const { code, out, err } = await runProgram('manage.ts', { DATABASE_URL }, ...args.split(' '))
-    expect(err).toMatch(/^npm run manage -- create-key --owner NAME .*\n$/)
+    for (const command of ['doctor', 'create-key --owner NAME', 'reindex'])
+      expect(err).toMatch(new RegExp(`^npm run manage -- ${command} +\\w.*$`, 'm'))
     expect({ code, out }).toEqual({ code: 2, out: '' })
   },
 )

@@ -1,5 +1,5 @@
 import { connect, createStore, sql } from '@repo/db'
-import { createTestDatabase } from '@repo/db/testing'
+import { createTestDatabase, dropDatabase } from '@repo/db/testing'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { runProgram } from './testing-processes.ts'
 
@@ -9,16 +9,15 @@ const name = `empty_${crypto.randomUUID().replaceAll('-', '')}`
 const empty = new URL(test.directDatabaseUrl)
 empty.pathname = `/${name}`
 const DIRECT_DATABASE_URL = empty.href
-const drop = () => server.db.execute(sql`drop database if exists ${sql.identifier(name)} with (force)`)
 const upToDate = /^The database is up to date, with an index for offline-384 \(384 dimensions\)\.\n$/
 
 beforeEach(async () => {
-  await drop()
+  await dropDatabase(name)
   await server.db.execute(sql`create database ${sql.identifier(name)}`)
 })
 
 afterAll(async () => {
-  await drop()
+  await dropDatabase(name)
   await server.close()
   await test.drop()
 })
@@ -53,7 +52,7 @@ describe('migrating', () => {
     const env = { DIRECT_DATABASE_URL, EMBEDDING_MODEL: 'away', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' }
     const { code, out, err } = await runProgram('migrate.ts', env)
     expect(out).toMatch(
-      /^The tables are up to date, but away has no index yet: .*\S\. Run `npm run db:migrate` again\.\n$/,
+      /^The tables are up to date, but away has no index yet: .*[^.\s]\. Run `npm run db:migrate` again\.\n$/,
     )
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect(await countIndexes()).toBe(0)

@@ -1,3 +1,4 @@
+import { connect, createEmbedders, sql } from '@repo/db'
 import { migrate } from '@repo/db/migrate'
 import { LlmError } from '@repo/llm'
 import { runCommand } from './command.ts'
@@ -19,10 +20,27 @@ await runCommand('The migration failed', async () => {
     if (!(error instanceof LlmError)) throw error
     // The tables are what the API needs to start; search is exact, only slower, without the index.
     console.log(
-      `The tables are up to date, but ${model} has no index yet: ${error.message}. Run \`npm run db:migrate\` again.`,
+      `The tables are up to date, but ${model} has no index yet: ${error.message} Run \`npm run db:migrate\` again.`,
     )
   } finally {
     llm.close()
   }
+  await reportOthers(directUrl, model)
   return 0
 })
+
+/** Vectors of two models are never compared: what another one embedded is found by its words alone. */
+async function reportOthers(url: string, current: string) {
+  const database = connect({ url, poolSize: 1, applicationName: 'sluice-migrate' })
+  try {
+    await database.db.execute(sql`set statement_timeout = 0`) // a start must not fail because there is much to count
+    for (const { model, documents } of await createEmbedders(database.db).countDocuments()) {
+      if (model === current) continue
+      console.log(
+        `Documents of ${model} (${documents}) are found by their words alone until \`npm run manage -- reindex\`.`,
+      )
+    }
+  } finally {
+    await database.close()
+  }
+}

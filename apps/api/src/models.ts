@@ -1,12 +1,13 @@
 import { assertNoConnectionHeld } from '@repo/db'
 import { createLlm, type Llm } from '@repo/llm'
-import type { ModelConfig } from './config.ts'
+import { findEmbeddingServer, type ModelConfig } from './config.ts'
 
 /** The models that the environment names, behind the guard that no caller holds a database connection. */
 export function createModels(config: ModelConfig): Llm {
   return createLlm({
     baseUrl: config.OPENAI_BASE_URL,
     ...(config.OPENAI_API_KEY && { apiKey: config.OPENAI_API_KEY }),
+    embeddingServer: findEmbeddingServer(config),
     ...(config.CHAT_MODEL && { chatModel: config.CHAT_MODEL }),
     ...(config.EMBEDDING_MODEL && { embeddingModel: config.EMBEDDING_MODEL }),
     ...(config.EMBEDDING_DIMENSIONS && { embeddingDimensions: config.EMBEDDING_DIMENSIONS }),

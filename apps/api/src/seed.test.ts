@@ -44,7 +44,7 @@ describe('the sample documents', () => {
     if (!readme) throw new Error('no sample')
     await store.documents.remove(owner, readme.id)
     const older = { title: readme.title, text: 'As it was.', contentHash: 'older' }
-    const own = { title: 'My own', text: 'Mine.', contentHash: 'own' }
+    const own = { title: '(My own)', text: 'Mine.', contentHash: 'own' }
     await store.documents.add(owner, older)
     const { id } = await store.documents.add(owner, own)
 
@@ -52,7 +52,7 @@ describe('the sample documents', () => {
     expect((await list()).filter(({ title }) => title === readme.title)).toHaveLength(2) // the older one is still of use
     await seed()
     const after = await list()
-    expect(after.map(({ title }) => title)).toEqual(['My own', ...titles])
+    expect(after.map(({ title }) => title)).toEqual(['(My own)', ...titles])
     expect(after[0]?.id).toBe(id)
     expect(after[1]).toMatchObject({ title: readme.title, status: 'ready' })
   })

@@ -8,7 +8,7 @@ import { type Config, readConfig } from './config.ts'
 import { createModels } from './models.ts'
 import { describeError } from './plugins/errors.ts'
 
-const closeTimeoutMs = 10_000 // after the drain: sockets and pool close in a few ms
+const closeTimeoutMs = 15_000 // after the drain: storing, sockets and pool take a few ms, and up to 12 s without a database
 
 /** The composition root: opens what the app uses, listens, and closes it in the reverse order. */
 async function serve(config: Config) {
@@ -46,7 +46,7 @@ const listenErrors: Record<string, string> = {
 /** One line that names the cause: a wrong variable, or the port. */
 function explain(error: unknown): string {
   if (!(error instanceof Error)) return 'The server could not start.'
-  // A mistake in the code, as in a route that is just being written, is found by its file and line.
+  // A mistake in the code is found by its file and line.
   if (error instanceof SyntaxError || error instanceof TypeError || error instanceof ReferenceError)
     return `${error.stack}`
   return ('code' in error && listenErrors[String(error.code)]) || error.message

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import { fileURLToPath } from 'node:url'
-import { onTestFailed, onTestFinished, vi } from 'vitest'
+import { afterAll, expect, onTestFailed, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'
 
 const LogLine = z.looseObject({ msg: z.string(), pid: z.number(), level: z.number(), url: z.string().optional() })
@@ -12,7 +12,8 @@ const deadlineMs = 15_000 // a program needs about half a second to start; this 
 
 /**
  * Starts a program of this app with exactly this environment, so that nothing of the developer's own leaks in. It is
- * killed when the test has finished. `nodeOptions` come before the file.
+ * killed when the test has finished, or the file's tests when it is started outside of one. `nodeOptions` come before
+ * the file.
  */
 function startProgram(file: string, env: Record<string, string>, args: string[] = [], nodeOptions: string[] = []) {
   const path = fileURLToPath(new URL(file, import.meta.url))
@@ -25,11 +26,11 @@ function startProgram(file: string, env: Record<string, string>, args: string[] 
     written.err += bytes
   })
   const closed = once(child, 'close')
-  onTestFinished(async () => {
+  onFinished(async () => {
     child.kill('SIGKILL')
     await closed
   })
-  onTestFailed(() => void process.stderr.write(`\n${file} wrote:\n${written.out}${written.err}`))
+  if (isInTest()) onTestFailed(() => void process.stderr.write(`\n${file} wrote:\n${written.out}${written.err}`))
   const logs = () =>
     written.out
       .split('\n')
@@ -46,13 +47,17 @@ function startProgram(file: string, env: Record<string, string>, args: string[] 
   }
 }
 
+const isInTest = () => expect.getState().currentTestName !== undefined
+const onFinished = (cleanUp: () => unknown) =>
+  (isInTest() ? onTestFinished : afterAll)(async () => void (await cleanUp()))
+
 /** Runs a program to its end. */
 export async function runProgram(file: string, env: Record<string, string>, ...args: string[]) {
   const { ended, written } = startProgram(file, env, args)
   return { code: await ended, ...written }
 }
 
-/** Starts the API without keys on a free port, and waits until it listens. */
+/** Starts the API on a free port, without keys unless `env` says so, and waits until it listens. */
 export async function startApi(env: Record<string, string>, nodeOptions: string[] = []) {
   const api = startProgram('server.ts', { PORT: '0', AUTH: 'off', ...env }, [], nodeOptions)
   const { url = '' } = await api.findLog(({ msg }) => msg === 'listening')
@@ -68,8 +73,10 @@ export async function startVendor() {
     waiting.push(response)
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
-  onTestFinished(() => server.closeAllConnections())
-  onTestFinished(() => void server.close())
+  onFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
   const address = server.address()
   const port = typeof address === 'object' ? address?.port : undefined
   const toEvent = (choice: object) => `data: ${JSON.stringify({ choices: [choice] })}\n\n`
@@ -81,6 +88,7 @@ export async function startVendor() {
       return {
         say: (content: string) => void response.write(toEvent({ delta: { content } })),
         end: () => void response.end(`${toEvent({ delta: {}, finish_reason: 'stop' })}data: [DONE]\n\n`),
+        isHungUp: () => response.destroyed,
       }
     },
   }

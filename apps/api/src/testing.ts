@@ -71,6 +71,7 @@ type SpokenAnswer = {
   say: (text: string) => void
   think: (text: string) => void
   end: () => void
+  fail: (error: Error) => void
 }
 
 /** A chat model whose answers the test speaks, delta by delta; the embedder is the offline one. */
@@ -79,12 +80,14 @@ export function createSpokenModel() {
   const stream = async (request: ChatRequest) => {
     const events = new PassThrough({ objectMode: true, highWaterMark: 100_000 })
     const write = (event: AnswerEvent) => void events.write(event)
+    request.signal.throwIfAborted()
     request.signal.addEventListener('abort', () => events.destroy(request.signal.reason))
     answers.push({
       request,
       say: (text) => write({ type: 'text-delta', text }),
       think: (text) => write({ type: 'reasoning-delta', text }),
       end: () => events.end({ type: 'finish', finishReason: 'stop' }),
+      fail: (error) => void events.destroy(error),
     })
     return events
   }

@@ -2,6 +2,7 @@ import { request } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { setTimeout } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { toMachineTime } from './machine-clock.ts'
 import { mockAnswer, mockEmbedding, mockToken, startMockModel } from './mock-model.ts'
 
 async function startMock() {
@@ -56,6 +57,17 @@ describe('a streamed chat', () => {
       choices: [],
       usage: { prompt_tokens: 10, completion_tokens: 4, total_tokens: 14 },
     })
+  })
+
+  it('begins with the time at which it was due, by the clock of all processes, when asked to', async () => {
+    const { ask } = await startMock()
+    const prompt = 'Why? [mock tokens=2 interval=30 delay=40 clock=1]'
+    const askedAt = toMachineTime()
+    const { chunks } = await readChunks(await ask(prompt))
+    const [, clock = '', answer] = /^@(\d+) (.*)$/.exec(contentOf(chunks)) ?? []
+    expect(answer).toBe(mockAnswer(prompt, 2))
+    expect(Number(clock) / 1000).toBeGreaterThanOrEqual(askedAt + 40)
+    expect(Number(clock) / 1000).toBeLessThanOrEqual(toMachineTime() - 30)
   })
 
   it('takes the settings of the last user message over those of the model name', async () => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
+import { toMachineTime } from './machine-clock.ts'
 import { mockAnswer, mockEmbedding, mockToken, readSettings, type Settings } from './mock-settings.ts'
 import { createPacer, type Pacer } from './pacer.ts'
 
@@ -98,7 +99,7 @@ async function sendChat(chat: Chat) {
 
 /** Steps from token to token by callbacks and one write each: 40,000 tokens a second leave time to be punctual. */
 function streamChat({ response, pacer, counts, body }: Chat, prompt: string, settings: Settings) {
-  const { tokens, reasoning, interval, fault } = settings
+  const { tokens, reasoning, interval, clock, fault } = settings
   const start = JSON.stringify(describe(body.model, 'chat.completion.chunk')).slice(0, -1)
   const write = (choices: string, rest = '') =>
     writeChunk(response, `data: ${start},"choices":[${choices}]${rest}}\n\n`)
@@ -108,7 +109,9 @@ function streamChat({ response, pacer, counts, body }: Chat, prompt: string, set
   const sendToken = () => {
     if (index === 0) write('{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}')
     const isReasoning = index < reasoning
-    const token = mockToken(prompt, isReasoning ? index : index - reasoning)
+    const due =
+      clock && index === reasoning ? `@${Math.round(toMachineTime(startedAt + index * interval) * 1000)} ` : ''
+    const token = due + mockToken(prompt, isReasoning ? index : index - reasoning)
     index += 1
     counts.tokens += 1
     return write(

@@ -11,11 +11,13 @@ export type Settings = {
   delay: number
   /** Tokens of reasoning before the answer. */
   reasoning: number
+  /** The answer begins with `@`, the time at which it was due in µs (see `toMachineTime`), and a space. */
+  clock: boolean
   retryAfter: string | undefined
   fault: Fault | undefined
 }
 
-const names = ['tokens', 'interval', 'delay', 'reasoning', 'retry-after', 'fault']
+const names = ['tokens', 'interval', 'delay', 'reasoning', 'clock', 'retry-after', 'fault']
 const faults = /^(?:[45]\d\d|(?:hang|reset)(?:@\d+)?|(?:garbage|truncate|error|long)@\d+)$/
 
 /**
@@ -43,6 +45,7 @@ export function readSettings(model: string, prompt: string): Settings {
     interval: readNumber('interval', 0),
     delay: readNumber('delay', 0),
     reasoning: readNumber('reasoning', 0),
+    clock: readNumber('clock', 0) > 0,
     retryAfter: asked.get('retry-after'),
     fault: readFault(asked.get('fault')),
   }

@@ -1,11 +1,12 @@
-import { once } from 'node:events'
-import { connect as connectSocket, createServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
+import { describeDatabaseError } from './errors.ts'
 import { conversations } from './schema.ts'
 import { createStore, type Store } from './store.ts'
 import { createTestDatabase } from './testing.ts'
+import { forward, openDoor } from './testing-door.ts'
 
 const database = await createTestDatabase()
 const { db, close, ping } = connect({ url: database.databaseUrl, poolSize: 1, applicationName: 'client test' })
@@ -21,11 +22,11 @@ let made = 0
 async function chat(store: Store, owner: string) {
   const id = ++made
   const turn = { conversationId: `c${id}`, title: '', questionId: `q${id}`, question: 'When?', answerId: `a${id}` }
-  const end = { sources: [], finishReason: null, inputTokens: null, outputTokens: null }
+  const end = { sources: [], finishReason: null, inputTokens: null, outputTokens: null, error: null }
   await store.turns.open(owner, turn)
   await store.passages.search(owner, { text: 'When?', embedding: [1, 2], embeddingModel: 'tiny', limit: 5 })
   await store.turns.history(owner, turn.conversationId, turn.questionId, 10)
-  expect(await store.turns.finish(owner, turn, { ...end, status: 'complete', content: `answer ${id}` })).toBe(true)
+  expect(await store.answers.finish(owner, turn, { ...end, status: 'complete', content: `answer ${id}` })).toBe(true)
   const messages = await store.conversations.messages(owner, turn.conversationId, 10)
   expect(messages.map(({ content }) => content)).toEqual([`answer ${id}`, 'When?'])
   expect(await store.conversations.find(owner, turn.conversationId)).toMatchObject({ id: turn.conversationId })
@@ -85,8 +86,8 @@ describe('ping', () => {
   })
 
   it('rejects in time when the server accepts and says nothing', async () => {
-    const server = await listen(() => {})
-    const silent = connect({ url: urlAt(server.port), poolSize: 1 })
+    const server = await openDoor(() => {})
+    const silent = connect({ url: urlAt(server.port), poolSize: 1, waitTimeoutMs: 100 })
     await expect(silent.ping(50)).rejects.toThrow('no answer within 50 ms')
     await server.close()
     await expect(silent.ping(5000)).rejects.toThrow('Failed query')
@@ -94,22 +95,33 @@ describe('ping', () => {
   })
 })
 
-it('tries anew within a second during an outage and after it', async () => {
-  const target = new URL(database.databaseUrl)
-  const forward = (socket: Socket) => {
-    const onward = connectSocket(Number(target.port), target.hostname)
-    socket.pipe(onward).pipe(socket)
-    for (const end of [socket, onward]) end.on('error', () => end.destroy())
-  }
-  const before = await listen(forward)
-  const client = connect({ url: urlAt(before.port), poolSize: 1 })
+it('finds the database again within two seconds of a long outage', async () => {
+  const serve = (socket: Socket) => void forward(socket, database.databaseUrl)
+  const before = await openDoor(serve)
+  const client = connect({ url: urlAt(before.port), poolSize: 1, waitTimeoutMs: 200 })
   await client.ping(5000)
   await before.close()
-  for (let attempt = 0; attempt < 8; attempt++) await expect(client.ping(1000)).rejects.toThrow('Failed query')
-  const after = await listen(forward, before.port)
-  await client.ping(1000)
+  for (let attempt = 0; attempt < 8; attempt++) await expect(client.ping(5000)).rejects.toThrow('Failed query')
+  const after = await openDoor(serve, before.port)
+  await client.ping(2000)
   await client.close()
   await after.close()
+})
+
+describe('the TLS that the URL asks for', () => {
+  it.each([
+    ['require', 'is insisted on', 'SSL_REFUSED'],
+    ['verify-full', 'is insisted on', 'SSL_REFUSED'],
+    ['disable', 'is not asked for', undefined],
+  ])('sslmode=%s %s', async (mode, _, code) => {
+    const client = connect({ url: `${database.databaseUrl}?sslmode=${mode}`, poolSize: 1 })
+    const error = await client.db.execute(sql`select 1`).then(
+      () => undefined,
+      (failure: unknown) => failure,
+    )
+    expect(describeDatabaseError(error)?.code).toBe(code)
+    await client.close()
+  })
 })
 
 function urlAt(port: number): string {
@@ -117,23 +129,4 @@ function urlAt(port: number): string {
   url.port = String(port)
   url.hostname = '127.0.0.1'
   return url.href
-}
-
-async function listen(serve: (socket: Socket) => void, port = 0) {
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    sockets.add(socket)
-    serve(socket)
-  }).listen(port, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return {
-    port: address.port,
-    close: async () => {
-      for (const socket of sockets) socket.destroy()
-      server.close()
-      await once(server, 'close')
-    },
-  }
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { sql } from 'drizzle-orm'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
+import { createPlaces, gateClient, type Pool } from './gate.ts'
 import { holdConnection } from './guard.ts'
 
 export type DatabaseOptions = {
@@ -9,13 +10,24 @@ export type DatabaseOptions = {
   url: string
   /** Connections that this process opens at most. They are PgBouncer's clients, not Postgres' backends. */
   poolSize: number
+  /**
+   * How long a query or a transaction may wait for a connection, new attempts included. By default 5 s: a restart of
+   * PgBouncer takes one or two, and few people wait longer than five for a page.
+   */
+  waitTimeoutMs?: number
+  /**
+   * How long the database may say nothing to a query before its connection is given up, which may leave open whether the
+   * query ran. By default 25 s: above `query_wait_timeout` and `statement_timeout`, 10 s each, so that it never cuts off
+   * what is only slow.
+   */
+  silenceTimeoutMs?: number
   /** Shown by PgBouncer and `pg_stat_activity`. */
   applicationName?: string
 }
 
 /** Without Drizzle's `$client`: the driver's own `begin` and `reserve` would pass the guard by. */
 export type Db = PostgresJsDatabase
-export type Database = { db: Db; ping: (timeoutMs: number) => Promise<void>; close: () => Promise<void> }
+export type Database = { db: Db; pool: Pool; ping: (timeoutMs: number) => Promise<void>; close: () => Promise<void> }
 
 /**
  * Opens a pool; connects at the first query. Queries built once with `.prepare('name')` travel as named statements,
@@ -24,18 +36,23 @@ export type Database = { db: Db; ping: (timeoutMs: number) => Promise<void>; clo
  */
 export function connect(options: DatabaseOptions): Database {
   assertDriverPatched()
-  const client = postgres(options.url, {
-    max: options.poolSize,
+  const { url, poolSize, waitTimeoutMs = 5000, silenceTimeoutMs = 25_000 } = options
+  const client = postgres(url, {
+    max: poolSize,
     connect_timeout: 5, // seconds; PgBouncer answers in milliseconds or is not there
-    backoff: () => 0.1, // seconds; the driver's own grows to 20, long after the database is back
+    silence_timeout: silenceTimeoutMs / 1000,
+    max_lifetime: null, // the driver would wait, perhaps for ever, until the other side ends an old connection too
+    backoff: () => 0, // the gate paces attempts; the driver's own pauses grow to 20 s, long after the database is back
     fetch_types: false, // saves a catalogue query a connection, whose failure would be an unhandled rejection
     prepare: true,
     onnotice: () => {},
     connection: { application_name: options.applicationName ?? 'sluice' },
   })
-  const db = guardTransactions(drizzle(client))
+  const places = createPlaces(poolSize, waitTimeoutMs)
+  const db = guardTransactions(drizzle(gateClient(client, places)))
   return {
     db,
+    pool: places.pool,
     /** Rejects when the database does not answer within `timeoutMs`. */
     ping: async (timeoutMs) => {
       await withDeadline(db.execute(sql`select 1`), timeoutMs)
@@ -62,13 +79,13 @@ async function withDeadline<T>(work: Promise<T>, timeoutMs: number): Promise<T> 
 }
 
 /**
- * `postgres` 3.4.9 dies, or runs a statement outside its transaction, when a connection breaks inside one
- * (porsager/postgres#1208, #1155). The patch in `patches/` is applied on install, but not with `--ignore-scripts`.
+ * `postgres` 3.4.9 dies, or runs a statement outside its transaction, when a connection breaks inside one; driver.test.ts
+ * lists its faults. The patch in `patches/` is applied on install, but not with `--ignore-scripts`. Throws without it.
  * `driver` is the URL of the driver's entry.
  */
 export function assertDriverPatched(driver = import.meta.resolve('postgres')) {
   const source = readFileSync(new URL('connection.js', driver), 'utf8')
-  if (source.includes('if (query || sent.length)')) return
+  if (source.includes('silence_timeout')) return
   throw new Error(
     'The postgres driver is not patched: run `npx patch-package --patch-dir packages/db/patches`, then start again.',
   )

@@ -8,7 +8,7 @@ import { createTestDatabase } from './testing.ts'
 
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
-const { conversations, turns, owners } = createStore(db)
+const { answers, conversations, turns, owners } = createStore(db)
 
 afterAll(async () => {
   await close()
@@ -64,8 +64,8 @@ describe('the messages of a conversation', () => {
     const owner = await owners.ensure('pages')
     for (const n of [1, 2, 3]) {
       await openTurn(owner, 'c', n)
-      const end = { sources: [], finishReason: null, inputTokens: 1, outputTokens: 1 }
-      await turns.finish(
+      const end = { sources: [], finishReason: null, inputTokens: 1, outputTokens: 1, error: null }
+      await answers.finish(
         owner,
         { conversationId: 'c', answerId: `a${n}` },
         { ...end, status: 'complete', content: 'an answer' },

@@ -56,6 +56,22 @@ describe('adding its chunks', () => {
     expect(await countChunks(id)).toBe(2)
   })
 
+  it('stores all of a long document', async () => {
+    const { id } = await addDocument()
+    const many = Array.from({ length: 250 }, (_, n) => ({ ...chunk, start: n, content: `chunk ${n}` }))
+    await documents.addChunks(owner, id, 'offline-384', many)
+    const stored = await db.select().from(chunks).where(eq(chunks.documentId, id)).orderBy(chunks.start)
+    expect(stored.map(({ content }) => content)).toEqual(many.map(({ content }) => content))
+  })
+
+  it('stores nothing of a long document when the end of it cannot be stored', async () => {
+    const { id } = await addDocument()
+    const many = Array.from({ length: 250 }, (_, n) => ({ ...chunk, embedding: n < 249 ? embedding : [] }))
+    await expect(documents.addChunks(owner, id, 'offline-384', many)).rejects.toThrow()
+    expect(await countChunks(id)).toBe(0)
+    expect(await documents.find(owner, id)).toMatchObject({ status: 'processing' })
+  })
+
   it('does nothing when the document is gone', async () => {
     const { id } = await addDocument()
     await documents.remove(owner, id)

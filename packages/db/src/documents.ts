@@ -96,15 +96,15 @@ export function createDocuments(db: Db) {
   }
 }
 
+/** Chunks a statement: each is an insertion into the vectors' index, 2 to 5 ms of work, and a statement has 10 s. */
+const batchSize = 100
+
 /**
  * One transaction, so that a search never sees half a document. The lock on the document's row makes a second ingestion
- * wait and find the chunks there. Each is also an insertion into the vectors' index, 2 to 5 ms of work: a long document
- * takes seconds.
+ * wait and find the chunks there.
  */
 async function addChunks(db: Db, owner: string, id: string, model: string, newChunks: NewChunk[]) {
-  const rows = newChunks.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) }))
   await db.transaction(async (tx) => {
-    await tx.execute(sql`set local statement_timeout = '5min'`)
     const isDocument = and(eq(documents.ownerId, owner), eq(documents.id, id))
     const found = await tx
       .update(documents)
@@ -113,11 +113,16 @@ async function addChunks(db: Db, owner: string, id: string, model: string, newCh
       .returning({ id: documents.id })
     if (found.length === 0) return
     await tx.delete(chunks).where(and(eq(chunks.documentId, id), ne(chunks.embeddingModel, model)))
-    await tx.execute(sql`
-      insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding)
-      select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding
-      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb)
-        as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)
-      where not exists (select from ${chunks} where document_id = ${id}::uuid)`)
+    const stored = await tx.select({ id: chunks.id }).from(chunks).where(eq(chunks.documentId, id)).limit(1)
+    if (stored.length > 0) return
+    for (let start = 0; start < newChunks.length; start += batchSize) {
+      const rows = newChunks.slice(start, start + batchSize)
+      const json = JSON.stringify(rows.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) })))
+      await tx.execute(sql`
+        insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding)
+        select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding
+        from jsonb_to_recordset(${json}::jsonb)
+          as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
+    }
   })
 }

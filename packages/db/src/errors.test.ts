@@ -53,7 +53,7 @@ describe('an error of the database is described', () => {
 describe('the database is unavailable', () => {
   it('when nothing listens', async () => {
     const port = await freePort()
-    const gone = connect({ url: `postgres://ada:${secret}@127.0.0.1:${port}/ada`, poolSize: 1 })
+    const gone = connect({ url: `postgres://ada:${secret}@127.0.0.1:${port}/ada`, poolSize: 1, waitTimeoutMs: 100 })
     const expected = { code: 'ECONNREFUSED', constraint: undefined, unavailable: true }
     expect(describeDatabaseError(await errorOf(gone.db.execute(sql`select ${secret}`)))).toEqual(expected)
     expect(describeDatabaseError(await errorOf(gone.db.transaction(async () => {})))).toEqual(expected)

@@ -5,6 +5,7 @@ const unavailable = new Set([
   'CONNECTION_CLOSED',
   'CONNECTION_DESTROYED',
   'CONNECTION_ENDED',
+  'CONNECTION_WAIT_TIMEOUT', // every connection of the pool was busy; see gate.ts
   'CONNECT_TIMEOUT',
   'ECONNREFUSED',
   'ECONNRESET',
@@ -25,6 +26,8 @@ const unavailable = new Set([
   '58000', // PgBouncer cannot reach the server
 ])
 
+const closedHere = new Set(['CONNECTION_DESTROYED', 'CONNECTION_ENDED'])
+
 /** What may be said of a failed query. The driver's and Drizzle's own messages hold SQL and parameters: never log those. */
 export type DatabaseFailure = { code: string; constraint: string | undefined; unavailable: boolean }
 
@@ -40,6 +43,18 @@ export function describeDatabaseError(error: unknown): DatabaseFailure | undefin
   const constraint =
     'constraint_name' in cause && typeof cause.constraint_name === 'string' ? cause.constraint_name : undefined
   return { code: cause.code, constraint, unavailable: unavailable.has(cause.code) }
+}
+
+/** True when the database is not there now; false when this process closed the pool. */
+export function isOutage(error: unknown): boolean {
+  const failure = describeDatabaseError(error)
+  return failure?.unavailable === true && !closedHere.has(failure.code)
+}
+
+/** True when the server said that it is not there for anybody, so that it cannot have run the statement. */
+export function isRefusal(error: unknown): boolean {
+  const code = describeDatabaseError(error)?.code
+  return code === '57P03' || (code === '08P01' && error instanceof Error && error.message.startsWith('server login'))
 }
 
 /** Other libraries' errors have codes too. A transaction that lost its connection rejects without a `query`. */

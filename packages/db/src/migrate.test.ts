@@ -5,7 +5,7 @@ import { connect, type Database } from './client.ts'
 import { migrate } from './migrate.ts'
 import { chunks } from './schema.ts'
 import { createStore } from './store.ts'
-import { createTestDatabase } from './testing.ts'
+import { createTestDatabase, dropDatabase } from './testing.ts'
 
 const database = await createTestDatabase()
 const { directDatabaseUrl: directUrl } = database
@@ -31,7 +31,7 @@ describe('an empty database', () => {
 
   afterAll(async () => {
     await empty.close()
-    await db.execute(sql`drop database ${sql.identifier(name)} with (force)`)
+    await dropDatabase(name)
   })
 
   const applied = async () => [...(await empty.db.execute(sql`select * from drizzle.__drizzle_migrations order by id`))]
@@ -53,7 +53,7 @@ describe('an empty database', () => {
 
 describe('the settings of the database', () => {
   it.each([
-    ['statement_timeout', '30s'],
+    ['statement_timeout', '10s'],
     ['lock_timeout', '5s'],
     ['idle_in_transaction_session_timeout', '10s'],
     ['jit', 'off'],

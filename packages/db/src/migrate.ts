@@ -15,10 +15,22 @@ export type MigrateOptions = {
   embedder?: { model: string; dimensions: number }
 }
 
+export const migrationsFolder = fileURLToPath(new URL('../migrations', import.meta.url))
+
 /** hnsw indexes of pgvector hold no wider halfvec; wider ones are searched exactly. */
-const widestIndex = 4000
+export const widestIndex = 4000
 /** Any number will do, so long as nothing else in this database locks it. */
 const lockId = 7_305_411
+
+/** Of the database and so of every session, written as Postgres shows them: `doctor` compares. */
+export const databaseSettings = {
+  statement_timeout: '10s', // requests take milliseconds; see `silenceTimeoutMs` in client.ts before you raise it
+  lock_timeout: '5s', // rows are locked for milliseconds; who waits longer waits for something broken
+  idle_in_transaction_session_timeout: '10s', // no transaction waits on anything but the database
+  jit: 'off', // to compile a statement takes longer than to run any of ours
+  'hnsw.iterative_scan': 'strict_order', // goes on until enough rows are the owner's own (pgvector 0.8)
+  'hnsw.ef_search': '100', // twice the 50 candidates that a search asks for
+}
 
 /**
  * Brings a database to this version: tables, the settings that belong to the database, the embedder's index.
@@ -31,7 +43,7 @@ export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<
     // The database's own limits are for requests; a migration takes as long as it takes.
     await db.execute(sql`select set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)`)
     await lock(db)
-    await applyMigrations(db, { migrationsFolder: fileURLToPath(new URL('../migrations', import.meta.url)) })
+    await applyMigrations(db, { migrationsFolder })
     await configureDatabase(db)
     if (embedder && embedder.dimensions <= widestIndex) await createEmbeddingIndex(db, embedder)
   } finally {
@@ -48,7 +60,10 @@ async function lock(db: Db) {
   }
 }
 
-/** PgBouncer refuses these as startup parameters, and a plain SET would reach whoever has the connection next. */
+/**
+ * PgBouncer refuses these as startup parameters, and a plain SET would reach whoever has the connection next. They are the
+ * database's, not the role's: the role may use other databases, and other roles this one.
+ */
 async function configureDatabase(db: Db) {
   const [row] = await db.execute<{ database: string; version: string }>(sql`
     select current_database() as database, extversion as version, '[1]'::vector as loads_the_settings
@@ -56,15 +71,7 @@ async function configureDatabase(db: Db) {
   if (!row || compareVersions(row.version, '0.8.0') < 0) {
     throw new Error(`pgvector ${row?.version ?? ''} is too old: 0.8 or newer is needed.`)
   }
-  const settings = {
-    statement_timeout: '30s', // requests take milliseconds; storing a long document asks for more itself
-    lock_timeout: '5s', // rows are locked for milliseconds; who waits longer waits for something broken
-    idle_in_transaction_session_timeout: '10s', // no transaction waits on anything but the database
-    jit: 'off', // to compile a statement takes longer than to run any of ours
-    'hnsw.iterative_scan': 'strict_order', // goes on until enough rows are the owner's own (pgvector 0.8)
-    'hnsw.ef_search': '100', // twice the 50 candidates that a search asks for
-  }
-  for (const [name, value] of Object.entries(settings)) {
+  for (const [name, value] of Object.entries(databaseSettings)) {
     const database = sql.identifier(row.database)
     await db.execute(sql`alter database ${database} set ${sql.raw(name)} = ${sql.raw(quoteLiteral(value))}`)
   }
@@ -72,8 +79,7 @@ async function configureDatabase(db: Db) {
 
 /** One partial index a model: its rows have one width, which the column itself does not have. */
 async function createEmbeddingIndex(db: Db, { model, dimensions }: { model: string; dimensions: number }) {
-  const hash = createHash('sha256').update(`${model} ${dimensions}`).digest('hex').slice(0, 12)
-  const name = `chunks_embedding_${hash}`
+  const name = nameEmbeddingIndex(model, dimensions)
   const [existing] = await db.execute<{ valid: boolean }>(sql`
     select indisvalid as valid from pg_index where indexrelid = to_regclass(${name})`)
   if (existing?.valid) return
@@ -83,6 +89,10 @@ async function createEmbeddingIndex(db: Db, { model, dimensions }: { model: stri
     create index concurrently ${sql.identifier(name)} on chunks
     using hnsw ((embedding::${sql.raw(`halfvec(${dimensions})`)}) halfvec_cosine_ops)
     where embedding_model = ${sql.raw(quoteLiteral(model))}`)
+}
+
+export function nameEmbeddingIndex(model: string, dimensions: number): string {
+  return `chunks_embedding_${createHash('sha256').update(`${model} ${dimensions}`).digest('hex').slice(0, 12)}`
 }
 
 function compareVersions(left: string, right: string): number {

@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm'
 import {
   bigint,
+  boolean,
   customType,
   foreignKey,
   index,
@@ -93,9 +94,13 @@ export const messages = pgTable(
     finishReason: text('finish_reason'),
     inputTokens: integer('input_tokens'),
     outputTokens: integer('output_tokens'),
+    /** Why the answer failed, in a sentence for its reader. */
+    error: text('error'),
     createdAt: createdAt(),
     /** When the process that writes this answer last said that it lives. */
     heartbeatAt: time('heartbeat_at').notNull().defaultNow(),
+    /** Somebody has asked that process to stop it. */
+    stopRequested: boolean('stop_requested').notNull().default(false),
   },
   (table) => [
     primaryKey({ name: 'messages_key', columns: [table.ownerId, table.conversationId, table.id] }),
@@ -108,7 +113,7 @@ export const messages = pgTable(
     uniqueIndex('messages_one_running_answer')
       .on(table.ownerId, table.conversationId)
       .where(sql`${table.status} = 'streaming'`),
-    index('messages_running').on(table.heartbeatAt).where(sql`${table.status} = 'streaming'`),
+    index('messages_stop_requested').on(table.id).where(sql`${table.status} = 'streaming' and ${table.stopRequested}`),
   ],
 )
 

@@ -1,15 +1,15 @@
 import { isDeepStrictEqual } from 'node:util'
 import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
+import type { AnswerEnd } from './answers.ts'
 import { connect } from './client.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
-import type { AnswerEnd } from './turns.ts'
 
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
 const store = createStore(db)
-const { conversations, documents, owners, passages, turns } = store
+const { answers, conversations, documents, owners, passages, turns } = store
 const ada = await owners.ensure('ada')
 const mallory = await owners.ensure('mallory')
 
@@ -28,13 +28,16 @@ const end: AnswerEnd = {
   finishReason: 'stop',
   inputTokens: 1,
   outputTokens: 1,
+  error: null,
 }
 
 const ended = { conversationId: 'ended', title: 'Ada’s', questionId: 'q', question: 'Ada’s?', answerId: 'a' }
 const running = { ...ended, conversationId: 'running' }
 await turns.open(ada, ended)
-await turns.finish(ada, ended, { ...end, content: 'Ada’s answer' })
+await answers.finish(ada, ended, { ...end, content: 'Ada’s answer' })
 await turns.open(ada, running)
+const abandoned = { ...ended, conversationId: 'abandoned' }
+await turns.open(ada, abandoned)
 const ready = await documents.add(ada, secret)
 await documents.addChunks(ada, ready.id, 'offline-384', [chunk])
 const processing = await documents.add(ada, { ...secret, contentHash: 'other' })
@@ -49,8 +52,12 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'conversations.messages': (owner) => conversations.messages(owner, 'ended', 10),
   'conversations.messages, older ones': (owner) => conversations.messages(owner, 'ended', 10, 'a'),
   'turns.history': (owner) => turns.history(owner, 'ended', 'a', 10),
-  'turns.saveProgress': (owner) => turns.saveProgress([{ ...running, owner, content: 'overwritten' }]),
-  'turns.finish': (owner) => turns.finish(owner, running, end),
+  'answers.saveProgress': (owner) => answers.saveProgress([{ ...running, owner, after: 0, addition: 'overwritten' }]),
+  'answers.findRunning': (owner) => answers.findRunning(owner, 'running'),
+  'answers.requestStop': (owner) => answers.requestStop(owner, 'running'),
+  'answers.stopAbandoned': (owner) => answers.stopAbandoned(owner, abandoned),
+  'answers.finish': (owner) => answers.finish(owner, running, end),
+  'answers.read': (owner) => answers.read([{ ...ended, owner, length: 0 }]),
   'turns.reopen': (owner) => turns.reopen(owner, { ...ended, answerId: 'a2' }),
   'documents.list': (owner) => documents.list(owner, 10),
   'documents.find': (owner) => documents.find(owner, ready.id),
@@ -64,7 +71,8 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
 /** These make rows of the caller's own, or know no owner. */
 const elsewhere = new Set([
   'turns.open',
-  'turns.interruptAbandoned',
+  'answers.interruptAbandoned',
+  'answers.listStopRequests',
   'documents.add',
   'owners.ensure',
   'owners.addKey',

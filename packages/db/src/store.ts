@@ -1,3 +1,4 @@
+import { createAnswers } from './answers.ts'
 import type { Db } from './client.ts'
 import { createConversations } from './conversations.ts'
 import { createDocuments } from './documents.ts'
@@ -11,6 +12,7 @@ export function createStore(db: Db) {
     owners: createOwners(db),
     conversations: createConversations(db),
     turns: createTurns(db),
+    answers: createAnswers(db),
     documents: createDocuments(db),
     passages: createPassages(db),
   }

@@ -1,8 +1,11 @@
 // A program of driver.test.ts: what a process does after it lost connections. It prints what it saw as JSON.
 // node testing-driver.ts SCENARIO DRIVER DATABASE_URL DIRECT_DATABASE_URL
 
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Sql, TransactionSql } from 'postgres'
+import type { Options, Sql, TransactionSql } from 'postgres'
+import { forward, openDoor } from './testing-door.ts'
 
 const [scenario = '', driver = '', url = '', directUrl = ''] = process.argv.slice(2)
 const { default: postgres }: { default: typeof import('postgres') } = await import(driver)
@@ -35,7 +38,7 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
       late.resolve(await settle(tx`insert into written values ('late')`))
     })
     const outcomes = [await settle(lost), await waiting.promise, await late.promise]
-    return [...outcomes, (await killer<{ text: string }[]>`select text from written`).map(({ text }) => text)]
+    return [...outcomes, await readWritten()]
   },
 
   /** Two connections are lost in the same moment, and who hears of the first uses the second. */
@@ -55,6 +58,78 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
     return [await outcomes, await Promise.all([settle(sql`select 1 as one`), settle(sql`select 2 as two`)])]
   },
 
+  /** Statements of one transaction are not awaited together: one comes when another's failure has ended it. */
+  'statement after the end': async (sql) => {
+    const late = Promise.withResolvers<unknown>()
+    const failed: Promise<unknown> = sql.begin(async (tx) => {
+      void settle(failed).then(() => late.resolve(settle(tx`insert into written values ('late')`)))
+      await tx`select 1 / 0`
+    })
+    return [await settle(failed), await late.promise, await readWritten()]
+  },
+
+  /** The socket says in the middle of a transaction that it can take more. */
+  'drained socket': async () => {
+    const { hostname, port } = new URL(url)
+    const socket = connect(Number(port), hostname)
+    await once(socket, 'connect')
+    const given = { max: 1, socket: () => socket } // the driver's types do not know `socket`
+    const sql = open(given)
+    const outside = Promise.withResolvers<unknown>()
+    const failed = sql.begin(async (tx) => {
+      await tx`select 1`
+      socket.emit('drain')
+      outside.resolve(settle(sql`insert into written values ('outside') returning 1 as one`))
+      await sleep(0) // it would be sent now
+      await tx`select 1 / 0`
+    })
+    return [await settle(failed), await outside.promise, await readWritten()]
+  },
+
+  /** All connections have work, one of them for long. */
+  'slow stranger': async () => {
+    const sql = open({ max: 2 })
+    const finished: string[] = []
+    const run = async (name: string, seconds: number) => {
+      await sql`select pg_sleep(${seconds})`
+      finished.push(name)
+    }
+    await Promise.all([run('first', 0), run('first', 0)])
+    await Promise.all([run('slow', 0.5), run('fast', 0), run('fast', 0), run('fast', 0)])
+    return finished
+  },
+
+  /** A server that accepts and closes, and is well later. */
+  'closed during startup': async () => {
+    let attempts = 0
+    const { host, port } = await openDoor((socket) => (++attempts > 3 ? forward(socket, url) : socket.end()))
+    const sql = open({ host, port, backoff: () => 0 })
+    const outcomes = []
+    for (let n = 0; n < 4; n++) outcomes.push(await settle(sql`select 1 as one`))
+    return outcomes
+  },
+
+  /** A connection that is there, and nothing comes through. */
+  'silent server': async () => {
+    const stalls: (() => void)[] = []
+    const { host, port } = await openDoor((socket) => stalls.push(forward(socket, url).stall))
+    const sql = open({ host, port, silence_timeout: 0.8 })
+    const before = await settle(sql`select 1 as one`)
+    for (const stall of stalls) stall()
+    const lost = await Promise.race([settle(sql`select 1 as one`), sleep(3000, 'waits for ever')])
+    return [before, lost, await Promise.race([settle(sql`select 1 as one`), sleep(3000, 'waits for ever')])]
+  },
+
+  /** A server without TLS is asked for it. Nothing may leave in the clear, and the reason be told. */
+  'no TLS': async () => {
+    const received: Buffer[] = []
+    const { host, port } = await openDoor((socket) =>
+      socket.on('data', (data) => received.push(data) === 1 && socket.write('N')),
+    )
+    const outcome = await settle(open({ host, port, ssl: 'require' })`select 1`)
+    return [outcome, received.map((data) => data.toString('hex'))]
+  },
+
   /** A connection is lost in the middle of a result. */
   'half a result': async (sql) => {
     const backend = await readBackend(sql)
@@ -67,6 +142,14 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
     await terminate(backend)
     return [await half, await settle(sql`select 1 as one`)]
   },
+}
+
+function open(given: Options<Record<string, never>> = {}): Sql {
+  return postgres(url, { ...options, max: 1, ...given })
+}
+
+async function readWritten(): Promise<string[]> {
+  return (await killer<{ text: string }[]>`select text from written`).map(({ text }) => text)
 }
 
 async function readBackend(sql: Sql | TransactionSql): Promise<number> {
@@ -87,6 +170,6 @@ function settle(work: Promise<unknown>): Promise<unknown> {
   )
 }
 
-const outcome = await scenarios[scenario]?.(postgres(url, { ...options, max: scenario === 'unsent statement' ? 2 : 1 }))
+const outcome = await scenarios[scenario]?.(open({ max: scenario === 'unsent statement' ? 2 : 1 }))
 process.stdout.write(JSON.stringify(outcome))
 process.exit()

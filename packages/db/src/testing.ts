@@ -30,8 +30,16 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   }
 }
 
-async function dropDatabase(name: string) {
-  await onServer((sql) => sql`drop database if exists ${sql(name)} with (force)`)
+/**
+ * Hangs up on whoever is left in a database, and drops it. `with (force)` would be refused while autovacuum works there
+ * ("permission denied to terminate process"): without it, Postgres sends its own workers away.
+ */
+export async function dropDatabase(name: string) {
+  await onServer(async (sql) => {
+    await sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity
+      where datname = ${name} and usename = current_user and pid <> pg_backend_pid()`
+    await sql`drop database if exists ${sql(name)}`
+  })
 }
 
 async function onServer(work: (sql: postgres.Sql) => Promise<unknown>) {

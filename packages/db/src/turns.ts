@@ -1,8 +1,8 @@
-import { and, desc, eq, inArray, lt, ne, or, sql } from 'drizzle-orm'
+import { and, desc, eq, lt, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
 import { asConflict } from './errors.ts'
-import { conversations, type MessageStatus, messages, type Source } from './schema.ts'
+import { conversations, messages } from './schema.ts'
 
 export type Turn = {
   conversationId: string
@@ -13,33 +13,14 @@ export type Turn = {
   answerId: string
 }
 
-export type AnswerKey = { conversationId: string; answerId: string }
-
-export type AnswerEnd = {
-  content: string
-  status: Exclude<MessageStatus, 'streaming'>
-  sources: Source[]
-  finishReason: string | null
-  inputTokens: number | null
-  outputTokens: number | null
-}
-
-/** The text so far of a running answer: all of it, or what comes after the text that is stored. */
-export type Progress = AnswerKey & { owner: string } & ({ content: string } | { addition: string })
-
 export type PastMessage = { role: 'user' | 'assistant'; content: string }
 
 const { placeholder } = sql
-/** Another process may think that this one is dead and mark its answers; they are still its own to go on with. */
-const isUnfinished = inArray(messages.status, ['streaming', 'interrupted'])
-
-const isSameEnd = eq(messages.status, placeholder('status'))
 
 /** One question and its answer: what `POST /chat` reads and writes. */
 export function createTurns(db: Db) {
   const openTurn = prepareOpenTurn(db)
   const history = prepareHistory(db)
-  const finishAnswer = prepareFinishAnswer(db)
   return {
     /**
      * Stores a question and an empty running answer, and the conversation when it is new, in one statement.
@@ -59,27 +40,6 @@ export function createTurns(db: Db) {
     /** The messages before a question, newest first. Answers without text are left out. */
     history: (owner: string, conversationId: string, questionId: string, limit: number): Promise<PastMessage[]> =>
       history.execute({ owner, conversationId, questionId, limit }),
-
-    /**
-     * Ends a running answer, also one that was taken for abandoned, and again when the caller does not know that it has.
-     * False when it is gone or has ended in another way.
-     */
-    finish: async (owner: string, key: AnswerKey, end: AnswerEnd): Promise<boolean> => {
-      const rows = await finishAnswer.execute({ owner, ...key, ...end, sources: JSON.stringify(end.sources) })
-      return rows.length > 0
-    },
-
-    /** Stores the text so far of running answers of any owners in one statement. Gives the ids of those that still run. */
-    saveProgress: (progress: Progress[]) => saveProgress(db, progress),
-
-    /** Marks answers as interrupted whose process has said nothing for `silentMs`: it died. */
-    interruptAbandoned: async (silentMs: number): Promise<void> => {
-      const isSilent = lt(messages.heartbeatAt, sql`now() - ${silentMs} * interval '1 millisecond'`)
-      await db
-        .update(messages)
-        .set({ status: 'interrupted' })
-        .where(and(eq(messages.status, 'streaming'), isSilent))
-    },
   }
 }
 
@@ -142,34 +102,4 @@ function prepareHistory(db: Db) {
     .orderBy(desc(messages.position))
     .limit(placeholder('limit'))
     .prepare('turn_history')
-}
-
-function prepareFinishAnswer(db: Db) {
-  return db
-    .update(messages)
-    .set({
-      content: sql`${placeholder('content')}`,
-      status: sql`${placeholder('status')}`,
-      sources: sql`${placeholder('sources')}::jsonb`,
-      finishReason: sql`${placeholder('finishReason')}`,
-      inputTokens: sql`${placeholder('inputTokens')}::int`,
-      outputTokens: sql`${placeholder('outputTokens')}::int`,
-      heartbeatAt: sql`'epoch'`, // progress that was under way comes too late, also for one that ends as interrupted
-    })
-    .where(and(inConversation, eq(messages.id, placeholder('answerId')), or(isUnfinished, isSameEnd)))
-    .returning({ id: messages.id })
-    .prepare('finish_answer')
-}
-
-/** The rows travel as one JSON parameter: a list of VALUES would be another statement for each number of answers. */
-async function saveProgress(db: Db, progress: Progress[]): Promise<Set<string>> {
-  const rows = await db.execute<{ id: string }>(sql`
-    update ${messages} set heartbeat_at = now(), content = coalesce(saved.content,
-      case saved.addition when '' then messages.content else messages.content || saved.addition end)
-    from jsonb_to_recordset(${JSON.stringify(progress)}::jsonb)
-      as saved(owner uuid, "conversationId" text, "answerId" text, content text, addition text)
-    where owner_id = saved.owner and conversation_id = saved."conversationId"
-      and messages.id = saved."answerId" and status in ('streaming', 'interrupted') and heartbeat_at > 'epoch'
-    returning messages.id`)
-  return new Set(rows.map((row) => row.id))
 }

@@ -85,7 +85,7 @@ describe('an answer that is no 2xx', () => {
     [301, 'model_protocol'],
     [400, 'model_rejected'],
     [401, 'model_unauthorized'],
-    [402, 'model_rejected'],
+    [402, 'model_unauthorized'],
     [403, 'model_unauthorized'],
     [404, 'model_rejected'],
     [413, 'model_rejected'],

@@ -5,7 +5,7 @@ import type { Deadlines, HttpAnswer, HttpCall } from './http-call.ts'
 import { describeFailure, openAnswer, readErrorCode, startCall } from './http-call.ts'
 import { LlmError, type LlmErrorCode } from './llm.ts'
 
-export type HttpClientOptions = Deadlines & { baseUrl: string; apiKey?: string }
+export type HttpClientOptions = Deadlines & { baseUrl: string; apiKey?: string | undefined }
 
 export type HttpClient = {
   /** Resolves at the 2xx headers. Rejects with an `LlmError`, or with the signal's reason. */
@@ -72,7 +72,7 @@ function assertAccepted({ statusCode: status = 0, headers }: http.IncomingMessag
 }
 
 function codeOf(status: number): LlmErrorCode {
-  if (status === 401 || status === 403) return 'model_unauthorized'
+  if (status >= 401 && status <= 403) return 'model_unauthorized'
   if (status === 429) return 'model_rate_limited'
   if (status >= 500) return 'model_failed'
   return status >= 400 ? 'model_rejected' : 'model_protocol'

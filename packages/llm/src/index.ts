@@ -7,10 +7,15 @@ import { createOpenAiEmbedder } from './openai-embedder.ts'
 
 export * from './llm.ts'
 
-export type LlmOptions = {
+type ModelServer = {
   /** The vendor's root, e.g. `https://api.openai.com/v1`. */
   baseUrl: string
-  apiKey?: string
+  apiKey?: string | undefined
+}
+
+export type LlmOptions = ModelServer & {
+  /** Where the embedding model is; unset = where the chat model is. A key is never sent to the other's server. */
+  embeddingServer?: ModelServer | undefined
   /** Unset = the offline model. The two are independent of each other. */
   chatModel?: string
   embeddingModel?: string
@@ -26,15 +31,20 @@ export type LlmOptions = {
 
 /** The one door to every model: OpenAI-compatible where a model is named, offline where not. */
 export function createLlm(options: LlmOptions): Llm {
-  const http = createHttpClient(options)
-  const chat = options.chatModel ? createOpenAiChat(http, options.chatModel) : createOfflineChat()
+  const { baseUrl, apiKey } = options.embeddingServer ?? options
+  const chatHttp = createHttpClient(options)
+  const embeddingHttp = createHttpClient({ ...options, baseUrl, apiKey })
+  const chat = options.chatModel ? createOpenAiChat(chatHttp, options.chatModel) : createOfflineChat()
   const embedder = options.embeddingModel
-    ? createOpenAiEmbedder(http, options.embeddingModel, options.embeddingDimensions)
+    ? createOpenAiEmbedder(embeddingHttp, options.embeddingModel, options.embeddingDimensions)
     : createOfflineEmbedder()
   return {
     chat: guardChat(chat, options.beforeCall),
     embedder: guardEmbedder(embedder, options.beforeCall),
-    close: http.close,
+    close: () => {
+      chatHttp.close()
+      embeddingHttp.close()
+    },
   }
 }
 

@@ -44,8 +44,8 @@ export type Llm = {
 }
 
 const advice = {
-  model_unauthorized: 'check its key', // 401, 403
-  model_rejected: 'check its name, and whether the text is longer than it takes', // another 4xx
+  model_unauthorized: 'check its key, and that the account has credit', // 401, 402, 403
+  model_rejected: 'check its name and key, and whether the text is longer than it takes', // another 4xx; Gemini's wrong key
   model_rate_limited: 'try again later', // 429
   model_failed: 'try again', // 5xx, or an error event inside the stream
   model_unreachable: 'check its base URL, and that it runs', // no connection, or it broke

@@ -18,6 +18,7 @@ const vendors: Record<string, AnswerEvent[]> = {
   openai: [...text('A pooler', ' lends', ' connections — naïvely put, 汉字 🙂', '.'), ...finish('stop', 19, 10)],
   ollama: [...reasoning('The user asks', ' about Ä.'), ...text('Ä is', ' a vowel.'), ...finish('stop', 14, 23)],
   vllm: [...reasoning('9.8 is', ' larger.'), ...text('9.8', ' 更大', '。'), ...finish('length', 21, 20)],
+  'llama-cpp': [...reasoning('Short'), ...text('Oui', ' – 👍'), ...finish('stop', 44, 6)],
   groq: [...reasoning('Okay', ', count.'), ...text('Three', ' “r”s'), ...finish('stop', 17, 12)],
   mistral: [...text('Bonjour', ', ça va'), ...finish('length', 13, 8)],
   'mistral-reasoning': [...reasoning('2 and 2', ' make 4.'), ...text('Vier', ' – four'), ...finish('stop', 10, 46)],

@@ -68,6 +68,41 @@ describe('createOpenAiEmbedder', () => {
     expect(server.requests.map((request) => JSON.parse(request).input.length)).toEqual([96, 96, 8])
   })
 
+  it.each([400, 413, 422])(
+    'halves a batch that is refused with %i, and does not ask for as many again',
+    async (status) => {
+      const server = await startHttpServer((response) => {
+        const { input }: { input: string[] } = JSON.parse(server.requests.at(-1) ?? '')
+        if (input.length > 10) response.writeHead(status).end()
+        else response.end(JSON.stringify({ data: input.map((text, index) => ({ index, embedding: [Number(text)] })) }))
+      })
+      const embedder = createEmbedder(server.url)
+      const numbers = Array.from({ length: 20 }, (_, index) => index)
+      for (let count = 0; count < 2; count += 1) {
+        expect(await embedder.embed(numbers.map(String))).toEqual(numbers.map((number) => [number]))
+      }
+      expect(server.requests.map((request) => JSON.parse(request).input.length)).toEqual([20, 10, 10, 10, 10])
+    },
+  )
+
+  it('goes on with whole batches after a text that is refused on its own', async () => {
+    const server = await startHttpServer((response) => {
+      const { input }: { input: string[] } = JSON.parse(server.requests.at(-1) ?? '')
+      if (input.includes('too long')) response.writeHead(400).end()
+      else response.end(JSON.stringify({ data: input.map((_, index) => ({ index, embedding: [1] })) }))
+    })
+    const embedder = createEmbedder(server.url)
+    await expect(embedder.embed(['too long', 'a', 'b', 'c'])).rejects.toEqual(isError('model_rejected'))
+    await embedder.embed(['a', 'b', 'c', 'd'])
+    expect(server.requests.map((request) => JSON.parse(request).input.length)).toEqual([4, 2, 1, 4])
+  })
+
+  it.each([401, 404, 429, 500])('asks once when the answer is %i', async (status) => {
+    const server = await startHttpServer((response) => response.writeHead(status).end())
+    await expect(createEmbedder(server.url).embed(['a', 'b'])).rejects.toMatchObject({ status })
+    expect(server.requests.length).toBe(1)
+  })
+
   const faults: Record<string, unknown> = {
     'one vector is missing': [{ index: 0, embedding: [1] }],
     'an index comes twice': [0, 0].map((index) => ({ index, embedding: [1] })),

@@ -4,14 +4,20 @@ import { isObject, parseJson } from './json.ts'
 import type { Embedder } from './llm.ts'
 import { LlmError } from './llm.ts'
 
-/** Below every vendor's limit (Gemini takes 100 texts, OpenAI 2,048), and a request stays a few hundred kilobytes. */
-const batchSize = 96
+/** Gemini takes 100 texts, OpenAI 2,048, and a request stays a few hundred kilobytes. */
+const maxBatchSize = 96
+
+/** So vendors answer a request that holds too much, and some any other that they do not like. */
+const refusals: unknown[] = [400, 413, 422]
 
 /**
- * Embeddings over `POST /embeddings`, in batches of 96, one after the other.
+ * Embeddings over `POST /embeddings`, in batches of 96, one after the other. A batch that is refused is halved: Mistral
+ * takes 16,384 tokens a request, TEI 32 texts, Alibaba 10, and none says so beforehand.
  * `dimensions` is asked of the vendor, checked, and part of the name: vectors of two widths must not mix either.
  */
 export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions?: number): Embedder {
+  let knownBatchSize = maxBatchSize
+
   const embedBatch = async (input: string[], signal: AbortSignal | undefined) => {
     const body = { model, input, encoding_format: 'float', ...(dimensions && { dimensions }) }
     const answer = await http.post('/embeddings', body, signal)
@@ -22,9 +28,18 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
     name: dimensions ? `${model}@${dimensions}` : model,
     embed: async (texts, signal) => {
       const vectors: number[][] = []
-      for (let start = 0; start < texts.length; start += batchSize) {
-        vectors.push(...(await embedBatch(texts.slice(start, start + batchSize), signal)))
+      let batchSize = knownBatchSize
+      while (vectors.length < texts.length) {
+        const batch = texts.slice(vectors.length, vectors.length + batchSize)
+        try {
+          vectors.push(...(await embedBatch(batch, signal)))
+        } catch (error) {
+          const isRefusal = error instanceof LlmError && refusals.includes(error.status)
+          if (!isRefusal || batch.length === 1) throw error
+          batchSize = Math.ceil(batch.length / 2)
+        }
       }
+      knownBatchSize = Math.min(knownBatchSize, batchSize)
       const width = dimensions ?? vectors[0]?.length
       if (vectors.some((vector) => vector.length !== width)) {
         throw new LlmError('model_protocol', 'the model sent a vector of another width')

@@ -1,4 +1,4 @@
-export { ingestDocument } from './ingest.ts'
+export { ingestDocument, reindexDocument } from './ingest.ts'
 export { buildPrompt } from './prompt.ts'
 export { type RetrievedPassage, retrievePassages } from './retrieve.ts'
 export { splitText } from './split.ts'

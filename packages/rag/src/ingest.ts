@@ -39,6 +39,18 @@ export async function ingestDocument(
   }
 }
 
+/**
+ * Embeds a stored document by this embedder, in the place of its chunks of another one. Does nothing when the document is
+ * gone by then. Throws an `LlmError`, or what the database says; the old chunks stay.
+ */
+export async function reindexDocument(
+  { store, embedder }: IngestOptions,
+  owner: string,
+  { id, title, text }: { id: string; title: string; text: string },
+): Promise<void> {
+  await store.documents.addChunks(owner, id, embedder.name, await embedChunks(embedder, title, text))
+}
+
 async function embedChunks(embedder: Embedder, title: string, text: string): Promise<NewChunk[]> {
   const embedded: NewChunk[] = []
   for (const batch of groupChunks(splitText(text))) {

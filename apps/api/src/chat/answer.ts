@@ -5,24 +5,33 @@ export type Segment = { type: 'text' | 'reasoning'; text: string }
 /** Whoever shows an answer while it grows. Both are called synchronously and must not throw. */
 export type Reader = { onDelta: (segment: Segment, delta: string) => void; onEnd: () => void }
 
-/** How an answer ended; `errorText` is for its reader. */
-type End = Omit<AnswerEnd, 'content' | 'sources'> & { errorText?: string }
+/** How an answer ended. */
+type End = Omit<AnswerEnd, 'content' | 'sources'>
 
 /** `failure` is the error behind a failed end, for a client that has not been answered yet. */
 export type Outcome = { end: End; failure?: unknown }
 
+type State = Partial<Outcome> & {
+  sources: Source[]
+  /** As `performance.now()` tells it; the first delta has none until it comes. */
+  startedAt: number
+  firstDeltaAt?: number
+  /** What the model has sent; a token each, as a rule. */
+  deltas: number
+}
+
 export type Answer = ReturnType<typeof createAnswer>
 
 /**
- * An answer as it grows in this process. The model's deltas are appended here and nowhere else; readers follow it or
- * leave, and the answer goes on. It holds text, not sockets: a slow reader costs a position, not a buffer.
+ * An answer as it grows. What the model says is appended here and nowhere else; readers follow it or leave, and the answer
+ * goes on. It holds text, not sockets: a slow reader costs a position, not a buffer.
  */
 export function createAnswer(owner: string, key: AnswerKey) {
   const readers = new Set<Reader>()
   const accepted = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
   const segments: Segment[] = []
-  const state: { sources: Source[] } & Partial<Outcome> = { sources: [] }
+  const state: State = { sources: [], startedAt: performance.now(), deltas: 0 }
   let carry = ''
 
   const push = (type: Segment['type'], delta: string) => {
@@ -52,6 +61,8 @@ export function createAnswer(owner: string, key: AnswerKey) {
 
     /** Adds what the model said. Half a surrogate pair waits for its other half. */
     append: (type: Segment['type'], delta: string) => {
+      if (state.deltas === 0) state.firstDeltaAt = performance.now()
+      state.deltas += 1
       if (segments.at(-1)?.type !== type) flush()
       const text = carry + delta
       carry = endsInHighSurrogate(text) ? text.slice(-1) : ''

@@ -1,9 +1,7 @@
-import { startMockModel } from '@repo/bench/mock-model'
-import { watchConnections } from '@repo/db/testing'
 import { type AnswerEvent, LlmError } from '@repo/llm'
 import { pino } from 'pino'
 import { afterAll, describe, expect, it } from 'vitest'
-import { createSpokenModel, joinText, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
+import { createSpokenModel, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
 
 /** An app with a spoken model, and what these tests do with it. */
 async function openApp(environment: Record<string, string> = {}) {
@@ -42,18 +40,25 @@ describe('a conversation', async () => {
 })
 
 describe('when clients leave', async () => {
-  const { begin, readAnswer, close } = await openApp({ DATABASE_POOL_SIZE: '5' })
+  const { app, begin, readAnswer, close } = await openApp({ DATABASE_POOL_SIZE: '5' })
   afterAll(close)
+  const countListeners = () =>
+    app.server.eventNames().reduce((count, event) => count + app.server.listenerCount(event), 0)
+  const countConnections = () =>
+    new Promise<number>((resolve) => app.server.getConnections((_, count) => resolve(count)))
   const countTimers = () => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
 
   it('their answers go on and are stored whole, and nothing of the clients is left', async () => {
     const ids = Array.from({ length: 50 }, (_, index) => `left-${index}`)
-    const before = countTimers()
+    const [before, listeners] = [countTimers(), countListeners()]
     const leave = new AbortController()
     const answers = await Promise.all(ids.map(async (id) => (await begin(id, leave.signal)).answer))
-    expect(countTimers()).toBeGreaterThanOrEqual(before + ids.length)
+    expect(countTimers() - before).toBeGreaterThan(ids.length / 2) // timers of other parts come and go
+    expect(await countConnections()).toBeGreaterThanOrEqual(ids.length)
     leave.abort()
-    await expect.poll(countTimers, { timeout: 5000 }).toBeLessThan(before + 10)
+    await expect.poll(countConnections, { timeout: 5000 }).toBe(0)
+    expect(countListeners()).toBe(listeners)
+    await expect.poll(countTimers, { timeout: 5000 }).toBeLessThan(before + ids.length / 5)
     for (const answer of answers) {
       expect(answer.request.signal.aborted).toBe(false)
       answer.say(' and half')
@@ -61,46 +66,6 @@ describe('when clients leave', async () => {
     }
     for (const id of ids) {
       await expect.poll(() => readAnswer(id)).toMatchObject({ content: 'half and half', status: 'complete' })
-    }
-  })
-})
-
-describe('while 50 answers stream', async () => {
-  const mock = await startMockModel()
-  const models = { OPENAI_BASE_URL: mock.url, CHAT_MODEL: 'mock', EMBEDDING_MODEL: 'mock-embed-384' }
-  const { app, alice, test, listen, close } = await testApp({ environment: { ...models, DATABASE_POOL_SIZE: '5' } })
-  const url = await listen()
-  const connections = watchConnections(test.databaseUrl)
-  afterAll(() => Promise.all([connections.close(), close(), mock.close()]))
-
-  it('none of them holds a connection, and each arrives and is stored whole', async ({ annotate }) => {
-    const message = '[mock tokens=100 interval=50]'
-    const ids = Array.from({ length: 50 }, (_, index) => `open-${index}`)
-    const responses = await Promise.all(
-      ids.map((conversationId) => post(`${url}/chat`, alice, { message, conversationId })),
-    )
-    const answers = responses.map(readParts)
-    let samplesOfAll = 0
-    let mostBackends = 0
-    while (mock.stats().open > 0) {
-      const { active, waiting, idleInTransaction, total } = await connections.sample()
-      expect(idleInTransaction).toBe(0)
-      expect(total).toBeLessThanOrEqual(5)
-      mostBackends = Math.max(mostBackends, total ?? 0)
-      if (mock.stats().open < ids.length) continue // an end takes statements
-      samplesOfAll += 1
-      expect(waiting).toBe(0)
-      expect(active).toBeLessThanOrEqual(2) // those that store progress and mark abandoned answers
-    }
-    expect(samplesOfAll).toBeGreaterThan(0)
-    await annotate(
-      `50 open streams, ${samplesOfAll} samples: 0 open transactions, 0 waiting, ${mostBackends} backends at most`,
-    )
-    for (const [index, id] of ids.entries()) {
-      const text = joinText((await answers[index]) ?? [])
-      expect(text.split(' ')).toHaveLength(100)
-      const { messages } = (await app.inject({ url: `/conversations/${id}`, headers: alice })).json()
-      expect(messages[1]).toMatchObject({ content: text, status: 'complete' })
     }
   })
 })

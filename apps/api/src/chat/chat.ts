@@ -4,10 +4,11 @@ import type { Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
 import type { FastifyBaseLogger } from 'fastify'
 import { describeError, ProblemError } from '../plugins/errors.ts'
-import { type Answer, createAnswer } from './answer.ts'
+import { type Answer, createAnswer, type Outcome } from './answer.ts'
 import { startKeeping, storeEnd } from './keep-answers.ts'
 import type { Question } from './question.ts'
-import { AnswerEndedError, writeAnswer } from './write-answer.ts'
+import { createTails } from './tail-answers.ts'
+import { AnswerEndedError, toOutcome, writeAnswer } from './write-answer.ts'
 
 export type ChatOptions = {
   store: Store
@@ -16,40 +17,28 @@ export type ChatOptions = {
   /** Answers that may run at once in this process. */
   maxStreams: number
   systemPrompt?: string | undefined
+  /** Told of each answer that begins here. */
+  onAnswer: (answer: Answer) => void
 }
 
 export type Chat = ReturnType<typeof createChat>
 
-/** The answers that run in this process: begins them, ends them, and lets nobody wait for them who need not. */
+const stopTimeoutMs = 3000 // an answer's process needs 250 ms to hear that it shall stop; after this it is dead
+
+/** The answers that run: begins them in this process, and finds and ends them in any. */
 export function createChat(options: ChatOptions) {
   const { store, maxStreams } = options
+  const opening = new Set<Answer>() // their questions are being stored
   const running = new Map<string, Answer>()
-  const stopKeeping = startKeeping(options, { [Symbol.iterator]: () => running.values() })
-  let taken = 0
-  let isDraining = false
-  let ending: AnswerEndedError | undefined
+  const stopKeeping = startKeeping(options, running)
+  const tails = createTails(options)
+  const places = createPlaces(maxStreams)
 
-  /** Never rejects: whatever happens ends up in the answer, in its row and in the log. */
   const run = async (answer: Answer, question: Question, log: FastifyBaseLogger) => {
-    const startedAt = performance.now()
-    const written = await writeAnswer(options, answer, question)
-    const outcome = await storeEnd({ store, log }, answer, written)
+    const outcome = await completeAnswer({ ...options, log }, answer, question)
     running.delete(answer.key.answerId)
-    taken -= 1
+    places.leave()
     answer.close(outcome)
-    const { end, failure } = outcome
-    const line = { ...answer.key, status: end.status, durationMs: Math.round(performance.now() - startedAt) }
-    if (failure) log.error({ ...line, error: describeError(failure) }, 'answer failed')
-    else log.info(line, 'answer ended')
-  }
-
-  const end = (reason: AnswerEndedError, answers: Iterable<Answer>) => {
-    for (const { controller } of answers) controller.abort(reason)
-  }
-
-  const untilNoneRuns = async (timeoutMs: number) => {
-    const deadline = performance.now() + timeoutMs
-    while (taken > 0 && performance.now() < deadline) await sleep(50)
   }
 
   return {
@@ -58,44 +47,115 @@ export function createChat(options: ChatOptions) {
      * Throws `ConflictError`, or `ProblemError` 503 when no more may run.
      */
     ask: async (owner: string, question: Question, log = options.log): Promise<Answer> => {
-      if (isDraining) throw unavailable('shutting_down', 'The server is restarting; try again.')
-      if (taken >= maxStreams) throw unavailable('too_many_streams', 'No more answers can stream at once; try again.')
-      taken += 1
+      places.take()
+      const answerId = randomUUID()
+      const answer = createAnswer(owner, { conversationId: question.conversationId, answerId })
+      opening.add(answer)
       try {
-        const answerId = randomUUID()
         const text = await openTurn(store, owner, question, answerId)
-        const answer = createAnswer(owner, { conversationId: question.conversationId, answerId })
         running.set(answerId, answer)
-        if (ending) end(ending, [answer]) // the question was being stored when the drain's time was over
+        options.onAnswer(answer)
         void run(answer, { ...question, text }, log)
         return answer
       } catch (error) {
-        taken -= 1
+        places.leave()
+        answer.close(toOutcome(error))
         throw error
+      } finally {
+        opening.delete(answer)
       }
     },
 
-    /** Ends a conversation's running answer in this process and waits until what there is of it is stored. */
+    /**
+     * An answer to follow from its beginning: the one with that id, also when it has ended, or the one that runs in the
+     * conversation. Undefined when there is none. Throws `ProblemError` 503 when no more may be followed, or the drain is over.
+     */
+    resume: async (owner: string, conversationId: string, answerId?: string): Promise<Answer | undefined> => {
+      const here = running.values().find(isIn(owner, conversationId))
+      if (here && (answerId === undefined || here.key.answerId === answerId)) return here
+      if (tails.isClosed()) throw shuttingDown()
+      if (tails.count() >= maxStreams) throw tooManyStreams()
+      const id = answerId ?? (await store.answers.findRunning(owner, conversationId))
+      return id === undefined ? undefined : tails.open(owner, { conversationId, answerId: id })
+    },
+
+    /**
+     * Ends the conversation's running answer, whichever process writes it, and waits until what there is of it is stored.
+     * Gives up waiting after about 3 s: the model has been hung up on by then.
+     */
     stop: async (owner: string, conversationId: string): Promise<void> => {
-      const isMeant = (answer: Answer) => answer.owner === owner && answer.key.conversationId === conversationId
-      const answers = [...running.values()].filter(isMeant)
-      end(new AnswerEndedError('stopped'), answers)
-      await Promise.all(answers.map(({ ended }) => ended))
+      const here = [...opening, ...running.values()].filter(isIn(owner, conversationId))
+      if (here.length === 0) return stopElsewhere(store, owner, conversationId)
+      for (const { controller } of here) controller.abort(new AnswerEndedError('stopped'))
+      await Promise.race([Promise.all(here.map(({ ended }) => ended)), sleep(stopTimeoutMs)])
     },
 
     /** Takes no more questions, gives running answers `timeoutMs` to end, then interrupts those that are left. */
     drain: async (timeoutMs: number): Promise<void> => {
-      isDraining = true
-      await untilNoneRuns(timeoutMs)
-      ending = new AnswerEndedError('interrupted')
-      end(ending, running.values())
-      await untilNoneRuns(5000) // ms; storing them takes a few, unless the database is away too
+      places.close()
+      await places.untilNoneIsTaken(timeoutMs)
+      for (const { controller } of [...opening, ...running.values()]) {
+        controller.abort(new AnswerEndedError('interrupted'))
+      }
+      await places.untilNoneIsTaken(5000) // ms; storing them takes a few, unless the database is away too
+      tails.close()
     },
 
     /** Ends what runs beside the answers. */
-    close: stopKeeping,
+    close: () => {
+      stopKeeping()
+      tails.close()
+    },
 
-    isDraining: () => isDraining,
+    isDraining: places.isClosed,
+  }
+}
+
+function isIn(owner: string, conversationId: string) {
+  return (answer: Answer) => answer.owner === owner && answer.key.conversationId === conversationId
+}
+
+/** One for each answer that runs, from before its question is stored until its end is. */
+function createPlaces(count: number) {
+  let taken = 0
+  let isClosed = false
+  return {
+    take: () => {
+      if (isClosed) throw shuttingDown()
+      if (taken >= count) throw tooManyStreams()
+      taken += 1
+    },
+    leave: () => {
+      taken -= 1
+    },
+    close: () => {
+      isClosed = true
+    },
+    isClosed: () => isClosed,
+    untilNoneIsTaken: async (timeoutMs: number) => {
+      const deadline = performance.now() + timeoutMs
+      while (taken > 0 && performance.now() < deadline) await sleep(50)
+    },
+  }
+}
+
+/** Never rejects: whatever happens ends up in the answer, in its row and in the log. */
+async function completeAnswer(options: ChatOptions, answer: Answer, question: Question): Promise<Outcome> {
+  const startedAt = performance.now()
+  const outcome = await storeEnd(options, answer, await writeAnswer(options, answer, question))
+  const { end, failure } = outcome
+  const line = { ...answer.key, status: end.status, durationMs: Math.round(performance.now() - startedAt) }
+  if (failure) options.log.error({ ...line, error: describeError(failure) }, 'answer failed')
+  else options.log.info(line, 'answer ended')
+  return outcome
+}
+
+async function stopElsewhere(store: Store, owner: string, conversationId: string): Promise<void> {
+  const deadline = performance.now() + stopTimeoutMs
+  const answerId = await store.answers.requestStop(owner, conversationId)
+  while (answerId && answerId === (await store.answers.findRunning(owner, conversationId))) {
+    if (performance.now() > deadline) return store.answers.stopAbandoned(owner, { conversationId, answerId })
+    await sleep(100)
   }
 }
 
@@ -114,6 +174,14 @@ async function openTurn(store: Store, owner: string, question: Question, answerI
 function toTitle(question: string): string {
   const line = question.replaceAll(/\s+/g, ' ').trim()
   return Array.from(line.slice(0, 160)).slice(0, 80).join('')
+}
+
+function shuttingDown(): ProblemError {
+  return unavailable('shutting_down', 'The server is restarting; try again.')
+}
+
+function tooManyStreams(): ProblemError {
+  return unavailable('too_many_streams', 'No more answers can stream at once; try again.')
 }
 
 function unavailable(code: string, detail: string): ProblemError {

@@ -3,6 +3,7 @@ import { and, connect, createStore, eq, messages, sql } from '@repo/db'
 import { pino } from 'pino'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createSpokenModel, listTypes, openGate, post, readParts, testApp } from '../testing.ts'
+import type { Answer } from './answer.ts'
 
 const model = createSpokenModel()
 const gate = await openGate()
@@ -19,12 +20,19 @@ afterAll(async () => {
   await gate.shut()
 })
 
+const source = { n: 1, documentId: 'd', chunkId: 'c', title: 'Pool', start: 0, end: 9 }
+
 const begin = async (conversationId: string) => {
   const response = post(`${url}/chat`, alice, { message: 'a question', conversationId })
   return { answer: await model.takeAnswer(), response }
 }
 const readAnswer = async (id: string) =>
   (await app.inject({ url: `/conversations/${id}`, headers: alice })).json().messages?.at(-1)
+
+const readLater = async (id: string) => {
+  await passTime(1000)
+  return readAnswer(id)
+}
 
 /** As if its process had said nothing for 16 s. */
 const silence = (conversationId: string) =>
@@ -75,7 +83,7 @@ it('marks the answer of a process that died as interrupted, keeps its text, and 
   const owner = await store.owners.ensure('alice')
   const turn = { conversationId: 'orphan', title: 'a title', questionId: 'q', question: 'a question', answerId: 'a' }
   await store.turns.open(owner, turn)
-  await store.turns.saveProgress([{ ...turn, owner, content: 'half' }])
+  await store.answers.saveProgress([{ ...turn, owner, after: 0, addition: 'half' }])
   await silence('orphan')
   const { answer, response } = await begin('alive')
   await response
@@ -95,7 +103,7 @@ describe('an answer that another process took for abandoned in an outage', () =>
     const parts = readParts(await response)
     await gate.shut()
     await silence(conversationId)
-    await createStore(direct.db).turns.interruptAbandoned(15_000)
+    await createStore(direct.db).answers.interruptAbandoned(15_000)
     await gate.open()
     await expect.poll(() => readAnswer(conversationId)).toMatchObject({ status: 'interrupted' })
     return { answer, parts }
@@ -112,11 +120,7 @@ describe('an answer that another process took for abandoned in an outage', () =>
   it('goes on being saved while it grows', async () => {
     const { answer, parts } = await beginSwept('going-on')
     answer.say(' and half')
-    const readLater = async () => {
-      await passTime(1000)
-      return readAnswer('going-on')
-    }
-    await expect.poll(readLater).toMatchObject({ content: 'half and half' })
+    await expect.poll(() => readLater('going-on')).toMatchObject({ content: 'half and half' })
     expect(answer.request.signal.aborted).toBe(false)
     answer.end()
     await parts
@@ -132,9 +136,44 @@ it('an answer whose conversation another process deleted is stopped, also when t
   expect((await parts).slice(-2)).toMatchObject([{ type: 'abort', reason: 'stopped' }, { type: '[DONE]' }])
 })
 
+it('an answer that another process was asked to stop is ended, with all of its text', async () => {
+  const { answer, response } = await begin('stopped')
+  const other = await begin('not-stopped')
+  answer.say('not stored yet')
+  const parts = readParts(await response)
+  await store.answers.requestStop(await store.owners.ensure('alice'), 'stopped')
+  const isHungUp = async () => {
+    await passTime(250)
+    return answer.request.signal.aborted
+  }
+  await expect.poll(isHungUp).toBe(true)
+  expect((await parts).slice(-2)).toMatchObject([{ type: 'abort', reason: 'stopped' }, { type: '[DONE]' }])
+  expect(await readAnswer('stopped')).toMatchObject({ content: 'not stored yet', status: 'stopped' })
+  expect(other.answer.request.signal.aborted).toBe(false)
+  other.answer.end()
+  await readParts(await other.response)
+})
+
+it('asks for requests to stop one at a time, however slow the database is', async () => {
+  const { answer, response } = await begin('heeded')
+  const released = Promise.withResolvers<string[]>()
+  const list = vi.spyOn(store.answers, 'listStopRequests').mockImplementation(() => released.promise)
+  onTestFinished(() => list.mockRestore())
+  const countCalls = async () => {
+    await passTime(250)
+    return list.mock.calls.length
+  }
+  await expect.poll(countCalls).toBe(1)
+  await passTime(5000)
+  expect(list).toHaveBeenCalledTimes(1)
+  released.resolve([])
+  answer.end()
+  await readParts(await response)
+})
+
 it('an answer finishes whose connection broke after it was stored', async () => {
-  const { finish } = createStore(direct.db).turns
-  const broken = vi.spyOn(store.turns, 'finish').mockImplementationOnce(async (...end) => {
+  const { finish } = createStore(direct.db).answers
+  const broken = vi.spyOn(store.answers, 'finish').mockImplementationOnce(async (...end) => {
     await finish(...end)
     throw Object.assign(new Error('write CONNECTION_CLOSED'), { code: 'CONNECTION_CLOSED' })
   })
@@ -173,7 +212,7 @@ async function shortenLockTimeout() {
 
 describe('saving the text so far', () => {
   const watchSaves = () => {
-    const save = vi.spyOn(store.turns, 'saveProgress')
+    const save = vi.spyOn(store.answers, 'saveProgress')
     onTestFinished(() => save.mockRestore())
     const settled = () => Promise.allSettled(save.mock.results.map(({ value }) => value))
     /** A second later, when what was saved then is stored. Gives what was sent. */
@@ -192,14 +231,14 @@ describe('saving the text so far', () => {
     const { answer, response } = await begin('new')
     const parts = readParts(await response)
     answer.say('one')
-    expect(await saveOnce()).toMatchObject([[[{ content: 'one' }]]])
+    expect(await saveOnce()).toMatchObject([[[{ after: 0, addition: 'one' }]]])
     answer.say(', two')
     expect(await saveOnce()).toMatchObject([[[{ addition: ', two' }]]])
     expect(await saveOnce()).toMatchObject([[[{ addition: '' }]]])
     save.mockRejectedValueOnce(new Error('away'))
     answer.say(', three')
     expect(await saveOnce()).toMatchObject([[[{ addition: ', three' }]]])
-    expect(await saveOnce()).toMatchObject([[[{ content: 'one, two, three' }]]])
+    expect(await saveOnce()).toMatchObject([[[{ after: 0, addition: 'one, two, three' }]]])
     expect(await saveOnce()).toMatchObject([[[{ addition: '' }]]])
     expect(await readAnswer('new')).toMatchObject({ content: 'one, two, three' })
     answer.end()
@@ -208,7 +247,7 @@ describe('saving the text so far', () => {
 
   it('waits for a save that is slow before the next one', async () => {
     const { save, saveOnce, settled } = watchSaves()
-    const { saveProgress } = createStore(direct.db).turns
+    const { saveProgress } = createStore(direct.db).answers
     const { answer, response } = await begin('slow')
     const parts = readParts(await response)
     answer.say('one')
@@ -224,6 +263,55 @@ describe('saving the text so far', () => {
     expect(await readAnswer('slow')).toMatchObject({ content: 'one, two' })
     answer.end()
     await parts
+  })
+
+  it.each([
+    ['text', (answer: Answer) => answer.segments.push({ type: 'text', text: '\0' })],
+    ['sources', (answer: Answer) => Object.assign(answer, { sources: [{ ...source, title: '\0' }] })],
+  ])('that Postgres refuses for one answer’s %s is done for the others', async (name, spoil) => {
+    const owner = await store.owners.ensure('alice')
+    const ask = async (id: string) => {
+      const question = { conversationId: `${name}-${id}`, questionId: 'q', text: 'a question', regenerate: false }
+      const running = await app.chat.ask(owner, question)
+      return { running, answer: await model.takeAnswer() }
+    }
+    const asked = [await ask('a'), await ask('b'), await ask('spoilt'), await ask('c'), await ask('d')]
+    for (const { running } of asked) running.append('text', 'half')
+    const spoilt = asked[2]?.running ?? (await ask('never')).running
+    spoil(spoilt)
+    for (const id of ['a', 'b', 'c', 'd']) {
+      await expect.poll(() => readLater(`${name}-${id}`)).toMatchObject({ content: 'half', status: 'streaming' })
+    }
+    expect(await readAnswer(`${name}-spoilt`)).toMatchObject({ content: '', status: 'streaming' })
+    expect(log.some((line) => line.includes('cannot be stored') && line.includes(spoilt.key.answerId))).toBe(true)
+    for (const { running } of asked) expect(running.controller.signal.aborted).toBe(false)
+    spoilt.segments.splice(0)
+    spoilt.sources = []
+    spoilt.append('text', 'mended')
+    await expect.poll(() => readLater(`${name}-spoilt`)).toMatchObject({ content: 'mended', status: 'streaming' })
+    for (const { answer, running } of asked) {
+      answer.end()
+      await running.ended
+    }
+  })
+
+  it('passes over a row that somebody else has locked, and stores all of it when it is free', async () => {
+    const [held, free] = [await begin('held'), await begin('free')]
+    const responses = await Promise.all([held.response, free.response])
+    for (const { answer } of [held, free]) answer.say('half')
+    await direct.db.transaction(async (tx) => {
+      await tx.execute(sql`select from messages where conversation_id = 'held' for update`)
+      await expect.poll(() => readLater('free')).toMatchObject({ content: 'half' })
+      for (const { answer } of [held, free]) answer.say(' and half')
+      await expect.poll(() => readLater('free')).toMatchObject({ content: 'half and half' })
+      expect(await readAnswer('held')).toMatchObject({ content: '' })
+    })
+    await expect.poll(() => readLater('held')).toMatchObject({ content: 'half and half', status: 'streaming' })
+    for (const { answer } of [held, free]) {
+      expect(answer.request.signal.aborted).toBe(false)
+      answer.end()
+    }
+    await Promise.all(responses.map(readParts))
   })
 
   it('gives the answer’s text wherever it is cut, without the reasoning', async () => {

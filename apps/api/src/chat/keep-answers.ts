@@ -1,79 +1,127 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { describeDatabaseError, type Progress, type Store } from '@repo/db'
+import { describeDatabaseError, type Progress, type Source, type Store } from '@repo/db'
 import type { FastifyBaseLogger } from 'fastify'
 import { describeError } from '../plugins/errors.ts'
 import type { Answer, Outcome } from './answer.ts'
+import { repeat } from './repeat.ts'
 import { AnswerEndedError, toOutcome } from './write-answer.ts'
 
 export type KeepOptions = { store: Store; log: FastifyBaseLogger }
 
 const progressIntervalMs = 1000 // what a crash can lose of an answer's text
+const stopIntervalMs = 250 // the model shall be hung up on within a second
 const sweepIntervalMs = 10_000
 const abandonedAfterMs = 15_000 // 15 missed beats: a process that is only slow has long spoken
-const firstRetryMs = 100
-const lastRetryMs = 12_800 // with the doubling before it about 25 s in all: a database that restarts is back
+const storeTimeoutMs = 60_000 // a database that restarts, or recovers from a crash, is back by then
+const longestPauseMs = 3000
 
 /**
  * Stores the end of an answer; gives the outcome that its readers may be told. While the database fails, whatever the
- * failure, the answer waits in memory, for at most about 25 s.
+ * failure, the answer waits in memory, for at most a minute.
  */
 export async function storeEnd({ store, log }: KeepOptions, answer: Answer, outcome: Outcome): Promise<Outcome> {
   const { owner, key, sources } = answer
-  const { errorText: _, ...end } = outcome.end
+  const deadline = performance.now() + storeTimeoutMs
   answer.flush()
-  for (let delayMs = firstRetryMs; ; delayMs *= 2) {
+  for (let pauseMs = 100; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
     try {
-      const isStored = await store.turns.finish(owner, key, { ...end, sources, content: answer.text() })
+      const isStored = await store.answers.finish(owner, key, { ...outcome.end, sources, content: answer.text() })
       return isStored ? outcome : toOutcome(new AnswerEndedError('stopped')) // its conversation was deleted
     } catch (error) {
-      if (!describeDatabaseError(error) || delayMs > lastRetryMs) return toOutcome(error)
+      if (!describeDatabaseError(error) || performance.now() + pauseMs > deadline) return toOutcome(error)
       log.warn({ ...key, error: describeError(error) }, 'an answer could not be stored yet')
-      await sleep(delayMs)
+      await sleep(pauseMs * (0.5 + Math.random() / 2)) // those that wait together come back apart
     }
   }
 }
 
 /**
- * Stores the text so far of all running answers, one statement a second whatever their number, which also says that
- * they live; and marks answers of processes that died. Returns a function that ends it.
+ * Stores what there is of all running answers, one statement a second whatever their number, which also says that they
+ * live; ends those that somebody asked another process to stop; and marks answers of processes that died. Returns a
+ * function that ends it.
  */
-export function startKeeping({ store, log }: KeepOptions, running: Iterable<Answer>): () => void {
-  const saveProgress = createSaver(store)
+export function startKeeping({ store, log }: KeepOptions, running: ReadonlyMap<string, Answer>): () => void {
+  const saveProgress = createSaver({ store, log })
+  const save = () => saveProgress([...running.values()])
+  const heed = () => endStopped(store, running)
+  const sweep = () => store.answers.interruptAbandoned(abandonedAfterMs)
   const tell = (what: string) => (error: unknown) => log.warn({ error: describeError(error) }, what)
-  const save = () => saveProgress([...running]).catch(tell('running answers could not be stored'))
-  const sweep = () =>
-    store.turns.interruptAbandoned(abandonedAfterMs).catch(tell('abandoned answers could not be marked'))
-  const timers = [setInterval(save, progressIntervalMs), setInterval(sweep, sweepIntervalMs)]
+  const ends = [
+    repeat(progressIntervalMs, save, tell('running answers could not be stored')),
+    repeat(stopIntervalMs, heed, tell('requests to stop could not be read')),
+    repeat(sweepIntervalMs, sweep, tell('abandoned answers could not be marked')),
+  ]
   return () => {
-    for (const timer of timers) clearInterval(timer)
+    for (const end of ends) end()
   }
 }
 
-/** Sends what is new since the last time; everything when it is not known what the database has. One at a time. */
-function createSaver(store: Store) {
-  let known = new Map<Answer, number>()
-  let isSaving = false
+async function endStopped(store: Store, running: ReadonlyMap<string, Answer>): Promise<void> {
+  if (running.size === 0) return
+  for (const id of await store.answers.listStopRequests()) {
+    running.get(id)?.controller.abort(new AnswerEndedError('stopped'))
+  }
+}
+
+/** What the database has of an answer: its text's length in UTF-16 units, and in bytes of UTF-8. */
+type Known = { length: number; bytes: number; sources?: Source[] }
+
+/** Sends what is new since the last time; everything when it is not known what the database has. */
+function createSaver({ store, log }: KeepOptions) {
+  let known = new Map<Answer, Known>()
 
   return async (answers: Answer[]) => {
-    if (isSaving || answers.length === 0) return
-    isSaving = true
     const before = known
     known = new Map()
-    try {
-      const texts = answers.map((answer) => ({ answer, text: answer.text() }))
-      const alive = await store.turns.saveProgress(texts.map(({ answer, text }) => toProgress(answer, text, before)))
-      for (const { answer, text } of texts) {
-        if (alive.has(answer.key.answerId)) known.set(answer, text.length)
-        else answer.controller.abort(new AnswerEndedError('stopped')) // deleted, perhaps by another process
-      }
-    } finally {
-      isSaving = false
-    }
+    if (answers.length === 0) return
+    const steps = answers.map((answer) => takeStep(answer, before.get(answer)))
+    const saved = await saveDivided(
+      store,
+      steps.map(({ progress }) => progress),
+      log,
+    )
+    for (const { answer, next } of steps) if (saved.has(answer.key.answerId)) known.set(answer, next)
+    await endLost(
+      store,
+      answers.filter((answer) => !known.has(answer)),
+    )
   }
 }
 
-function toProgress(answer: Answer, text: string, known: Map<Answer, number>): Progress {
-  const { owner, key } = answer
-  const stored = known.get(answer)
-  return { owner, ...key, ...(stored === undefined ? { content: text } : { addition: text.slice(stored) }) }
+/** What to send, and what the database has then. */
+function takeStep(answer: Answer, { length, bytes, sources: stored }: Known = { length: 0, bytes: 0 }) {
+  const { owner, key, sources } = answer
+  const text = answer.text()
+  const addition = text.slice(length)
+  const progress: Progress = { owner, ...key, after: bytes, addition, ...(sources !== stored && { sources }) }
+  const next: Known = { length: text.length, bytes: bytes + Buffer.byteLength(addition), sources }
+  return { answer, progress, next }
+}
+
+/** One row that the database refuses must not keep it from the others: it is found by halves. */
+async function saveDivided(store: Store, progress: Progress[], log: FastifyBaseLogger): Promise<Set<string>> {
+  try {
+    return await store.answers.saveProgress(progress)
+  } catch (error) {
+    if (describeDatabaseError(error)?.unavailable !== false) throw error
+    if (progress.length === 1) {
+      log.error({ answerId: progress[0]?.answerId, error: describeError(error) }, 'an answer cannot be stored')
+      return new Set()
+    }
+    const half = Math.ceil(progress.length / 2)
+    const first = await saveDivided(store, progress.slice(0, half), log)
+    return first.union(await saveDivided(store, progress.slice(half), log))
+  }
+}
+
+/** Ends answers that were not stored because they are not there to be: deleted or stopped, perhaps by another process. */
+async function endLost(store: Store, answers: Answer[]): Promise<void> {
+  if (answers.length === 0) return
+  const positions = answers.map(({ owner, key }) => ({ owner, ...key, length: 0 }))
+  const stored = new Map((await store.answers.read(positions)).map(({ index, status }) => [index, status]))
+  for (const [index, { controller }] of answers.entries()) {
+    const status = stored.get(index)
+    const isRunning = status === 'streaming' || status === 'interrupted'
+    if (!isRunning) controller.abort(new AnswerEndedError('stopped'))
+  }
 }

@@ -120,13 +120,81 @@ it('a reader that catches up gets no half of a character', async () => {
   onTestFinished(() => void server.close())
   const whole = 'a'.repeat(16_383) // one less than a piece
   answer.append('text', `${whole}😀b`)
-  answer.close({ end: { status: 'complete', finishReason: null, inputTokens: null, outputTokens: null } })
+  answer.close({ end: { status: 'complete', finishReason: null, inputTokens: null, outputTokens: null, error: null } })
   const address = server.address()
   const parts = await readParts(await fetch(`http://127.0.0.1:${Object(address).port}`))
   expect(parts.flatMap(({ delta }) => delta ?? [])).toEqual([whole, '😀b'])
 })
 
 describe('a reader that does not read', () => {
+  it('from one heartbeat to the next is hung up on; its answer goes on, and it may resume', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const responses: ServerResponse[] = []
+    app.server.once('request', (_, response) => responses.push(response))
+    const pending = post(`${url}/chat`, alice, { message: 'Everything!', conversationId: 'stalled' })
+    const answer = await model.takeAnswer()
+    const reader = (await pending).body?.getReader()
+    let text = ''
+    /** Speaks until the kernel takes no more for a reader that takes nothing. */
+    const overfill = async () => {
+      for (let full = 0; full < 20; full = responses[0]?.writableNeedDrain ? full + 1 : 0) {
+        const word = `${text.length} `.padEnd(65_536, 'ü')
+        text += word
+        answer.say(word)
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+    }
+    const beat = () => void vi.advanceTimersByTime(15_000)
+
+    await overfill()
+    beat()
+    while (responses[0]?.writableNeedDrain) await reader?.read()
+    beat()
+    expect(responses[0]?.destroyed).toBe(false) // it reads on, though slowly
+    await overfill()
+    beat()
+    expect(responses[0]?.destroyed).toBe(false)
+    beat()
+    expect(responses[0]?.destroyed).toBe(true)
+
+    expect(answer.request.signal.aborted).toBe(false)
+    answer.say('the end')
+    answer.end()
+    await expect.poll(async () => (await read('stalled'))[1].status, { timeout: 10_000 }).toBe('complete')
+    const headers = { ...alice, 'last-event-id': `${(await read('stalled'))[1].id}.${text.length}` }
+    const rest = await readParts(await fetch(`${url}/chat/stalled/stream`, { headers }))
+    expect(joinText(rest)).toBe('the end')
+  })
+
+  it('is hung up on too when its answer has ended, but not before it had a beat to take the rest', async () => {
+    vi.useFakeTimers({ toFake: ['setInterval'] })
+    onTestFinished(() => void vi.useRealTimers())
+    const answer = createAnswer('ada', { conversationId: 'c', answerId: 'a' })
+    const responses: ServerResponse[] = []
+    const server = createServer((_, response) => {
+      responses.push(response)
+      void writeUiMessageStream(response, answer)
+    }).listen()
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    const reader = await fetch(`http://127.0.0.1:${Object(server.address()).port}`)
+    onTestFinished(() => reader.body?.cancel().catch(() => {}))
+    /** Until the kernel takes no more, and yet the response would. */
+    while (!responses[0]?.writableLength) {
+      answer.append('text', 'a'.repeat(1000))
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    answer.close({
+      end: { status: 'complete', finishReason: null, inputTokens: null, outputTokens: null, error: null },
+    })
+    expect(responses[0]).toMatchObject({ writableEnded: true, writableFinished: false })
+    vi.advanceTimersByTime(15_000)
+    expect(responses[0]?.destroyed).toBe(false)
+    vi.advanceTimersByTime(15_000)
+    expect(responses[0]?.destroyed).toBe(true)
+  })
+
   it('costs the process a bounded buffer, and gets every character once when it reads on', async () => {
     const responses: ServerResponse[] = []
     app.server.on('request', (_, response) => responses.push(response))

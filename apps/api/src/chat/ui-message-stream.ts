@@ -1,40 +1,116 @@
 import type { ServerResponse } from 'node:http'
 import type { Source } from '@repo/db'
+import { ProblemError } from '../plugins/errors.ts'
 import { type Answer, endsInHighSurrogate, type Segment } from './answer.ts'
 
 const heartbeatIntervalMs = 15_000 // proxies cut connections that are silent for 30 to 60 s
 const maxDeltaLength = 16_384 // what a reader that catches up adds at most to a socket's buffer at once
 
+/** The place in an answer that an event's `id:` names: all of the text up to `position`, in UTF-16 units, has arrived. */
+export type EventId = { answerId: string; position: number }
+
+/** Reads a `Last-Event-ID`. Throws `ProblemError` 400. */
+export function parseEventId(text: string): EventId {
+  const [, answerId, position] = /^([A-Za-z0-9_-]{1,64})\.(\d{1,9})$/.exec(text) ?? []
+  if (answerId && position) return { answerId, position: Number(position) }
+  throw new ProblemError(400, 'invalid_event_id', 'Last-Event-ID should be the id of an event of this stream.')
+}
+
 /**
- * Writes an answer as the AI SDK's UI message stream, protocol v1: what there is of it at once, the rest as it comes.
- * Resolves when the response has ended or its client has left; the answer itself goes on.
- * https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
+ * Writes an answer as the AI SDK's UI message stream, protocol v1: what there is of it at once, the rest as it comes. With
+ * a `position`, only the text after that. Resolves when the response has ended or its client has left; the answer itself
+ * goes on. https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
  */
-export async function writeUiMessageStream(response: ServerResponse, answer: Answer): Promise<void> {
+export async function writeUiMessageStream(response: ServerResponse, answer: Answer, position?: number): Promise<void> {
   if (response.destroyed) return
   const closed = Promise.withResolvers<void>()
-  const writer = createWriter(response, answer)
-  const beat = () => response.writableEnded || response.write(': heartbeat\n\n')
-  const heartbeat = setInterval(beat, heartbeatIntervalMs)
+  const writer = createWriter(response, answer, position)
+  const heartbeat = setInterval(createBeat(response), heartbeatIntervalMs)
   const leave = answer.follow({ onDelta: writer.add, onEnd: writer.catchUp })
   response.on('drain', writer.catchUp)
   response.on('close', closed.resolve)
   response.on('error', closed.resolve) // a reset shows here first; `close` follows
   writer.begin()
-  writer.catchUp()
   await closed.promise
   leave()
   clearInterval(heartbeat)
 }
 
-/** Its place in the answer is a segment and an offset. While the socket is full it stays behind; `drain` lets it catch up. */
-function createWriter(response: ServerResponse, answer: Answer) {
-  const { conversationId, answerId } = answer.key
+/** Says that the stream lives. A client that has read nothing from one beat to the next is hung up on; it may resume. */
+function createBeat(response: ServerResponse): () => void {
+  let isStuck = false
+  response.on('drain', () => {
+    isStuck = false
+  })
+  return () => {
+    if (isStuck) response.destroy()
+    else if (response.writableNeedDrain || response.writableEnded) isStuck = true
+    else response.write(': heartbeat\n\n')
+  }
+}
+
+/**
+ * Its place in the answer is a segment and an offset. While the socket is full it stays behind; `drain` lets it catch up.
+ * What comes after `resumesAt` is text alone: reasoning is not stored, and has no position.
+ */
+function createWriter(response: ServerResponse, answer: Answer, resumesAt?: number) {
+  const parts = createParts(response, answer, resumesAt !== undefined)
+  let skip = resumesAt ?? 0
+  let position = 0
   let index = 0
   let offset = 0
-  let position = 0
-  let isOpen = false
-  let hasSources = false
+
+  const sendDelta = (segment: Segment, delta: string) => {
+    offset += delta.length
+    if (segment.type === 'text') position += delta.length
+    parts.delta(index, segment.type, delta, position)
+  }
+
+  /** Passes over what the client has. */
+  const pass = ({ type, text }: Segment) => {
+    const left = text.length - offset
+    const passed = type === 'text' ? Math.min(skip, left) : left
+    offset += passed
+    if (type !== 'text') return
+    position += passed
+    skip -= passed
+  }
+
+  const catchUp = () => {
+    while (!response.writableNeedDrain && !response.writableEnded) {
+      const segment = answer.segments[index]
+      if (segment && resumesAt !== undefined) pass(segment)
+      if (segment && offset < segment.text.length) sendDelta(segment, takePiece(segment.text, offset))
+      else if (index < answer.segments.length - 1) {
+        parts.endSegment()
+        index += 1
+        offset = 0
+      } else if (answer.end) parts.finish()
+      else return
+    }
+  }
+
+  return {
+    catchUp,
+    /** The common case, a reader that is up to date, copies nothing. */
+    add: (segment: Segment, delta: string) => {
+      const isUpToDate = answer.segments[index] === segment && offset + delta.length === segment.text.length
+      if (isUpToDate && resumesAt === undefined && !response.writableNeedDrain) sendDelta(segment, delta)
+      else catchUp()
+    },
+    begin: () => {
+      if (resumesAt === undefined) parts.start()
+      else response.flushHeaders() // there may be nothing more to say for long
+      catchUp()
+    },
+  }
+}
+
+/** The events of a stream, in the order that the protocol wants: a delta comes after its start, sources before the first. */
+function createParts(response: ServerResponse, answer: Answer, isResumed: boolean) {
+  const { conversationId, answerId } = answer.key
+  let open: { id: string; type: Segment['type'] } | undefined
+  let hasSources = isResumed
 
   const send = (part: object) => response.write(`data: ${JSON.stringify(part)}\n\n`)
 
@@ -45,53 +121,38 @@ function createWriter(response: ServerResponse, answer: Answer) {
     for (const source of answer.sources) send(toSourcePart(source))
   }
 
-  const sendDelta = ({ type }: Segment, delta: string) => {
-    if (!hasSources) sendSources()
-    if (!isOpen) send({ type: `${type}-start`, id: String(index) })
-    isOpen = true
-    offset += delta.length
-    if (type === 'text') position += delta.length
-    const part = `{"type":"${type}-delta","id":"${index}","delta":${JSON.stringify(delta)}}`
-    response.write(`id: ${answerId}.${position}\ndata: ${part}\n\n`)
+  const openSegment = (type: Segment['type'], index: number) => {
+    if (open) return
+    open = { id: String(index), type }
+    send({ type: `${type}-start`, id: open.id })
   }
 
-  const closeSegment = () => {
-    if (isOpen) send({ type: `${answer.segments[index]?.type}-end`, id: String(index) })
-    isOpen = false
-    index += 1
-    offset = 0
-  }
-
-  const finish = () => {
-    sendSources()
-    if (answer.end?.status !== 'failed' && isOpen) closeSegment()
-    send(closingPart(answer))
-    response.end('data: [DONE]\n\n')
-  }
-
-  const catchUp = () => {
-    while (!response.writableNeedDrain && !response.writableEnded) {
-      const segment = answer.segments[index]
-      const isLast = index >= answer.segments.length - 1
-      if (segment && offset < segment.text.length) sendDelta(segment, takePiece(segment.text, offset))
-      else if (!isLast) closeSegment()
-      else if (answer.end) finish()
-      else return
-    }
+  const endSegment = () => {
+    if (open) send({ type: `${open.type}-end`, id: open.id })
+    open = undefined
   }
 
   return {
-    catchUp,
-    /** The common case, a reader that is up to date, copies nothing. */
-    add: (segment: Segment, delta: string) => {
-      const isUpToDate = answer.segments[index] === segment && offset + delta.length === segment.text.length
-      if (isUpToDate && !response.writableNeedDrain) sendDelta(segment, delta)
-      else catchUp()
-    },
-    begin: () => {
+    start: () => {
       send({ type: 'start', messageId: answerId })
       send({ type: 'data-conversation', data: { id: conversationId }, transient: true })
       sendSources()
+    },
+    delta: (index: number, type: Segment['type'], delta: string, position: number) => {
+      if (!hasSources) sendSources()
+      openSegment(type, index)
+      const part = `{"type":"${type}-delta","id":"${index}","delta":${JSON.stringify(delta)}}`
+      response.write(`id: ${answerId}.${position}\ndata: ${part}\n\n`)
+    },
+    endSegment,
+    finish: () => {
+      sendSources()
+      if (answer.end?.status !== 'failed') {
+        if (isResumed) openSegment('text', answer.segments.length) // its end is part of how an answer closes
+        endSegment()
+      }
+      send(closingPart(answer))
+      response.end('data: [DONE]\n\n')
     },
   }
 }
@@ -113,6 +174,6 @@ function toSourcePart({ n, title, ...place }: Source) {
 
 function closingPart({ end }: Answer) {
   if (end?.status === 'complete') return { type: 'finish' }
-  if (end?.status === 'failed') return { type: 'error', errorText: end.errorText ?? 'The answer failed.' }
+  if (end?.status === 'failed') return { type: 'error', errorText: end.error ?? 'The answer failed.' }
   return { type: 'abort', reason: end?.status }
 }

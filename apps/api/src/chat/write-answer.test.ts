@@ -14,6 +14,7 @@ const refuse =
 const begin = (response: ServerResponse) =>
   response.writeHead(200, { 'content-type': 'text/event-stream' }).write(word('half'))
 const hang: Answer = () => {}
+const sendLongLine: Answer = (response) => response.write(`data: ${'x'.repeat(3 * 1024 * 1024)}`)
 const complete: Answer = (response) => {
   begin(response)
   response.end(`${word(' and half')}${event({ choices: [{ delta: {}, finish_reason: 'stop' }] })}data: [DONE]\n\n`)
@@ -53,11 +54,13 @@ async function openApp(environment: Record<string, string>) {
     const messages = [{ id: question.id, role: 'user', parts: [{ type: 'text', text: question.content }] }]
     return ask({ id, messages, trigger: 'regenerate-message', messageId: 'any' })
   }
-  return { app, alice, url, ask, read, regenerate, close }
+  const replay = async (id: string, lastEventId: string) =>
+    readParts(await fetch(`${url}/chat/${id}/stream`, { headers: { ...alice, 'last-event-id': lastEventId } }))
+  return { app, alice, url, ask, read, replay, regenerate, close }
 }
 
 describe('a model', async () => {
-  const { app, alice, ask, read, regenerate, close } = await openApp(timeouts)
+  const { app, alice, ask, read, replay, regenerate, close } = await openApp(timeouts)
   afterAll(close)
 
   it('is called with the question also when no passage was found', async () => {
@@ -78,6 +81,7 @@ describe('a model', async () => {
     ['429 with Retry-After: 0', refuse(429, { 'retry-after': '0' }), 429, 'model_rate_limited', '0'],
     ['429 alone', refuse(429), 429, 'model_rate_limited', '5'],
     ['a closed connection', (response: ServerResponse) => response.destroy(), 502, 'model_unreachable', null],
+    ['a reset', (response: ServerResponse) => response.socket?.resetAndDestroy(), 502, 'model_unreachable', null],
     ['nothing', hang, 504, 'model_timeout', null],
   ])(
     'that answers %s: a problem with the ids, and the question can be asked anew',
@@ -89,6 +93,10 @@ describe('a model', async () => {
       expect(response.headers.get('retry-after')).toBe(retryAfter)
       expect(problem).toMatchObject({ status, code, conversationId, messageId: expect.any(String) })
       expect(JSON.stringify(problem)).not.toContain('own words')
+      expect(await replay(conversationId, `${Object(problem).messageId}.0`)).toEqual([
+        { type: 'error', errorText: Object(problem).detail },
+        { type: '[DONE]' },
+      ])
       const { messages } = await read(conversationId)
       const [question] = messages
       expect(messages).toMatchObject([
@@ -114,24 +122,52 @@ describe('a model', async () => {
       'reports an error',
       (response: ServerResponse) => response.end(event({ error: { message: 'the vendor’s own words' } })),
     ],
+    ['sends a line without an end', sendLongLine],
     ['falls silent', hang],
-  ])('that %s in the middle: an error part, and the text so far is stored as failed', async (name, end: Answer) => {
-    const conversationId = `failed-${name.replaceAll(/\W/g, '-')}`
-    let endNow = () => {}
+  ])(
+    'that %s in the middle: an error part, now and for who reads it later, and the text so far is stored as failed',
+    async (name, end: Answer) => {
+      const conversationId = `failed-${name.replaceAll(/\W/g, '-')}`
+      let endNow = () => {}
+      vendor.chat = (response) => {
+        begin(response)
+        endNow = () => end(response)
+      }
+      const parts: Part[] = []
+      for await (const part of streamParts(await ask({ message: 'Why?', conversationId }))) {
+        parts.push(part)
+        if (part.type === 'text-delta') endNow()
+      }
+      expect(joinText(parts)).toBe('half')
+      expect(listTypes(parts).slice(-3)).toEqual(['text-delta', 'error', '[DONE]'])
+      expect(parts.at(-2)?.errorText).toMatch(/^The .*(model|answer).*: (try|check) .*\.$/)
+      expect(parts.at(-2)?.errorText).not.toContain('own words')
+      const stored = (await read(conversationId)).messages[1]
+      expect(stored).toMatchObject({ content: 'half', status: 'failed' })
+      expect(await replay(conversationId, `${stored.id}.0`)).toMatchObject([
+        { type: 'text-start' },
+        { type: 'text-delta', delta: 'half' },
+        parts.at(-2),
+        { type: '[DONE]' },
+      ])
+    },
+  )
+
+  it.each([
+    ['says nothing', hang],
+    ['sends a line without an end', sendLongLine],
+    ['breaks off', (response: ServerResponse) => response.destroy()],
+  ])('that accepts and then %s before the first word: an error part, now and later', async (name, end: Answer) => {
+    const conversationId = `accepted-${name.replaceAll(/\W/g, '-')}`
     vendor.chat = (response) => {
-      begin(response)
-      endNow = () => end(response)
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
+      setTimeout(() => end(response), 50) // ms; else the end is there before the beginning
     }
-    const parts: Part[] = []
-    for await (const part of streamParts(await ask({ message: 'Why?', conversationId }))) {
-      parts.push(part)
-      if (part.type === 'text-delta') endNow()
-    }
-    expect(joinText(parts)).toBe('half')
-    expect(listTypes(parts).slice(-3)).toEqual(['text-delta', 'error', '[DONE]'])
-    expect(parts.at(-2)?.errorText).toMatch(/^The .*(model|answer).*: (try|check) .*\.$/)
-    expect(parts.at(-2)?.errorText).not.toContain('own words')
-    expect((await read(conversationId)).messages[1]).toMatchObject({ content: 'half', status: 'failed' })
+    const parts = await readParts(await ask({ message: 'Why?', conversationId }))
+    expect(listTypes(parts)).toEqual(['start', 'data-conversation', 'error', '[DONE]'])
+    const stored = (await read(conversationId)).messages[1]
+    expect(stored).toMatchObject({ content: '', status: 'failed' })
+    expect(await replay(conversationId, `${stored.id}.0`)).toEqual(parts.slice(-2))
   })
 
   it('whose answer is deleted is hung up on', async () => {

@@ -70,12 +70,13 @@ function toEnd(finish: Finish | undefined): Outcome['end'] {
     finishReason: finish?.finishReason ?? 'other',
     inputTokens: finish?.usage?.inputTokens ?? null,
     outputTokens: finish?.usage?.outputTokens ?? null,
+    error: null,
   }
 }
 
 /** How an answer ends that an error ended. */
 export function toOutcome(error: unknown): Outcome {
   const nothing = { finishReason: null, inputTokens: null, outputTokens: null }
-  if (error instanceof AnswerEndedError) return { end: { ...nothing, status: error.status } }
-  return { end: { ...nothing, status: 'failed', errorText: toProblem(error).message }, failure: error }
+  if (error instanceof AnswerEndedError) return { end: { ...nothing, status: error.status, error: null } }
+  return { end: { ...nothing, status: 'failed', error: toProblem(error).message }, failure: error }
 }

@@ -1,8 +1,9 @@
+import type { FastifyReply } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { Answer } from '../chat/answer.ts'
-import { ChatRequest, toQuestion } from '../chat/question.ts'
-import { writeUiMessageStream } from '../chat/ui-message-stream.ts'
+import { ChatRequest, ConversationId, toQuestion } from '../chat/question.ts'
+import { parseEventId, writeUiMessageStream } from '../chat/ui-message-stream.ts'
 import { ProblemError, problems, toProblem } from '../plugins/errors.ts'
 
 /** Until then a failure has a status of its own; a client that waits longer wants to see that something happens. */
@@ -19,6 +20,9 @@ const streamHeaders = {
   'x-vercel-ai-ui-message-stream': 'v1',
 }
 
+const Params = z.object({ id: ConversationId.meta({ description: 'A conversation' }) })
+const stream = { description: 'The answer', content: { 'text/event-stream': { schema: ChatResponse } } }
+
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '',
@@ -28,23 +32,62 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         summary: 'Ask a question; the answer streams',
         tags: ['chat'],
         body: ChatRequest,
-        response: {
-          200: { description: 'The answer', content: { 'text/event-stream': { schema: ChatResponse } } },
-          ...problems,
-        },
+        response: { 200: stream, ...problems },
       },
     },
     async (request, reply) => {
       const answer = await app.chat.ask(request.owner, toQuestion(request.body), request.log)
       await acceptedOrLate(answer)
       if (answer.end?.status === 'failed') throw withIds(toProblem(answer.failure), answer)
-      reply.hijack()
-      for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...streamHeaders })) {
-        if (value !== undefined) reply.raw.setHeader(name, value)
-      }
-      await writeUiMessageStream(reply.raw, answer)
+      await sendStream(reply, answer)
     },
   )
+
+  app.get(
+    '/:id/stream',
+    {
+      schema: {
+        summary: 'Read on in an answer, from any process',
+        description:
+          'With `Last-Event-ID`, what comes after that event, also when the answer has ended. Without it, the answer that runs in the conversation, from its start.',
+        tags: ['chat'],
+        params: Params,
+        headers: z.object({ 'last-event-id': z.string().optional() }),
+        response: { 200: stream, 204: z.undefined().meta({ description: 'Nothing runs' }), ...problems },
+      },
+    },
+    async ({ owner, params: { id }, headers }, reply) => {
+      const last = headers['last-event-id'] ? parseEventId(headers['last-event-id']) : undefined
+      const answer = await app.chat.resume(owner, id, last?.answerId)
+      if (!answer && last) throw new ProblemError(404, 'answer_not_found', 'There is no such answer.')
+      if (!answer || (!last && answer.end)) return reply.code(204).send()
+      await sendStream(reply, answer, last?.position)
+    },
+  )
+
+  app.post(
+    '/:id/stop',
+    {
+      schema: {
+        summary: 'Stop the answer that runs in a conversation; what there is of it is kept',
+        tags: ['chat'],
+        params: Params,
+        response: { 204: z.undefined(), ...problems },
+      },
+    },
+    async ({ owner, params: { id } }, reply) => {
+      await app.chat.stop(owner, id)
+      return reply.code(204).send()
+    },
+  )
+}
+
+async function sendStream(reply: FastifyReply, answer: Answer, position?: number) {
+  reply.hijack()
+  for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...streamHeaders })) {
+    if (value !== undefined) reply.raw.setHeader(name, value)
+  }
+  await writeUiMessageStream(reply.raw, answer, position)
 }
 
 async function acceptedOrLate(answer: Answer) {

@@ -1,0 +1,81 @@
+import type { AnswerKey, Store, StoredAnswer } from '@repo/db'
+import type { FastifyBaseLogger } from 'fastify'
+import { describeError } from '../plugins/errors.ts'
+import { type Answer, createAnswer, type Reader } from './answer.ts'
+import { repeat } from './repeat.ts'
+import { AnswerEndedError, toOutcome } from './write-answer.ts'
+
+const pollIntervalMs = 250 // the text itself is stored once a second
+
+/** An answer of the database, and how many characters of it are here. */
+type Tail = { answer: Answer; length: number }
+
+/**
+ * Answers as the database knows them: those that have ended, and those that other processes write, which grow here while
+ * somebody follows them. One statement a tick serves all of this process; LISTEN does not work through PgBouncer.
+ */
+export function createTails({ store, log }: { store: Store; log: FastifyBaseLogger }) {
+  const followed = new Set<Tail>()
+  const listRunning = () => [...followed].filter(({ answer }) => !answer.end) // the others still have slow readers
+
+  const poll = async () => {
+    const tails = listRunning()
+    if (tails.length === 0) return
+    const rows = await store.answers.read(tails.map(toPosition))
+    const stored = new Map(rows.map((row) => [row.index, row]))
+    for (const [index, tail] of tails.entries()) readOn(tail, stored.get(index))
+  }
+  let isClosed = false
+  const stopPolling = repeat(pollIntervalMs, poll, (error) =>
+    log.warn({ error: describeError(error) }, 'answers of other processes could not be read'),
+  )
+
+  return {
+    /** Undefined when there is no such answer. */
+    open: async (owner: string, key: AnswerKey): Promise<Answer | undefined> => {
+      const answer = createAnswer(owner, key)
+      const tail = { answer, length: 0 }
+      const [stored] = await store.answers.read([toPosition(tail)])
+      if (!stored) return undefined
+      readOn(tail, stored)
+      answer.accept()
+      const { follow } = answer
+      return Object.assign(answer, {
+        follow: (reader: Reader) => {
+          const leave = follow(reader)
+          followed.add(tail)
+          return () => followed.delete(tail) && leave()
+        },
+      })
+    },
+
+    count: () => followed.size,
+
+    /** Tells the readers to come back, to another process perhaps: their answers go on. */
+    close: () => {
+      isClosed = true
+      stopPolling()
+      for (const { answer } of listRunning()) answer.close(toOutcome(new AnswerEndedError('interrupted')))
+    },
+
+    isClosed: () => isClosed,
+  }
+}
+
+function toPosition({ answer: { owner, key }, length }: Tail) {
+  return { owner, ...key, length }
+}
+
+const gone = { status: 'stopped', error: null } as const // its conversation was deleted
+
+function readOn(tail: Tail, stored: StoredAnswer | undefined): void {
+  const { answer } = tail
+  if (stored) {
+    answer.sources = stored.sources
+    tail.length = Math.max(tail.length, stored.length)
+    if (stored.addition) answer.append('text', stored.addition)
+  }
+  const { status, error } = stored ?? gone
+  if (status === 'streaming') return
+  answer.close({ end: { status, error, finishReason: null, inputTokens: null, outputTokens: null } })
+}

@@ -1,0 +1,60 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { mockAnswer, startMockModel } from '@repo/bench/mock-model'
+import { connect, sql } from '@repo/db'
+import { createTestDatabase, watchConnections } from '@repo/db/testing'
+import { expect, it, onTestFinished } from 'vitest'
+import { joinText, post, readParts } from './testing.ts'
+import { startApi } from './testing-processes.ts'
+
+// The promise of this project: how many connections are in use does not depend on how many answers stream.
+
+const [streams, poolSize, sampleCount] = [300, 5, 60]
+const answerTokens = 400 // one each 100 ms: they stream until the processes are told to stop
+
+it('while 300 answers stream from two processes, none holds a connection, and each is stored', async ({ annotate }) => {
+  const test = await createTestDatabase()
+  onTestFinished(test.drop)
+  const mock = await startMockModel()
+  onTestFinished(mock.close)
+  const models = { OPENAI_BASE_URL: mock.url, CHAT_MODEL: 'mock', EMBEDDING_MODEL: 'mock-embed-384' }
+  const limits = { DATABASE_POOL_SIZE: `${poolSize}`, DRAIN_TIMEOUT_MS: '0' }
+  const start = () => startApi({ DATABASE_URL: test.databaseUrl, ...models, ...limits })
+  const apis = await Promise.all([start(), start()])
+  const connections = watchConnections(test.databaseUrl)
+  onTestFinished(async () => void (await connections.close()))
+
+  const questions = Array.from(
+    { length: streams },
+    (_, n) => `question ${n} [mock tokens=${answerTokens} interval=100]`,
+  )
+  const answers = questions.map(async (message, n) =>
+    readParts(await post(`${apis[n % apis.length]?.url}/chat`, {}, { message, conversationId: `c-${n}` })),
+  )
+  while (mock.stats().open < streams) await sleep(50)
+  const samples: Awaited<ReturnType<typeof connections.sample>>[] = []
+  for (; samples.length < sampleCount; await sleep(50)) samples.push(await connections.sample())
+  expect(mock.stats()).toMatchObject({ open: streams, started: streams })
+
+  const busy = samples.filter(({ active }) => active > 2).length
+  const backends = Math.max(...samples.map(({ total = Infinity }) => total))
+  expect(samples.filter(({ idleInTransaction }) => idleInTransaction !== 0)).toEqual([])
+  expect(samples.filter(({ waiting }) => waiting !== 0)).toEqual([])
+  expect(busy).toBeLessThanOrEqual(0.05 * sampleCount)
+  expect(backends).toBeLessThanOrEqual(apis.length * poolSize)
+  await annotate(
+    `${streams} open streams, ${sampleCount} samples: 0 open transactions, 0 waiting, ${busy} times more than 2 busy, ` +
+      `${backends} backends at most`,
+  )
+
+  for (const { child } of apis) child.kill('SIGTERM')
+  const texts = (await Promise.all(answers)).map(joinText)
+  const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
+  onTestFinished(close)
+  const stored = await db.execute<{ n: number; content: string }>(sql`
+    select substr(conversation_id, 3)::int as n, content from messages where status = 'interrupted' order by n`)
+  expect(stored.map(({ content }) => content)).toEqual(texts)
+  for (const [n, question] of questions.entries()) {
+    expect(texts[n]?.length).toBeGreaterThan(0)
+    expect(mockAnswer(question, answerTokens).startsWith(texts[n] ?? '')).toBe(true)
+  }
+}, 60_000)

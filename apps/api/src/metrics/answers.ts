@@ -1,0 +1,66 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+import type { Answer } from '../chat/answer.ts'
+
+/** Seconds. Objectives of 300 and 500 ms, 1 and 2 s can be read off; reasoning models think for minutes. */
+const firstTokenBuckets = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 120]
+const statuses = ['complete', 'stopped', 'interrupted', 'failed'] as const
+
+/** Gives what is to be told of each answer that begins. Nothing happens here for a delta: answers count their own. */
+export function measureAnswers(registry: Registry): (answer: Answer) => void {
+  const running = new Set<Answer>()
+  let endedDeltas = 0
+  const registers = [registry]
+  new Gauge({
+    name: 'sluice_open_streams',
+    help: 'Answers that are being written. MAX_STREAMS is their limit in a process.',
+    registers,
+    collect() {
+      this.set(running.size)
+    },
+  })
+  new Counter({
+    name: 'sluice_answer_deltas_total',
+    help: 'Deltas that models have sent, a token each as a rule.',
+    registers,
+    collect() {
+      this.reset()
+      this.inc(running.values().reduce((total, { deltas }) => total + deltas, endedDeltas))
+    },
+  })
+  const tokens = new Counter({
+    name: 'sluice_model_tokens_total',
+    help: 'Tokens of ended answers as their models counted them; not every server does.',
+    labelNames: ['direction'],
+    registers,
+  })
+  const answers = new Counter({
+    name: 'sluice_answers_total',
+    help: 'Answers that have ended, by how.',
+    labelNames: ['status'],
+    registers,
+  })
+  for (const status of statuses) answers.inc({ status }, 0)
+  const firstToken = new Histogram({
+    name: 'sluice_time_to_first_token_seconds',
+    help: 'From a question to the first delta of its answer, retrieval included. Observed when the answer ends.',
+    buckets: firstTokenBuckets,
+    registers,
+  })
+
+  const countEnd = ({ end, startedAt, firstDeltaAt, deltas }: Answer) => {
+    endedDeltas += deltas
+    if (firstDeltaAt !== undefined) firstToken.observe((firstDeltaAt - startedAt) / 1000)
+    if (!end) return
+    answers.inc({ status: end.status })
+    tokens.inc({ direction: 'input' }, end.inputTokens ?? 0)
+    tokens.inc({ direction: 'output' }, end.outputTokens ?? 0)
+  }
+
+  return (answer) => {
+    running.add(answer)
+    void answer.ended.then(() => {
+      running.delete(answer)
+      countEnd(answer)
+    })
+  }
+}

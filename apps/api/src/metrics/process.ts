@@ -1,0 +1,93 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { Pool } from '@repo/db'
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+
+type Request = { method: string; route: string | undefined; status: number }
+
+const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] // seconds
+const waitBuckets = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5] // seconds; after 5 it is given up
+const resolutionMs = 10
+
+/** Gives what is to be told of each request that has ended. A route is its pattern: a URL holds users' ids. */
+export function measureRequests(registry: Registry): (request: Request, durationMs: number) => void {
+  const durations = new Histogram({
+    name: 'sluice_http_request_duration_seconds',
+    help: 'From a request to the end of its response, for a stream to the end of that.',
+    labelNames: ['method', 'route', 'status'],
+    buckets: requestBuckets,
+    registers: [registry],
+  })
+  return ({ method, route = 'none', status }, durationMs) =>
+    durations.observe({ method, route, status }, durationMs / 1000)
+}
+
+/** Connections of this process to PgBouncer. */
+export function measurePool(registry: Registry, pool: Pool): void {
+  const registers = [registry]
+  const gauge = (name: string, help: string, read: () => number) =>
+    new Gauge({
+      name: `sluice_pool_${name}`,
+      help,
+      registers,
+      collect() {
+        this.set(read())
+      },
+    })
+  gauge('size', 'Connections that may be open: DATABASE_POOL_SIZE of each process.', () => pool.size)
+  gauge('in_use', 'Queries and transactions that have a connection.', pool.countUsed)
+  gauge('waiting', 'Queries and transactions that wait for one.', pool.countWaiting)
+  const waits = new Histogram({
+    name: 'sluice_pool_wait_seconds',
+    help: 'How long those waited that found every connection busy.',
+    buckets: waitBuckets,
+    registers,
+  })
+  pool.onWait((waitedMs) => waits.observe(waitedMs / 1000))
+}
+
+/** Processor, memory and event loop. Returns a function that ends the measuring. */
+export function measureProcess(registry: Registry): () => void {
+  const registers = [registry]
+  const delay = monitorEventLoopDelay({ resolution: resolutionMs })
+  delay.enable()
+  new Gauge({
+    name: 'sluice_event_loop_delay_seconds',
+    help: 'How late timers were since the last reading, in the process where they were latest. Quantile 1 is the worst.',
+    labelNames: ['quantile'],
+    aggregator: 'max',
+    registers,
+    collect() {
+      for (const quantile of [0.5, 0.99, 1]) this.set({ quantile }, toDelay(delay.percentile(quantile * 100)))
+      delay.reset()
+    },
+  })
+  new Gauge({
+    name: 'sluice_processes',
+    help: 'API processes that took part in this reading; fewer than WEB_CONCURRENCY when one hangs or has died.',
+    registers,
+  }).set(1)
+  new Counter({
+    name: 'process_cpu_seconds_total',
+    help: 'Processor time.',
+    registers,
+    collect() {
+      const { user, system } = process.cpuUsage()
+      this.reset()
+      this.inc((user + system) / 1e6)
+    },
+  })
+  new Gauge({
+    name: 'process_resident_memory_bytes',
+    help: 'Memory; what processes share is counted in each.',
+    registers,
+    collect() {
+      this.set(process.memoryUsage.rss())
+    },
+  })
+  return () => void delay.disable()
+}
+
+/** Node records the time between two beats of its clock in ns: the delay is what is more than the beat. */
+function toDelay(beatNs: number): number {
+  return Math.max(0, beatNs / 1e6 - resolutionMs) / 1000
+}

@@ -1,0 +1,62 @@
+import { createTestDatabase } from '@repo/db/testing'
+import { afterAll, expect, it } from 'vitest'
+import { post, readParts } from '../testing.ts'
+import { isAlive, startApi, startVendor, until } from '../testing-processes.ts'
+
+const test = await createTestDatabase()
+afterAll(test.drop)
+const vendor = await startVendor()
+const api = await startApi({ DATABASE_URL: test.databaseUrl, WEB_CONCURRENCY: '2', ...vendor.env })
+const pids = await until(() => {
+  const listening = new Set(api.logs().flatMap(({ msg, pid }) => (msg === 'listening' ? pid : [])))
+  return listening.size === 2 && [...listening]
+})
+
+/** Over a connection of its own: workers take turns by the connection. */
+const get = (path: string) => fetch(`${api.url}${path}`, { headers: { connection: 'close' } })
+const read = async () => (await get('/metrics')).text()
+const lives = 'sluice_http_request_duration_seconds_count{method="GET",route="/health/live",status="200"}'
+
+function find(text: string, series: string): number {
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `))
+  return Number(line?.slice(series.length))
+}
+
+it('each of two workers tells the sum of both', async () => {
+  const asked = Array.from({ length: 4 }, () => post(`${api.url}/chat`, { connection: 'close' }, { message: 'Go on?' }))
+  const answers = await Promise.all(asked.map(() => vendor.takeAnswer()))
+  for (const answer of answers) answer.say('one')
+  for (let count = 0; count < 6; count += 1) await get('/health/live')
+  const responses = await Promise.all(asked)
+  for (const text of [await read(), await read()]) {
+    expect(find(text, 'sluice_processes')).toBe(2)
+    expect(find(text, 'sluice_open_streams')).toBe(4)
+    expect(find(text, 'sluice_pool_size')).toBe(20)
+    expect(find(text, lives)).toBe(6)
+  }
+  for (const answer of answers) answer.end()
+  for (const response of responses) await readParts(response)
+  const ended = await read()
+  expect(find(ended, 'sluice_answers_total{status="complete"}')).toBe(4)
+  expect(find(ended, 'sluice_answer_deltas_total')).toBe(4)
+  expect(find(ended, 'sluice_time_to_first_token_seconds_count')).toBe(4)
+})
+
+it('a worker that hangs or dies is missing from the sum, and what it had counted is not', async () => {
+  const [first = 0] = pids
+  const before = find(await read(), lives)
+  process.kill(first, 'SIGSTOP')
+  const hung = await Promise.any([read(), read()]) // one of the two asks the worker that hangs
+  expect(find(hung, 'sluice_processes')).toBe(1)
+  expect(find(hung, lives)).toBe(before)
+
+  process.kill(first, 'SIGKILL')
+  await until(() => !isAlive(first))
+  const dead = await read()
+  expect(find(dead, 'sluice_processes')).toBe(1)
+  expect(find(dead, lives)).toBe(before)
+
+  await until(async () => find(await read(), 'sluice_processes') === 2)
+  await get('/health/live')
+  expect(find(await read(), lives)).toBe(before + 1)
+})

@@ -1,0 +1,197 @@
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { sql } from '@repo/db'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { createSpokenModel, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
+
+/** An app with a spoken model, and what it counts. */
+async function openApp(environment: Record<string, string> = {}) {
+  const model = createSpokenModel()
+  const { app, alice, listen, close } = await testApp({ llm: model.llm, environment })
+  const url = await listen()
+  const read = async () => (await app.inject({ url: '/metrics', headers: alice })).payload
+  return {
+    app,
+    alice,
+    read,
+    /** The value of a series, by its name and labels as they stand in the text. */
+    find: async (series: string) => findValue(await read(), series),
+    /** Resolves when the first word is there. */
+    begin: async (conversationId: string) => {
+      const asked = post(`${url}/chat`, alice, { message: 'What is a heron?', conversationId })
+      const answer = await model.takeAnswer()
+      answer.say('a')
+      const parts = streamParts(await asked)
+      await readDelta(parts)
+      return { answer, parts }
+    },
+    url,
+    close,
+  }
+}
+
+function findValue(text: string, series: string): number | undefined {
+  const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `))
+  return line === undefined ? undefined : Number(line.slice(series.length))
+}
+
+describe('GET /metrics', async () => {
+  const { app, alice, read, find, begin, close } = await openApp()
+  afterAll(close)
+
+  it('asks for a key, as every route of an owner does', async () => {
+    expect((await app.inject('/metrics')).json()).toMatchObject({ status: 401, code: 'unauthorized' })
+  })
+
+  it('is in Prometheus’ text format: a help and a type before each name, no series twice', async () => {
+    const { headers, payload } = await app.inject({ url: '/metrics', headers: alice })
+    expect(headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8')
+    const heads = payload.matchAll(/^# HELP (\w+) .+\n# TYPE \1 (\w+)$/gm)
+    const types = new Map(Array.from(heads, ([, name = '', type]) => [name, type]))
+    const series = [...payload.matchAll(/^((\w+?)(?:_bucket|_sum|_count)?(?:\{\S+="[^"]*"\})?) [\d.e+-]+$/gm)]
+    expect(types.size).toBeGreaterThan(12)
+    expect(types.size * 2 + series.length).toBe(payload.split('\n').filter(Boolean).length)
+    expect(series.filter(([, , name = '']) => !types.has(name))).toEqual([])
+    expect(new Set(series.map(([, id]) => id)).size).toBe(series.length)
+    const totals = [...types].filter(([, type]) => type === 'counter').map(([name]) => name)
+    expect(totals.filter((name) => !name.endsWith('_total'))).toEqual([])
+  })
+
+  it('counts an answer’s deltas while it streams, and its end and first token when it ends', async () => {
+    const { answer, parts } = await begin('counted')
+    answer.say(' b')
+    await readDelta(parts)
+    const running = await read()
+    expect(findValue(running, 'sluice_open_streams')).toBe(1)
+    expect(findValue(running, 'sluice_answer_deltas_total')).toBe(2)
+    expect(findValue(running, 'sluice_answers_total{status="complete"}')).toBe(0)
+    answer.say(' c')
+    answer.end()
+    await readParts(parts)
+    const ended = await read()
+    expect(findValue(ended, 'sluice_open_streams')).toBe(0)
+    expect(findValue(ended, 'sluice_answer_deltas_total')).toBe(3)
+    expect(findValue(ended, 'sluice_answers_total{status="complete"}')).toBe(1)
+    expect(findValue(ended, 'sluice_time_to_first_token_seconds_count')).toBe(1)
+    expect(findValue(ended, 'sluice_time_to_first_token_seconds_bucket{le="120"}')).toBe(1)
+  })
+
+  it('tells a failed answer, which had no first token, and a stopped one from others', async () => {
+    const before = await read()
+    const failed = await begin('failed')
+    failed.answer.fail(new Error('broken'))
+    await readParts(failed.parts)
+    const stopped = await begin('stopped')
+    await app.inject({ method: 'POST', url: '/chat/stopped/stop', headers: alice })
+    await readParts(stopped.parts)
+    const after = await read()
+    for (const status of ['failed', 'stopped']) {
+      const series = `sluice_answers_total{status="${status}"}`
+      expect(findValue(after, series)).toBe((findValue(before, series) ?? 0) + 1)
+    }
+  })
+
+  it('counts requests by route, not by URL, and streams when they end', async () => {
+    for (const id of ['heron', 'egret']) await app.inject({ url: `/conversations/${id}`, headers: alice })
+    await app.inject({ url: '/heron/egret', headers: alice })
+    const count = (route: string, method = 'GET', status = 404) =>
+      find(`sluice_http_request_duration_seconds_count{method="${method}",route="${route}",status="${status}"}`)
+    expect(await count('/conversations/:id')).toBe(2)
+    expect(await count('none')).toBe(1)
+    const streams = (await count('/chat', 'POST', 200)) ?? 0
+    const { answer, parts } = await begin('counted-by-route')
+    expect((await count('/chat', 'POST', 200)) ?? 0).toBe(streams)
+    answer.end()
+    await readParts(parts)
+    await expect.poll(() => count('/chat', 'POST', 200)).toBe(streams + 1)
+  })
+
+  it('says nothing of a user: no id, no name, no word', async () => {
+    const text = await read()
+    expect(text).toContain('/conversations/:id')
+    expect(text).not.toMatch(/heron|egret|alice|counted-by/)
+  })
+})
+
+describe('the pool', async () => {
+  const { app, find, read, close } = await openApp({ DATABASE_POOL_SIZE: '1', AUTH: 'off' })
+  afterAll(close)
+
+  it('tells how many connections are in use and how many queries wait, and for how long they have', async () => {
+    await read() // who asks is known from here on: no query
+    const held = Promise.withResolvers<void>()
+    const holder = app.db.transaction(() => held.promise)
+    await expect.poll(() => find('sluice_pool_in_use')).toBe(1)
+    const waiting = [1, 2].map(() => app.db.execute(sql`select 1`).then(() => 1))
+    await expect.poll(() => find('sluice_pool_waiting')).toBe(2)
+    const before = (await find('sluice_pool_wait_seconds_count')) ?? 0
+    held.resolve()
+    await Promise.all([holder, ...waiting])
+    const text = await read()
+    expect(findValue(text, 'sluice_pool_size')).toBe(1)
+    expect(findValue(text, 'sluice_pool_in_use')).toBe(0)
+    expect(findValue(text, 'sluice_pool_waiting')).toBe(0)
+    expect(findValue(text, 'sluice_pool_wait_seconds_count')).toBe(before + 2)
+  })
+
+  it('tells how late the event loop was since the last reading', async () => {
+    const longest = 'sluice_event_loop_delay_seconds{quantile="1"}'
+    await read()
+    await sleep(30) // the measuring has begun anew
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700)
+    await sleep(30)
+    expect(await find(longest)).toBeGreaterThan(0.6)
+    expect(await find(longest)).toBeLessThan(0.6)
+  })
+})
+
+describe('PgBouncer’s own numbers', () => {
+  const start = async (PGBOUNCER_ADMIN_URL: string) => {
+    const opened = await openApp({ PGBOUNCER_ADMIN_URL, AUTH: 'off' })
+    onTestFinished(opened.close)
+    return opened
+  }
+  const adminUrl = new URL(process.env.PGBOUNCER_ADMIN_URL ?? '')
+
+  it('are those of the API’s own database', async () => {
+    const { app, find, read } = await start(adminUrl.href)
+    const held = Promise.withResolvers<void>()
+    const holders = [1, 2, 3].map(() =>
+      app.db.transaction(async (tx) => {
+        await tx.execute(sql`select 1`)
+        await held.promise
+      }),
+    )
+    await expect.poll(() => find('sluice_pgbouncer_sv_active')).toBe(3)
+    const text = await read()
+    held.resolve()
+    await Promise.all(holders)
+    expect(findValue(text, 'sluice_pgbouncer_up')).toBe(1)
+    expect(findValue(text, 'sluice_pgbouncer_cl_active')).toBeGreaterThanOrEqual(3)
+    expect(findValue(text, 'sluice_pgbouncer_cl_waiting')).toBe(0)
+    expect(findValue(text, 'sluice_pgbouncer_maxwait_seconds')).toBe(0)
+    await expect.poll(() => find('sluice_pgbouncer_sv_idle')).toBeGreaterThanOrEqual(3)
+  })
+
+  it('are left out without PGBOUNCER_ADMIN_URL', async () => {
+    const { read } = await start('')
+    expect(await read()).not.toContain('pgbouncer')
+  })
+
+  it.each([
+    ['refuses', (server: Server) => server.close()],
+    ['says nothing', () => {}],
+  ])('are left out but for `up 0` when it %s, and the others come', async (_, prepare) => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    const address = server.address()
+    prepare(server)
+    const { read } = await start(`postgres://stats@127.0.0.1:${typeof address === 'object' && address?.port}/pgbouncer`)
+    const text = await read()
+    expect(findValue(text, 'sluice_pgbouncer_up')).toBe(0)
+    expect(text).not.toContain('sluice_pgbouncer_cl_active')
+    expect(findValue(text, 'sluice_open_streams')).toBe(0)
+  })
+})

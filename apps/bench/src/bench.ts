@@ -1,0 +1,103 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { startLoad } from './load/start-load.ts'
+import { toMachineTime } from './machine-clock.ts'
+import { mergeValues } from './metrics.ts'
+import type { Options } from './options.ts'
+import { createReport } from './report/report.ts'
+import { formatOutcome } from './report/text.ts'
+import { type Run, runOnce } from './run-once.ts'
+import { type Scenario, scenarios, type Variant } from './scenarios.ts'
+import { openDatabase, prepareDatabase, type Stack, startTarget, type Target } from './stand.ts'
+import { listHotFunctions, readProfile, startProfile } from './watch/profile.ts'
+
+/** What a variant's runs in a scenario measured, and their medians. */
+export type Row = { variant: Variant; runs: Run[]; values: Run['values'] }
+export type Outcome = { scenario: Scenario; rows: Row[] }
+
+type Open = (scenario: Scenario, variant: Variant) => Promise<Target>
+
+/** Runs the chosen scenarios on a stack of their own. `signal` ends it at any time. */
+export async function runBench(options: Options, stack: Stack, signal: AbortSignal): Promise<void> {
+  await prepareDatabase(stack, signal)
+  await runAll(options, signal, async ({ subject, env }, variant) => {
+    if (subject === 'connections') return openDatabase(stack, variant)
+    const isProfiled = options.profile && variant === 'pooled'
+    const target = await startTarget(stack, variant, env, isProfiled ? startProfile(stack.folder) : [])
+    if (!isProfiled) return target
+    const startedAt = toMachineTime()
+    const stop = async () => {
+      const lateness = await target.stop()
+      console.log(listHotFunctions(readProfile(stack.folder), startedAt).join('\n'))
+      return lateness
+    }
+    return { ...target, stop }
+  })
+}
+
+/** Runs them on a started stack instead, whose model must be the mock. */
+export async function runBenchLive(options: Options, live: Target, signal: AbortSignal): Promise<void> {
+  await requireMock(live.url, signal)
+  await runAll(options, signal, async () => live)
+}
+
+/** Prints a table of each scenario, and writes the report. */
+async function runAll(options: Options, signal: AbortSignal, open: Open): Promise<void> {
+  const outcomes: Outcome[] = []
+  for (const scenario of chooseScenarios(options)) {
+    const outcome = await runScenario(scenario, options.repeat, signal, open)
+    outcomes.push(outcome)
+    console.log(formatOutcome(outcome))
+  }
+  mkdirSync(options.out, { recursive: true })
+  for (const [name, text] of Object.entries(createReport(outcomes))) {
+    writeFileSync(join(options.out, name), text)
+    console.log(`written: ${join(options.out, name)}`)
+  }
+  if (options.json) writeFileSync(options.json, `${JSON.stringify(outcomes, undefined, 1)}\n`)
+}
+
+/** Variants take turns, so that a machine that gets slower does so for all of them. */
+async function runScenario(scenario: Scenario, repeat: number, signal: AbortSignal, open: Open): Promise<Outcome> {
+  const rows: Omit<Row, 'values'>[] = scenario.variants.map((variant) => ({ variant, runs: [] }))
+  for (let turn = 1; turn <= repeat; turn += 1) {
+    for (const { variant, runs } of rows) {
+      console.error(`${scenario.name}: ${variant}${repeat > 1 ? `, ${turn} of ${repeat}` : ''}`)
+      const target = await open(scenario, variant)
+      const run = await runOnce(scenario, target, signal)
+      const mockLateP99 = (await target.stop())?.p99
+      runs.push({ ...run, values: { ...run.values, mockLateP99 } })
+    }
+  }
+  return { scenario, rows: rows.map((row) => ({ ...row, values: mergeValues(row.runs.map(({ values }) => values)) })) }
+}
+
+/** The scenarios that shall run, with the load that was asked for in place of theirs. */
+function chooseScenarios(options: Options): Scenario[] {
+  const { quick, live, streams, tokens, seconds } = options
+  const names = options.only ?? (live ? ['streams'] : undefined)
+  return scenarios
+    .filter(({ subject }) => !live || subject !== 'connections')
+    .filter((scenario) => names?.includes(scenario.name) ?? (!quick || scenario.quick !== undefined))
+    .map((scenario) => {
+      const { load, variants } = (quick && scenario.quick) || scenario
+      const asked = { ...scenario.load, ...load }
+      asked.clients = streams ?? asked.clients
+      asked.tokens = tokens ?? asked.tokens
+      asked.seconds = seconds ?? asked.seconds
+      asked.rampMs = Math.min(asked.rampMs, asked.seconds * 1000)
+      const isChosen = (variant: Variant) =>
+        live ? variant === 'pooled' : (options.variants?.includes(variant) ?? true)
+      return { ...scenario, variants: variants.filter(isChosen), load: asked }
+    })
+}
+
+/** Throws when a server's answers are not the mock model's. */
+async function requireMock(url: string, signal: AbortSignal): Promise<void> {
+  const load = { url, tokens: 3, intervalMs: 0, clients: 1, rampMs: 0, seconds: 0 }
+  const { completed } = await startLoad(load, signal).result
+  if (completed > 0) return
+  throw new Error(
+    `The model of ${url} is not the mock: \`npm run mock -w @repo/bench\` prints the line that starts them together.`,
+  )
+}

@@ -1,0 +1,84 @@
+import { connect, type Socket } from 'node:net'
+import { createResponseReader, type ResponseHandler } from './response-reader.ts'
+
+export type Client = ReturnType<typeof createClient>
+
+/** `onFail` gets the code of a broken connection, or `closed` when it ended before the response did. */
+type Handler = ResponseHandler & { onFail: (kind: string) => void; onGiveUp: () => void }
+type Connection = { socket: Socket; handler: Handler | undefined; idleSince: number }
+
+const maxIdleMs = 2000 // servers close idle connections; Node's do so after 5 s
+
+/** A client on raw sockets: as many as there are requests at once, each used again when its response has ended. */
+export function createClient(url: string) {
+  const buffer = Buffer.alloc(64 * 1024) // one for all: what is read is handled before the next read
+  const connections = new Set<Connection>()
+  const idle: Connection[] = []
+
+  const take = (): Connection => {
+    const connection = idle.pop()
+    if (!connection) return openConnection(url, buffer, connections, idle)
+    if (!connection.socket.destroyed && performance.now() - connection.idleSince < maxIdleMs) return connection
+    connection.socket.destroy()
+    return take()
+  }
+  return {
+    /** Sends a request whose bytes are given. */
+    send: (request: string, handler: Handler): void => {
+      const connection = take()
+      connection.handler = handler
+      connection.socket.write(request)
+    },
+    /** Gives up what runs; its handlers hear nothing more than that. */
+    close: (): void => {
+      for (const connection of connections) {
+        connection.handler?.onGiveUp()
+        connection.handler = undefined
+        connection.socket.destroy()
+      }
+    },
+  }
+}
+
+function openConnection(url: string, buffer: Buffer, connections: Set<Connection>, idle: Connection[]): Connection {
+  const { hostname: host, port } = new URL(url)
+  const onread = { buffer, callback: (length: number) => onBytes(length) }
+  const socket = connect({ host, port: Number(port), noDelay: true, onread })
+  const connection: Connection = { socket, handler: undefined, idleSince: 0 }
+  /** A handler may send its next request on this connection at once. */
+  const release = () => {
+    const { handler } = connection
+    connection.handler = undefined
+    return handler
+  }
+  const fail = (kind: string) => {
+    socket.destroy()
+    release()?.onFail(kind)
+  }
+  const read = createResponseReader({
+    onHead: (status, head) => connection.handler?.onHead(status, head),
+    onBody: (text) => connection.handler?.onBody(text),
+    onEnd: (canReuse) => {
+      const handler = release()
+      connection.idleSince = performance.now()
+      if (canReuse) idle.push(connection)
+      else socket.destroy()
+      handler?.onEnd(canReuse)
+    },
+  })
+  const onBytes = (length: number) => {
+    try {
+      read(buffer.toString('latin1', 0, length))
+    } catch (error) {
+      fail(error instanceof Error ? error.message : 'not HTTP')
+    }
+    return true
+  }
+  socket.on('error', (error) => fail('code' in error ? String(error.code) : error.message))
+  socket.on('close', () => {
+    connections.delete(connection)
+    fail('closed')
+  })
+  connections.add(connection)
+  return connection
+}

@@ -1,0 +1,102 @@
+import { median } from './load/summary.ts'
+import type { LoadResult } from './load/tally.ts'
+import type { Sample } from './watch/sampler.ts'
+
+const described = {
+  completed: { title: 'done', digits: 0 },
+  refused: { title: 'refused', digits: 0 },
+  failed: { title: 'failed', digits: 0 },
+  firstTokenP50: { title: 'first token p50 ms', digits: 0 },
+  firstTokenP99: { title: 'first token p99 ms', digits: 0 },
+  lateP50: { title: 'token late p50 ms', digits: 1 },
+  lateP99: { title: 'token late p99 ms', digits: 0 },
+  refusalP99: { title: 'refused within p99 ms', digits: 0 },
+  cpuPerToken: { title: 'CPU a token µs', digits: 0, isCost: true },
+  cpuPerChat: { title: 'CPU a request ms', digits: 2, isCost: true },
+  databasePerChat: { title: 'database CPU a request ms', digits: 2, isCost: true },
+  mockLateP99: { title: 'mock late p99 ms', digits: 0 },
+  mockPerToken: { title: 'mock CPU a token µs', digits: 0 },
+  loadPerToken: { title: 'load CPU a token µs', digits: 0 },
+  open: { title: 'open at once', digits: 0 },
+  clients: { title: 'pooler clients', digits: 0 },
+  waiting: { title: 'clients that wait', digits: 0 },
+  backends: { title: 'Postgres connections', digits: 0 },
+  busy: { title: 'busy connections', digits: 0 },
+  idleInTransaction: { title: 'idle in transaction', digits: 0 },
+  memoryPerStream: { title: 'memory a stream kB', digits: 0 },
+  serverMemory: { title: 'API memory MB', digits: 0 },
+  databaseMemory: { title: 'database memory MB', digits: 0 },
+  eventLoopP99: { title: 'event loop p99 ms', digits: 0 },
+} satisfies Record<string, Description>
+
+type Description = { title: string; digits: number; isCost?: true }
+export type Metric = keyof typeof described
+/** What is told of a run: its title and how many decimals. Costs are compared between variants. */
+export const metrics: Record<Metric, Description> = described
+export const metricNames = Object.keys(described).filter((name): name is Metric => name in described)
+export type Values = Partial<Record<Metric, number | undefined>>
+
+/** The numbers of one run, whose load was steady between `fromMs` and `toMs` after its start. */
+export function measure(result: LoadResult, samples: Sample[], fromMs: number, toMs: number): Values {
+  const [first, last] = chooseSpan(samples, fromMs, toMs)
+  const gain = (read: (sample: Sample) => number) => (first && last ? read(last) - read(first) : 0)
+  const cpu = (...names: string[]) =>
+    gain(({ usage }) => names.reduce((total, name) => total + (usage[name]?.cpuMs ?? 0), 0))
+  const per = (costMs: number, count: number) => (costMs > 0 && count > 0 ? costMs / count : undefined)
+  const highest = (read: (sample: Sample) => number | undefined) =>
+    samples.length > 0 ? Math.max(...samples.map((sample) => read(sample) ?? 0)) : undefined
+
+  const tokens = gain((sample) => sample.tokens)
+  const requests = gain((sample) => sample.completed)
+  const memoryKb = highest(({ usage }) => usage.server?.rssKb) ?? 0
+  const grownKb = memoryKb - (samples.at(0)?.usage.server?.rssKb ?? 0)
+  const open = highest((sample) => sample.open)
+  return {
+    completed: result.completed,
+    refused: result.refused,
+    failed: Object.values(result.failures).reduce((total, count) => total + count, 0),
+    firstTokenP50: result.firstToken?.p50,
+    firstTokenP99: result.firstToken?.p99,
+    lateP50: result.late?.p50,
+    lateP99: result.late?.p99,
+    refusalP99: result.refusal?.p99,
+    cpuPerToken: toMicroseconds(per(cpu('server'), tokens)),
+    cpuPerChat: per(cpu('server'), requests),
+    databasePerChat: per(cpu('postgres', 'pgbouncer'), requests),
+    mockPerToken: toMicroseconds(per(cpu('mock'), tokens)),
+    loadPerToken: toMicroseconds(per(cpu('load'), tokens)),
+    open,
+    clients: highest((sample) => sample.clients),
+    waiting: highest((sample) => sample.waiting),
+    backends: highest((sample) => sample.backends),
+    busy: highest((sample) => sample.busy),
+    idleInTransaction: highest((sample) => sample.idleInTransaction),
+    memoryPerStream: per(grownKb, open ?? 0),
+    serverMemory: memoryKb / 1024,
+    databaseMemory: (highest((sample) => sample.databaseKb) ?? 0) / 1024,
+    eventLoopP99: samples.some(({ eventLoopP99Ms }) => eventLoopP99Ms !== undefined)
+      ? highest((sample) => sample.eventLoopP99Ms)
+      : undefined,
+  }
+}
+
+/** The ends of the steady time, or of the whole run when less than a quarter was done in it. */
+function chooseSpan(samples: Sample[], fromMs: number, toMs: number): (Sample | undefined)[] {
+  const start = samples.at(0)?.atMs ?? 0
+  const steady = samples.filter(({ atMs }) => atMs >= start + fromMs && atMs <= start + toMs)
+  const countWork = (span: Sample[]) => {
+    const [from, to] = [span.at(0), span.at(-1)]
+    return from && to ? to.tokens + to.completed - from.tokens - from.completed : 0
+  }
+  const span = countWork(steady) * 4 >= countWork(samples) ? steady : samples
+  return [span.at(0), span.at(-1)]
+}
+
+/** The medians of repeated runs. */
+export function mergeValues(runs: Values[]): Values {
+  return Object.fromEntries(metricNames.map((name) => [name, median(runs.map((values) => values[name]))]))
+}
+
+function toMicroseconds(ms: number | undefined): number | undefined {
+  return ms === undefined ? undefined : ms * 1000
+}

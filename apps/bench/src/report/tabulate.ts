@@ -1,0 +1,58 @@
+import type { Outcome, Row } from '../bench.ts'
+import { type Metric, metricNames, metrics } from '../metrics.ts'
+import type { Goal, Variant } from '../scenarios.ts'
+
+/** A scenario as a table of words: a line a metric, a column a variant, and ratios for what costs CPU. */
+export type Tabulated = {
+  header: string[]
+  lines: string[][]
+  /** What failed, by kind. */
+  failures: string[]
+  goals: { text: string; isReached: boolean | undefined }[]
+}
+
+const baselines: Variant[] = ['floor', 'ai-sdk'] // these do all that Sluice does: so their costs compare
+
+export function tabulate({ scenario, rows }: Outcome): Tabulated {
+  const sluice = rows.find(({ variant }) => variant === 'pooled')
+  const others = rows.filter(({ variant }) => baselines.includes(variant))
+  const shown = metricNames.filter((metric) => metric === 'failed' || rows.some(({ values }) => values[metric]))
+  const ratioTo = (metric: Metric, other: Row) => {
+    const ratio = metrics[metric].isCost ? divide(sluice?.values[metric], other.values[metric]) : undefined
+    return ratio === undefined ? '' : `${ratio.toFixed(2)}x`
+  }
+  return {
+    header: ['', ...rows.map(({ variant }) => variant), ...others.map(({ variant }) => `pooled/${variant}`)],
+    lines: shown.map((metric) => [
+      metrics[metric].title,
+      ...rows.map(({ values }) => format(metric, values[metric])),
+      ...others.map((other) => ratioTo(metric, other)),
+    ]),
+    failures: rows.flatMap(({ variant, runs }) =>
+      runs.flatMap(({ result }) =>
+        Object.entries(result.failures).map(([kind, count]) => `${variant}: ${count} times ${kind}`),
+      ),
+    ),
+    goals: scenario.goals.flatMap((goal) => judge(goal, rows)),
+  }
+}
+
+/** Nothing when the variant to compare with did not run. */
+function judge(goal: Goal, rows: Row[]): Tabulated['goals'] {
+  const { metric, over, atMost = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY } = goal
+  const read = (name: string) => rows.find(({ variant }) => variant === name)?.values[metric]
+  if (over && !rows.some(({ variant }) => variant === over)) return []
+  const value = over ? divide(read('pooled'), read(over)) : read('pooled')
+  const limit = `${goal.atMost === undefined ? 'at least' : 'at most'} ${goal.atMost ?? goal.atLeast}`
+  const told = value === undefined ? 'not measured' : over ? `${value.toFixed(2)}x` : format(metric, value)
+  const text = `${metrics[metric].title}${over ? ` over ${over}` : ''}: ${told}, goal ${limit}${over ? 'x' : ''}`
+  return [{ text, isReached: value === undefined ? undefined : value <= atMost && value >= atLeast }]
+}
+
+function format(metric: Metric, value: number | undefined): string {
+  return value === undefined ? '-' : value.toFixed(metrics[metric].digits)
+}
+
+function divide(value: number | undefined, by: number | undefined): number | undefined {
+  return value !== undefined && by ? value / by : undefined
+}

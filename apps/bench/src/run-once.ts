@@ -1,0 +1,29 @@
+import type { Load } from './load/load.ts'
+import { startLoad } from './load/start-load.ts'
+import type { LoadResult } from './load/tally.ts'
+import { measure, type Values } from './metrics.ts'
+import type { Scenario } from './scenarios.ts'
+import { prepareConversation, type Target } from './stand.ts'
+import { type Sample, startSampler } from './watch/sampler.ts'
+
+export type Run = {
+  values: Values
+  result: LoadResult
+  samples: Sample[]
+}
+
+const warmUp = { clients: 20, rampMs: 0, tokens: 20, intervalMs: 5, seconds: 0.8 }
+
+/** Puts a scenario's load on a server, once that is warm, and measures until it has ended. Rejects when `signal` aborts. */
+export async function runOnce(scenario: Scenario, target: Target, signal: AbortSignal): Promise<Run> {
+  const { load, subject } = scenario
+  const path = subject === 'conversation' ? await prepareConversation(target.url) : undefined
+  const whole: Load = { ...load, url: target.url, ...(path && { path }) }
+  const { perSecond: _, ...asked } = whole
+  await startLoad({ ...asked, ...warmUp }, signal).result
+  const { pid, counts, result } = startLoad(whole, signal)
+  const sampler = startSampler({ ...target, counts, pids: { ...target.pids, load: pid } })
+  const ended = await result.finally(sampler.stop)
+  const samples = await sampler.stop()
+  return { values: measure(ended, samples, load.rampMs, load.seconds * 1000), result: ended, samples }
+}

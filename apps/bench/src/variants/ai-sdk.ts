@@ -1,0 +1,103 @@
+import { randomUUID } from 'node:crypto'
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
+import { assertNoConnectionHeld, connect, createStore, type Store, toStorableText } from '@repo/db'
+import { createLlm, type Embedder } from '@repo/llm'
+import { buildPrompt, retrievePassages } from '@repo/rag'
+import {
+  createUIMessageStream,
+  type LanguageModel,
+  pipeUIMessageStreamToResponse,
+  streamText,
+  toUIMessageStream,
+} from 'ai'
+import Fastify from 'fastify'
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { type Environment, run } from './run.ts'
+import { toSource, toSourcePart } from './sources.ts'
+
+// The template's own store, retrieval and prompt, with the AI SDK's `streamText` in the place of our streaming path, as
+// its documentation has it: what its layers of web streams cost a token. No resuming, no progress kept, no metrics.
+
+const ConversationId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/)
+const ChatRequest = z.object({
+  message: z.string().max(32_000).regex(/\S/).transform(toStorableText),
+  conversationId: ConversationId.default(() => randomUUID()),
+})
+
+async function serve({ databaseUrl, poolSize, modelUrl, chatModel, embeddingModel, port, host }: Environment) {
+  // As with the plain driver, which the floor uses: a query waits for a connection, however long.
+  const { db, ping } = connect({ url: databaseUrl, poolSize, waitTimeoutMs: 600_000 })
+  const store = createStore(db)
+  const owner = await store.owners.ensure('local')
+  const timeouts = { firstByteTimeoutMs: 120_000, idleTimeoutMs: 60_000 }
+  const llm = createLlm({ baseUrl: modelUrl, embeddingModel, beforeCall: assertNoConnectionHeld, ...timeouts })
+  const provider = createOpenAICompatible({ name: 'bench', baseURL: modelUrl, includeUsage: true })
+  const chat = createChat({ store, owner, embedder: llm.embedder, model: provider(chatModel) })
+
+  const app = Fastify().withTypeProvider<ZodTypeProvider>()
+  app.setValidatorCompiler(validatorCompiler).setSerializerCompiler(serializerCompiler)
+
+  app.post('/chat', { schema: { body: ChatRequest } }, async ({ body }, reply) => {
+    const stream = await chat(body)
+    reply.hijack()
+    await pipeUIMessageStreamToResponse({ response: reply.raw, stream })
+  })
+
+  app.get('/conversations/:id', { schema: { params: z.object({ id: ConversationId }) } }, async (request, reply) => {
+    const { id } = request.params
+    const [conversation, messages] = await Promise.all([
+      store.conversations.find(owner, id),
+      store.conversations.messages(owner, id, 50),
+    ])
+    return conversation ? { ...conversation, messages: messages.reverse() } : reply.code(404).send({ status: 404 })
+  })
+
+  app.get('/health/ready', async () => {
+    await ping(2000)
+    return { status: 'ok' }
+  })
+
+  return app.listen({ port, host })
+}
+
+type ChatOptions = { store: Store; owner: string; embedder: Embedder; model: LanguageModel }
+
+/** Stores the question, and gives the answer as a UI message stream. */
+function createChat({ store, owner, embedder, model }: ChatOptions) {
+  return async ({ message, conversationId }: z.output<typeof ChatRequest>) => {
+    const turn = { conversationId, title: message.slice(0, 80), questionId: randomUUID(), answerId: randomUUID() }
+    await store.turns.open(owner, { ...turn, question: message })
+    const [history, found] = await Promise.all([
+      store.turns.history(owner, conversationId, turn.questionId, 50),
+      retrievePassages({ store, embedder }, owner, message, 6),
+    ])
+    const passages = found.map(({ heading: title, text }, index) => ({ n: index + 1, title, text }))
+    const sources = found.map(toSource)
+
+    const result = streamText({
+      model,
+      messages: buildPrompt({ passages, history, question: message }),
+      allowSystemInMessages: true, // ours alone: what people write comes as their own messages
+      onEnd: async ({ text, finishReason, usage: { inputTokens = null, outputTokens = null } }) => {
+        const end = { content: toStorableText(text), sources, finishReason, inputTokens, outputTokens }
+        await store.answers.finish(owner, turn, { ...end, status: 'complete', error: null })
+      },
+      onError: async () => {
+        const nothing = { content: '', sources: [], finishReason: null, inputTokens: null, outputTokens: null }
+        await store.answers.finish(owner, turn, { ...nothing, status: 'failed', error: 'The model failed.' })
+      },
+    })
+    void result.consumeStream() // the answer goes on, and is stored, when its client leaves
+    return createUIMessageStream({
+      execute: ({ writer }) => {
+        writer.write({ type: 'start', messageId: turn.answerId })
+        writer.write({ type: 'data-conversation', data: { id: conversationId }, transient: true })
+        for (const source of sources) writer.write(toSourcePart(source))
+        writer.merge(toUIMessageStream({ stream: result.stream, sendStart: false }))
+      },
+    })
+  }
+}
+
+await run(serve)

@@ -1,0 +1,125 @@
+import type { PastMessage, Source } from '@repo/db'
+import postgres, { type Sql } from 'postgres'
+
+/** A pool, one of its connections or a transaction: whatever runs a named statement. */
+export type Queryable = Pick<Sql, 'unsafe'>
+
+export type Turn = { conversationId: string; questionId: string; question: string; title: string; answerId: string }
+
+type AnswerEnd = {
+  content: string
+  status: 'complete' | 'failed'
+  sources: Source[]
+  finishReason: string | null
+  inputTokens: number | null
+  outputTokens: number | null
+}
+
+type Passage = Omit<Source, 'n' | 'page'> & { heading: string; text: string; page: number | null }
+
+/** Opens a pool; connects at the first query. */
+export function connectRaw(url: string, poolSize: number): Sql {
+  return postgres(url, { max: poolSize, fetch_types: false, onnotice: () => {} })
+}
+
+/** Named: parsed and planned once a connection, also through PgBouncer. */
+const named = { prepare: true }
+
+/** The id of the one owner of everything, who is made when missing. */
+export async function ensureOwner(sql: Sql): Promise<string> {
+  const [row] = await sql<{ id: string }[]>`
+    insert into owners (name) values ('local') on conflict (name) do update set name = excluded.name returning id`
+  if (!row) throw new Error('an upsert returned no row')
+  return row.id
+}
+
+/** A statement sees nothing of what it inserts itself: the history it gives is that before the question. */
+const openTurnText = `
+with conversation as (
+  insert into conversations (owner_id, id, title) values ($1, $2, $3)
+  on conflict (owner_id, id) do update set updated_at = now()
+), turn as (
+  insert into messages (owner_id, conversation_id, id, role, content, status)
+  values ($1, $2, $4, 'user', $5, 'complete'), ($1, $2, $6, 'assistant', '', 'streaming')
+)
+select role, content from messages
+where owner_id = $1 and conversation_id = $2 and content <> '' order by position desc limit 50`
+
+/** Stores a question and an empty answer. Gives the messages before them, newest first. */
+export async function openTurn(sql: Queryable, owner: string, turn: Turn): Promise<PastMessage[]> {
+  const { conversationId, title, questionId, question, answerId } = turn
+  return sql.unsafe<PastMessage[]>(openTurnText, [owner, conversationId, title, questionId, question, answerId], named)
+}
+
+/** Hybrid search, as `packages/db/src/passages.ts` has it; each parameter travels once. `embedding` is `[…]` as text. */
+export function prepareSearch(model: string, width: number) {
+  const vector = `halfvec(${width})`
+  const query = `replace(plainto_tsquery('english', $2)::text, ' & ', ' | ')::tsquery`
+  const score = 'coalesce(1.0 / (60 + vector_rank), 0) + coalesce(1.0 / (60 + text_rank), 0)'
+  const text = `
+with by_vector as (
+  select id, row_number() over (order by distance) as vector_rank from (
+    select id, embedding::${vector} <=> $3::${vector} as distance from chunks
+    where owner_id = $1 and embedding_model = '${model.replaceAll("'", "''")}'
+    order by embedding::${vector} <=> $3::${vector} limit 50) as nearest
+), by_text as (
+  select id, row_number() over (order by weight desc) as text_rank from (
+    select id, ts_rank_cd(search, ${query}) as weight from chunks
+    where owner_id = $1 and search @@ ${query} order by weight desc limit 50) as matching
+)
+select chunks.id as "chunkId", document_id as "documentId", title, heading, content as text, start, "end", page
+from by_vector full join by_text using (id) join chunks using (id) join documents on documents.id = document_id
+order by ${score} desc, chunks.id limit 6`
+  return async (sql: Queryable, owner: string, question: string, embedding: string): Promise<Passage[]> =>
+    sql.unsafe<Passage[]>(text, [owner, question.slice(0, 4000), embedding], named)
+}
+
+const finishAnswerText = `
+update messages set content = $4, status = $5, sources = $6::text::jsonb, finish_reason = $7, input_tokens = $8,
+  output_tokens = $9
+where owner_id = $1 and conversation_id = $2 and id = $3`
+
+/** Stores what became of an answer. */
+export async function finishAnswer(
+  sql: Queryable,
+  owner: string,
+  { conversationId, answerId }: Turn,
+  end: AnswerEnd,
+): Promise<void> {
+  const sources = JSON.stringify(end.sources)
+  const values = [end.content, end.status, sources, end.finishReason, end.inputTokens, end.outputTokens]
+  await sql.unsafe(finishAnswerText, [owner, conversationId, answerId, ...values], named)
+}
+
+type ConversationRow = {
+  title: string
+  begunAt: string
+  id: string
+  role: string
+  content: string
+  status: string
+  sources: string
+  createdAt: Date
+}
+
+const conversationText = `
+select title, conversations.created_at::text as "begunAt", messages.id, role, content, status, sources::text as sources,
+  messages.created_at as "createdAt"
+from conversations join messages on messages.owner_id = $1 and conversation_id = $2
+where conversations.owner_id = $1 and conversations.id = $2 order by position desc limit 50`
+
+/** A conversation as JSON with its newest 50 messages, oldest first; undefined when there is none. */
+export async function readConversation(sql: Queryable, owner: string, id: string): Promise<string | undefined> {
+  const rows = await sql.unsafe<ConversationRow[]>(conversationText, [owner, id], named)
+  const [first] = rows
+  if (!first) return undefined
+  const messages = rows.map(describeMessage).reverse().join()
+  const createdAt = new Date(first.begunAt).toISOString()
+  return `{"id":"${id}","title":${JSON.stringify(first.title)},"createdAt":"${createdAt}","messages":[${messages}]}`
+}
+
+/** Ids and enumerations need no escapes, and the sources are JSON already. */
+function describeMessage({ id, role, content, status, sources, createdAt }: ConversationRow): string {
+  const text = JSON.stringify(content)
+  return `{"id":"${id}","role":"${role}","content":${text},"status":"${status}","sources":${sources},"createdAt":"${createdAt.toISOString()}"}`
+}

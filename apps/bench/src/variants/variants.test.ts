@@ -1,0 +1,226 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { connect, createStore } from '@repo/db'
+import { createTestDatabase, type TestDatabase, watchConnections } from '@repo/db/testing'
+import { createLlm } from '@repo/llm'
+import { ingestDocument } from '@repo/rag'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { type MockModel, mockAnswer, mockEmbedding, startMockModel } from '../mock-model.ts'
+import { connectRaw, ensureOwner, prepareSearch } from './raw-queries.ts'
+
+const variants = ['floor', 'held', 'blocking', 'ai-sdk'] as const
+const embeddingModel = 'mock-embed-16'
+const patience = { timeout: 10_000 } // ms; the machine may be busy
+let test: TestDatabase
+let mock: MockModel
+
+beforeAll(async () => {
+  test = await createTestDatabase()
+  mock = await startMockModel()
+  const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
+  const timeouts = { firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 }
+  const llm = createLlm({ baseUrl: mock.url, embeddingModel, beforeCall: () => {}, ...timeouts })
+  const store = createStore(db)
+  const document = { title: 'Office', text: 'The office opens at nine, \u00ab\u20ac 5\u00bb.' }
+  await ingestDocument({ store, embedder: llm.embedder }, await store.owners.ensure('local'), document)
+  llm.close()
+  await close()
+})
+
+afterAll(async () => {
+  await mock.close()
+  await test.drop()
+})
+
+/** Starts a variant as the bench does, and gives its URL. */
+async function start(name: string, environment: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [fileURLToPath(new URL(`${name}.ts`, import.meta.url))], {
+    env: {
+      PORT: '0',
+      DATABASE_URL: test.databaseUrl,
+      OPENAI_BASE_URL: mock.url,
+      CHAT_MODEL: 'mock',
+      EMBEDDING_MODEL: embeddingModel,
+      ...environment,
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const ended = once(child, 'exit')
+  const [line] = await Promise.race([once(createInterface(child.stdout), 'line'), ended])
+  const { msg, url } = JSON.parse(line)
+  expect(msg).toBe('listening')
+  /** Gives the exit code, or the signal that a process died of. */
+  const stop = async () => {
+    child.kill('SIGTERM')
+    return ended
+  }
+  return { url: String(url), stop }
+}
+
+const embed = (text: string) => mockEmbedding(text, 16)
+
+function ask(url: string, body: object, headers: Record<string, string> = {}) {
+  const init = { method: 'POST', headers: { 'content-type': 'application/json', ...headers } }
+  return fetch(`${url}/chat`, { ...init, body: JSON.stringify(body) })
+}
+
+async function readParts(response: Response) {
+  const events = (await response.text()).match(/^data: .*$/gm) ?? []
+  expect(events.pop()).toBe('data: [DONE]')
+  return events.map((event) => JSON.parse(event.slice('data: '.length)))
+}
+
+async function readMessages(url: string, id: string) {
+  const response = await fetch(`${url}/conversations/${id}`)
+  return JSON.parse(await response.text()).messages
+}
+
+describe.for(variants)('%s', (name) => {
+  let url: string
+  let stop: () => Promise<unknown[]>
+
+  beforeAll(async () => {
+    ;({ url, stop } = await start(name))
+  })
+
+  afterAll(async () => void (await stop()))
+
+  it('streams every byte of an answer and its sources, and stores them', async () => {
+    const message = 'When does the "office" open, \u00e9? [mock tokens=30 interval=1]'
+    const conversationId = `${name}-bytes`
+    const response = await ask(url, { message, conversationId })
+    expect(response.headers.get('x-vercel-ai-ui-message-stream')).toBe('v1')
+    const parts = await readParts(response)
+    const types = parts.map(({ type }) => type).filter((type) => !type.endsWith('-step'))
+    const deltas = Array<string>(30).fill('text-delta')
+    const opening = ['start', 'data-conversation', 'source-document', 'text-start']
+    expect(types).toEqual([...opening, ...deltas, 'text-end', 'finish'])
+    expect(parts[1].data).toEqual({ id: conversationId })
+    expect(parts[2]).toMatchObject({ sourceId: '1', title: 'Office' })
+    expect(parts.map(({ delta }) => delta ?? '').join('')).toBe(mockAnswer(message, 30))
+
+    const sources = [{ n: 1, title: 'Office', ...parts[2].providerMetadata.sluice }]
+    const answer = { id: parts[0].messageId, role: 'assistant', status: 'complete', sources }
+    const stored = [
+      { role: 'user', content: message, status: 'complete', sources: [] },
+      { ...answer, content: mockAnswer(message, 30) },
+    ]
+    await expect.poll(() => readMessages(url, conversationId), patience).toMatchObject(stored)
+  })
+
+  it('gives the model the passages, the history and the question', async () => {
+    const conversationId = `${name}-history`
+    const [first, second] = ['The office? [mock tokens=2]', 'And on Sundays? [mock tokens=1]']
+    await readParts(await ask(url, { message: first, conversationId }))
+    await expect.poll(() => readMessages(url, conversationId), patience).toMatchObject([{}, { status: 'complete' }])
+    await readParts(await ask(url, { message: second, conversationId }))
+    expect(mock.requests.at(-1)?.body.messages).toEqual([
+      { role: 'system', content: expect.stringContaining('The office opens at nine, \u00ab\u20ac 5\u00bb.') },
+      { role: 'user', content: first },
+      { role: 'assistant', content: mockAnswer(first, 2) },
+      { role: 'user', content: second },
+    ])
+  })
+
+  it('stores the answer of a client that has left', async () => {
+    const [message, conversationId] = ['[mock tokens=40 interval=5]', `${name}-left`]
+    const response = await ask(url, { message, conversationId })
+    await response.body?.cancel()
+    const answer = { status: 'complete', content: mockAnswer(message, 40) }
+    await expect.poll(() => readMessages(url, conversationId), patience).toMatchObject([{}, answer])
+  })
+
+  it('is ready, and refuses what is no question and no conversation', async () => {
+    const statuses = [
+      await fetch(`${url}/health/ready`),
+      await ask(url, { message: ' ' }),
+      await ask(url, { message: 'Hello', conversationId: 'no id' }),
+      await fetch(`${url}/conversations/nobody-knows`),
+    ].map(({ status }) => status)
+    expect(statuses).toEqual([200, 400, 400, 404])
+  })
+})
+
+describe('connections while answers stream', () => {
+  /** Asks three questions whose answers stop after a token, with a pool of two. */
+  async function stall(name: string) {
+    const { url, stop } = await start(name, { DATABASE_POOL_SIZE: '2' })
+    const connections = watchConnections(test.databaseUrl)
+    const abort = new AbortController()
+    onTestFinished(async () => {
+      abort.abort()
+      await stop()
+      await connections.close()
+    })
+    const body = JSON.stringify({ message: '[mock tokens=2 fault=hang@1]' })
+    const open = mock.stats().open
+    for (let asked = 0; asked < 3; asked += 1) {
+      const headers = { 'content-type': 'application/json' }
+      fetch(`${url}/chat`, { method: 'POST', headers, body, signal: abort.signal }).catch(() => {})
+    }
+    return { connections, countStreams: () => mock.stats().open - open }
+  }
+
+  it('are all given back in the floor: every question reaches the model', async () => {
+    const { connections, countStreams } = await stall('floor')
+    await expect.poll(countStreams, patience).toBe(3)
+    expect(await connections.sample()).toMatchObject({ active: 0, waiting: 0, idleInTransaction: 0 })
+  })
+
+  it('stay in transactions in held: no more answers than the pool has connections', async () => {
+    const { connections, countStreams } = await stall('held')
+    await expect.poll(countStreams, patience).toBe(2)
+    await expect.poll(connections.sample, patience).toMatchObject({ active: 2, idleInTransaction: 2 })
+    expect(countStreams()).toBe(2)
+  })
+})
+
+it('floor finds the same passages as the shipped search, in the same order', async () => {
+  const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
+  const sql = connectRaw(test.databaseUrl, 1)
+  onTestFinished(async () => void (await Promise.all([close(), sql.end()])))
+  const store = createStore(db)
+  const owner = await ensureOwner(sql)
+  const other = await store.owners.ensure('other')
+  const texts = Array.from({ length: 12 }, (_, n) => `Room ${n} opens ${n % 3 ? 'at nine' : 'late'}, floor ${n % 4}.`)
+  for (const [position, text] of texts.entries()) {
+    const document = { title: `Room ${position}`, text }
+    const options = { store, embedder: { name: embeddingModel, embed: async (all: string[]) => all.map(embed) } }
+    await ingestDocument(options, position === 5 ? other : owner, document)
+  }
+  const search = prepareSearch(embeddingModel, 16)
+  for (const question of ['Which room opens late?', 'Room 7', 'floor 3 at nine', 'nothing of this']) {
+    const embedding = embed(question)
+    const shipped = await store.passages.search(owner, { text: question, embedding, embeddingModel, limit: 6 })
+    const found = await search(sql, owner, question, JSON.stringify(embedding))
+    expect(found).toHaveLength(6)
+    expect(shipped).toMatchObject(found)
+  }
+})
+
+it('floor keeps every byte for a client that reads late', async () => {
+  const { url, stop } = await start('floor')
+  onTestFinished(async () => void (await stop()))
+  const message = '[mock tokens=100000]' // several MB: more than sockets hold
+  const response = await ask(url, { message })
+  await sleep(500)
+  const parts = await readParts(response)
+  expect(parts.map(({ delta }) => delta ?? '').join('')).toBe(mockAnswer(message, 100_000))
+})
+
+it('a wrong key is refused by blocking, which checks it', async () => {
+  const { url, stop } = await start('blocking')
+  onTestFinished(async () => void (await stop()))
+  const response = await ask(url, { message: 'Hello' }, { authorization: 'Bearer wrong' })
+  expect(response.status).toBe(401)
+})
+
+it('WEB_CONCURRENCY processes serve one port until SIGTERM', async () => {
+  const { url, stop } = await start('floor', { WEB_CONCURRENCY: '2' })
+  expect((await fetch(`${url}/health/ready`)).status).toBe(200)
+  expect(await stop()).toEqual([0, null])
+  await expect(fetch(`${url}/health/ready`)).rejects.toThrow()
+})

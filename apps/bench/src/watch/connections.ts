@@ -1,0 +1,41 @@
+import postgres from 'postgres'
+
+export type Connections = {
+  /** Connections to Postgres, and those of them that are in a transaction, at work or not. */
+  backends: number
+  busy: number
+  idleInTransaction: number
+  /** Connections to PgBouncer, and those that wait for one to Postgres. */
+  clients: number
+  waiting: number
+}
+
+type Urls = { directDatabaseUrl: string; pgbouncerAdminUrl: string }
+
+/** Says what Postgres and PgBouncer know of the connections to one database, without those made here. */
+export function watchConnections({ directDatabaseUrl, pgbouncerAdminUrl }: Urls) {
+  const database = new URL(directDatabaseUrl).pathname.slice(1)
+  const direct = postgres(directDatabaseUrl, { max: 1, fetch_types: false, max_lifetime: null })
+  // PgBouncer's console speaks the simple protocol alone.
+  const pooler = postgres(pgbouncerAdminUrl, { max: 1, fetch_types: false, prepare: false, max_lifetime: null })
+
+  return {
+    count: async (): Promise<Connections> => {
+      const [rows, pools] = await Promise.all([
+        direct<Pick<Connections, 'backends' | 'busy' | 'idleInTransaction'>[]>`
+          select count(*)::int as backends, count(*) filter (where state <> 'idle')::int as busy,
+            count(*) filter (where state like 'idle in transaction%')::int as "idleInTransaction"
+          from pg_stat_activity
+          where backend_type = 'client backend' and datname = ${database} and pid <> pg_backend_pid()`,
+        pooler.unsafe('show pools').simple(),
+      ])
+      const { backends = 0, busy = 0, idleInTransaction = 0 } = rows[0] ?? {}
+      const pool = pools.find((row) => row.database === database)
+      const [active, waiting] = [Number(pool?.cl_active ?? 0), Number(pool?.cl_waiting ?? 0)]
+      return { backends, busy, idleInTransaction, clients: active + waiting, waiting }
+    },
+    close: async (): Promise<void> => {
+      await Promise.all([direct.end(), pooler.end()])
+    },
+  }
+}

@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** What a process and all its descendants, those that have ended too, have used since their start. */
+export type Usage = { cpuMs: number; rssKb: number }
+
+// Linux' units on every common machine: a tick of a hundredth of a second, pages of 4 kB.
+const [tickMs, pageKb] = [10, 4]
+
+/** The numbers of servers that a stack runs under these names. */
+export function findPids(folder: string, names: string[]): Record<string, number> {
+  return Object.fromEntries(names.map((name) => [name, Number.parseInt(read(join(folder, `${name}.pid`)), 10)]))
+}
+
+/** Undefined when there is no such process, or no /proc, which only Linux has. */
+export function measureUsage(pid: number): Usage | undefined {
+  const stat = read(`/proc/${pid}/stat`)
+  if (stat === '') return undefined
+  const fields = stat
+    .slice(stat.lastIndexOf(')') + 2)
+    .split(' ')
+    .map(Number)
+  const [userTime = 0, systemTime = 0, endedUserTime = 0, endedSystemTime = 0] = fields.slice(11)
+  const own = {
+    cpuMs: (userTime + systemTime + endedUserTime + endedSystemTime) * tickMs,
+    rssKb: (fields[21] ?? 0) * pageKb,
+  }
+  return listChildren(pid).reduce((sum, child) => {
+    const usage = measureUsage(child)
+    return usage ? { cpuMs: sum.cpuMs + usage.cpuMs, rssKb: sum.rssKb + usage.rssKb } : sum
+  }, own)
+}
+
+/** Memory of a process and its descendants in kB, in which what several share is counted once. Slow: once a second. */
+export function measureMemoryKb(pid: number | undefined): number {
+  if (pid === undefined) return 0
+  const own = Number(/^Pss: +(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0)
+  return listChildren(pid).reduce((sum, child) => sum + measureMemoryKb(child), own)
+}
+
+function listChildren(pid: number): number[] {
+  return read(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number)
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return '' // it has ended, or this is no Linux
+  }
+}

@@ -1,0 +1,58 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it, onTestFailed } from 'vitest'
+import { type MockModel, startMockModel } from '../apps/bench/src/mock-model.ts'
+import { createTestDatabase, type TestDatabase } from '../packages/db/src/testing.ts'
+import { startServer } from './embedded/processes.ts'
+import { isFull } from './testing.ts'
+import { createOwner, startApi } from './testing-apis.ts'
+import { actions, createRandom, type World } from './testing-random-chats.ts'
+import { checkEnd, checkReaders } from './testing-random-checks.ts'
+
+// Random sequences of what clients and accidents do to two API processes, beside a model of what must hold. A sequence
+// follows from its number: `npm test -- --full infra/random-chats.test.ts -t 'sequence 3'` runs that one again.
+
+const steps = 40
+const numbers = Array.from({ length: isFull ? 6 : 2 }, (_, index) => index + 1)
+
+let database: TestDatabase
+let model: MockModel
+let directory: string
+let shared: Pick<World, 'apis' | 'alice' | 'bob'>
+
+beforeAll(async () => {
+  database = await createTestDatabase()
+  model = await startMockModel()
+  directory = await mkdtemp(join(tmpdir(), 'sluice random chats '))
+  const environment = { DATABASE_URL: database.databaseUrl, OPENAI_BASE_URL: model.url }
+  const start = startServer.bind(undefined, directory)
+  const apis = await Promise.all(['api-0', 'api-1'].map((name) => startApi(start, name, environment)))
+  const [alice, bob] = [
+    await createOwner(database.databaseUrl, 'alice'),
+    await createOwner(database.databaseUrl, 'bob'),
+  ]
+  shared = { apis, alice, bob }
+})
+
+afterAll(async () => {
+  await Promise.all(shared.apis.map((api) => api.kill()))
+  await model.close()
+  await database.drop()
+  await rm(directory, { recursive: true })
+})
+
+it.each(numbers)('sequence %i keeps every promise', { timeout: 60_000 }, async (number) => {
+  const random = createRandom(number)
+  const world: World = { ...shared, name: `${number}`, random, answers: [] }
+  const done: string[] = []
+  onTestFailed(() => console.log(`after ${done.join(', ')}`))
+  for (let step = 0; step < steps; step += 1) {
+    const action = random.pick(actions)
+    done.push(action.name)
+    await action(world)
+    checkReaders(world)
+  }
+  await checkEnd(world)
+  await expect.poll(() => model.stats().open).toBe(0)
+})

@@ -1,0 +1,114 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { copyRepository } from './testing.ts'
+
+const isFull = process.env.SLUICE_FULL !== undefined
+const routes = 'apps/api/src/routes'
+const schema = 'packages/db/src/schema.ts'
+
+/** What everybody's code has to pass, and the tests of a route. */
+function expectSound(copy: ReturnType<typeof copyRepository>, ...names: string[]) {
+  for (const command of ['tsc', 'biome check', 'oxlint --type-aware', 'knip', 'turbo boundaries']) {
+    const { status, output } = copy.run(command)
+    expect(status, `${command}: ${output}`).toBe(0)
+  }
+  const tests = ['apps/api/src/app.test.ts', ...names.map((name) => `${routes}/${name}.test.ts`)]
+  const { status, output } = copy.run(`vitest run ${tests.join(' ')}`)
+  expect(status, output).toBe(0)
+  expect(output).toContain(`Test Files  ${tests.length} passed`)
+}
+
+describe('npm run new', () => {
+  const copy = copyRepository()
+  afterAll(copy.remove)
+
+  it.each([
+    ['', 'npm run new -- NAMES, as in: npm run new -- meeting-notes'],
+    ['Notes', '"Notes" will not do: at most 24 small letters, digits and single hyphens, as in meeting-notes'],
+    [
+      'notes ../note',
+      '"../note" will not do: at most 24 small letters, digits and single hyphens, as in meeting-notes',
+    ],
+    ['class one', 'class is a word of JavaScript: choose another name'],
+    ['addresses', 'Say what one of them is called, as in: npm run new -- addresses address'],
+    ['chat', 'apps/api/src/routes/chat.ts exists: choose another name, or remove it first'],
+    ['api-keys', 'packages/db/src/schema.ts has apiKeys already: choose another name'],
+    ['docs', 'docs is reserved: choose another name'],
+  ])('refuses %j in one line and writes nothing', (name, complaint) => {
+    expect(copy.run(`node infra/template/new.ts ${name}`)).toEqual({ status: 1, output: `${complaint}\n` })
+    expect(copy.run('git status --porcelain -- apps packages').output).not.toMatch(/notes|class|schema/)
+  })
+
+  it('takes everything back when the migration cannot be made', () => {
+    const journal = join(copy.directory, 'packages/db/migrations/meta/_journal.json')
+    const text = readFileSync(journal, 'utf8')
+    writeFileSync(journal, 'not JSON')
+    const { status, output } = copy.run('node infra/template/new.ts notes')
+    writeFileSync(journal, text)
+    expect(status).toBe(1)
+    expect(output).toContain('npm run db:generate made no migration: nothing was written')
+    expect(copy.run('git status --porcelain -- apps packages').output).not.toMatch(/notes|schema/)
+  }, 60_000)
+
+  it('writes the table, its migration, the route and its test, and says where', () => {
+    const { status, output } = copy.run('npm run --silent new -- meeting-notes')
+    const files = [...output.matchAll(/^((?:apps|packages)\/\S+): /gm)].map(([, file = '']) => file)
+    expect({ status, files }).toEqual({
+      status: 0,
+      files: [
+        schema,
+        expect.stringMatching(/^packages\/db\/migrations\/\d{4}_meeting_notes\.sql$/),
+        `${routes}/meeting-notes.ts`,
+        `${routes}/meeting-notes.test.ts`,
+      ],
+    })
+    expect(files.filter((file) => !existsSync(join(copy.directory, file)))).toEqual([])
+    expect(copy.run('npm run --silent new -- meeting-notes').output).toContain('exists: choose another name')
+  }, 60_000)
+
+  it('a slip in the route stops `npm run api` with one line that names the file and the line', () => {
+    const route = join(copy.directory, routes, 'meeting-notes.ts')
+    const text = readFileSync(route, 'utf8')
+    writeFileSync(route, text.replace('app.get(', 'app.gett('))
+    const { status, output } = copy.run('npm run --silent api', { PORT: '0', LOG_LEVEL: 'error' })
+    writeFileSync(route, text)
+    expect(status).toBe(1)
+    expect(output).toMatch(
+      /^routes\/meeting-notes\.ts cannot be served: app\.gett is not a function \(apps\/api\/src\/routes\/meeting-notes\.ts:\d+\)\n$/m,
+    )
+  })
+
+  describe('what it writes', () => {
+    beforeEach((context) => context.skip(!isFull, 'half a minute of checks: npm test -- --full'))
+
+    it('passes every check and its own test, whatever the length of its name', () => {
+      expect(copy.run('npm run --silent new -- tags').status).toBe(0)
+      expect(copy.run('npm run --silent new -- customer-support-queries customer-support-query').status).toBe(0)
+      expectSound(copy, 'meeting-notes', 'tags', 'customer-support-queries')
+    }, 120_000)
+  })
+})
+
+describe('the README’s way by hand', () => {
+  beforeEach((context) => context.skip(!isFull, 'half a minute of checks: npm test -- --full'))
+
+  it('passes every check and its own test, typed as it stands there', () => {
+    const copy = copyRepository()
+    try {
+      const section = readFileSync(join(copy.directory, 'README.md'), 'utf8').match(/^## Add a route.*?^## /ms)?.[0]
+      const [, table = ''] = section?.match(/`(export const notes = .*?)`/) ?? []
+      const [, route = ''] = section?.match(/```ts\n(.*?) *```/s) ?? []
+      const [, test = ''] =
+        readFileSync(join(copy.directory, routes, 'README.md'), 'utf8').match(/```ts\n(.*?)```/s) ?? []
+      const schemaText = readFileSync(join(copy.directory, schema), 'utf8')
+      writeFileSync(join(copy.directory, schema), `${schemaText}\n${table}\n`)
+      writeFileSync(join(copy.directory, routes, 'notes.ts'), route.replaceAll(/^ {3}/gm, ''))
+      writeFileSync(join(copy.directory, routes, 'notes.test.ts'), test)
+      expect(copy.run('npm run db:generate').status).toBe(0)
+      expectSound(copy, 'notes')
+    } finally {
+      copy.remove()
+    }
+  }, 120_000)
+})

@@ -1,0 +1,70 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { nameResource, writeRoute, writeTable, writeTest } from './resource.ts'
+
+// npm run new -- PLURAL [SINGULAR]: a table, its migration, a route and its test. All of it or nothing.
+
+const root = join(import.meta.dirname, '../..')
+const schemaFile = 'packages/db/src/schema.ts'
+/** Served by a plugin, or a name that every route file has already. */
+const reserved = ['docs', 'problems', 'routes']
+
+function createResource(plural: string, singular: string | undefined): string {
+  const files = [schemaFile, `apps/api/src/routes/${plural}.ts`, `apps/api/src/routes/${plural}.test.ts`] as const
+  const [, route, test] = files
+  if (reserved.includes(plural)) throw new Error(`${plural} is reserved: choose another name`)
+  if (existsSync(join(root, route))) throw new Error(`${route} exists: choose another name, or remove it first`)
+  const resource = nameResource(plural, singular)
+  const { constant, table } = resource
+  const schema = read(schemaFile)
+  if (new RegExp(`const ${constant}\\b|pgTable\\(\\s*'${table}'`).test(schema))
+    throw new Error(`${schemaFile} has ${constant} already: choose another name`)
+  try {
+    write(schemaFile, schema + writeTable(resource))
+    write(route, writeRoute(resource).trimStart())
+    write(test, writeTest(resource).trimStart())
+    npmRun('fix', ...files)
+    const output = npmRun('db:generate', `--name=${table}`)
+    if (!findMigration(table)) throw new Error(`${output}npm run db:generate made no migration: nothing was written`)
+  } catch (error) {
+    write(schemaFile, schema)
+    for (const file of [route, test]) rmSync(join(root, file), { force: true })
+    throw error
+  }
+  return `${schemaFile}: the table ${table}
+${findMigration(table)}: its migration
+${route}: served at /${plural}, described at /docs
+${test}: run it with \`npm test -- routes/${plural}\`
+
+Give the table the columns that it needs, then \`npm run db:generate\`. \`npm start\` and \`npm run db:migrate\` apply it.`
+}
+
+function findMigration(table: string): string | undefined {
+  return globSync(`packages/db/migrations/????_${table}.sql`, { cwd: root }).sort().at(-1)
+}
+
+function read(file: string): string {
+  return readFileSync(join(root, file), 'utf8')
+}
+
+function write(file: string, text: string): void {
+  writeFileSync(join(root, file), text)
+}
+
+/** Gives what the script printed, or throws it when it fails. */
+function npmRun(script: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', script, '--', ...args], { cwd: root })
+  const output = `${stdout}${stderr}`
+  if (status !== 0) throw new Error(`${output}npm run ${script} failed: nothing was written`)
+  return output
+}
+
+const [plural, singular] = process.argv.slice(2)
+try {
+  if (!plural) throw new Error('npm run new -- NAMES, as in: npm run new -- meeting-notes')
+  console.log(createResource(plural, singular))
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exit(1)
+}

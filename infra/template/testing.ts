@@ -1,0 +1,52 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import {
+  cpSync,
+  globSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  realpathSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+
+const root = join(import.meta.dirname, '../..')
+
+/** A commit of this working tree in a folder of its own, with the installed packages but its own workspaces. */
+export function copyRepository() {
+  const directory = mkdtempSync(join(realpathSync(tmpdir()), 'copy of a repository '))
+  const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root })
+  for (const file of listed.toString().split('\0')) {
+    if (lstatSync(join(root, file), { throwIfNoEntry: false })?.isFile())
+      cpSync(join(root, file), join(directory, file))
+  }
+  const run = (command: string, env: Record<string, string> = {}) => {
+    const options = {
+      cwd: directory,
+      env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', ...env },
+      encoding: 'utf8',
+      shell: true,
+    } as const
+    const { status, stdout, stderr } = spawnSync(command, options)
+    return { status, output: `${stdout}${stderr}` }
+  }
+  run('git init --quiet && git add --all && git -c user.name=Test -c user.email=test@localhost commit --quiet -m copy')
+  linkPackages(directory)
+  return { directory, run, remove: () => rmSync(directory, { recursive: true, force: true, maxRetries: 10 }) }
+}
+
+/** Links to every installed package; those of this repository are links to workspaces, which the copy has itself. */
+function linkPackages(directory: string): void {
+  const link = (name: string, target = join(root, name)) => {
+    mkdirSync(dirname(join(directory, name)), { recursive: true })
+    symlinkSync(target, join(directory, name))
+  }
+  for (const name of readdirSync(join(root, 'node_modules'))) if (name !== '@repo') link(`node_modules/${name}`)
+  for (const name of globSync('{apps,packages}/*/node_modules', { cwd: root })) link(name)
+  for (const name of globSync('{apps,packages}/*', { cwd: directory })) {
+    link(`node_modules/@repo/${name.split('/')[1]}`, join(directory, name))
+  }
+}

@@ -1,0 +1,53 @@
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { run, type startServer } from './embedded/processes.ts'
+import { findFreePort, type Stack } from './embedded/stack.ts'
+
+const inApi = (file: string) => join(import.meta.dirname, '../apps/api/src', file)
+
+export type Api = Awaited<ReturnType<typeof startApi>>
+
+/** An API process on a port of its own, which it keeps when it is started again. Keys are required. */
+export async function startApi(start: Stack['start'], name: string, environment: Record<string, string>) {
+  const port = await findFreePort()
+  const url = `http://127.0.0.1:${port}`
+  const env = { LOG_LEVEL: 'warn', CHAT_MODEL: 'mock', ...environment, PORT: `${port}` }
+  const launch = () => start(name, [process.execPath, inApi('server.ts')], { env })
+  const untilReady = async () => {
+    while (!(await fetch(`${url}/health/ready`).catch(() => undefined))?.ok) {
+      if (!server.isRunning()) throw await server.ended
+      await sleep(50)
+    }
+  }
+  let server: ReturnType<typeof startServer> = launch()
+  await untilReady()
+  return {
+    url,
+    isRunning: () => server.isRunning(),
+    /** As when the machine dies. */
+    kill: async () => {
+      server.kill()
+      await server.ended
+    },
+    /** SIGTERM; says how it ended. */
+    stop: async (): Promise<string> => {
+      await server.stop()
+      return (await server.ended).message
+    },
+    restart: async () => {
+      server = launch()
+      await untilReady()
+    },
+  }
+}
+
+/** Headers that speak for a new owner. */
+export async function createOwner(databaseUrl: string, name: string): Promise<{ authorization: string }> {
+  const command = [process.execPath, inApi('manage.ts'), 'create-key', '--owner', name]
+  return { authorization: `Bearer ${await run(command, { env: { DATABASE_URL: databaseUrl } })}` }
+}
+
+/** Makes the tables. */
+export async function migrate(directDatabaseUrl: string): Promise<void> {
+  await run([process.execPath, inApi('migrate.ts')], { env: { DIRECT_DATABASE_URL: directDatabaseUrl } })
+}

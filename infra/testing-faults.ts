@@ -1,0 +1,80 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import postgres from 'postgres'
+import { type Stack, startStack } from './embedded/stack.ts'
+
+export type BreakableStack = Stack & ReturnType<typeof createFaults>
+
+/** A throw-away stack whose commits outlive a crash of Postgres, and what can happen to it. */
+export async function startBreakableStack(directory: string): Promise<BreakableStack> {
+  const stack = await startStack({ directory, throwAway: true })
+  const faults = createFaults(stack, directory)
+  await faults.inDatabase((sql) => sql`alter database sluice set synchronous_commit = on`)
+  return { ...stack, ...faults }
+}
+
+function createFaults(stack: Stack, directory: string) {
+  const noteOf = (name: string) => join(directory, `${name}.pid`)
+
+  /** Undefined when it does not run. */
+  const findPid = (name: string): number | undefined =>
+    existsSync(noteOf(name)) ? Number.parseInt(readFileSync(noteOf(name), 'utf8'), 10) : undefined
+
+  /** Straight to Postgres. */
+  const inDatabase = async <T>(work: (sql: postgres.Sql) => Promise<T>): Promise<T> => {
+    const sql = postgres(stack.directDatabaseUrl, { max: 1, fetch_types: false, onnotice: () => {} })
+    try {
+      return await work(sql)
+    } finally {
+      await sql.end()
+    }
+  }
+
+  const end = async (name: string, signal: NodeJS.Signals) => {
+    process.kill(findPid(name) ?? 0, signal)
+    while (findPid(name)) await sleep(20)
+  }
+
+  return {
+    findPid,
+    inDatabase,
+
+    terminateBackends: (durationMs: number) =>
+      inDatabase(async (sql) => {
+        for (const stopAt = performance.now() + durationMs; performance.now() < stopAt; await sleep(200)) {
+          await sql`select pg_terminate_backend(pid) from pg_stat_activity
+            where usename = current_user and pid <> pg_backend_pid()`
+        }
+      }),
+
+    restartPgbouncer: async () => {
+      await end('pgbouncer', 'SIGQUIT')
+      await sleep(1000)
+      stack.startPgbouncer()
+    },
+
+    /** SIGINT is its "fast" shutdown; SIGQUIT the "immediate" one, after which it recovers as from a crash. */
+    restartPostgres: async (signal: 'SIGINT' | 'SIGQUIT') => {
+      await end('postgres', signal)
+      stack.startPostgres()
+    },
+
+    /** All its processes: it takes connections, and never says a word. */
+    freezePostgres: async (durationMs: number) => {
+      const postmaster = findPid('postgres') ?? 0
+      process.kill(postmaster, 'SIGSTOP')
+      const children = listChildren(postmaster)
+      for (const pid of children) process.kill(pid, 'SIGSTOP')
+      await sleep(durationMs)
+      for (const pid of [...children, postmaster]) process.kill(pid, 'SIGCONT')
+    },
+  }
+}
+
+function listChildren(parent: number): number[] {
+  const lines = execFileSync('ps', ['-eo', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n')
+  const pairs = lines.map((line) => line.trim().split(/\s+/).map(Number))
+  return pairs.flatMap(([pid = 0, ppid]) => (ppid === parent ? [pid] : []))
+}

@@ -1,0 +1,113 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect } from 'vitest'
+import { mockAnswer } from '../apps/bench/src/mock-model.ts'
+import { ask, type Client, get, type Reading, resume } from './testing-chats.ts'
+
+/** `api`: the index of the process that was asked. */
+export type Request = Reading & { api: number }
+export type Chat = Request & { id: string }
+/** A stored message. */
+export type Row = { chat: string; id: string; role: string; content: string; status: string }
+
+const clients = 30
+const [tokens, intervalMs] = [40, 50]
+export const answerMs = tokens * intervalMs
+
+/**
+ * 30 clients ask these processes in turn, read the answer to its end and ask again; after `answerMs` their answers are at
+ * every place. Every third breaks off in the middle, and reads on from another process. Meanwhile lists are asked for,
+ * whether or not they come.
+ */
+export function startLoad(name: string, urls: string[], client: Client) {
+  const chats: Chat[] = []
+  const lists: Promise<Request>[] = []
+  const stopping = new AbortController()
+  let isOver = false
+  const chatOn = async (number: number) => {
+    await sleep((number * answerMs) / clients)
+    for (let turn = 0; !isOver; turn += 1) {
+      const chat: Chat = { id: `${name}-${number}-${turn}`, api: (number + turn) % urls.length, text: '' }
+      chats.push(chat)
+      if (number % 3 === 0) await readFromAll(urls, chat, client, stopping.signal)
+      else await askFor(urls, chat, client)
+      if (!isAnswered(chat)) await sleep(500)
+    }
+  }
+  const list = async (url: string, api: number) => ({ api, ...(await get(`${url}/conversations`, client)) })
+  const listAll = async () => {
+    for (; !isOver; await sleep(200)) lists.push(...urls.map(list))
+  }
+  const done = Promise.all([listAll(), ...Array.from({ length: clients }, (_, number) => chatOn(number))])
+  return {
+    chats,
+    countUnderWay: () => chats.filter(({ messageId, end, failure }) => messageId && !end && !failure).length,
+    /** Asks no more; gives all requests once they have ended. Who reads on from another process does so for `patienceMs`. */
+    stop: async (patienceMs: number): Promise<Request[]> => {
+      isOver = true
+      const timer = setTimeout(() => stopping.abort(), patienceMs)
+      await done
+      clearTimeout(timer)
+      return [...chats, ...(await Promise.all(lists))]
+    },
+  }
+}
+
+function askFor(urls: string[], chat: Chat, client: Client): Promise<Reading> {
+  return ask(`${urls[chat.api]}`, client, { message: toQuestion(chat.id), conversationId: chat.id }, chat)
+}
+
+/** As somebody on a train: asks, is cut off in the middle, and tries one process after the other until one gives the rest. */
+async function readFromAll(urls: string[], chat: Chat, client: Client, signal: AbortSignal): Promise<void> {
+  const cut = new AbortController()
+  setTimeout(() => cut.abort(), answerMs / 2)
+  await askFor(urls, chat, { ...client, signal: cut.signal })
+  for (let next = chat.api + 1; chat.messageId && !chat.end && !signal.aborted; next += 1) {
+    await resume(`${urls[next % urls.length]}`, { ...client, signal }, chat.id, chat)
+    if (chat.failure ?? chat.code) await sleep(200)
+  }
+}
+
+function toQuestion(id: string): string {
+  return `${id} [mock tokens=${tokens} interval=${intervalMs}]`
+}
+
+export function isAnswered({ end }: Reading): boolean {
+  return end === 'complete'
+}
+
+/** A refusal with a code, an answer that said that it ends before its time, a connection that broke with its process, or a client that left. */
+export function isClean({ status = 0, code, end, failure }: Reading, hasProcessEnded: boolean): boolean {
+  if (failure) return failure.startsWith('AbortError') || (hasProcessEnded && !failure.includes('Timeout'))
+  if (status === 200) return end === 'failed' || end === 'interrupted'
+  return code !== undefined && [429, 502, 503, 504].includes(status)
+}
+
+/** Whether the chat was accepted, and its question or its answer is not there. */
+export function isLost({ id, status, messageId }: Chat, rows: Row[]): boolean {
+  if (status !== 200 && !messageId) return false
+  const question = rows.find(({ chat, role }) => chat === id && role === 'user')
+  return question?.content !== toQuestion(id) || findAnswer(rows, messageId) === undefined
+}
+
+/** What was read and what is stored are beginnings of what the model sent, and alike once the end has been told. */
+export function expectNoGap({ id, messageId, text, end }: Chat, rows: Row[]): void {
+  const sent = mockAnswer(toQuestion(id), tokens)
+  expect(text).toBe(sent.slice(0, text.length))
+  for (const { content } of rows.filter(({ chat, role }) => chat === id && role === 'assistant')) {
+    expect(content).toBe(sent.slice(0, content.length))
+  }
+  const answer = findAnswer(rows, messageId)
+  if (!answer || !end) return
+  expect(answer.status).toBe(end)
+  expect(answer.content).toBe(end === 'complete' ? sent : text.slice(0, answer.content.length))
+}
+
+function findAnswer(rows: Row[], messageId: string | undefined): Row | undefined {
+  return rows.find(({ id }) => id === messageId)
+}
+
+/** How much of a chat's text was read and is not stored, in ms of the model's time. */
+export function measureLostText({ messageId, text }: Chat, rows: Row[]): number {
+  const count = (words: string) => words.split(' ').filter(Boolean).length
+  return (count(text) - count(findAnswer(rows, messageId)?.content ?? '')) * intervalMs
+}

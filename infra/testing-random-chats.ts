@@ -1,0 +1,192 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, vi } from 'vitest'
+import { mockAnswer } from '../apps/bench/src/mock-model.ts'
+import type { Api } from './testing-apis.ts'
+import { ask, type Client, get, type Reading, resume, stop } from './testing-chats.ts'
+
+/** What must hold of an answer. `statuses` are those that it may have by now: what is observed narrows them. */
+export type Answer = {
+  conversationId: string
+  messageId: string | undefined
+  question: string
+  sent: string
+  writer: Api
+  wasKilled: boolean
+  statuses: Set<string>
+  readers: Reader[]
+}
+/** Somebody who reads it. `mayBreak` once they have left or their process was killed. */
+export type Reader = { api: Api; reading: Reading; controller: AbortController; mayBreak: boolean; isDone: boolean }
+export type Headers = { authorization: string }
+export type World = { name: string; random: Random; apis: Api[]; alice: Headers; bob: Headers; answers: Answer[] }
+
+const endless = 3000 // tokens: a minute, longer than a sequence
+const kinds = [
+  [endless, 20],
+  [20, 20],
+  [5, 0],
+] as const
+
+type Random = ReturnType<typeof createRandom>
+
+/** A small generator of numbers that look random: mulberry32. */
+export function createRandom(seed: number) {
+  let state = seed
+  const below = (limit: number): number => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % limit
+  }
+  return {
+    below,
+    pick: <T>(items: readonly T[]): T => {
+      const item = items[below(items.length)]
+      if (item === undefined) throw new Error('there is nothing to pick from')
+      return item
+    },
+  }
+}
+
+/** What clients and accidents do; a restart takes as long as all the rest. */
+export const actions = [
+  ...[send, send, send, send, send, readOn, readOn, readOn, readOn, readAnew, readAnew],
+  ...[leave, leave, halt, halt, meddle, wait, wait, wait, kill],
+]
+
+/** Asks in a new conversation, or in one that may still be busy. */
+async function send({ name, random, apis, alice, answers }: World): Promise<void> {
+  const last = random.below(3) > 0 ? listLast(answers).at(-1 - random.below(3)) : undefined
+  const conversationId = last?.conversationId ?? `${name}-${answers.length}`
+  const [tokens, interval] = random.pick(kinds)
+  const message = `${conversationId} ${answers.length} [mock tokens=${tokens} interval=${interval}]`
+  const writer = random.pick(apis)
+  const reader = open(writer, alice, { text: '' }, (client, reading) =>
+    ask(writer.url, client, { message, conversationId }, reading),
+  )
+  const { reading } = reader
+  await vi.waitFor(() => expect(reading.messageId ?? reading.code ?? reading.failure).toBeDefined(), 10_000)
+  if (reading.code) {
+    expect(reading).toMatchObject({ status: 409, code: 'answer_running' })
+    expect(last?.statuses).toContain('streaming')
+    return
+  }
+  expect(reading.status).toBe(200)
+  if (last) noteEnded(last)
+  const statuses = new Set(tokens === endless ? ['streaming'] : ['streaming', 'complete'])
+  const { messageId } = reading
+  const sent = mockAnswer(message, tokens)
+  answers.push({
+    conversationId,
+    messageId,
+    question: message,
+    sent,
+    writer,
+    wasKilled: false,
+    statuses,
+    readers: [reader],
+  })
+}
+
+/** Reads on in any answer where somebody is, or has left off. */
+async function readOn({ random, apis, alice, answers }: World): Promise<void> {
+  const begun = answers.filter(({ readers }) => readers.some(({ reading }) => reading.lastEventId))
+  if (begun.length === 0) return
+  const { conversationId, readers } = random.pick(begun)
+  const { text, lastEventId } = random.pick(readers.filter(({ reading }) => reading.lastEventId)).reading
+  const api = random.pick(apis)
+  const reader = open(api, alice, { text, ...(lastEventId && { lastEventId }) }, (client, reading) =>
+    resume(api.url, client, conversationId, reading),
+  )
+  readers.push(reader)
+  await untilAnswered(reader)
+  expect(reader.reading.status).toBe(200)
+}
+
+/** Reads a conversation's running answer from its start, as after a reload of the page. */
+async function readAnew({ random, apis, alice, answers }: World): Promise<void> {
+  if (answers.length === 0) return
+  const answer = random.pick(listLast(answers))
+  const api = random.pick(apis)
+  const reader = open(api, alice, { text: '' }, (client, reading) =>
+    resume(api.url, client, answer.conversationId, reading),
+  )
+  await untilAnswered(reader)
+  if (reader.reading.status === 204) return noteEnded(answer)
+  expect(reader.reading.status).toBe(200)
+  expect(answer.statuses).toContain('streaming')
+  answer.readers.push(reader)
+  await vi.waitFor(() => expect(reader.reading.messageId).toBe(answer.messageId), 10_000)
+}
+
+async function leave({ random, answers }: World): Promise<void> {
+  if (answers.length === 0) return
+  const reader = random.pick(random.pick(answers).readers)
+  reader.mayBreak = true
+  reader.controller.abort()
+}
+
+async function halt({ random, apis, alice, answers }: World): Promise<void> {
+  if (answers.length > 0) await stopAnswer(random.pick(apis), alice, random.pick(listLast(answers)))
+}
+
+/** Another owner who knows the ids sees nothing and changes nothing. */
+async function meddle({ random, apis, bob, answers }: World): Promise<void> {
+  if (answers.length === 0) return
+  const { conversationId, messageId } = random.pick(answers)
+  const { url } = random.pick(apis)
+  const client = { headers: bob }
+  expect(await get(`${url}/conversations/${conversationId}`, client)).toMatchObject({ status: 404 })
+  expect(await resume(url, client, conversationId, { text: '' })).toMatchObject({ status: 204 })
+  const lastEventId = `${messageId}.0`
+  expect(await resume(url, client, conversationId, { text: '', lastEventId })).toMatchObject({ status: 404, text: '' })
+  expect(await stop(url, client, conversationId)).toMatchObject({ status: 204 })
+}
+
+async function wait({ random }: World): Promise<void> {
+  await sleep(random.below(400))
+}
+
+/** kill -9 of a process, and its restart. What it wrote may still be complete: its end was stored a moment ago. */
+async function kill({ random, apis, answers }: World): Promise<void> {
+  const api = random.pick(apis)
+  for (const reader of answers.flatMap(({ readers }) => readers)) if (reader.api === api) reader.mayBreak = true
+  await api.kill()
+  for (const answer of answers) {
+    if (answer.writer !== api || !answer.statuses.has('streaming')) continue
+    answer.wasKilled = true
+    answer.statuses.add('interrupted')
+  }
+  await api.restart()
+}
+
+export async function stopAnswer(api: Api, headers: Headers, answer: Answer): Promise<void> {
+  expect(await stop(api.url, { headers }, answer.conversationId)).toMatchObject({ status: 204 })
+  if (answer.statuses.has('streaming')) answer.statuses.add('stopped')
+  noteEnded(answer)
+}
+
+function noteEnded({ statuses }: Answer): void {
+  statuses.delete('streaming')
+  expect(statuses).not.toEqual(new Set())
+}
+
+/** The last answer of each conversation: it alone may run. */
+export function listLast(answers: Answer[]): Answer[] {
+  return [...new Map(answers.map((answer) => [answer.conversationId, answer])).values()]
+}
+
+type Read = (client: Client, reading: Reading) => Promise<Reading>
+
+function open(api: Api, headers: Headers, reading: Reading, read: Read): Reader {
+  const controller = new AbortController()
+  const reader = { api, reading, controller, mayBreak: false, isDone: false }
+  void read({ headers, signal: controller.signal }, reading).then(() => {
+    reader.isDone = true
+  })
+  return reader
+}
+
+async function untilAnswered({ reading }: Reader): Promise<void> {
+  await vi.waitFor(() => expect(reading.status ?? reading.failure).toBeDefined(), 10_000)
+}

@@ -1,0 +1,61 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect } from 'vitest'
+
+export const root = join(import.meta.dirname, '..')
+export const execute = promisify(execFile)
+export const isFull = process.env.SLUICE_FULL !== undefined
+export const whyNotFull = 'takes minutes: npm test -- --full'
+
+export const read = (file: string) => readFileSync(join(root, file), 'utf8')
+
+/** What stands under a heading of infra/README.md. */
+export function readSection(heading: string): string {
+  const [, section] = read('infra/README.md').split(`\n## ${heading}\n`)
+  if (section === undefined) throw new Error(`infra/README.md has no section ${heading}`)
+  return section.split('\n## ')[0] ?? ''
+}
+
+/** The first block of a language in a page. */
+export function readBlock(page: string, language: string): string {
+  return page.match(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'ms'))?.[1] ?? ''
+}
+
+/** The commands of a page's `sh` blocks. */
+export function readCommands(page: string): string[] {
+  return [...page.matchAll(/^```sh\n(.*?)^```/gms)].flatMap(([, block = '']) => block.trim().split('\n'))
+}
+
+/** The words of a streamed answer, or the body of any other. */
+export function readAnswer(body: string): string {
+  const deltas = [...body.matchAll(/^data: (\{.*"type":"text-delta".*\})$/gm)].map(
+    ([, part = '']) => JSON.parse(part).delta,
+  )
+  return deltas.length > 0 ? deltas.join('') : body
+}
+
+/** Runs the `curl` lines of the README's quick start, on another port. */
+export async function askAsTheReadmeDoes(port: number): Promise<string[]> {
+  const commands = readCommands(read('README.md'))
+  const answers: string[] = []
+  for (const command of commands.filter((line) => line.startsWith('curl '))) {
+    const { stdout } = await execute('sh', ['-c', `${command.replaceAll('localhost:3000', `localhost:${port}`)} -sS`])
+    answers.push(readAnswer(stdout))
+  }
+  return answers
+}
+
+export function expectReadmeAnswers([pgbouncer, document, office]: string[]): void {
+  expect(pgbouncer).toContain(readShownAnswer())
+  expect(pgbouncer).toMatch(/\[\d\]/)
+  expect(JSON.parse(document ?? '')).toMatchObject({ title: 'Office', status: 'ready' })
+  expect(office).toMatch(/The office opens at nine\..*\[\d\]/s)
+}
+
+/** The answer that the README shows, without the numbers of its citations, which depend on what else was found. */
+function readShownAnswer(): string {
+  const readme = read('README.md')
+  return readme.match(/^> (.*?) \[\d\]$/m)?.[1] ?? 'no answer is shown'
+}

@@ -1,0 +1,266 @@
+import { eq } from 'drizzle-orm'
+import { describe, expect, it } from 'vitest'
+import type { AnswerEnd } from './answers.ts'
+import { messages } from './schema.ts'
+import { complete, createScene, nextId } from './testing-turns.ts'
+
+const { db, owner, owners, turns, answers, conversations, openTurn, answeredTurn, readOne } = await createScene()
+
+/** Makes an answer look as if its process had said nothing for `ms`. */
+const age = (answerId: string, ms: number) =>
+  db
+    .update(messages)
+    .set({ heartbeatAt: new Date(Date.now() - ms) })
+    .where(eq(messages.id, answerId))
+
+/** A running answer that another process takes for abandoned. */
+async function sweptTurn() {
+  const turn = await openTurn()
+  await age(turn.answerId, 61_000)
+  await answers.interruptAbandoned(60_000)
+  expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ status: 'interrupted' })
+  return turn
+}
+
+describe('finishing an answer', () => {
+  it('stores how it ended, once', async () => {
+    const turn = await openTurn()
+    const sources = [{ n: 1, documentId: 'd', chunkId: 'c', title: "It's", start: 0, end: 9, page: 2 }]
+    expect(await answers.finish(owner, turn, { ...complete, sources })).toBe(true)
+    expect(await answers.finish(owner, turn, { ...complete, content: 'late', status: 'failed' })).toBe(false)
+    const stored = await readOne(turn.conversationId, turn.answerId)
+    expect(stored).toMatchObject({ content: 'an answer', status: 'complete', sources })
+  })
+
+  it('takes an end that knows no reason and counted no tokens', async () => {
+    const turn = await openTurn()
+    const end: AnswerEnd = { ...complete, status: 'stopped', finishReason: null, inputTokens: null, outputTokens: null }
+    expect(await answers.finish(owner, turn, end)).toBe(true)
+  })
+
+  it('stores all of one that another process took for abandoned', async () => {
+    const turn = await sweptTurn()
+    expect(await answers.finish(owner, turn, complete)).toBe(true)
+    const stored = await readOne(turn.conversationId, turn.answerId)
+    expect(stored).toMatchObject({ content: 'an answer', status: 'complete' })
+  })
+
+  it('is done again when the caller could not know that it was done', async () => {
+    const turn = await openTurn()
+    expect(await answers.finish(owner, turn, complete)).toBe(true)
+    expect(await answers.finish(owner, turn, complete)).toBe(true)
+  })
+
+  it('is false when the conversation was deleted', async () => {
+    const turn = await openTurn()
+    await conversations.remove(owner, turn.conversationId)
+    expect(await answers.finish(owner, turn, complete)).toBe(false)
+  })
+})
+
+describe('saving progress', () => {
+  it('stores the text of many answers of many owners at once and gives those that still run', async () => {
+    const bob = await owners.ensure('bob')
+    const mine = await openTurn()
+    const ended = await answeredTurn()
+    const theirs = { ...mine, answerId: nextId('a') }
+    await turns.open(bob, theirs)
+    const running = await answers.saveProgress([
+      { ...mine, owner, after: 0, addition: 'so "far" \\' },
+      { ...theirs, owner: bob, after: 0, addition: 'bob’s 😀' },
+      { ...ended, owner, after: 0, addition: 'too late' },
+      { ...mine, owner, answerId: 'unknown', after: 0, addition: 'nobody’s' },
+    ])
+    expect(running).toEqual(new Set([mine.answerId, theirs.answerId]))
+    expect(await readOne(mine.conversationId, mine.answerId)).toMatchObject({
+      content: 'so "far" \\',
+      status: 'streaming',
+    })
+    expect((await conversations.messages(bob, mine.conversationId, 1))[0]).toMatchObject({ content: 'bob’s 😀' })
+    expect(await readOne(ended.conversationId, ended.answerId)).toMatchObject({ content: 'answer to a question' })
+  })
+
+  it('adds to the text that is stored; what comes late or again repeats nothing and takes nothing back', async () => {
+    const turn = await openTurn()
+    const steps: [number, string, string][] = [
+      [0, '😀', '😀'],
+      [4, ' one', '😀 one'],
+      [8, '', '😀 one'],
+      [8, ', two', '😀 one, two'],
+      [8, ', two', '😀 one, two'],
+      [0, '😀', '😀 one, two'],
+      [4, ' one, two, three', '😀 one, two, three'],
+    ]
+    for (const [after, addition, content] of steps) {
+      expect(await answers.saveProgress([{ ...turn, owner, after, addition }])).toEqual(new Set([turn.answerId]))
+      expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content })
+    }
+  })
+
+  it('leaves no gap: what comes after text that is not stored is refused', async () => {
+    const turn = await openTurn()
+    expect(await answers.saveProgress([{ ...turn, owner, after: 4, addition: ' and half' }])).toEqual(new Set())
+    expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: '' })
+  })
+
+  it('goes on with an answer that another process took for abandoned', async () => {
+    const turn = await sweptTurn()
+    const running = await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'still here' }])
+    expect(running).toEqual(new Set([turn.answerId]))
+    expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: 'still here' })
+  })
+
+  it.each(['complete', 'interrupted'] as const)(
+    'that comes late adds nothing to an answer that ended as %s',
+    async (status) => {
+      const turn = await openTurn()
+      await answers.finish(owner, turn, { ...complete, status })
+      expect(await answers.saveProgress([{ ...turn, owner, after: 0, addition: ' answer' }])).toEqual(new Set())
+      expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: 'an answer', status })
+    },
+  )
+
+  it('is nothing when nothing runs', async () => {
+    expect(await answers.saveProgress([])).toEqual(new Set())
+  })
+
+  it('stores sources with the text, and keeps them when they are not sent again', async () => {
+    const turn = await openTurn()
+    const sources = [{ n: 1, documentId: 'd', chunkId: 'c', title: "It's", start: 0, end: 9 }]
+    await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'half', sources }])
+    await answers.saveProgress([{ ...turn, owner, after: 4, addition: ' and half' }])
+    expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: 'half and half', sources })
+  })
+
+  it('leaves out a row that somebody else has locked, and stores the others without waiting for it', async () => {
+    const [locked, free] = [await openTurn(), await openTurn()]
+    const progress = [locked, free].map((turn) => ({ ...turn, owner, after: 0, addition: 'half' }))
+    await db.transaction(async (tx) => {
+      await tx.select().from(messages).where(eq(messages.id, locked.answerId)).for('update')
+      expect(await answers.saveProgress(progress)).toEqual(new Set([free.answerId]))
+    })
+    expect(await answers.saveProgress(progress)).toEqual(new Set([locked.answerId, free.answerId]))
+    expect(await readOne(locked.conversationId, locked.answerId)).toMatchObject({ content: 'half' })
+  })
+})
+
+describe('reading answers', () => {
+  it('gives what comes after a position, which counts characters and not UTF-16 units, also beyond the end', async () => {
+    const characters = Array.from('a😀汉字 👩‍🚀 é\n')
+    const turn = await openTurn()
+    await answers.saveProgress([{ ...turn, owner, after: 0, addition: characters.join('') }])
+    for (let position = 0; position < characters.length + 3; position += 1) {
+      expect(await answers.read([{ ...turn, owner, length: position }])).toEqual([
+        {
+          index: 0,
+          status: 'streaming',
+          sources: [],
+          error: null,
+          length: characters.length,
+          addition: characters.slice(position).join(''),
+        },
+      ])
+    }
+  })
+
+  it('of many owners, and of one from several places, says which of the positions each is about', async () => {
+    const bob = await owners.ensure('bob')
+    const mine = await openTurn()
+    const ended = { ...(await answeredTurn()), owner, length: 'answer '.length }
+    const theirs = { ...mine, answerId: nextId('a') }
+    await turns.open(bob, theirs)
+    const gone = await openTurn()
+    await conversations.remove(owner, gone.conversationId)
+    await answers.saveProgress([
+      { ...mine, owner, after: 0, addition: 'mine' },
+      { ...theirs, owner: bob, after: 0, addition: 'theirs' },
+    ])
+    const stored = await answers.read([
+      { ...mine, owner, length: 0 },
+      { ...gone, owner, length: 0 },
+      { ...theirs, owner: bob, length: 0 },
+      { ...mine, owner: bob, length: 0 },
+      { ...mine, owner, answerId: mine.questionId, length: 0 },
+      { ...mine, owner, length: 2 },
+      ended,
+    ])
+    expect(stored.sort((a, b) => a.index - b.index)).toMatchObject([
+      { index: 0, addition: 'mine', status: 'streaming' },
+      { index: 2, addition: 'theirs' },
+      { index: 5, addition: 'ne' },
+      { index: 6, addition: 'to a question', status: 'complete' },
+    ])
+    expect(await answers.read([])).toEqual([])
+  })
+
+  it('says why one failed', async () => {
+    const turn = await openTurn()
+    await answers.finish(owner, turn, { ...complete, status: 'failed', error: 'The model failed.' })
+    expect(await answers.read([{ ...turn, owner, length: 0 }])).toMatchObject([
+      { status: 'failed', error: 'The model failed.' },
+    ])
+  })
+})
+
+describe('stopping an answer', () => {
+  it('is asked of its process, also more than once, and ends nothing by itself', async () => {
+    const turn = await openTurn()
+    expect(await answers.findRunning(owner, turn.conversationId)).toBe(turn.answerId)
+    expect(await answers.listStopRequests()).not.toContain(turn.answerId)
+    expect(await answers.requestStop(owner, turn.conversationId)).toBe(turn.answerId)
+    expect(await answers.requestStop(owner, turn.conversationId)).toBe(turn.answerId)
+    expect(await answers.listStopRequests()).toEqual([turn.answerId])
+    expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ status: 'streaming' })
+    await answers.finish(owner, turn, { ...complete, status: 'stopped' })
+    expect(await answers.listStopRequests()).toEqual([])
+  })
+
+  it('does nothing when none runs, and is forgotten by the next answer', async () => {
+    const { conversationId } = await answeredTurn()
+    expect(await answers.requestStop(owner, conversationId)).toBeUndefined()
+    expect(await answers.requestStop(owner, 'unknown')).toBeUndefined()
+    const next = await openTurn(conversationId)
+    expect(await answers.listStopRequests()).toEqual([])
+    expect(await answers.findRunning(owner, conversationId)).toBe(next.answerId)
+  })
+
+  it('for its process, keeps the stored text and leaves the ended answers alone', async () => {
+    const { conversationId, answerId: earlier } = await answeredTurn()
+    const turn = await openTurn(conversationId)
+    await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'half' }])
+    await answers.stopAbandoned(owner, { conversationId, answerId: 'another' })
+    expect(await answers.findRunning(owner, conversationId)).toBe(turn.answerId)
+    await answers.stopAbandoned(owner, turn)
+    await answers.stopAbandoned(owner, turn)
+    expect(await readOne(conversationId, turn.answerId)).toMatchObject({ content: 'half', status: 'stopped' })
+    expect(await readOne(conversationId, earlier)).toMatchObject({ status: 'complete' })
+    expect(await answers.findRunning(owner, conversationId)).toBeUndefined()
+    expect(await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'late' }])).toEqual(new Set())
+    expect(await answers.finish(owner, turn, { ...complete, status: 'stopped', content: 'half and half' })).toBe(true)
+    expect(await readOne(conversationId, turn.answerId)).toMatchObject({ content: 'half and half' })
+  })
+})
+
+describe('interrupting abandoned answers', () => {
+  const silentMs = 60_000
+
+  it('ends those whose process was silent for longer, keeps their text, and frees the conversation', async () => {
+    const turn = await openTurn()
+    await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'half an ans' }])
+    await age(turn.answerId, silentMs + 1000)
+    await answers.interruptAbandoned(silentMs)
+    const abandoned = await readOne(turn.conversationId, turn.answerId)
+    expect(abandoned).toMatchObject({ content: 'half an ans', status: 'interrupted' })
+    await openTurn(turn.conversationId)
+  })
+
+  it('leaves those alone that spoke within it, and those that ended', async () => {
+    const [running, saved, ended] = [await openTurn(), await openTurn(), await answeredTurn()]
+    for (const { answerId } of [saved, ended]) await age(answerId, silentMs + 1000)
+    await answers.saveProgress([{ ...saved, owner, after: 0, addition: 'I live' }])
+    await answers.interruptAbandoned(silentMs)
+    expect(await readOne(running.conversationId, running.answerId)).toMatchObject({ status: 'streaming' })
+    expect(await readOne(saved.conversationId, saved.answerId)).toMatchObject({ status: 'streaming' })
+    expect(await readOne(ended.conversationId, ended.answerId)).toMatchObject({ status: 'complete' })
+  })
+})

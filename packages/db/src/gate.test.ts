@@ -1,0 +1,261 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { sql } from 'drizzle-orm'
+import { afterAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
+import { connect, type DatabaseOptions, type Db } from './client.ts'
+import { describeDatabaseError } from './errors.ts'
+import { createTestDatabase } from './testing.ts'
+import { forward, openDoor } from './testing-door.ts'
+
+const database = await createTestDatabase()
+const direct = connect({ url: database.directDatabaseUrl, poolSize: 2, applicationName: 'gate test' })
+await direct.db.execute(sql`create table ledger (id int)`)
+
+beforeEach(async () => {
+  await direct.db.execute(sql`truncate ledger`)
+})
+afterAll(async () => {
+  await direct.close()
+  await database.drop()
+})
+
+/** A pool of one connection that ends with the test. */
+function open(options: Partial<DatabaseOptions> = {}) {
+  const client = connect({ url: database.databaseUrl, poolSize: 1, ...options })
+  onTestFinished(client.close)
+  return client.db
+}
+
+/** A door to PgBouncer whose connections can be looked at; it closes with the test. */
+async function openPoolerDoor(serve: Parameters<typeof openDoor>[0], onPort = 0) {
+  const door = await openDoor(serve, onPort)
+  onTestFinished(() => door.close().catch(() => {}))
+  return { ...door, url: urlAt(door.port) }
+}
+
+function urlAt(port: number): string {
+  const url = new URL(database.databaseUrl)
+  url.host = `127.0.0.1:${port}`
+  return url.href
+}
+
+const note = async (db: Pick<Db, 'execute'>, id: number) => {
+  await db.execute(sql`insert into ledger (id) values (${id})`)
+}
+const listNotes = async () =>
+  (await direct.db.execute<{ id: number }>(sql`select id from ledger order by id`)).map(({ id }) => id)
+
+/** The code of its error. */
+const fail = (work: Promise<unknown>) =>
+  work.then(
+    () => expect.fail('it did not fail'),
+    (error: unknown) => describeDatabaseError(error),
+  )
+const unavailable = (code: string) => ({ code, constraint: undefined, unavailable: true })
+
+describe('who finds all connections busy', () => {
+  it('gets one in the order of coming', async () => {
+    const db = open()
+    const order: number[] = []
+    await Promise.all(
+      [1, 2, 3, 4].map(async (n) => {
+        await note(db, n)
+        order.push(n)
+      }),
+    )
+    expect(order).toEqual([1, 2, 3, 4])
+  })
+
+  it('is told after the deadline, and what it asked for is not done later', async () => {
+    const db = open({ waitTimeoutMs: 100 })
+    const end = Promise.withResolvers<void>()
+    const transaction = db.transaction(() => end.promise)
+    const waiting = [note(db, 1), db.transaction((tx) => note(tx, 2))]
+    expect(await Promise.all(waiting.map(fail))).toEqual(Array(2).fill(unavailable('CONNECTION_WAIT_TIMEOUT')))
+    end.resolve()
+    await transaction
+    await note(db, 3)
+    expect(await listNotes()).toEqual([3])
+  })
+
+  it('is counted while it waits, and for how long it has waited, also in vain', async () => {
+    const { db, pool, close } = connect({ url: database.databaseUrl, poolSize: 1, waitTimeoutMs: 100 })
+    onTestFinished(close)
+    const waits: number[] = []
+    pool.onWait((waitedMs) => waits.push(waitedMs))
+    await note(db, 1)
+    expect([pool.size, pool.countUsed(), pool.countWaiting(), waits.length]).toEqual([1, 0, 0, 0])
+    const transaction = db.transaction(() => expect.poll(() => waits.length).toBe(1)) // until the other has given up
+    const waiting = fail(note(db, 2))
+    await expect.poll(() => [pool.countUsed(), pool.countWaiting()]).toEqual([1, 1])
+    await Promise.all([transaction, waiting])
+    expect([pool.countUsed(), pool.countWaiting()]).toEqual([0, 0])
+    expect(waits[0]).toBeGreaterThan(95)
+  })
+
+  it('because it has the last one itself, in a transaction, is told and not left waiting for ever', async () => {
+    const db = open({ waitTimeoutMs: 100 })
+    const transaction = db.transaction(async (tx) => {
+      await note(tx, 1)
+      await note(db, 2)
+    })
+    expect(await fail(transaction)).toEqual(unavailable('CONNECTION_WAIT_TIMEOUT'))
+    await note(db, 3)
+    expect(await listNotes()).toEqual([3])
+  })
+})
+
+describe('while the database is away', () => {
+  it('queries and transactions wait for it, and run once', async () => {
+    const serve = (socket: Parameters<typeof forward>[0]) => void forward(socket, database.databaseUrl)
+    const before = await openPoolerDoor(serve)
+    const db = open({ url: before.url, poolSize: 4 })
+    await before.close()
+    const work = [1, 2, 3].map((id) => note(db, id))
+    work.push(db.transaction((tx) => note(tx, 4)))
+    await sleep(300)
+    await openPoolerDoor(serve, before.port)
+    await Promise.all(work)
+    expect(await listNotes()).toEqual([1, 2, 3, 4])
+  })
+
+  it.each<[string, string, Parameters<typeof openDoor>[0]]>([
+    ['accepts and closes', 'CONNECTION_CLOSED', (socket) => socket.end()],
+    ['resets', 'ECONNRESET', (socket) => socket.once('data', () => socket.resetAndDestroy())],
+    ['starts up', '57P03', (socket) => socket.end(errorMessage('57P03', 'the database system is starting up'))],
+    ['has no server', '08P01', (socket) => socket.end(errorMessage('08P01', 'server login has been failing'))],
+  ])('and %s, a few attempts are made before the deadline', async (_, code, serve) => {
+    let attempts = 0
+    const { url } = await openPoolerDoor((socket) => {
+      attempts += 1
+      serve(socket)
+    })
+    const db = open({ url, waitTimeoutMs: 500 })
+    expect(await fail(note(db, 1))).toEqual(unavailable(code))
+    expect(await fail(db.transaction((tx) => note(tx, 1)))).toEqual(unavailable(code))
+    expect(attempts).toBeGreaterThan(3)
+    expect(attempts).toBeLessThan(20)
+  })
+
+  it('a statement that it may have run is not run again', async () => {
+    const { url } = await openPoolerDoor((socket) => {
+      // The server has answered to the insertion; its client never hears of it.
+      const { onward } = forward(socket, database.databaseUrl)
+      onward.prependListener('data', (data: Buffer) => data.includes('INSERT 0 1') && socket.destroy())
+    })
+    const db = open({ url })
+    expect(await fail(note(db, 1))).toEqual(unavailable('CONNECTION_CLOSED'))
+    expect(await fail(db.transaction((tx) => note(tx, 2)))).toEqual(unavailable('CONNECTION_CLOSED'))
+    expect(await listNotes()).toEqual([1])
+  })
+
+  it.each([
+    ['has found no server for it is sent again', 'server login has been failing, cached error: connect failed', [1]],
+    ['has lost the server with it is not', 'server conn crashed?', []],
+  ])('a statement that PgBouncer %s', async (_, message, stored) => {
+    let connections = 0
+    const { url } = await openPoolerDoor((socket) => {
+      connections += 1
+      const { onward } = forward(socket, database.databaseUrl)
+      if (connections > 1) return
+      socket.prependListener('data', (data: Buffer) => {
+        if (!data.includes('insert into ledger')) return
+        onward.destroy()
+        socket.write(errorMessage('08P01', message))
+      })
+    })
+    const outcome = note(open({ url }), 1)
+    await (stored.length > 0 ? outcome : expect(fail(outcome)).resolves.toEqual(unavailable('08P01')))
+    expect(await listNotes()).toEqual(stored)
+  })
+
+  it('a transaction whose own work failed so is not run again', async () => {
+    const db = open()
+    let runs = 0
+    const refused = Object.assign(new Error('starting up'), { name: 'PostgresError', code: '57P03' })
+    const transaction = db.transaction(() => {
+      runs += 1
+      return Promise.reject(refused)
+    })
+    expect(await fail(transaction)).toEqual(unavailable('57P03'))
+    expect(runs).toBe(1)
+  })
+})
+
+describe('when a connection falls silent', () => {
+  async function openStalling() {
+    const connections: ReturnType<typeof forward>[] = []
+    const { url } = await openPoolerDoor((socket) => connections.push(forward(socket, database.databaseUrl)))
+    return { db: open({ url, silenceTimeoutMs: 800 }), connections }
+  }
+
+  it('its query is given up, and the next has a new connection', async () => {
+    const { db, connections } = await openStalling()
+    await note(db, 1)
+    connections[0]?.stall()
+    expect(await fail(note(db, 2))).toEqual(unavailable('CONNECTION_CLOSED'))
+    await note(db, 3)
+    expect(await listNotes()).toEqual([1, 3])
+    expect(connections).toHaveLength(2)
+  })
+
+  it('its transaction is given up, and not run again', async () => {
+    const { db, connections } = await openStalling()
+    let runs = 0
+    const transaction = db.transaction(async (tx) => {
+      runs += 1
+      await note(tx, 1)
+      connections[0]?.stall()
+      await note(tx, 2)
+    })
+    expect(await fail(transaction)).toEqual(unavailable('CONNECTION_CLOSED'))
+    await note(db, 3)
+    expect(await listNotes()).toEqual([3])
+    expect(runs).toBe(1)
+  })
+
+  it('nothing happens when it owes no answer', async () => {
+    const { db, connections } = await openStalling()
+    await note(db, 1)
+    await sleep(1200)
+    await note(db, 2)
+    await db.transaction(async (tx) => {
+      await note(tx, 3)
+      await sleep(1200)
+      await note(tx, 4)
+    })
+    expect(await listNotes()).toEqual([1, 2, 3, 4])
+    expect(connections).toHaveLength(1)
+  })
+})
+
+it('is told when PgBouncer has had no server connection to give for 10 s, and goes on', async (context) => {
+  if (!process.env.SLUICE_FULL) context.skip('needs npm test -- --full')
+  const db = open({ poolSize: 21 })
+  let isOver = false
+  const hold = () =>
+    db.transaction(async (tx) => {
+      while (!isOver) await tx.execute(sql`select pg_sleep(0.5)`)
+    })
+  const transactions = Array.from({ length: 20 }, hold) // PgBouncer's default_pool_size
+  await expect.poll(countSleepers, { timeout: 5000 }).toBe(20)
+  const failure = await fail(note(db, 1))
+  isOver = true
+  await Promise.all(transactions)
+  expect(failure).toMatchObject({ unavailable: true }) // 08P01, or a reset that overtook it
+  await note(db, 2)
+  expect(await listNotes()).toEqual([2])
+})
+
+async function countSleepers() {
+  const rows = await direct.db.execute(sql`
+    select from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`)
+  return rows.length
+}
+
+/** What a server sends instead of a greeting. */
+function errorMessage(code: string, message: string): Buffer {
+  const fields = Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${message}\0\0`)
+  const head = Buffer.from('E\0\0\0\0')
+  head.writeUInt32BE(fields.length + 4, 1)
+  return Buffer.concat([head, fields])
+}

@@ -1,0 +1,49 @@
+import { afterAll } from 'vitest'
+import type { AnswerEnd } from './answers.ts'
+import { connect } from './client.ts'
+import { createStore } from './store.ts'
+import { createTestDatabase } from './testing.ts'
+
+export const complete: AnswerEnd = {
+  content: 'an answer',
+  status: 'complete',
+  sources: [],
+  finishReason: 'stop',
+  inputTokens: 12,
+  outputTokens: 3,
+  error: null,
+}
+
+let made = 0
+export const nextId = (kind: string) => `${kind}-${++made}`
+
+/** A store on a fresh database, which goes with the test file, and an owner who asks and is answered. */
+export async function createScene() {
+  const database = await createTestDatabase()
+  const { db, close } = connect({ url: database.databaseUrl, poolSize: 20 })
+  const store = createStore(db)
+  const { turns, answers, conversations, owners } = store
+  const owner = await owners.ensure('ada')
+  afterAll(async () => {
+    await close()
+    await database.drop()
+  })
+
+  async function openTurn(conversationId = nextId('conversation'), question = 'a question') {
+    const turn = { conversationId, title: 'a title', questionId: nextId('q'), question, answerId: nextId('a') }
+    await turns.open(owner, turn)
+    return turn
+  }
+
+  async function answeredTurn(conversationId?: string, question?: string) {
+    const turn = await openTurn(conversationId, question)
+    await answers.finish(owner, turn, { ...complete, content: `answer to ${turn.question}` })
+    return turn
+  }
+
+  const read = async (conversationId: string) => (await conversations.messages(owner, conversationId, 100)).reverse()
+  const readOne = async (conversationId: string, id: string) =>
+    (await read(conversationId)).find((message) => message.id === id)
+
+  return { ...store, db, owner, openTurn, answeredTurn, read, readOne }
+}

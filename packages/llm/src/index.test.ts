@@ -1,0 +1,73 @@
+import { readFileSync } from 'node:fs'
+import type { IncomingMessage } from 'node:http'
+import { describe, expect, it } from 'vitest'
+import { createLlm } from './index.ts'
+import { startHttpServer } from './test-server.ts'
+
+type Call = { path: string | undefined; key: string | undefined; model: string }
+
+const options = { beforeCall: () => {}, firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 }
+
+/** A server for both models, which notes who asked where. */
+async function startVendor() {
+  const calls: Call[] = []
+  const note = ({ url, headers }: IncomingMessage) => {
+    const { model }: { model: string } = JSON.parse(server.requests.at(-1) ?? '')
+    calls.push({ path: url, key: headers.authorization, model })
+  }
+  const server = await startHttpServer((response, request) => {
+    note(request)
+    if (request.url?.endsWith('/embeddings')) response.end('{"data":[{"index":0,"embedding":[1]}]}')
+    else response.setHeader('content-type', 'text/event-stream').end('data: [DONE]\n\n')
+  })
+  return { origin: new URL(server.url).origin, calls }
+}
+
+async function callBoth({ chat, embedder, close }: ReturnType<typeof createLlm>) {
+  const { signal } = new AbortController()
+  for await (const _ of await chat.stream({ messages: [{ role: 'user', content: 'a' }], passages: [], signal }));
+  await embedder.embed(['a'])
+  close()
+}
+
+const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+const rows = readme
+  .split('\n')
+  .filter((line) => /^\|.*`https?:/.test(line))
+  .map((line) => Array.from(line.matchAll(/^\| \[([^\]]+)|`([^`]+)`/g), ([, name, code]) => name ?? code ?? ''))
+
+describe('a server in the README', () => {
+  it('is one of eleven', () => {
+    expect(rows.length).toBe(11)
+  })
+
+  it.each(rows)(
+    '%s is asked below %s',
+    async (_, baseUrl = '', chatModel = '', embeddingModel = 'of another server') => {
+      const { origin, calls } = await startVendor()
+      const { pathname } = new URL(baseUrl)
+      await callBoth(
+        createLlm({ ...options, baseUrl: origin + pathname, apiKey: 'the-key', chatModel, embeddingModel }),
+      )
+      const root = pathname.replace(/\/$/, '')
+      expect(calls).toEqual([
+        { path: `${root}/chat/completions`, key: 'Bearer the-key', model: chatModel },
+        { path: `${root}/embeddings`, key: 'Bearer the-key', model: embeddingModel },
+      ])
+    },
+  )
+})
+
+describe('an embedding model on a server of its own', () => {
+  it.each([
+    ['its own key', { apiKey: 'embedding-key' }, 'Bearer embedding-key'],
+    ['no key, where it has none', {}, undefined],
+  ])('gets %s', async (_, given, key) => {
+    const [chat, embedding] = [await startVendor(), await startVendor()]
+    const embeddingServer = { baseUrl: `${embedding.origin}/v1`, ...given }
+    const models = { chatModel: 'a', embeddingModel: 'b', embeddingServer }
+    await callBoth(createLlm({ ...options, ...models, baseUrl: `${chat.origin}/openai/v1`, apiKey: 'chat-key' }))
+    expect(chat.calls).toEqual([{ path: '/openai/v1/chat/completions', key: 'Bearer chat-key', model: 'a' }])
+    expect(embedding.calls).toEqual([{ path: '/v1/embeddings', key, model: 'b' }])
+  })
+})
