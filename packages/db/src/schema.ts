@@ -46,8 +46,26 @@ export const apiKeys = pgTable('api_keys', {
   ownerId: ownerId(),
   secretHash: text('secret_hash').notNull(),
   createdAt: createdAt(),
+  /** To the minute: it is written in batches. */
+  lastUsedAt: time('last_used_at'),
   revokedAt: time('revoked_at'),
 })
+
+/** What each API process has let an owner do, so that limits hold for all of them together. */
+export const usage = pgTable(
+  'usage',
+  {
+    ownerId: ownerId(),
+    processId: uuid('process_id').notNull(),
+    /** The start of the minute in which `requests` were counted. */
+    minute: time('minute').notNull(),
+    requests: integer('requests').notNull(),
+    /** Answers that stream now. They count for as long as the row is fresh: its process may have died. */
+    streams: integer('streams').notNull(),
+    updatedAt: time('updated_at').notNull().defaultNow(),
+  },
+  (table) => [primaryKey({ name: 'usage_key', columns: [table.ownerId, table.processId] })],
+)
 
 /** Keyed by owner and id, because clients choose conversation ids and two owners may choose the same. */
 export const conversations = pgTable(
