@@ -1,11 +1,24 @@
 import { createHttpClient } from './http-client.ts'
 import type { ChatModel, Embedder, Llm } from './llm.ts'
 import { createOfflineChat } from './offline/chat.ts'
+import { createOfflineCompletions } from './offline/completions.ts'
 import { createOfflineEmbedder } from './offline/embedder.ts'
+import { createOfflineEmbeddings } from './offline/embeddings.ts'
+import type { CompletionModel, EmbeddingModel } from './openai-api.ts'
 import { createOpenAiChat } from './openai-chat.ts'
+import { createOpenAiCompletions } from './openai-completions.ts'
 import { createOpenAiEmbedder } from './openai-embedder.ts'
+import { createOpenAiEmbeddings } from './openai-embeddings.ts'
 
 export * from './llm.ts'
+export {
+  asksForUsage,
+  type CompletionMessage,
+  type CompletionModel,
+  type EmbeddingList,
+  readMessageText,
+  UnsupportedParameterError,
+} from './openai-api.ts'
 
 type ModelServer = {
   /** The vendor's root, e.g. `https://api.openai.com/v1`. */
@@ -34,13 +47,20 @@ export function createLlm(options: LlmOptions): Llm {
   const { baseUrl, apiKey } = options.embeddingServer ?? options
   const chatHttp = createHttpClient(options)
   const embeddingHttp = createHttpClient({ ...options, baseUrl, apiKey })
-  const chat = options.chatModel ? createOpenAiChat(chatHttp, options.chatModel) : createOfflineChat()
-  const embedder = options.embeddingModel
-    ? createOpenAiEmbedder(embeddingHttp, options.embeddingModel, options.embeddingDimensions)
+  const { chatModel, embeddingModel, embeddingDimensions, beforeCall } = options
+  const chat = chatModel ? createOpenAiChat(chatHttp, chatModel) : createOfflineChat()
+  const completions = chatModel ? createOpenAiCompletions(chatHttp, chatModel) : createOfflineCompletions(chat)
+  const embedder = embeddingModel
+    ? createOpenAiEmbedder(embeddingHttp, embeddingModel, embeddingDimensions)
     : createOfflineEmbedder()
+  const embeddings = embeddingModel
+    ? createOpenAiEmbeddings(embeddingHttp, embeddingModel, embeddingDimensions)
+    : createOfflineEmbeddings(embedder)
   return {
-    chat: guardChat(chat, options.beforeCall),
-    embedder: guardEmbedder(embedder, options.beforeCall),
+    chat: guardChat(chat, beforeCall),
+    embedder: guardEmbedder(embedder, beforeCall),
+    completions: guardCompletions(completions, beforeCall),
+    embeddings: guardEmbeddings(embeddings, beforeCall),
     close: () => {
       chatHttp.close()
       embeddingHttp.close()
@@ -54,6 +74,30 @@ function guardChat(model: ChatModel, beforeCall: () => void): ChatModel {
     stream: async (request) => {
       beforeCall()
       return guardEvents(await model.stream(request), beforeCall)
+    },
+  }
+}
+
+function guardCompletions(model: CompletionModel, beforeCall: () => void): CompletionModel {
+  return {
+    name: model.name,
+    complete: async (request) => {
+      beforeCall()
+      return model.complete(request)
+    },
+    stream: async (request) => {
+      beforeCall()
+      return guardEvents(await model.stream(request), beforeCall)
+    },
+  }
+}
+
+function guardEmbeddings(model: EmbeddingModel, beforeCall: () => void): EmbeddingModel {
+  return {
+    name: model.name,
+    create: async (body, signal) => {
+      beforeCall()
+      return model.create(body, signal)
     },
   }
 }

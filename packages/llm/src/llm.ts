@@ -1,3 +1,5 @@
+import type { CompletionModel, EmbeddingModel } from './openai-api.ts'
+
 /** One turn as the model sees it; the wire format of every OpenAI-compatible vendor. */
 export type ChatMessage = { role: 'system' | 'user' | 'assistant'; content: string }
 
@@ -39,6 +41,9 @@ export type Embedder = {
 export type Llm = {
   chat: ChatModel
   embedder: Embedder
+  /** The same two models for clients that speak OpenAI's API themselves. */
+  completions: CompletionModel
+  embeddings: EmbeddingModel
   /** Closes idle sockets to the vendor. */
   close: () => void
 }

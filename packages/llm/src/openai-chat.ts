@@ -7,6 +7,7 @@ import type { AnswerEvent, ChatModel, ChatRequest, FinishReason, Usage } from '.
 import { LlmError } from './llm.ts'
 import type { SseEvent } from './sse-parser.ts'
 import { createSseParser } from './sse-parser.ts'
+import { readVendorError } from './vendor-error.ts'
 
 const lastEventsTimeoutMs = 5000 // they come with the finish_reason or a packet later; some say `stop` before the end
 
@@ -119,7 +120,8 @@ function readEvent({ name, data }: SseEvent, outcome: Outcome): AnswerEvent[] {
     return []
   }
   const chunk = parseJson(data)
-  if (name === 'error' || isVendorError(chunk)) throw describeVendorError(chunk)
+  const failure = readVendorError(chunk, name)
+  if (failure) throw failure
   if (!isObject(chunk)) throw new LlmError('model_protocol', 'the model sent an event that is not a JSON object')
   if (isObject(chunk.usage)) outcome.usage = readUsage(chunk.usage)
   const choice: unknown = Array.isArray(chunk.choices) ? chunk.choices[0] : undefined
@@ -153,17 +155,4 @@ function addText(parts: AnswerEvent[], type: 'text-delta' | 'reasoning-delta', c
 
 function readUsage({ prompt_tokens: inputTokens, completion_tokens: outputTokens }: Record<string, unknown>) {
   return typeof inputTokens === 'number' && typeof outputTokens === 'number' ? { inputTokens, outputTokens } : undefined
-}
-
-/** `{"error": …}`, or vLLM's older `{"object": "error", …}`. */
-function isVendorError(chunk: unknown): boolean {
-  return isObject(chunk) && (Boolean(chunk.error) || chunk.object === 'error')
-}
-
-function describeVendorError(chunk: unknown): LlmError {
-  const details = isObject(chunk) && isObject(chunk.error) ? chunk.error : chunk
-  const labels = isObject(details) ? [String(details.code), String(details.type)] : []
-  return labels.some((label) => label === '429' || label.includes('rate_limit'))
-    ? new LlmError('model_rate_limited', 'the model reached its rate limit')
-    : new LlmError('model_failed', 'the model reported an error')
 }

@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { AnswerEvent, ChatModel } from '../llm.ts'
 import { composeAnswer } from './answer.ts'
+import { countTokens } from './tokens.ts'
 
 export type OfflineChatOptions = {
   /** The pause between two words; 0 = none. */
@@ -40,9 +41,4 @@ async function* streamWords(
     yield { type: 'text-delta', text }
   }
   yield { type: 'finish', finishReason: 'stop', usage: { inputTokens, outputTokens: countTokens(answer) } }
-}
-
-/** There are no tokens here; four characters each is the vendors' rule of thumb for English. */
-function countTokens(text: string): number {
-  return Math.ceil(text.length / 4)
 }
