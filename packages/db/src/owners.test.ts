@@ -1,7 +1,7 @@
-import { eq } from 'drizzle-orm'
+import { sql } from 'drizzle-orm'
 import { afterAll, expect, it } from 'vitest'
 import { connect } from './client.ts'
-import { apiKeys } from './schema.ts'
+import { createKeyring } from './owners.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
 
@@ -20,11 +20,41 @@ it('makes an owner once, however many ask at once', async () => {
   expect(await owners.ensure('bob')).not.toBe(ids[0])
 })
 
+it('makes an owner with the first request alone: all others only read', async () => {
+  await owners.ensure('grace')
+  const readVersion = async () => (await db.execute(sql`select xmin::text from owners where name = 'grace'`)).at(0)
+  const before = await readVersion()
+  await owners.ensure('grace')
+  expect(await readVersion()).toEqual(before)
+})
+
+it('notes the use of keys, and leaves one to another process that notes it at the same time', async () => {
+  const owner = await owners.ensure('ada')
+  for (const id of ['used', 'locked', 'unused']) await owners.addKey(owner, id, 'a hash')
+  await db.transaction(async (tx) => {
+    await tx.execute(sql`select from api_keys where id = 'locked' for update`)
+    await owners.noteKeyUse(['locked', 'used', 'unknown'])
+  })
+  const keys = (await createKeyring(db).list()).filter(({ id }) => ['used', 'locked', 'unused'].includes(id))
+  const times = Object.fromEntries(keys.map(({ id, lastUsedAt }) => [id, lastUsedAt]))
+  expect(times).toEqual({ used: expect.any(Date), locked: null, unused: null })
+})
+
+it('revokes a key once: its time stays', async () => {
+  await owners.addKey(await owners.ensure('ada'), 'leaked', 'a hash')
+  const { revoke } = createKeyring(db)
+  const revoked = await revoke('leaked')
+  expect(revoked).toEqual({ owner: 'ada', revokedAt: expect.any(Date) })
+  expect(await revoke('leaked')).toEqual(revoked)
+  expect(await owners.findKey('leaked')).toBeUndefined()
+  expect(await revoke('unknown')).toBeUndefined()
+})
+
 it('finds the owner of a key, of an unknown or revoked one nobody', async () => {
   const owner = await owners.ensure('ada')
   await owners.addKey(owner, 'key', 'a hash')
   expect(await owners.findKey('key')).toEqual({ ownerId: owner, secretHash: 'a hash' })
   expect(await owners.findKey('unknown')).toBeUndefined()
-  await db.update(apiKeys).set({ revokedAt: new Date() }).where(eq(apiKeys.id, 'key'))
+  await createKeyring(db).revoke('key')
   expect(await owners.findKey('key')).toBeUndefined()
 })
