@@ -12,7 +12,9 @@ import auth from './plugins/auth.ts'
 import cors from './plugins/cors.ts'
 import errors, { answerClientError, answerError } from './plugins/errors.ts'
 import limits from './plugins/limits.ts'
+import limitByOwner, { createOwnerLimits } from './plugins/limits-by-owner.ts'
 import openapi from './plugins/openapi.ts'
+import security from './plugins/security.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -22,6 +24,8 @@ declare module 'fastify' {
     store: Store
     llm: Llm
     chat: Chat
+    /** The operator's instructions to the model; undefined = the template's own. */
+    systemPrompt: string | undefined
     metrics: Metrics
     /** Rejects when the database does not answer in time. */
     pingDatabase: Database['ping']
@@ -29,6 +33,20 @@ declare module 'fastify' {
 }
 
 const closeGraceMs = 2000 // for requests that run; answers have had their own time in the drain
+
+/**
+ * A client that trickles holds a socket for no longer than this, in ms. How many sockets there may be is not limited here:
+ * any number that keeps an attacker out keeps everybody out. The proxy in front knows addresses.
+ */
+const socketLimits = {
+  requestTimeout: 30_000, // a whole request: 8 MB, the largest, over 2.5 Mbit/s
+  keepAliveTimeout: 72_000, // an idle connection: above the 60 s of usual load balancers, which must hang up first
+  http: {
+    headersTimeout: 15_000, // a browser may connect long before it asks, and copes with being hung up on
+    connectionsCheckingInterval: 5000, // how late these may be noticed; Node's own is 30 s
+    maxHeaderSize: 16_384, // bytes, the URL among them; a token of an issuer takes 1 to 2 kB
+  },
+}
 
 export type AppOptions = {
   config: Config
@@ -52,7 +70,7 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
     clientErrorHandler: answerClientError,
     routerOptions: { ignoreTrailingSlash: true },
     bodyLimit: 1024 * 1024, // bytes; routes that take more say so
-    requestTimeout: 30_000, // ms to send a request: a client that trickles its body holds a socket no longer
+    ...socketLimits,
     trustProxy: config.TRUST_PROXY,
     return503OnClosing: false, // Fastify's own is no problem+json; what must not begin any more says so itself
   }).withTypeProvider<ZodTypeProvider>()
@@ -67,10 +85,14 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
   const metrics = createMetrics(config, database.pool)
   const { countAnswer, countRequest } = metrics
   app.decorate('metrics', metrics)
-  app.decorate('chat', createChat({ store, llm, log: app.log, maxStreams, systemPrompt, onAnswer: countAnswer }))
+  const ownerLimits = createOwnerLimits({ config, store, log: app.log })
+  const chatOptions = { store, llm, log: app.log, maxStreams, ownerLimits, systemPrompt, onAnswer: countAnswer }
+  app.decorate('chat', createChat(chatOptions))
+  app.decorate('systemPrompt', systemPrompt)
 
   app.addHook('onClose', async () => {
     app.chat.close()
+    ownerLimits.close()
     metrics.close()
   })
 
@@ -87,10 +109,13 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
     setTimeout(() => app.server.closeAllConnections(), closeGraceMs).unref()
   })
   await app.register(errors)
+  await app.register(security)
   await app.register(openapi)
   await app.register(limits)
   await app.register(cors, config)
   await app.register(auth, { config, store })
+  await app.register(limitByOwner, { ownerLimits })
+  await app.register(import('./plugins/jwt.ts'), { config, store })
   await registerRoutes(app, new URL('./routes/', import.meta.url))
   return app
 }

@@ -52,6 +52,12 @@ describe('one line says which variable is wrong and what it should be', () => {
     ['EMBEDDING_BASE_URL', 'localhost', 'EMBEDDING_BASE_URL should be a URL like https://api.openai.com/v1'],
     ['EMBEDDING_DIMENSIONS', '20000', 'EMBEDDING_DIMENSIONS should be at most 16000'],
     ['AUTH', 'none', 'AUTH should be required or off'],
+    [
+      'JWT_ISSUER',
+      'https://login.example',
+      'JWT_AUDIENCE is needed beside JWT_ISSUER: the `aud` of its tokens for this API',
+    ],
+    ['JWT_AUDIENCE', 'api', 'JWT_ISSUER is needed beside JWT_AUDIENCE: the URL of who signs the tokens'],
     ['TRUST_PROXY', 'perhaps', 'TRUST_PROXY should be true or false'],
   ])('%s=%s', (name, value, message) => {
     expect(readProblem(() => readConfig({ ...valid, [name]: value }))).toBe(message)
@@ -64,6 +70,18 @@ describe('one line says which variable is wrong and what it should be', () => {
       expect(problem).toBe('CORS_ORIGINS should be origins like https://chat.example, separated by commas')
     },
   )
+
+  it.each([
+    'login.example',
+    'ftp://login.example',
+    'http://login.example',
+    'https://login.example?a=b',
+    'https://login.example#a',
+  ])('JWT_ISSUER=%s', (JWT_ISSUER) => {
+    expect(readProblem(() => readConfig({ ...valid, JWT_ISSUER, JWT_AUDIENCE: 'api' }))).toBe(
+      'JWT_ISSUER should be a URL like https://login.example without ? and #; http is for this machine alone',
+    )
+  })
 
   it('each of several wrong ones', () => {
     const lines = readProblem(() => readConfig({ PORT: '-1', AUTH: 'on' })).split('\n')
@@ -146,6 +164,13 @@ it('needs no key for a model server of one’s own', () => {
   const { CHAT_MODEL } = readConfig({ ...valid, CHAT_MODEL: 'llama', OPENAI_BASE_URL: 'http://127.0.0.1:11434/v1' })
   expect(CHAT_MODEL).toBe('llama')
 })
+
+it.each(['https://login.example', 'https://login.example/', 'http://localhost:8080/realms/a', 'http://[::1]:8080'])(
+  'takes JWT_ISSUER=%s as it is written, since tokens are compared with it',
+  (JWT_ISSUER) => {
+    expect(readConfig({ ...valid, JWT_ISSUER, JWT_AUDIENCE: 'api' }).JWT_ISSUER).toBe(JWT_ISSUER)
+  },
+)
 
 it('splits CORS_ORIGINS at commas', () => {
   const { CORS_ORIGINS } = readConfig({ ...valid, CORS_ORIGINS: 'https://a.example, https://b.example,' })

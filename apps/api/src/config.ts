@@ -10,6 +10,9 @@ const postgresUrl = z.url({
   error: 'should be a URL like postgres://user:password@host:6432/database',
 })
 const httpUrl = z.url({ protocol: /^https?$/, error: 'should be a URL like https://api.openai.com/v1' })
+/** Compared letter by letter with what tokens say. Over plain HTTP anybody on the way could hand out keys of their own. */
+const issuerError = 'should be a URL like https://login.example without ? and #; http is for this machine alone'
+const issuerUrl = z.url({ abort: true, error: issuerError }).refine(isIssuer, issuerError)
 const list = z
   .string()
   .default('')
@@ -24,6 +27,12 @@ const list = z
 /** As a browser sends it: no path, no closing slash. */
 function isOrigin(text: string): boolean {
   return URL.canParse(text) && new URL(text).origin === text
+}
+
+function isIssuer(text: string): boolean {
+  const { protocol, hostname } = new URL(text)
+  const isLocal = ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
+  return (protocol === 'https:' || (protocol === 'http:' && isLocal)) && !/[?#]/.test(text)
 }
 
 const models = {
@@ -50,15 +59,27 @@ const ApiEnvironment = z
     LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
     WEB_CONCURRENCY: integer(1, 1024).default(1),
     MAX_STREAMS: integer(1, 1_000_000).default(2000), // about 50 kB each, and near what one core can stream
+    OWNER_REQUESTS_PER_MINUTE: integer(1, 1_000_000).optional(),
+    OWNER_STREAMS: integer(1, 1_000_000).optional(),
     DRAIN_TIMEOUT_MS: integer(0, 3_600_000).default(30_000), // most answers end within half a minute
     SYSTEM_PROMPT: optional,
     AUTH: z.enum(['required', 'off']).default('required'),
+    JWT_ISSUER: issuerUrl.optional(),
+    JWT_AUDIENCE: optional,
     CORS_ORIGINS: list,
     TRUST_PROXY: z.stringbool({ truthy: ['true'], falsy: ['false'] }).default(false),
   })
   .refine((env) => !(env.AUTH === 'off' && env.NODE_ENV === 'production'), {
     path: ['AUTH'],
     error: 'cannot be off under NODE_ENV=production: set AUTH=required',
+  })
+  .refine((env) => env.JWT_AUDIENCE === undefined || env.JWT_ISSUER !== undefined, {
+    path: ['JWT_ISSUER'],
+    error: 'is needed beside JWT_AUDIENCE: the URL of who signs the tokens',
+  })
+  .refine((env) => env.JWT_ISSUER === undefined || env.JWT_AUDIENCE !== undefined, {
+    path: ['JWT_AUDIENCE'],
+    error: 'is needed beside JWT_ISSUER: the `aud` of its tokens for this API',
   })
   .superRefine(checkKeys)
 

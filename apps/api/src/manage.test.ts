@@ -10,6 +10,7 @@ import { ingestDocument, retrievePassages } from '@repo/rag'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { readManageConfig } from './config.ts'
 import { createModels } from './models.ts'
+import { createKey } from './plugins/auth.ts'
 import { runProgram, startApi } from './testing-processes.ts'
 
 const test = await createTestDatabase()
@@ -41,6 +42,44 @@ describe('create-key', () => {
     expect(err).toMatch(/^The command failed: .*ECONNREFUSED.*\n$/)
     expect(err).not.toContain('hunter2')
     expect(code).toBe(1)
+  })
+})
+
+describe('list-keys and revoke-key', async () => {
+  const { db, close } = connect({ url: DATABASE_URL, poolSize: 1 })
+  const secrets = [await createKey(createStore(db), 'Grace Hopper'), await createKey(createStore(db), 'alan')]
+  const [graces = '', alans = ''] = secrets.map((key) => key.slice(3, 19))
+  await createStore(db).owners.noteKeyUse([graces])
+  await close()
+  const manage = (...args: string[]) => runProgram('manage.ts', { DATABASE_URL }, ...args)
+
+  it('list every key, when it was used and whose it is, and nothing of its secret', async () => {
+    const { code, out, err } = await manage('list-keys')
+    const time = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`
+    expect(out).toMatch(/^id +created +last used +revoked +owner\n/)
+    expect(out).toMatch(new RegExp(`^${graces}  ${time}  ${time}  - +Grace Hopper$`, 'm'))
+    expect(out).toMatch(new RegExp(`^${alans}  ${time}  - +- +alan$`, 'm'))
+    for (const secret of secrets) expect(out).not.toContain(secret.slice(-43))
+    expect(out).not.toMatch(/[0-9a-f]{64}/)
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+  })
+
+  it('revoke a key in a running server at once, and say the same when it is revoked already', async () => {
+    const api = await startApi({ DATABASE_URL, AUTH: 'required' })
+    const ask = async () =>
+      (await fetch(`${api.url}/conversations`, { headers: { authorization: `Bearer ${secrets[1]}` } })).status
+    expect(await ask()).toBe(200)
+    const { code, out, err } = await manage('revoke-key', alans)
+    expect(out).toMatch(new RegExp(`^The key ${alans} of alan is revoked since [\\d:TZ-]+: .*\n$`))
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(await ask()).toBe(401)
+    expect(await manage('revoke-key', alans)).toEqual({ code, out, err })
+  })
+
+  it('say in one line that there is no such key', async () => {
+    const { code, out, err } = await manage('revoke-key', '0'.repeat(16))
+    expect(err).toMatch(/^There is no key 0{16}: .*list-keys.*\n$/)
+    expect({ code, out }).toEqual({ code: 1, out: '' })
   })
 })
 
@@ -127,12 +166,17 @@ describe('another embedder', () => {
   })
 })
 
-it.each(['', 'create-key', 'create-key --owner=', 'destroy --owner ada'])(
-  'shows every command after “%s”',
-  async (args) => {
-    const { code, out, err } = await runProgram('manage.ts', { DATABASE_URL }, ...args.split(' '))
-    for (const command of ['doctor', 'create-key --owner NAME', 'reindex'])
-      expect(err).toMatch(new RegExp(`^npm run manage -- ${command} +\\w.*$`, 'm'))
-    expect({ code, out }).toEqual({ code: 2, out: '' })
-  },
-)
+it.each([
+  '',
+  'create-key',
+  'create-key --owner=',
+  'revoke-key',
+  'revoke-key a b',
+  'list-keys a',
+  'destroy --owner ada',
+])('shows every command after “%s”', async (args) => {
+  const { code, out, err } = await runProgram('manage.ts', { DATABASE_URL }, ...args.split(' '))
+  for (const command of ['doctor', 'create-key --owner NAME', 'list-keys', 'revoke-key ID', 'reindex'])
+    expect(err).toMatch(new RegExp(`^npm run manage -- ${command} +\\w.*$`, 'm'))
+  expect({ code, out }).toEqual({ code: 2, out: '' })
+})

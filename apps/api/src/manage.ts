@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { connect, createStore, type Db } from '@repo/db'
+import { connect, createKeyring, createStore, type Db } from '@repo/db'
 import { runCommand } from './command.ts'
 import { readDoctorConfig, readManageConfig } from './config.ts'
 import { checks } from './doctor/checks.ts'
@@ -9,9 +9,9 @@ import { createKey } from './plugins/auth.ts'
 import { reindexDocuments } from './reindex.ts'
 
 const options = { owner: { type: 'string' } } as const
-type Values = { owner?: string | boolean }
+type Given = { owner?: string | boolean; operands: string[] }
 
-/** Each gives the exit code. */
+/** Each gives the exit code. The options and operands of `args` follow its name. */
 const commands = [
   {
     name: 'doctor',
@@ -26,6 +26,18 @@ const commands = [
     run: printNewKey,
   },
   {
+    name: 'list-keys',
+    args: '',
+    what: 'lists all keys: their ids, when they were used and whose they are',
+    run: listKeys,
+  },
+  {
+    name: 'revoke-key',
+    args: 'ID',
+    what: 'ends a key for good; its ID is in the key, sl_ID_…',
+    run: revokeKey,
+  },
+  {
     name: 'reindex',
     args: '',
     what: 'embeds the documents of another embedder anew, after EMBEDDING_MODEL was changed',
@@ -36,8 +48,10 @@ const commands = [
 /** `npm run manage -- COMMAND`: what an operator does by hand. */
 await runCommand('The command failed', async () => {
   const { positionals, values } = parseArgs({ allowPositionals: true, strict: false, options })
-  const command = commands.find(({ name }) => name === positionals.join(' '))
-  return command ? command.run(values) : showUsage()
+  const [name, ...operands] = positionals
+  const command = commands.find((command) => command.name === name)
+  const takes = command?.args === 'ID' ? 1 : 0
+  return command && operands.length === takes ? command.run({ ...values, operands }) : showUsage()
 })
 
 async function diagnose(): Promise<number> {
@@ -49,12 +63,38 @@ async function diagnose(): Promise<number> {
   return code
 }
 
-async function printNewKey({ owner }: Values): Promise<number> {
+async function printNewKey({ owner }: Given): Promise<number> {
   if (typeof owner !== 'string' || owner.trim() === '') return showUsage()
   return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
     console.log(await createKey(createStore(db), owner))
     return 0
   })
+}
+
+async function listKeys(): Promise<number> {
+  return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
+    const toLine = (id: string, ...times: string[]) =>
+      [id.padEnd(16), ...times.map((time) => time.padEnd(20))].join('  ')
+    console.log(`${toLine('id', 'created', 'last used', 'revoked')}  owner`)
+    for (const { id, owner, createdAt, lastUsedAt, revokedAt } of await createKeyring(db).list())
+      console.log(`${toLine(id, toTime(createdAt), toTime(lastUsedAt), toTime(revokedAt))}  ${owner}`)
+    return 0
+  })
+}
+
+async function revokeKey({ operands: [id = ''] }: Given): Promise<number> {
+  return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
+    const key = await createKeyring(db).revoke(id)
+    if (key)
+      console.log(`The key ${id} of ${key.owner} is revoked since ${toTime(key.revokedAt)}: it opens nothing any more.`)
+    else console.error(`There is no key ${id}: \`npm run manage -- list-keys\` shows them all.`)
+    return key ? 0 : 1
+  })
+}
+
+/** To the second, in UTC. */
+function toTime(time: Date | null): string {
+  return time ? time.toISOString().replace(/\.\d+/, '') : '-'
 }
 
 async function reindex(): Promise<number> {

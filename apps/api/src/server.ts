@@ -1,10 +1,10 @@
 import cluster from 'node:cluster'
 import { connect, createStore } from '@repo/db'
 import closeWithGrace from 'close-with-grace'
-import { pino } from 'pino'
 import { buildApp } from './app.ts'
 import { runWorkers, terminalSignals } from './cluster.ts'
 import { type Config, readConfig } from './config.ts'
+import { createLogger } from './logger.ts'
 import { createModels } from './models.ts'
 import { describeError } from './plugins/errors.ts'
 
@@ -12,7 +12,7 @@ const closeTimeoutMs = 15_000 // after the drain: storing, sockets and pool take
 
 /** The composition root: opens what the app uses, listens, and closes it in the reverse order. */
 async function serve(config: Config) {
-  const logger = pino({ level: config.LOG_LEVEL })
+  const logger = createLogger(config.LOG_LEVEL)
   if (config.AUTH === 'off') logger.warn('AUTH is off: everyone on this machine may read and write everything')
   const database = connect({
     url: config.DATABASE_URL,

@@ -91,13 +91,13 @@ export function createSpokenModel() {
     })
     return events
   }
-  const { embedder, close } = createLlm({
+  const { embedder, completions, embeddings, close } = createLlm({
     baseUrl: 'http://127.0.0.1:9',
     beforeCall: () => {},
     firstByteTimeoutMs: 1000,
     idleTimeoutMs: 1000,
   })
-  const llm: Llm = { chat: { name: 'spoken', stream }, embedder, close }
+  const llm: Llm = { chat: { name: 'spoken', stream }, embedder, completions, embeddings, close }
   return {
     llm,
     answers,

@@ -3,9 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
 import type { FastifyBaseLogger } from 'fastify'
-import { describeError, ProblemError } from '../plugins/errors.ts'
+import { createCall, type Measured } from '../completions/call.ts'
+import { describeError } from '../plugins/errors.ts'
+import type { OwnerLimits } from '../plugins/limits-by-owner.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
 import { startKeeping, storeEnd } from './keep-answers.ts'
+import { createPlaces, shuttingDown, tooManyStreams } from './places.ts'
 import type { Question } from './question.ts'
 import { createTails } from './tail-answers.ts'
 import { AnswerEndedError, toOutcome, writeAnswer } from './write-answer.ts'
@@ -16,9 +19,11 @@ export type ChatOptions = {
   log: FastifyBaseLogger
   /** Answers that may run at once in this process. */
   maxStreams: number
+  /** Told of each answer that begins and ends; refuses those that are too many of one owner. */
+  ownerLimits: OwnerLimits
   systemPrompt?: string | undefined
   /** Told of each answer that begins here. */
-  onAnswer: (answer: Answer) => void
+  onAnswer: (answer: Measured) => void
 }
 
 export type Chat = ReturnType<typeof createChat>
@@ -27,29 +32,28 @@ const stopTimeoutMs = 3000 // an answer's process needs 250 ms to hear that it s
 
 /** The answers that run: begins them in this process, and finds and ends them in any. */
 export function createChat(options: ChatOptions) {
-  const { store, maxStreams } = options
+  const { store, maxStreams, ownerLimits } = options
   const opening = new Set<Answer>() // their questions are being stored
   const running = new Map<string, Answer>()
   const stopKeeping = startKeeping(options, running)
   const tails = createTails(options)
-  const places = createPlaces(maxStreams)
+  const places = createPlaces(maxStreams, ownerLimits)
 
   const run = async (answer: Answer, question: Question, log: FastifyBaseLogger) => {
     const outcome = await completeAnswer({ ...options, log }, answer, question)
     running.delete(answer.key.answerId)
-    places.leave()
     answer.close(outcome)
   }
 
   return {
     /**
      * Stores the question and sets the model to work; the answer is still empty. What becomes of it goes to `log`.
-     * Throws `ConflictError`, or `ProblemError` 503 when no more may run.
+     * Throws `ConflictError`, or `ProblemError`: 503 when no more may run, 429 when no more of this owner may.
      */
     ask: async (owner: string, question: Question, log = options.log): Promise<Answer> => {
-      places.take()
       const answerId = randomUUID()
       const answer = createAnswer(owner, { conversationId: question.conversationId, answerId })
+      void answer.ended.then(places.take(owner, answer.controller))
       opening.add(answer)
       try {
         const text = await openTurn(store, owner, question, answerId)
@@ -58,12 +62,22 @@ export function createChat(options: ChatOptions) {
         void run(answer, { ...question, text }, log)
         return answer
       } catch (error) {
-        places.leave()
         answer.close(toOutcome(error))
         throw error
       } finally {
         opening.delete(answer)
       }
+    },
+
+    /**
+     * Begins an answer that is stored nowhere; it has a place among the others until it is closed. Throws `ProblemError`: 503 when
+     * no more may run, 429 when no more of this owner may.
+     */
+    openCall: (owner: string) => {
+      const call = createCall()
+      void call.ended.then(places.take(owner, call.controller))
+      options.onAnswer(call)
+      return call
     },
 
     /**
@@ -92,12 +106,7 @@ export function createChat(options: ChatOptions) {
 
     /** Takes no more questions, gives running answers `timeoutMs` to end, then interrupts those that are left. */
     drain: async (timeoutMs: number): Promise<void> => {
-      places.close()
-      await places.untilNoneIsTaken(timeoutMs)
-      for (const { controller } of [...opening, ...running.values()]) {
-        controller.abort(new AnswerEndedError('interrupted'))
-      }
-      await places.untilNoneIsTaken(5000) // ms; storing them takes a few, unless the database is away too
+      await places.drain(timeoutMs)
       tails.close()
     },
 
@@ -107,36 +116,13 @@ export function createChat(options: ChatOptions) {
       tails.close()
     },
 
+    assertPlace: places.assertOne,
     isDraining: places.isClosed,
   }
 }
 
 function isIn(owner: string, conversationId: string) {
   return (answer: Answer) => answer.owner === owner && answer.key.conversationId === conversationId
-}
-
-/** One for each answer that runs, from before its question is stored until its end is. */
-function createPlaces(count: number) {
-  let taken = 0
-  let isClosed = false
-  return {
-    take: () => {
-      if (isClosed) throw shuttingDown()
-      if (taken >= count) throw tooManyStreams()
-      taken += 1
-    },
-    leave: () => {
-      taken -= 1
-    },
-    close: () => {
-      isClosed = true
-    },
-    isClosed: () => isClosed,
-    untilNoneIsTaken: async (timeoutMs: number) => {
-      const deadline = performance.now() + timeoutMs
-      while (taken > 0 && performance.now() < deadline) await sleep(50)
-    },
-  }
 }
 
 /** Never rejects: whatever happens ends up in the answer, in its row and in the log. */
@@ -174,16 +160,4 @@ async function openTurn(store: Store, owner: string, question: Question, answerI
 function toTitle(question: string): string {
   const line = question.replaceAll(/\s+/g, ' ').trim()
   return Array.from(line.slice(0, 160)).slice(0, 80).join('')
-}
-
-function shuttingDown(): ProblemError {
-  return unavailable('shutting_down', 'The server is restarting; try again.')
-}
-
-function tooManyStreams(): ProblemError {
-  return unavailable('too_many_streams', 'No more answers can stream at once; try again.')
-}
-
-function unavailable(code: string, detail: string): ProblemError {
-  return new ProblemError(503, code, detail, { retryAfterSeconds: 2 })
 }

@@ -2,8 +2,8 @@ import type { ServerResponse } from 'node:http'
 import type { Source } from '@repo/db'
 import { ProblemError } from '../plugins/errors.ts'
 import { type Answer, endsInHighSurrogate, type Segment } from './answer.ts'
+import { startHeartbeat } from './event-stream.ts'
 
-const heartbeatIntervalMs = 15_000 // proxies cut connections that are silent for 30 to 60 s
 const maxDeltaLength = 16_384 // what a reader that catches up adds at most to a socket's buffer at once
 
 /** The place in an answer that an event's `id:` names: all of the text up to `position`, in UTF-16 units, has arrived. */
@@ -25,7 +25,7 @@ export async function writeUiMessageStream(response: ServerResponse, answer: Ans
   if (response.destroyed) return
   const closed = Promise.withResolvers<void>()
   const writer = createWriter(response, answer, position)
-  const heartbeat = setInterval(createBeat(response), heartbeatIntervalMs)
+  const stopHeartbeat = startHeartbeat(response)
   const leave = answer.follow({ onDelta: writer.add, onEnd: writer.catchUp })
   response.on('drain', writer.catchUp)
   response.on('close', closed.resolve)
@@ -33,20 +33,7 @@ export async function writeUiMessageStream(response: ServerResponse, answer: Ans
   writer.begin()
   await closed.promise
   leave()
-  clearInterval(heartbeat)
-}
-
-/** Says that the stream lives. A client that has read nothing from one beat to the next is hung up on; it may resume. */
-function createBeat(response: ServerResponse): () => void {
-  let isStuck = false
-  response.on('drain', () => {
-    isStuck = false
-  })
-  return () => {
-    if (isStuck) response.destroy()
-    else if (response.writableNeedDrain || response.writableEnded) isStuck = true
-    else response.write(': heartbeat\n\n')
-  }
+  stopHeartbeat()
 }
 
 /**

@@ -1,15 +1,15 @@
-import type { Source, Store } from '@repo/db'
+import type { Store } from '@repo/db'
 import type { AnswerEvent, Llm } from '@repo/llm'
-import { buildPrompt, type RetrievedPassage, retrievePassages } from '@repo/rag'
+import { buildPrompt } from '@repo/rag'
 import { toProblem } from '../plugins/errors.ts'
 import type { Answer, Outcome } from './answer.ts'
+import { findPassages } from './find-passages.ts'
 import type { Question } from './question.ts'
 
 export type WriteOptions = { store: Store; llm: Llm; systemPrompt?: string | undefined }
 
 type Finish = Extract<AnswerEvent, { type: 'finish' }>
 
-const passageCount = 6 // of at most 1,200 characters: about 2,000 tokens
 const historyLimit = 50 // messages; the prompt's own budget is tighter
 
 /** Why an answer was ended from outside: the reason of its abort signal. */
@@ -42,12 +42,11 @@ async function streamAnswer(
 ): Promise<Outcome> {
   const { owner, key, controller } = answer
   const { signal } = controller
-  const [history, found] = await Promise.all([
+  const [history, { passages, sources }] = await Promise.all([
     store.turns.history(owner, key.conversationId, question.questionId, historyLimit),
-    retrievePassages({ store, embedder: llm.embedder }, owner, question.text, passageCount, signal),
+    findPassages({ store, embedder: llm.embedder }, owner, question.text, signal),
   ])
-  const passages = found.map((passage, index) => ({ n: index + 1, title: passage.heading, text: passage.text }))
-  answer.sources = found.map(toSource)
+  answer.sources = sources
   const messages = buildPrompt({ systemPrompt, passages, history, question: question.text })
   const events = await llm.chat.stream({ messages, passages, signal })
   answer.accept()
@@ -57,11 +56,6 @@ async function streamAnswer(
     else answer.append(event.type === 'text-delta' ? 'text' : 'reasoning', event.text)
   }
   return { end: toEnd(finish) }
-}
-
-function toSource(passage: RetrievedPassage, index: number): Source {
-  const { documentId, chunkId, title, start, end, page } = passage
-  return { n: index + 1, documentId, chunkId, title, start, end, ...(page !== null && { page }) }
 }
 
 function toEnd(finish: Finish | undefined): Outcome['end'] {

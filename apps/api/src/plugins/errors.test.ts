@@ -68,7 +68,7 @@ describe('a request that cannot be answered gets a problem with a status, a code
     expect(response.json()).toEqual({
       error: { message: expect.any(String), type: 'invalid_request_error', param: null, code: 'route_not_found' },
     })
-    expect((await app.inject('/v1/models')).json()).toMatchObject({ error: { code: 'unauthorized' } })
+    expect((await app.inject('/v1/models')).json()).toMatchObject({ error: { code: 'invalid_api_key' } })
   })
 
   it('a URL that cannot be decoded', async () => {

@@ -20,6 +20,7 @@ const Problem = z
     errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
     conversationId: z.string().optional(),
     messageId: z.string().optional(),
+    limit: z.int().optional(),
   })
   .meta({ id: 'Problem', description: 'An error (RFC 9457). `code` is stable, `detail` says what to do.' })
 
@@ -28,21 +29,42 @@ const problem = { description: 'An error', content: { 'application/problem+json'
 /** The error responses of a route, for its `schema.response`. */
 export const problems = { '4xx': problem, '5xx': problem }
 
-type Details = { retryAfterSeconds?: number | undefined; extra?: Partial<z.output<typeof Problem>> }
+const OpenAiError = z
+  .object({
+    error: z.object({ message: z.string(), type: z.string(), param: z.string().nullable(), code: z.string() }),
+  })
+  .meta({
+    id: 'OpenAiError',
+    description: 'An error as OpenAI writes it. `code` is stable, `message` says what to do.',
+  })
+
+const openAiProblem = { description: 'An error', content: { 'application/json': { schema: OpenAiError } } }
+
+/** The error responses of a route below /v1/. */
+export const openAiProblems = { '4xx': openAiProblem, '5xx': openAiProblem }
+
+type Details = {
+  retryAfterSeconds?: number | undefined
+  /** Which parameter is wrong, as in `messages[0].content`; told below /v1/ alone. */
+  param?: string
+  extra?: Partial<z.output<typeof Problem>>
+}
 
 /** An answer other than 2xx. Everything in it is shown to the client. */
 export class ProblemError extends Error {
   status: number
   code: string
   retryAfterSeconds: number | undefined
+  param: string | undefined
   extra: Partial<z.output<typeof Problem>>
 
-  constructor(status: number, code: string, detail: string, { retryAfterSeconds, extra = {} }: Details = {}) {
+  constructor(status: number, code: string, detail: string, { retryAfterSeconds, param, extra = {} }: Details = {}) {
     super(detail)
     this.name = 'ProblemError'
     this.status = status
     this.code = code
     this.retryAfterSeconds = retryAfterSeconds
+    this.param = param
     this.extra = extra
   }
 }
@@ -66,7 +88,7 @@ export function toProblem(error: unknown): ProblemError {
   if (hasZodFastifySchemaValidationErrors(error)) {
     const errors = error.validation.map(({ instancePath, message }) => ({ path: instancePath, message: message ?? '' }))
     const detail = errors.map(({ path, message }) => `${path || error.validationContext}: ${message}`).join('; ')
-    return new ProblemError(400, 'invalid_request', detail, { extra: { errors } })
+    return new ProblemError(400, 'invalid_request', detail, { param: toParam(errors[0]?.path), extra: { errors } })
   }
   return (
     fromRequestError(error) ??
@@ -131,6 +153,7 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
 
 function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemError) {
   reply.code(problem.status).header('x-request-id', request.id)
+  if (problem.status === 401) reply.header('www-authenticate', 'Bearer') // RFC 9110, section 11.6.1
   if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(problem.retryAfterSeconds))
   if (request.url.startsWith('/v1/')) return reply.send(toOpenAiError(problem))
   return reply.type('application/problem+json').send(toBody(problem, request.id))
@@ -157,9 +180,21 @@ export function answerClientError(error: NodeJS.ErrnoException, socket: Socket) 
   socket.destroy()
 }
 
-function toOpenAiError({ status, code, message }: ProblemError) {
-  const type = status >= 500 ? 'server_error' : 'invalid_request_error'
-  return { error: { message, type, param: null, code } }
+/** `/messages/0/content` as OpenAI writes it: `messages[0].content`. */
+function toParam(path = ''): string {
+  return path
+    .slice(1)
+    .replaceAll(/\/(\d+)(?=\/|$)/g, '[$1]')
+    .replaceAll('/', '.')
+}
+
+/** OpenAI's own codes, where clients look for them. */
+const openAiCodes: Record<string, string> = { unauthorized: 'invalid_api_key' }
+
+/** The envelope of errors below /v1/, in a body or in a stream: https://platform.openai.com/docs/guides/error-codes */
+export function toOpenAiError({ status, code, message, param }: ProblemError): z.output<typeof OpenAiError> {
+  const type = status >= 500 ? 'server_error' : status === 429 ? 'rate_limit_error' : 'invalid_request_error'
+  return { error: { message, type, param: param || null, code: openAiCodes[code] ?? code } }
 }
 
 /** What a log may hold of an error: messages of our own mistakes are about code, others may quote a user's data. */

@@ -3,7 +3,17 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ProblemError } from './errors.ts'
 
-/** Refuses work while the event loop is late. How many answers may stream at once is the chat's own limit. */
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** A request to this route begins an answer: it is refused at once while no more may run. */
+    startsAnswer?: boolean
+  }
+}
+
+/**
+ * Refuses work that would come too late, before anything is spent on it: before auth, which asks the database, and before
+ * the body is read. By how late the event loop is, and by how many answers run.
+ */
 async function limits(app: FastifyInstance) {
   await app.register(underPressure, {
     maxEventLoopDelay: 300, // ms on average over a second; no token is in time then, and each new chat makes it worse
@@ -14,6 +24,9 @@ async function limits(app: FastifyInstance) {
         retryAfterSeconds: 2,
       })
     },
+  })
+  app.addHook('onRequest', async ({ routeOptions }) => {
+    if (routeOptions.config.startsAnswer) app.chat.assertPlace()
   })
 }
 

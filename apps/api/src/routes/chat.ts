@@ -2,23 +2,16 @@ import type { FastifyReply } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { Answer } from '../chat/answer.ts'
+import { headersAfterMs, openEventStream } from '../chat/event-stream.ts'
 import { ChatRequest, ConversationId, toQuestion } from '../chat/question.ts'
 import { parseEventId, writeUiMessageStream } from '../chat/ui-message-stream.ts'
 import { ProblemError, problems, toProblem } from '../plugins/errors.ts'
-
-/** Until then a failure has a status of its own; a client that waits longer wants to see that something happens. */
-const headersAfterMs = 5000
 
 const ChatResponse = z
   .string()
   .meta({ description: 'AI SDK UI message stream: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol' })
 
-const streamHeaders = {
-  'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-cache, no-transform',
-  'x-accel-buffering': 'no', // nginx would hold the stream back
-  'x-vercel-ai-ui-message-stream': 'v1',
-}
+const streamHeaders = { 'x-vercel-ai-ui-message-stream': 'v1' }
 
 const Params = z.object({ id: ConversationId.meta({ description: 'A conversation' }) })
 const stream = { description: 'The answer', content: { 'text/event-stream': { schema: ChatResponse } } }
@@ -27,6 +20,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '',
     {
+      config: { isCostly: true, startsAnswer: true },
       bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, though only its end counts
       schema: {
         summary: 'Ask a question; the answer streams',
@@ -83,11 +77,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
 }
 
 async function sendStream(reply: FastifyReply, answer: Answer, position?: number) {
-  reply.hijack()
-  for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...streamHeaders })) {
-    if (value !== undefined) reply.raw.setHeader(name, value)
-  }
-  await writeUiMessageStream(reply.raw, answer, position)
+  await writeUiMessageStream(openEventStream(reply, streamHeaders), answer, position)
 }
 
 async function acceptedOrLate(answer: Answer) {

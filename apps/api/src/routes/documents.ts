@@ -43,6 +43,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '',
     {
+      config: { isCostly: true },
       bodyLimit: 8 * 1024 * 1024, // bytes; two million characters are at most six, and JSON escapes some
       schema: {
         summary: 'Add a document; the same content twice is one document',

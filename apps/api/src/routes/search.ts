@@ -30,6 +30,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
+      config: { isCostly: true },
       schema: {
         summary: 'Find the passages nearest to a question; no model answers it',
         tags: ['documents'],

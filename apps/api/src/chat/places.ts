@@ -1,0 +1,58 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { ProblemError } from '../plugins/errors.ts'
+import type { OwnerLimits } from '../plugins/limits-by-owner.ts'
+import { AnswerEndedError } from './write-answer.ts'
+
+const endTimeoutMs = 5000 // to store what was interrupted takes a few ms, unless the database is away too
+
+/** One for each answer that runs, from before its question is stored until its end is. */
+export function createPlaces(count: number, ownerLimits: OwnerLimits) {
+  const taken = new Set<AbortController>()
+  let isClosed = false
+
+  /** Throws `ProblemError` 503 when no more answers may run. */
+  const assertOne = () => {
+    if (isClosed) throw shuttingDown()
+    if (taken.size >= count) throw tooManyStreams()
+  }
+  const untilNoneIsTaken = async (timeoutMs: number) => {
+    const deadline = performance.now() + timeoutMs
+    while (taken.size > 0 && performance.now() < deadline) await sleep(50)
+  }
+
+  return {
+    assertOne,
+    isClosed: () => isClosed,
+
+    /** Gives the function that leaves it. Throws `ProblemError`: 503, or 429 when no more answers of this owner may run. */
+    take: (owner: string, controller: AbortController): (() => void) => {
+      assertOne()
+      ownerLimits.takeStream(owner)
+      taken.add(controller)
+      return () => {
+        taken.delete(controller)
+        ownerLimits.leaveStream(owner)
+      }
+    },
+
+    /** Gives no more, waits `timeoutMs` for those that are taken, then interrupts the answers that are left. */
+    drain: async (timeoutMs: number): Promise<void> => {
+      isClosed = true
+      await untilNoneIsTaken(timeoutMs)
+      for (const controller of taken) controller.abort(new AnswerEndedError('interrupted'))
+      await untilNoneIsTaken(endTimeoutMs)
+    },
+  }
+}
+
+export function shuttingDown(): ProblemError {
+  return unavailable('shutting_down', 'The server is restarting; try again.')
+}
+
+export function tooManyStreams(): ProblemError {
+  return unavailable('too_many_streams', 'No more answers can stream at once; try again.')
+}
+
+function unavailable(code: string, detail: string): ProblemError {
+  return new ProblemError(503, code, detail, { retryAfterSeconds: 2 })
+}

@@ -1,0 +1,47 @@
+import { once } from 'node:events'
+import type { FastifyReply } from 'fastify'
+import { headersAfterMs, openEventStream, startHeartbeat } from '../chat/event-stream.ts'
+import { toOpenAiError } from '../plugins/errors.ts'
+import { toCallProblem } from './run-call.ts'
+
+export type ChunkStream = {
+  /** Sends the headers, unless they have been. */
+  open: () => void
+  /** Sends chunks, in one write; resolves when the client can take more. Rejects with the signal's reason when it has left. */
+  send: (chunks: string[]) => Promise<void>
+}
+
+/** Runs `write` on a stream of OpenAI's chunks, which ends as it does: with `[DONE]`, or with an error and none. */
+export async function writeChunkStream<T>(
+  reply: FastifyReply,
+  signal: AbortSignal,
+  write: (stream: ChunkStream) => Promise<T>,
+): Promise<T> {
+  const response = reply.raw
+  let stopHeartbeat = () => {}
+  const open = () => {
+    if (reply.sent) return
+    openEventStream(reply).flushHeaders()
+    stopHeartbeat = startHeartbeat(response)
+  }
+  const send = async (chunks: string[]) => {
+    if (response.write(toEvents(chunks))) return
+    await once(response, 'drain', { signal }).catch(() => signal.throwIfAborted())
+  }
+  const timer = setTimeout(open, headersAfterMs)
+  try {
+    const result = await write({ open, send })
+    response.end('data: [DONE]\n\n')
+    return result
+  } catch (error) {
+    if (reply.sent) response.end(toEvents([JSON.stringify(toOpenAiError(toCallProblem(error)))]))
+    throw error
+  } finally {
+    clearTimeout(timer)
+    stopHeartbeat()
+  }
+}
+
+function toEvents(chunks: string[]): string {
+  return chunks.map((chunk) => `data: ${chunk}\n\n`).join('')
+}

@@ -1,0 +1,81 @@
+import { type Source, type Store, toStorableText } from '@repo/db'
+import { type CompletionModel, type Llm, readMessageText } from '@repo/llm'
+import { buildPrompt } from '@repo/rag'
+import type { FastifyReply } from 'fastify'
+import type { z } from 'zod'
+import { findPassages } from '../chat/find-passages.ts'
+import { maxMessageLength } from '../chat/question.ts'
+import type { Call } from './call.ts'
+import { writeChunkStream } from './chunk-stream.ts'
+import type { CompletionRequest } from './requests.ts'
+import { sendChunks } from './send-chunks.ts'
+
+export type CompletionOptions = { store: Store; llm: Llm; systemPrompt: string | undefined }
+
+type Body = z.output<typeof CompletionRequest>
+
+/** Without retrieval there are no `citations`. */
+type Prepared = { request: Parameters<CompletionModel['stream']>[0]; citations: Source[] | undefined }
+
+/** The whole answer at once, with its citations. */
+export async function complete(
+  options: CompletionOptions,
+  owner: string,
+  body: Body,
+  call: Call,
+  reply: FastifyReply,
+): Promise<Record<string, unknown>> {
+  const { request, citations } = await prepare(options, owner, body, call.controller.signal)
+  forbidRetry(reply)
+  const completion = await options.llm.completions.complete(request)
+  return { ...completion, ...(citations && { citations }) }
+}
+
+/** The answer as it grows, as OpenAI's stream of chunks. */
+export function streamCompletion(
+  options: CompletionOptions,
+  owner: string,
+  body: Body,
+  call: Call,
+  reply: FastifyReply,
+): Promise<Record<string, unknown>> {
+  const { signal } = call.controller
+  return writeChunkStream(reply, signal, async (stream) => {
+    const { request, citations } = await prepare(options, owner, body, signal)
+    forbidRetry(reply)
+    const batches = await options.llm.completions.stream(request)
+    stream.open()
+    return sendChunks(stream, call, batches, citations)
+  })
+}
+
+/** From here on each try is paid for: OpenAI's clients would make two more by themselves. */
+export function forbidRetry(reply: FastifyReply): void {
+  reply.header('x-should-retry', 'false')
+}
+
+/**
+ * Finds the passages for the user's last message and puts them before the client's own messages, which stay as they are.
+ * `retrieval` is our own parameter and goes no further.
+ */
+async function prepare(
+  { store, llm, systemPrompt }: CompletionOptions,
+  owner: string,
+  { retrieval, ...body }: Body,
+  signal: AbortSignal,
+): Promise<Prepared> {
+  if (!retrieval) return { request: { body, passages: [], signal }, citations: undefined }
+  const question = readQuestion(body.messages)
+  const { passages, sources } = question
+    ? await findPassages({ store, embedder: llm.embedder }, owner, question, signal)
+    : { passages: [], sources: [] }
+  const [system] = buildPrompt({ systemPrompt, passages, history: [], question })
+  const messages = [...(system ? [system] : []), ...body.messages]
+  return { request: { body: { ...body, messages }, passages, signal }, citations: sources }
+}
+
+/** What to search the documents for. Of a message that is too long its end counts: the question is there. */
+function readQuestion(messages: Body['messages']): string {
+  const last = messages.findLast(({ role }) => role === 'user')
+  return last ? toStorableText(readMessageText(last).slice(-maxMessageLength)).trim() : ''
+}

@@ -1,0 +1,64 @@
+import { z } from 'zod'
+
+const ContentPart = z.looseObject({ type: z.string() })
+
+const Message = z.looseObject({
+  role: z.string(),
+  content: z.union([z.string(), z.array(ContentPart)], 'should be a text, or a list of parts').nullish(),
+})
+
+const positive = z.int().min(1).nullish()
+
+/** What we read of a completion's request. The rest is the model's to understand, or to refuse. */
+export const CompletionRequest = z
+  .looseObject({
+    model: z.string().meta({ description: 'One of GET /v1/models' }),
+    messages: z.array(Message).min(1, 'should end with the user’s message'),
+    stream: z.boolean().nullish(),
+    stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
+    n: positive,
+    stop: z.union([z.string(), z.array(z.string())], 'should be a text, or a list of texts').nullish(),
+    max_tokens: positive,
+    max_completion_tokens: positive,
+    retrieval: z.boolean().default(true).meta({ description: 'Ours: false leaves the documents out' }),
+  })
+  .meta({
+    description: 'As in https://platform.openai.com/docs/api-reference/chat/create; other parameters go to the model.',
+    examples: [{ model: 'offline', messages: [{ role: 'user', content: 'Why does this project use PgBouncer?' }] }],
+  })
+
+const Citation = z.object({
+  n: z.int().meta({ description: 'The n of [n] in the text' }),
+  documentId: z.string(),
+  chunkId: z.string(),
+  title: z.string(),
+  start: z.int(),
+  end: z.int(),
+  page: z.int().optional(),
+})
+
+export const CompletionResponse = z
+  .looseObject({ citations: z.array(Citation).optional() })
+  .meta({ description: 'A chat.completion of OpenAI’s, with the passages that the model was given' })
+
+const maxInputs = 2048 // OpenAI's own limit
+
+const Input = z.union([z.string(), z.array(z.string()).min(1).max(maxInputs)], {
+  error: `should be a text, or a list of 1 to ${maxInputs} texts; lists of tokens are not read here`,
+})
+
+export const EmbeddingRequest = z
+  .looseObject({
+    model: z.string().meta({ description: 'One of GET /v1/models' }),
+    input: Input,
+    encoding_format: z.enum(['float', 'base64']).default('float'),
+    dimensions: positive,
+  })
+  .meta({ examples: [{ model: 'offline-384', input: 'When does the office open?' }] })
+
+/** Not looked at: to check millions of numbers would hold up every stream. */
+const Vector = z.unknown().meta({ anyOf: [{ type: 'array', items: { type: 'number' } }, { type: 'string' }] })
+
+export const EmbeddingResponse = z
+  .looseObject({ data: z.array(z.looseObject({ embedding: Vector })) })
+  .meta({ description: 'A list of embeddings as OpenAI gives it; in base64 they are little-endian 32-bit floats' })

@@ -1,0 +1,85 @@
+import { LlmError, UnsupportedParameterError } from '@repo/llm'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
+import type { Chat } from '../chat/chat.ts'
+import { AnswerEndedError, toOutcome } from '../chat/write-answer.ts'
+import { describeError, ProblemError, toProblem } from '../plugins/errors.ts'
+import type { Call } from './call.ts'
+
+/** So a server refuses what the client asked for; a wrong key or name is our own mistake. */
+const refusals: unknown[] = [400, 413, 422]
+
+/**
+ * Gives `work` a place among the answers, and its call an end: at once when the client leaves or the drain is over.
+ * Throws a `ProblemError` to a client that is still waiting for its first byte. Whoever has had that has been told by
+ * `work`; whoever has left is told nothing.
+ */
+export async function runCall<T extends { usage?: unknown }>(
+  chat: Chat,
+  { owner, log }: FastifyRequest,
+  reply: FastifyReply,
+  work: (call: Call) => Promise<T>,
+): Promise<T | undefined> {
+  const call = chat.openCall(owner)
+  const stopListening = abortOnLeave(reply, call.controller)
+  try {
+    const result = await work(call)
+    call.close({ end: toEnd(result.usage) })
+    return result
+  } catch (error) {
+    call.controller.abort(error)
+    const outcome = toOutcome(error)
+    call.close(outcome)
+    const problem = toCallProblem(error)
+    if (outcome.failure && problem.status >= 500) log.error({ error: describeError(error) }, 'completion failed')
+    if (!reply.sent && !reply.raw.destroyed) throw problem
+    if (!reply.sent) reply.hijack()
+    return undefined
+  } finally {
+    stopListening()
+    log.info(
+      { status: call.end?.status, durationMs: Math.round(performance.now() - call.startedAt) },
+      'completion ended',
+    )
+  }
+}
+
+/** Aborts when the connection is gone before the response was sent. `request.signal` would do so once the body is read. */
+export function abortOnLeave({ raw }: FastifyReply, controller: AbortController): () => void {
+  const onClose = () => {
+    if (!raw.writableFinished) controller.abort(new AnswerEndedError('stopped'))
+  }
+  raw.on('close', onClose)
+  raw.on('error', onClose) // a reset shows here first; `close` follows
+  if (raw.destroyed) onClose()
+  return () => raw.off('close', onClose)
+}
+
+/** What a client is told of a call that failed. */
+export function toCallProblem(error: unknown): ProblemError {
+  if (error instanceof AnswerEndedError) {
+    return new ProblemError(503, 'shutting_down', 'The server is restarting; try again.', { retryAfterSeconds: 2 })
+  }
+  if (error instanceof UnsupportedParameterError) {
+    return new ProblemError(400, error.code, error.message, { param: error.param })
+  }
+  if (error instanceof LlmError && error.code === 'model_rejected' && refusals.includes(error.status)) {
+    const detail = `The model’s server answered ${error.status}: check the parameters, and whether the text is longer than it takes.`
+    return new ProblemError(400, error.code, detail)
+  }
+  return toProblem(error)
+}
+
+const Usage = z.object({ prompt_tokens: z.int(), completion_tokens: z.int() })
+
+/** `usage` is what the model has said of its tokens, if anything. */
+function toEnd(usage: unknown) {
+  const { data } = Usage.safeParse(usage)
+  return {
+    status: 'complete' as const,
+    finishReason: null,
+    inputTokens: data?.prompt_tokens ?? null,
+    outputTokens: data?.completion_tokens ?? null,
+    error: null,
+  }
+}

@@ -1,0 +1,48 @@
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino'
+import { describeError } from './plugins/errors.ts'
+
+/** What a line may hold beside its fixed words. None of these is anything that a user wrote. */
+const allowed = new Set([
+  'method',
+  'route', // the pattern, never the URL: that holds questions and ids
+  'status',
+  'code',
+  'durationMs',
+  'error', // what `describeError` gives
+  'conversationId',
+  'answerId',
+  'url', // the one that this process listens on
+  'chat',
+  'embedder',
+])
+
+/**
+ * A logger that writes what is on its list, and of anything else only how much there was: a question, a document or a key
+ * that somebody logs by mistake is not in the log. Two things it cannot check: the words of a line, which must be fixed
+ * ones, and the bindings of a child logger, which here are the request's id alone.
+ */
+export function createLogger(level: string, destination?: DestinationStream): Logger {
+  const options: LoggerOptions = {
+    level,
+    hooks: {
+      logMethod([first, second], method) {
+        const [line, words] = typeof first === 'string' ? [undefined, first] : [first, second]
+        // Without what %s in the words stands for, and without an error's own message, which pino would take for words.
+        method.call(this, keepAllowed(line), typeof words === 'string' ? words : 'no words')
+      },
+    },
+  }
+  return destination ? pino(options, destination) : pino(options)
+}
+
+function keepAllowed(line: unknown): object {
+  if (line instanceof Error) return { error: describeError(line) }
+  const kept: Record<string, unknown> = {}
+  let withheld = 0
+  for (const [key, value] of Object.entries(Object(line))) {
+    if (allowed.has(key)) kept[key] = value
+    else if (key === 'err') kept.error = describeError(value)
+    else withheld += 1
+  }
+  return withheld > 0 ? { ...kept, withheld } : kept
+}

@@ -1,0 +1,269 @@
+import { createHmac } from 'node:crypto'
+import { once } from 'node:events'
+import { globSync, readFileSync } from 'node:fs'
+import { createServer, type RequestListener } from 'node:http'
+import { exportJWK, exportSPKI, generateKeyPair, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose'
+import { afterAll, afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { testApp } from '../testing.ts'
+
+const audience = 'https://api.example'
+
+/** A server at a port of its own, which remembers what it was asked for. */
+async function listen(handle: RequestListener) {
+  const asked: string[] = []
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? '')
+    handle(request, response)
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  const address = server.address()
+  const url = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
+  const close = () => {
+    server.closeAllConnections()
+    server.close()
+  }
+  return { url, asked, close }
+}
+
+type Answer = { status?: number; headers?: Record<string, string>; body?: unknown }
+
+/** An OpenID Connect provider with one key a pair of `alg` and `kid`; `answers` replaces what it says at a path. */
+async function startIssuer(algorithms = ['RS256']) {
+  const answers: Record<string, Answer> = {}
+  const server = await listen(({ url = '' }, response) => {
+    const { status = 200, headers = {}, body } = answers[url] ?? documents[url] ?? { status: 404 }
+    response.writeHead(status, headers).end(typeof body === 'string' ? body : JSON.stringify(body))
+  })
+  const issuer = server.url
+  const createKeys = (alg: string) => generateKeyPair(alg, { extractable: true })
+  const pairs = new Map<string, Awaited<ReturnType<typeof createKeys>>>()
+  const keys: object[] = []
+  const documents: Record<string, Answer> = {
+    '/.well-known/openid-configuration': { body: { issuer, jwks_uri: `${issuer}/keys` } },
+    '/keys': { body: { keys } },
+  }
+  /** A new key in the place of the old ones, which the issuer takes back. */
+  const rotate = async (...algorithms: string[]) => {
+    keys.length = 0
+    for (const alg of algorithms) {
+      const pair = await createKeys(alg)
+      pairs.set(alg, pair)
+      keys.push({ ...(await exportJWK(pair.publicKey)), kid: `${alg} ${pairs.size} ${server.asked.length}`, alg })
+    }
+  }
+  await rotate(...algorithms)
+  const pairOf = (alg: string) => pairs.get(alg) ?? Promise.reject(new Error(`no key of ${alg}`))
+  /** A token that is good but for what is given. */
+  const sign = async (claims: JWTPayload = {}, header: Partial<JWTHeaderParameters> = {}) => {
+    const { alg = 'RS256' } = header
+    const kid = Object(keys.find((key) => Object(key).alg === alg)).kid
+    const exp = Math.floor(Date.now() / 1000) + 300
+    const payload = { iss: issuer, aud: audience, sub: 'ada', exp, ...claims }
+    return new SignJWT(payload).setProtectedHeader({ kid, ...header, alg }).sign((await pairOf(alg)).privateKey)
+  }
+  const readPublicKey = async () => exportSPKI((await pairOf('RS256')).publicKey)
+  return { ...server, issuer, answers, rotate, sign, readPublicKey }
+}
+
+async function startApp(issuer: string) {
+  const testing = await testApp({ environment: { JWT_ISSUER: issuer, JWT_AUDIENCE: audience } })
+  const ask = (token: string, url = '/documents') =>
+    testing.app.inject({ url, headers: { authorization: `Bearer ${token}` } })
+  return { ...testing, ask }
+}
+
+/** An issuer and an API of their own, for one test. */
+async function startBoth() {
+  const issuer = await startIssuer()
+  onTestFinished(issuer.close)
+  const api = await startApp(issuer.issuer)
+  onTestFinished(api.close)
+  return { issuer, api }
+}
+
+const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url')
+const seconds = () => Math.floor(Date.now() / 1000)
+
+afterEach(() => void vi.useRealTimers())
+
+describe('a token of the issuer', async () => {
+  const { sign, issuer, asked, readPublicKey, close } = await startIssuer(['RS256', 'ES256', 'EdDSA'])
+  const api = await startApp(issuer)
+  const attacker = await startIssuer()
+  afterAll(async () => {
+    await api.close()
+    for (const end of [close, attacker.close]) end()
+  })
+
+  it.each(['RS256', 'ES256', 'EdDSA'])('signed with %s is taken', async (alg) => {
+    expect((await api.ask(await sign({}, { alg }))).statusCode).toBe(200)
+  })
+
+  it('speaks for its subject alone, who is the same owner each time', async () => {
+    const headers = { authorization: `Bearer ${await sign({ sub: 'ada' })}` }
+    const payload = { title: 'Diary', text: 'Dear diary.' }
+    await api.app.inject({ method: 'POST', url: '/documents', headers, payload })
+    const read = async (token: string) => (await api.ask(token)).json().items
+    expect(await read(await sign({ sub: 'ada' }))).toMatchObject([{ title: 'Diary' }])
+    expect(await read(await sign({ sub: 'bob' }))).toEqual([])
+    const owner = await api.store.owners.ensure(`${issuer}#ada`)
+    expect(await api.store.documents.list(owner, 9)).toMatchObject([{ title: 'Diary' }])
+  })
+
+  it('is taken beside keys', async () => {
+    expect((await api.app.inject({ url: '/documents', headers: api.alice })).statusCode).toBe(200)
+  })
+
+  it('is taken with a clock that is some seconds off', async () => {
+    for (const claims of [{ exp: seconds() - 20 }, { nbf: seconds() + 20 }])
+      expect((await api.ask(await sign(claims))).statusCode).toBe(200)
+  })
+
+  it('that has expired: 401, with a code of its own', async () => {
+    const response = await api.ask(await sign({ exp: seconds() - 60 }))
+    expect(response.json()).toMatchObject({ status: 401, code: 'token_expired' })
+    expect(response.headers['www-authenticate']).toBe('Bearer')
+  })
+
+  const unsigned = async (header: object) =>
+    `${encode(header)}.${encode({ iss: issuer, aud: audience, sub: 'ada', exp: seconds() + 300 })}`
+  const hostile: Record<string, () => Promise<string>> = {
+    'that never expires': () => sign({ exp: undefined }),
+    'that is not valid yet': () => sign({ nbf: seconds() + 60 }),
+    'for another audience': () => sign({ aud: 'https://other.example' }),
+    'for nobody': () => sign({ aud: undefined }),
+    'of another issuer': () => sign({ iss: 'https://other.example' }),
+    'of an issuer that differs by a slash': () => sign({ iss: `${issuer}/` }),
+    'without a subject': () => sign({ sub: undefined }),
+    'with an empty subject': () => sign({ sub: '' }),
+    'with a subject that no database could store': () => sign({ sub: 'a\u0000b' }),
+    'with a subject that is too long': () => sign({ sub: 'a'.repeat(256) }),
+    'with a key that the issuer does not have': () => sign({}, { kid: 'unknown' }),
+    'signed by somebody else': () => attacker.sign({ iss: issuer }, { kid: 'RS256 1 0' }),
+    'with an address of keys in it (jku, x5u)': () =>
+      attacker.sign({ iss: issuer }, { jku: `${attacker.url}/keys`, x5u: `${attacker.url}/keys` }),
+    'with a key in it (jwk)': async () =>
+      attacker.sign({ iss: issuer }, { jwk: await exportJWK((await generateKeyPair('RS256')).publicKey) }),
+    'with alg none': async () => `${await unsigned({ alg: 'none' })}.`,
+    'with alg none and a signature': async () => `${await unsigned({ alg: 'none' })}.AAAA`,
+    'with HS256 and the public key as the secret': async () => {
+      const text = await unsigned({ alg: 'HS256', kid: 'RS256 1 0' })
+      return `${text}.${createHmac('sha256', await readPublicKey())
+        .update(text)
+        .digest('base64url')}`
+    },
+    'whose text was changed': async () => {
+      const [header, , signature] = (await sign()).split('.')
+      return `${header}.${encode({ iss: issuer, aud: audience, sub: 'bob', exp: seconds() + 300 })}.${signature}`
+    },
+    'that is no JSON': async () => 'a.b.c',
+  }
+  it.each(Object.entries(hostile))('%s: 401', async (_, forge) => {
+    const response = await api.ask(await forge())
+    expect(response.json()).toMatchObject({ status: 401, code: 'unauthorized' })
+    expect(response.headers['www-authenticate']).toBe('Bearer')
+  })
+
+  it('led to one fetch of the keys, whatever tokens there were, and to none from elsewhere', () => {
+    expect(asked).toEqual(['/.well-known/openid-configuration', '/keys'])
+    expect(attacker.asked).toEqual([])
+  })
+})
+
+it('keys are discovered with the first token, once for all that come at the same time', async () => {
+  const { issuer, api } = await startBoth()
+  expect(issuer.asked).toEqual([])
+  const token = await issuer.sign()
+  const statuses = await Promise.all(Array.from({ length: 20 }, async () => (await api.ask(token)).statusCode))
+  expect(new Set(statuses)).toEqual(new Set([200]))
+  expect(issuer.asked).toEqual(['/.well-known/openid-configuration', '/keys'])
+})
+
+it('a key that the issuer has changed is fetched half a minute after the last time, and the old one is not taken then', async () => {
+  const { issuer, api } = await startBoth()
+  const old = await issuer.sign()
+  expect((await api.ask(old)).statusCode).toBe(200)
+  await issuer.rotate('RS256')
+  expect((await api.ask(await issuer.sign())).statusCode).toBe(401)
+  expect(issuer.asked).toHaveLength(2)
+
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 31_000 })
+  expect((await api.ask(await issuer.sign())).statusCode).toBe(200)
+  expect((await api.ask(old)).statusCode).toBe(401)
+  expect(issuer.asked).toHaveLength(3)
+})
+
+describe('503 with Retry-After while the issuer', () => {
+  const broken: Record<string, Record<string, Answer>> = {
+    'fails to say where its keys are': { '/.well-known/openid-configuration': { status: 500 } },
+    'is another one': {
+      '/.well-known/openid-configuration': {
+        body: { issuer: 'https://other.example', jwks_uri: 'http://127.0.0.1:9' },
+      },
+    },
+    'says what is no JSON': { '/.well-known/openid-configuration': { body: '<html>' } },
+    'sends one elsewhere': {
+      '/.well-known/openid-configuration': { status: 302, headers: { location: '/keys' } },
+    },
+    'fails to give its keys': { '/keys': { status: 500 } },
+    'gives what are no keys': { '/keys': { body: { keys: 'none' } } },
+    'sends one elsewhere for its keys': { '/keys': { status: 302, headers: { location: '/elsewhere' } } },
+  }
+  it.each(Object.entries(broken))('%s; it is left in peace for 5 s, and then asked again', async (_, answers) => {
+    const { issuer, api } = await startBoth()
+    const token = await issuer.sign()
+    Object.assign(issuer.answers, answers)
+    for (const _ of [1, 2]) {
+      const response = await api.ask(token)
+      expect(response.json()).toMatchObject({ status: 503, code: 'issuer_unavailable' })
+      expect(response.headers['retry-after']).toBe('5')
+    }
+    const asked = Object.keys(answers)[0] === '/keys' ? 2 : 1
+    expect(issuer.asked).toHaveLength(asked)
+    expect((await api.app.inject({ url: '/documents', headers: api.alice })).statusCode).toBe(200)
+
+    for (const path of Object.keys(answers)) delete issuer.answers[path]
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 5100 })
+    expect((await api.ask(token)).statusCode).toBe(200)
+  })
+
+  it('is away', async () => {
+    const { issuer, api } = await startBoth()
+    const token = await issuer.sign()
+    issuer.close()
+    expect((await api.ask(token)).json()).toMatchObject({ status: 503, code: 'issuer_unavailable' })
+  })
+
+  it('says nothing, after three seconds', async () => {
+    const silent = await listen(() => {})
+    onTestFinished(silent.close)
+    const api = await startApp(silent.url)
+    onTestFinished(api.close)
+    expect((await api.ask('a.b.c')).statusCode).toBe(401)
+    expect(silent.asked).toEqual([])
+    const { issuer } = await startBoth()
+    expect((await api.ask(await issuer.sign())).json()).toMatchObject({ status: 503, code: 'issuer_unavailable' })
+    expect(silent.asked).toHaveLength(1)
+  })
+
+  it('is away, but tokens with keys that are known go on working for ten minutes', async () => {
+    const { issuer, api } = await startBoth()
+    expect((await api.ask(await issuer.sign())).statusCode).toBe(200)
+    issuer.close()
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + 9 * 60_000 })
+    expect((await api.ask(await issuer.sign())).statusCode).toBe(200)
+    expect((await api.ask(await issuer.sign({}, { kid: 'unknown' }))).statusCode).toBe(503)
+    expect((await api.ask(await issuer.sign())).statusCode).toBe(200)
+    vi.setSystemTime(Date.now() + 2 * 60_000)
+    expect((await api.ask(await issuer.sign())).statusCode).toBe(503)
+  })
+})
+
+it('can be deleted: nothing but one line of app.ts names the plugin', () => {
+  const folder = new URL('../', import.meta.url)
+  const files = globSync('**/*.ts', { cwd: folder.pathname }).filter((file) => !file.startsWith('plugins/jwt.'))
+  const lines = files.flatMap((file) => readFileSync(new URL(file, folder), 'utf8').split('\n'))
+  expect(lines.filter((line) => /plugins\/jwt|\.\/jwt/.test(line))).toEqual([
+    "  await app.register(import('./plugins/jwt.ts'), { config, store })",
+  ])
+})
