@@ -19,7 +19,8 @@ afterAll(async () => {
 })
 
 const statusOf = async (url: string) => (await fetch(url).catch(() => undefined))?.status
-const readAnswer = async (conversationId: string) => (await store.conversations.messages(owner, conversationId, 1))[0]
+const readAnswer = async (conversationId: string) =>
+  (await store.conversations.read(owner, conversationId, 1))?.messages[0]
 type Api = Awaited<ReturnType<typeof startApi>>
 const pidsOf = (api: Api) => [...new Set(api.logs().map(({ pid }) => pid))]
 const asModule = (source: string) => ['--import', `data:text/javascript,${encodeURIComponent(source)}`]
@@ -223,6 +224,6 @@ it('marks an answer as interrupted whose process was killed, with the text that 
   await startApi(one)
   expect(await readAnswer(conversationId)).toMatchObject({ status: 'streaming' })
   await until(async () => (await readAnswer(conversationId))?.status === 'interrupted', 40_000)
-  const messages = await store.conversations.messages(owner, conversationId, 10)
+  const { messages = [] } = (await store.conversations.read(owner, conversationId, 10)) ?? {}
   expect(messages.map(({ content }) => content)).toEqual(['one', 'Go on?'])
 }, 60_000)

@@ -79,14 +79,14 @@ export function createSpokenModel() {
   const answers: SpokenAnswer[] = []
   const stream = async (request: ChatRequest) => {
     const events = new PassThrough({ objectMode: true, highWaterMark: 100_000 })
-    const write = (event: AnswerEvent) => void events.write(event)
+    const write = (event: AnswerEvent) => void events.write([event])
     request.signal.throwIfAborted()
     request.signal.addEventListener('abort', () => events.destroy(request.signal.reason))
     answers.push({
       request,
       say: (text) => write({ type: 'text-delta', text }),
       think: (text) => write({ type: 'reasoning-delta', text }),
-      end: () => events.end({ type: 'finish', finishReason: 'stop' }),
+      end: () => events.end([{ type: 'finish', finishReason: 'stop' }]),
       fail: (error) => void events.destroy(error),
     })
     return events

@@ -22,14 +22,16 @@ async function ask(chat: Chat, content: string, signal = new AbortController().s
   const texts = { 'text-delta': '', 'reasoning-delta': '' }
   let end: unknown
   try {
-    const events: AsyncIterable<AnswerEvent> = await chat.stream({
+    const batches: AsyncIterable<AnswerEvent[]> = await chat.stream({
       messages: [{ role: 'user', content }],
       passages: [],
       signal,
     })
-    for await (const event of events) {
-      if (event.type === 'finish') end = event
-      else texts[event.type] += event.text
+    for await (const batch of batches) {
+      for (const event of batch) {
+        if (event.type === 'finish') end = event
+        else texts[event.type] += event.text
+      }
     }
   } catch (error) {
     end = error

@@ -76,7 +76,7 @@ describe('saving progress', () => {
       content: 'so "far" \\',
       status: 'streaming',
     })
-    expect((await conversations.messages(bob, mine.conversationId, 1))[0]).toMatchObject({ content: 'bob’s 😀' })
+    expect((await conversations.read(bob, mine.conversationId, 1))?.messages[0]).toMatchObject({ content: 'bob’s 😀' })
     expect(await readOne(ended.conversationId, ended.answerId)).toMatchObject({ content: 'answer to a question' })
   })
 

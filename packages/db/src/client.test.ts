@@ -27,9 +27,9 @@ async function chat(store: Store, owner: string) {
   await store.passages.search(owner, { text: 'When?', embedding: [1, 2], embeddingModel: 'tiny', limit: 5 })
   await store.turns.history(owner, turn.conversationId, turn.questionId, 10)
   expect(await store.answers.finish(owner, turn, { ...end, status: 'complete', content: `answer ${id}` })).toBe(true)
-  const messages = await store.conversations.messages(owner, turn.conversationId, 10)
-  expect(messages.map(({ content }) => content)).toEqual([`answer ${id}`, 'When?'])
-  expect(await store.conversations.find(owner, turn.conversationId)).toMatchObject({ id: turn.conversationId })
+  const messages = [{ content: `answer ${id}` }, { content: 'When?' }]
+  const conversation = { id: turn.conversationId, messages }
+  expect(await store.conversations.read(owner, turn.conversationId, 10)).toMatchObject(conversation)
 }
 
 describe('prepared statements through PgBouncer', () => {

@@ -72,7 +72,7 @@ describe('the messages of a conversation', () => {
       )
     }
     const ids = async (limit: number, before?: string) =>
-      (await conversations.messages(owner, 'c', limit, before)).map(({ id }) => id)
+      (await conversations.read(owner, 'c', limit, before))?.messages.map(({ id }) => id)
     expect(await ids(4)).toEqual(['a3', 'q3', 'a2', 'q2'])
     expect(await ids(4, 'q2')).toEqual(['a1', 'q1'])
     expect(await ids(4, 'q1')).toEqual([])
@@ -86,7 +86,6 @@ describe('removing a conversation', () => {
     await openTurn(owner, 'c')
     expect(await conversations.remove(owner, 'c')).toBe(true)
     expect(await conversations.remove(owner, 'c')).toBe(false)
-    expect(await conversations.find(owner, 'c')).toBeUndefined()
-    expect(await conversations.messages(owner, 'c', 10)).toEqual([])
+    expect(await conversations.read(owner, 'c', 10)).toBeUndefined()
   })
 })

@@ -17,8 +17,7 @@ export const inConversation = and(
 /** An owner's conversations. */
 export function createConversations(db: Db) {
   const list = prepareList(db)
-  const find = prepareFind(db)
-  const page = prepareMessages(db)
+  const read = prepareRead(db)
   const remove = db
     .delete(conversations)
     .where(isConversation)
@@ -29,11 +28,15 @@ export function createConversations(db: Db) {
     list: (owner: string, limit: number, after: Cursor = { time: 'infinity', id: '' }) =>
       list.execute({ owner, limit, ...after }),
 
-    find: async (owner: string, id: string) => (await find.execute({ owner, conversationId: id })).at(0),
-
-    /** The newest messages, newest first; with `before`, those older than that message. */
-    messages: (owner: string, id: string, limit: number, before?: string) =>
-      page.execute({ owner, conversationId: id, limit, before: before ?? null }),
+    /**
+     * A conversation with its newest messages, newest first; with `before`, those older than that message. Undefined when
+     * there is none.
+     */
+    read: async (owner: string, id: string, limit: number, before?: string) => {
+      const rows = await read.execute({ owner, conversationId: id, limit, before: before ?? null })
+      const [first] = rows
+      return first && { ...first.conversation, messages: rows.flatMap(({ message }) => message ?? []) }
+    },
 
     /** True when there was one. Its messages go with it. */
     remove: async (owner: string, id: string): Promise<boolean> =>
@@ -57,15 +60,8 @@ function prepareList(db: Db) {
     .prepare('list_conversations')
 }
 
-function prepareFind(db: Db) {
-  return db
-    .select({ id: conversations.id, title: conversations.title, createdAt: conversations.createdAt })
-    .from(conversations)
-    .where(isConversation)
-    .prepare('find_conversation')
-}
-
-function prepareMessages(db: Db) {
+/** One statement, also when there are no messages: what a request costs is its round trips. */
+function prepareRead(db: Db) {
   const position = db
     .select({ position: messages.position })
     .from(messages)
@@ -73,16 +69,20 @@ function prepareMessages(db: Db) {
   const isOlder = sql`(${placeholder('before')}::text is null or ${messages.position} < (${position}))`
   return db
     .select({
-      id: messages.id,
-      role: messages.role,
-      content: messages.content,
-      status: messages.status,
-      sources: messages.sources,
-      createdAt: messages.createdAt,
+      conversation: { id: conversations.id, title: conversations.title, createdAt: conversations.createdAt },
+      message: {
+        id: messages.id,
+        role: messages.role,
+        content: messages.content,
+        status: messages.status,
+        sources: messages.sources,
+        createdAt: messages.createdAt,
+      },
     })
-    .from(messages)
-    .where(and(inConversation, isOlder))
+    .from(conversations)
+    .leftJoin(messages, and(inConversation, isOlder))
+    .where(isConversation)
     .orderBy(desc(messages.position))
     .limit(placeholder('limit'))
-    .prepare('conversation_messages')
+    .prepare('read_conversation')
 }

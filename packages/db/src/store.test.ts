@@ -48,9 +48,8 @@ const search = { text: 'secret', embedding, embeddingModel: 'offline-384', limit
 /** Each function of the store, called by `owner` with the ids of Ada's rows, those that remove them last. */
 const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'conversations.list': (owner) => conversations.list(owner, 10),
-  'conversations.find': (owner) => conversations.find(owner, 'ended'),
-  'conversations.messages': (owner) => conversations.messages(owner, 'ended', 10),
-  'conversations.messages, older ones': (owner) => conversations.messages(owner, 'ended', 10, 'a'),
+  'conversations.read': (owner) => conversations.read(owner, 'ended', 10),
+  'conversations.read, older ones': (owner) => conversations.read(owner, 'ended', 10, 'a'),
   'turns.history': (owner) => turns.history(owner, 'ended', 'a', 10),
   'answers.saveProgress': (owner) => answers.saveProgress([{ ...running, owner, after: 0, addition: 'overwritten' }]),
   'answers.findRunning': (owner) => answers.findRunning(owner, 'running'),

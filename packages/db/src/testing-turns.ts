@@ -41,7 +41,8 @@ export async function createScene() {
     return turn
   }
 
-  const read = async (conversationId: string) => (await conversations.messages(owner, conversationId, 100)).reverse()
+  const read = async (conversationId: string) =>
+    ((await conversations.read(owner, conversationId, 100))?.messages ?? []).reverse()
   const readOne = async (conversationId: string, id: string) =>
     (await read(conversationId)).find((message) => message.id === id)
 

@@ -8,7 +8,7 @@ const { db, owner, turns, answers, conversations, openTurn, answeredTurn, read, 
 describe('opening a turn', () => {
   it('makes the conversation, the question and a running answer', async () => {
     const turn = await openTurn()
-    expect(await conversations.find(owner, turn.conversationId)).toMatchObject({ title: 'a title' })
+    expect(await conversations.read(owner, turn.conversationId, 1)).toMatchObject({ title: 'a title' })
     expect(await read(turn.conversationId)).toMatchObject([
       { id: turn.questionId, role: 'user', content: 'a question', status: 'complete' },
       { id: turn.answerId, role: 'assistant', content: '', status: 'streaming', sources: [] },

@@ -1,4 +1,4 @@
-import { and, desc, eq, lt, ne, sql } from 'drizzle-orm'
+import { and, desc, eq, lt, ne, type SQL, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
 import { asConflict } from './errors.ts'
@@ -16,6 +16,7 @@ export type Turn = {
 export type PastMessage = { role: 'user' | 'assistant'; content: string }
 
 const { placeholder } = sql
+const historyLimit = 50 // messages; a prompt's own budget is tighter
 
 /** One question and its answer: what `POST /chat` reads and writes. */
 export function createTurns(db: Db) {
@@ -23,12 +24,12 @@ export function createTurns(db: Db) {
   const history = prepareHistory(db)
   return {
     /**
-     * Stores a question and an empty running answer, and the conversation when it is new, in one statement.
+     * Stores a question and an empty running answer, and the conversation when it is new. Gives at most `limit` messages
+     * before the question, newest first, those without text left out. All in one statement.
      * Throws `ConflictError`: `message_exists` when the question's id is stored, `answer_running` while another runs.
      */
-    open: async (owner: string, turn: Turn): Promise<void> => {
-      await asConflict(openTurn.execute({ owner, ...turn }))
-    },
+    open: (owner: string, turn: Turn, limit = historyLimit): Promise<PastMessage[]> =>
+      asConflict(openTurn.execute({ owner, ...turn, limit })),
 
     /**
      * Puts an empty running answer in the place of the answer to the conversation's last question. Gives that question,
@@ -37,9 +38,13 @@ export function createTurns(db: Db) {
     reopen: (owner: string, turn: Pick<Turn, 'conversationId' | 'questionId' | 'answerId'>) =>
       reopenTurn(db, owner, turn),
 
-    /** The messages before a question, newest first. Answers without text are left out. */
-    history: (owner: string, conversationId: string, questionId: string, limit: number): Promise<PastMessage[]> =>
-      history.execute({ owner, conversationId, questionId, limit }),
+    /** The messages before a question that is stored, as `open` gives them. */
+    history: (
+      owner: string,
+      conversationId: string,
+      questionId: string,
+      limit = historyLimit,
+    ): Promise<PastMessage[]> => history.execute({ owner, conversationId, questionId, limit }),
   }
 }
 
@@ -54,14 +59,17 @@ function prepareOpenTurn(db: Db) {
   const key = { ownerId: placeholder('owner'), conversationId: placeholder('conversationId') }
   const question = { ...key, id: placeholder('questionId'), content: placeholder('question') }
   const answer = { ...key, id: placeholder('answerId'), content: '' }
-  return db
-    .with(conversation)
-    .insert(messages)
-    .values([
-      { ...question, role: 'user', status: 'complete' },
-      { ...answer, role: 'assistant', status: 'streaming' },
-    ])
-    .prepare('open_turn')
+  const turn = db.$with('turn').as(
+    db
+      .insert(messages)
+      .values([
+        { ...question, role: 'user', status: 'complete' },
+        { ...answer, role: 'assistant', status: 'streaming' },
+      ])
+      .returning({ id: messages.id }),
+  )
+  // A statement sees nothing of what it inserts itself: these are the messages before the question.
+  return selectHistory(db.with(conversation, turn), inConversation).prepare('open_turn')
 }
 
 async function reopenTurn(db: Db, owner: string, turn: Pick<Turn, 'conversationId' | 'questionId' | 'answerId'>) {
@@ -95,11 +103,15 @@ function prepareHistory(db: Db) {
     .select({ position: messages.position })
     .from(messages)
     .where(and(inConversation, eq(messages.id, placeholder('questionId'))))
-  return db
+  return selectHistory(db, and(inConversation, lt(messages.position, question))).prepare('turn_history')
+}
+
+/** Newest first, without answers that have no text. */
+function selectHistory(query: Pick<Db, 'select'>, condition: SQL | undefined) {
+  return query
     .select({ role: messages.role, content: messages.content })
     .from(messages)
-    .where(and(inConversation, lt(messages.position, question), ne(messages.content, '')))
+    .where(and(condition, ne(messages.content, '')))
     .orderBy(desc(messages.position))
     .limit(placeholder('limit'))
-    .prepare('turn_history')
 }

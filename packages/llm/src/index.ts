@@ -107,7 +107,7 @@ function guardEvents<T>(events: AsyncIterable<T>, beforeCall: () => void): Async
   return {
     [Symbol.asyncIterator]: () => {
       const inner = events[Symbol.asyncIterator]()
-      const next = async () => {
+      const next = () => {
         beforeCall()
         return inner.next()
       }

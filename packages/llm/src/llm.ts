@@ -26,9 +26,9 @@ export type ChatModel = {
   name: string
   /**
    * Resolves once the model has accepted the request (HTTP 2xx), before its first token.
-   * The iteration ends after exactly one `finish`, or throws an `LlmError`.
+   * Events that came together come together. The iteration ends after exactly one `finish`, or throws an `LlmError`.
    */
-  stream: (request: ChatRequest) => Promise<AsyncIterable<AnswerEvent>>
+  stream: (request: ChatRequest) => Promise<AsyncIterable<AnswerEvent[]>>
 }
 
 export type Embedder = {

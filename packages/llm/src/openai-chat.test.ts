@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
+import { flatten } from './batches.ts'
 import { createHttpClient } from './http-client.ts'
 import type { AnswerEvent, ChatRequest, FinishReason, LlmErrorCode } from './llm.ts'
 import { createOpenAiChat } from './openai-chat.ts'
@@ -41,9 +42,9 @@ function ask(signal = new AbortController().signal): ChatRequest {
   return { messages: [{ role: 'user', content: 'the-question' }], passages: [], signal }
 }
 
-async function readAll(stream: Promise<AsyncIterable<AnswerEvent>>): Promise<AnswerEvent[]> {
+async function readAll(stream: Promise<AsyncIterable<AnswerEvent[]>>): Promise<AnswerEvent[]> {
   const events: AnswerEvent[] = []
-  for await (const event of await stream) events.push(event)
+  for await (const batch of await stream) events.push(...batch)
   return events
 }
 
@@ -372,7 +373,7 @@ describe('the reader', () => {
   it('may take longer than the idle deadline between two events', async () => {
     const { url } = await startStream(delta('a') + delta('b'), delta('c'), stop + done)
     const events: AnswerEvent[] = []
-    for await (const event of await createChat(url, { idleTimeoutMs: 20 }).stream(ask())) {
+    for await (const event of flatten(await createChat(url, { idleTimeoutMs: 20 }).stream(ask()))) {
       events.push(event)
       await setTimeout(60)
     }
@@ -390,7 +391,7 @@ describe('the reader', () => {
       response.end(stop + done)
     })
     let characters = 0
-    for await (const event of await createChat(url).stream(ask())) {
+    for await (const event of flatten(await createChat(url).stream(ask()))) {
       if (characters === 0) await untilSteady(() => sent)
       if (characters === 0) expect(sent).toBeLessThan(total / 2)
       if (event.type === 'text-delta') characters += event.text.length
@@ -398,19 +399,19 @@ describe('the reader', () => {
     expect(characters).toBe(total * 200_000)
   })
 
-  const endings: Record<string, (events: AsyncIterable<AnswerEvent>) => Promise<unknown>> = {
-    'breaks out of the loop': async (events) => {
-      for await (const event of events) if (event.type === 'text-delta') break
+  const endings: Record<string, (batches: AsyncIterable<AnswerEvent[]>) => Promise<unknown>> = {
+    'breaks out of the loop': async (batches) => {
+      for await (const event of flatten(batches)) if (event.type === 'text-delta') break
     },
-    'throws in the loop': async (events) => {
+    'throws in the loop': async (batches) => {
       const loop = async () => {
-        for await (const event of events) throw new Error(event.type)
+        for await (const event of flatten(batches)) throw new Error(event.type)
       }
       await expect(loop()).rejects.toThrow('text-delta')
     },
-    'returns before it has read': async (events) => events[Symbol.asyncIterator]().return?.(),
-    'returns while it waits': async (events) => {
-      const iterator = events[Symbol.asyncIterator]()
+    'returns before it has read': async (batches) => batches[Symbol.asyncIterator]().return?.(),
+    'returns while it waits': async (batches) => {
+      const iterator = batches[Symbol.asyncIterator]()
       await iterator.next()
       const waiting = expect(iterator.next()).rejects.toEqual(isError('model_unreachable'))
       await iterator.return?.()
@@ -425,18 +426,18 @@ describe('the reader', () => {
     })
   }
 
-  it('gets no event after the abort, not even one that was there already', async () => {
+  it('gets nothing more after the abort, not even an end that was there already', async () => {
     const { url } = await startStream(delta('a') + delta('b') + stop + done)
     const abort = new AbortController()
     const events: AnswerEvent[] = []
     const loop = async () => {
-      for await (const event of await createChat(url).stream(ask(abort.signal))) {
-        events.push(event)
+      for await (const batch of await createChat(url).stream(ask(abort.signal))) {
+        events.push(...batch)
         abort.abort('stopped')
       }
     }
     await expect(loop()).rejects.toBe('stopped')
-    expect(events).toEqual(text('a'))
+    expect(events).toEqual(text('a', 'b'))
   })
 
   it('leaves its connection to a later answer, also when the last bytes trail [DONE]', async () => {
@@ -454,9 +455,9 @@ describe('the reader', () => {
 })
 
 /** Reads until the error, which it returns. */
-async function readInto(events: AnswerEvent[], stream: Promise<AsyncIterable<AnswerEvent>>): Promise<object> {
+async function readInto(events: AnswerEvent[], stream: Promise<AsyncIterable<AnswerEvent[]>>): Promise<object> {
   try {
-    for await (const event of await stream) events.push(event)
+    for await (const batch of await stream) events.push(...batch)
   } catch (error) {
     if (error instanceof Error) return error
   }

@@ -68,13 +68,13 @@ export function createOpenAiChat(http: HttpClient, model: string): ChatModel {
   }
 }
 
-async function* readAnswer(answer: HttpAnswer, signal: AbortSignal): AsyncGenerator<AnswerEvent, undefined> {
+async function* readAnswer(answer: HttpAnswer, signal: AbortSignal): AsyncGenerator<AnswerEvent[], undefined> {
   const outcome: Outcome = { isDone: false }
   const parser = createSseParser()
   try {
     if (answer.contentType.includes('json')) {
       // A server that cannot stream answers with one completion, or with an error under 200.
-      yield* readEvent({ name: '', data: await readText(answer) }, outcome)
+      yield readEvent({ name: '', data: await readText(answer) }, outcome)
       outcome.isDone = true
     }
     while (!outcome.isDone) {
@@ -82,17 +82,15 @@ async function* readAnswer(answer: HttpAnswer, signal: AbortSignal): AsyncGenera
       if (!bytes && outcome.finishReason) break
       const events = bytes ? parser.push(bytes) : parser.end()
       if (events.length > 0) answer.markStarted()
-      for (const event of events) {
-        for (const part of readEvent(event, outcome)) {
-          yield part
-          signal.throwIfAborted()
-        }
-      }
+      const { parts, failure } = readEvents(events, outcome)
+      if (parts.length > 0) yield parts
+      signal.throwIfAborted()
+      if (failure) throw failure.error
       if (!bytes) break
     }
     if (!outcome.finishReason) throw new LlmError('model_protocol', 'the answer was cut short')
     answer.drain()
-    yield { type: 'finish', finishReason: outcome.finishReason, ...(outcome.usage && { usage: outcome.usage }) }
+    yield [{ type: 'finish', finishReason: outcome.finishReason, ...(outcome.usage && { usage: outcome.usage }) }]
   } finally {
     answer.destroy()
   }
@@ -109,6 +107,17 @@ function readLast(answer: HttpAnswer): Promise<Buffer | null> {
 function ignoreBreak(error: unknown): null {
   if (error instanceof LlmError) return null
   throw error
+}
+
+/** What came before a failure is kept. */
+function readEvents(events: SseEvent[], outcome: Outcome): { parts: AnswerEvent[]; failure?: { error: unknown } } {
+  const parts: AnswerEvent[] = []
+  try {
+    for (const event of events) parts.push(...readEvent(event, outcome))
+    return { parts }
+  } catch (error) {
+    return { parts, failure: { error } }
+  }
 }
 
 /** What one event adds to the answer; how the answer ends is noted in `outcome`. Throws an `LlmError`. */

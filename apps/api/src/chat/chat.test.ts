@@ -78,8 +78,8 @@ describe('an error that nobody expected', async () => {
   const url = await listen()
   afterAll(close)
 
-  async function* breakOff(): AsyncGenerator<AnswerEvent> {
-    yield { type: 'text-delta', text: 'half' }
+  async function* breakOff(): AsyncGenerator<AnswerEvent[]> {
+    yield [{ type: 'text-delta', text: 'half' }]
     throw new TypeError('a slip')
   }
 

@@ -11,7 +11,7 @@ import { startKeeping, storeEnd } from './keep-answers.ts'
 import { createPlaces, shuttingDown, tooManyStreams } from './places.ts'
 import type { Question } from './question.ts'
 import { createTails } from './tail-answers.ts'
-import { AnswerEndedError, toOutcome, writeAnswer } from './write-answer.ts'
+import { AnswerEndedError, type OpenTurn, toOutcome, writeAnswer } from './write-answer.ts'
 
 export type ChatOptions = {
   store: Store
@@ -39,8 +39,8 @@ export function createChat(options: ChatOptions) {
   const tails = createTails(options)
   const places = createPlaces(maxStreams, ownerLimits)
 
-  const run = async (answer: Answer, question: Question, log: FastifyBaseLogger) => {
-    const outcome = await completeAnswer({ ...options, log }, answer, question)
+  const run = async (answer: Answer, turn: OpenTurn, log: FastifyBaseLogger) => {
+    const outcome = await completeAnswer({ ...options, log }, answer, turn)
     running.delete(answer.key.answerId)
     answer.close(outcome)
   }
@@ -56,10 +56,10 @@ export function createChat(options: ChatOptions) {
       void answer.ended.then(places.take(owner, answer.controller))
       opening.add(answer)
       try {
-        const text = await openTurn(store, owner, question, answerId)
+        const turn = await openTurn(store, owner, question, answerId)
         running.set(answerId, answer)
         options.onAnswer(answer)
-        void run(answer, { ...question, text }, log)
+        void run(answer, turn, log)
         return answer
       } catch (error) {
         answer.close(toOutcome(error))
@@ -126,9 +126,9 @@ function isIn(owner: string, conversationId: string) {
 }
 
 /** Never rejects: whatever happens ends up in the answer, in its row and in the log. */
-async function completeAnswer(options: ChatOptions, answer: Answer, question: Question): Promise<Outcome> {
+async function completeAnswer(options: ChatOptions, answer: Answer, turn: OpenTurn): Promise<Outcome> {
   const startedAt = performance.now()
-  const outcome = await storeEnd(options, answer, await writeAnswer(options, answer, question))
+  const outcome = await storeEnd(options, answer, await writeAnswer(options, answer, turn))
   const { end, failure } = outcome
   const line = { ...answer.key, status: end.status, durationMs: Math.round(performance.now() - startedAt) }
   if (failure) options.log.error({ ...line, error: describeError(failure) }, 'answer failed')
@@ -145,15 +145,16 @@ async function stopElsewhere(store: Store, owner: string, conversationId: string
   }
 }
 
-/** Gives the question's text: the stored one when it is asked anew. */
-async function openTurn(store: Store, owner: string, question: Question, answerId: string): Promise<string> {
+/** The question's text is the stored one when it is asked anew. */
+async function openTurn(store: Store, owner: string, question: Question, answerId: string): Promise<OpenTurn> {
   const { conversationId, questionId, text } = question
   if (question.regenerate) {
     const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId })
-    if (stored !== undefined) return stored
+    const read = () => store.turns.history(owner, conversationId, questionId)
+    if (stored !== undefined) return { question: stored, history: await read() }
   }
-  await store.turns.open(owner, { conversationId, title: toTitle(text), questionId, question: text, answerId })
-  return text
+  const turn = { conversationId, title: toTitle(text), questionId, question: text, answerId }
+  return { question: text, history: await store.turns.open(owner, turn) }
 }
 
 /** The question's beginning: 80 characters, none of them cut in half. */

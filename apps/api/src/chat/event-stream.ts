@@ -1,10 +1,12 @@
 import type { ServerResponse } from 'node:http'
+import { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 
 /** Until then a failure has a status of its own; a client that waits longer wants to see that something happens. */
 export const headersAfterMs = 5000
 
 const heartbeatIntervalMs = 15_000 // proxies cut connections that are silent for 30 to 60 s
+const maxWaitingLength = 16_384 // UTF-16 units; more than that is written at once, so that a full socket shows
 
 const streamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -12,25 +14,79 @@ const streamHeaders = {
   'x-accel-buffering': 'no', // nginx would hold the stream back
 }
 
-/** Takes the response over from Fastify, and gives it the headers of a stream of events and those set so far. */
-export function openEventStream(reply: FastifyReply, headers: Record<string, string> = {}): ServerResponse {
+export type EventStream = ReturnType<typeof createEventStream>
+
+/** Takes the response over from Fastify, with the headers of a stream of events and those set so far. */
+export function openEventStream(reply: FastifyReply, headers: Record<string, string> = {}): EventStream {
   reply.hijack()
   for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...streamHeaders, ...headers })) {
     if (value !== undefined) reply.raw.setHeader(name, value)
   }
-  return reply.raw
+  return createEventStream(reply.raw)
+}
+
+/**
+ * Server-sent events as the text of a response. To write is most of what a token costs, so what is sent in one turn of the
+ * event loop leaves in one write, where `response.write` makes four of each: the chunks of HTTP/1.1 are framed here.
+ */
+export function createEventStream(response: ServerResponse) {
+  // A client of HTTP/1.0 knows no chunks; `app.inject` has no socket, and reads what is written.
+  const isFramed = response.useChunkedEncodingByDefault && response.socket instanceof Socket
+  let waiting = ''
+
+  const takeWaiting = () => {
+    const text = waiting
+    waiting = ''
+    return isFramed && text !== '' ? `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n` : text
+  }
+  const begin = () => {
+    if (response.headersSent) return
+    response.writeHead(response.statusCode)
+    if (isFramed) response.chunkedEncoding = false // else Node frames it too
+  }
+  const flush = () => {
+    if (waiting === '' || response.destroyed || response.writableEnded) return true
+    begin()
+    return response.write(takeWaiting())
+  }
+
+  return {
+    response,
+    /** Sends the headers, though there is nothing to say yet. */
+    begin: () => {
+      begin()
+      response.flushHeaders()
+    },
+    send: (events: string): void => {
+      if (waiting === '') queueMicrotask(flush)
+      waiting += events
+      if (waiting.length >= maxWaitingLength) flush()
+    },
+    /** Sends at once; false when the client has to read first. */
+    write: (events: string): boolean => {
+      waiting += events
+      return flush()
+    },
+    /** Whether the client has to read first: `drain` of the response says that it has. */
+    isFull: (): boolean => response.writableNeedDrain,
+    end: (events: string): void => {
+      waiting += events
+      begin()
+      response.end(isFramed ? `${takeWaiting()}0\r\n\r\n` : takeWaiting())
+    },
+  }
 }
 
 /**
  * Says that a stream lives, until the returned function is called. A client that has read nothing from one beat to the next
  * is hung up on; it may resume.
  */
-export function startHeartbeat(response: ServerResponse): () => void {
+export function startHeartbeat({ response, send }: EventStream): () => void {
   let isStuck = false
   const timer = setInterval(() => {
     if (isStuck) response.destroy()
     else if (response.writableNeedDrain || response.writableEnded) isStuck = true
-    else response.write(': heartbeat\n\n')
+    else send(': heartbeat\n\n')
   }, heartbeatIntervalMs)
   response.on('drain', () => {
     isStuck = false

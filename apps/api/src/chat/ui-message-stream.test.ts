@@ -5,6 +5,7 @@ import { DefaultChatTransport, generateId, readUIMessageStream, type UIMessage }
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createSpokenModel, joinText, listTypes, post, readParts, testApp } from '../testing.ts'
 import { createAnswer } from './answer.ts'
+import { createEventStream } from './event-stream.ts'
 import { writeUiMessageStream } from './ui-message-stream.ts'
 
 const model = createSpokenModel()
@@ -115,7 +116,10 @@ it('a stream says every 15 s that it lives, also before the first word', async (
 
 it('a reader that catches up gets no half of a character', async () => {
   const answer = createAnswer('owner', { conversationId: 'c', answerId: 'a' })
-  const server = createServer((_, response) => void writeUiMessageStream(response, answer)).listen(0, '127.0.0.1')
+  const server = createServer((_, response) => void writeUiMessageStream(createEventStream(response), answer)).listen(
+    0,
+    '127.0.0.1',
+  )
   await once(server, 'listening')
   onTestFinished(() => void server.close())
   const whole = 'a'.repeat(16_383) // one less than a piece
@@ -174,7 +178,7 @@ describe('a reader that does not read', () => {
     const responses: ServerResponse[] = []
     const server = createServer((_, response) => {
       responses.push(response)
-      void writeUiMessageStream(response, answer)
+      void writeUiMessageStream(createEventStream(response), answer)
     }).listen()
     await once(server, 'listening')
     onTestFinished(() => void server.close())

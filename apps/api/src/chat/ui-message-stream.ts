@@ -1,8 +1,7 @@
-import type { ServerResponse } from 'node:http'
 import type { Source } from '@repo/db'
 import { ProblemError } from '../plugins/errors.ts'
 import { type Answer, endsInHighSurrogate, type Segment } from './answer.ts'
-import { startHeartbeat } from './event-stream.ts'
+import { type EventStream, startHeartbeat } from './event-stream.ts'
 
 const maxDeltaLength = 16_384 // what a reader that catches up adds at most to a socket's buffer at once
 
@@ -21,11 +20,12 @@ export function parseEventId(text: string): EventId {
  * a `position`, only the text after that. Resolves when the response has ended or its client has left; the answer itself
  * goes on. https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
  */
-export async function writeUiMessageStream(response: ServerResponse, answer: Answer, position?: number): Promise<void> {
+export async function writeUiMessageStream(stream: EventStream, answer: Answer, position?: number): Promise<void> {
+  const { response } = stream
   if (response.destroyed) return
   const closed = Promise.withResolvers<void>()
-  const writer = createWriter(response, answer, position)
-  const stopHeartbeat = startHeartbeat(response)
+  const writer = createWriter(stream, answer, position)
+  const stopHeartbeat = startHeartbeat(stream)
   const leave = answer.follow({ onDelta: writer.add, onEnd: writer.catchUp })
   response.on('drain', writer.catchUp)
   response.on('close', closed.resolve)
@@ -40,8 +40,8 @@ export async function writeUiMessageStream(response: ServerResponse, answer: Ans
  * Its place in the answer is a segment and an offset. While the socket is full it stays behind; `drain` lets it catch up.
  * What comes after `resumesAt` is text alone: reasoning is not stored, and has no position.
  */
-function createWriter(response: ServerResponse, answer: Answer, resumesAt?: number) {
-  const parts = createParts(response, answer, resumesAt !== undefined)
+function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
+  const parts = createParts(stream, answer, resumesAt !== undefined)
   let skip = resumesAt ?? 0
   let position = 0
   let index = 0
@@ -64,7 +64,7 @@ function createWriter(response: ServerResponse, answer: Answer, resumesAt?: numb
   }
 
   const catchUp = () => {
-    while (!response.writableNeedDrain && !response.writableEnded) {
+    while (!stream.isFull() && !stream.response.writableEnded) {
       const segment = answer.segments[index]
       if (segment && resumesAt !== undefined) pass(segment)
       if (segment && offset < segment.text.length) sendDelta(segment, takePiece(segment.text, offset))
@@ -82,24 +82,24 @@ function createWriter(response: ServerResponse, answer: Answer, resumesAt?: numb
     /** The common case, a reader that is up to date, copies nothing. */
     add: (segment: Segment, delta: string) => {
       const isUpToDate = answer.segments[index] === segment && offset + delta.length === segment.text.length
-      if (isUpToDate && resumesAt === undefined && !response.writableNeedDrain) sendDelta(segment, delta)
+      if (isUpToDate && resumesAt === undefined && !stream.isFull()) sendDelta(segment, delta)
       else catchUp()
     },
     begin: () => {
       if (resumesAt === undefined) parts.start()
-      else response.flushHeaders() // there may be nothing more to say for long
+      else stream.begin() // there may be nothing more to say for long
       catchUp()
     },
   }
 }
 
 /** The events of a stream, in the order that the protocol wants: a delta comes after its start, sources before the first. */
-function createParts(response: ServerResponse, answer: Answer, isResumed: boolean) {
+function createParts(stream: EventStream, answer: Answer, isResumed: boolean) {
   const { conversationId, answerId } = answer.key
   let open: { id: string; type: Segment['type'] } | undefined
   let hasSources = isResumed
 
-  const send = (part: object) => response.write(`data: ${JSON.stringify(part)}\n\n`)
+  const send = (part: object) => stream.send(toEvent(part))
 
   /** They are known before the first word, but perhaps not yet when the response begins. */
   const sendSources = () => {
@@ -129,7 +129,7 @@ function createParts(response: ServerResponse, answer: Answer, isResumed: boolea
       if (!hasSources) sendSources()
       openSegment(type, index)
       const part = `{"type":"${type}-delta","id":"${index}","delta":${JSON.stringify(delta)}}`
-      response.write(`id: ${answerId}.${position}\ndata: ${part}\n\n`)
+      stream.send(`id: ${answerId}.${position}\ndata: ${part}\n\n`)
     },
     endSegment,
     finish: () => {
@@ -138,10 +138,13 @@ function createParts(response: ServerResponse, answer: Answer, isResumed: boolea
         if (isResumed) openSegment('text', answer.segments.length) // its end is part of how an answer closes
         endSegment()
       }
-      send(closingPart(answer))
-      response.end('data: [DONE]\n\n')
+      stream.end(`${toEvent(closingPart(answer))}data: [DONE]\n\n`)
     },
   }
+}
+
+function toEvent(part: object): string {
+  return `data: ${JSON.stringify(part)}\n\n`
 }
 
 function takePiece(text: string, offset: number): string {

@@ -1,16 +1,16 @@
-import type { Store } from '@repo/db'
+import type { PastMessage, Store } from '@repo/db'
 import type { AnswerEvent, Llm } from '@repo/llm'
 import { buildPrompt } from '@repo/rag'
 import { toProblem } from '../plugins/errors.ts'
 import type { Answer, Outcome } from './answer.ts'
 import { findPassages } from './find-passages.ts'
-import type { Question } from './question.ts'
 
 export type WriteOptions = { store: Store; llm: Llm; systemPrompt?: string | undefined }
 
-type Finish = Extract<AnswerEvent, { type: 'finish' }>
+/** A question that is stored, and what was said before it, newest first. */
+export type OpenTurn = { question: string; history: PastMessage[] }
 
-const historyLimit = 50 // messages; the prompt's own budget is tighter
+type Finish = Extract<AnswerEvent, { type: 'finish' }>
 
 /** Why an answer was ended from outside: the reason of its abort signal. */
 export class AnswerEndedError extends Error {
@@ -27,9 +27,9 @@ export class AnswerEndedError extends Error {
  * Retrieve, prompt, stream: fills the answer. No step waits for a client or holds a database connection.
  * Never rejects; every failure is an outcome.
  */
-export async function writeAnswer(options: WriteOptions, answer: Answer, question: Question): Promise<Outcome> {
+export async function writeAnswer(options: WriteOptions, answer: Answer, turn: OpenTurn): Promise<Outcome> {
   try {
-    return await streamAnswer(options, answer, question)
+    return await streamAnswer(options, answer, turn)
   } catch (error) {
     return toOutcome(error)
   }
@@ -38,22 +38,21 @@ export async function writeAnswer(options: WriteOptions, answer: Answer, questio
 async function streamAnswer(
   { store, llm, systemPrompt }: WriteOptions,
   answer: Answer,
-  question: Question,
+  { question, history }: OpenTurn,
 ): Promise<Outcome> {
-  const { owner, key, controller } = answer
+  const { owner, controller } = answer
   const { signal } = controller
-  const [history, { passages, sources }] = await Promise.all([
-    store.turns.history(owner, key.conversationId, question.questionId, historyLimit),
-    findPassages({ store, embedder: llm.embedder }, owner, question.text, signal),
-  ])
+  const { passages, sources } = await findPassages({ store, embedder: llm.embedder }, owner, question, signal)
   answer.sources = sources
-  const messages = buildPrompt({ systemPrompt, passages, history, question: question.text })
+  const messages = buildPrompt({ systemPrompt, passages, history, question })
   const events = await llm.chat.stream({ messages, passages, signal })
   answer.accept()
   let finish: Finish | undefined
-  for await (const event of events) {
-    if (event.type === 'finish') finish = event
-    else answer.append(event.type === 'text-delta' ? 'text' : 'reasoning', event.text)
+  for await (const batch of events) {
+    for (const event of batch) {
+      if (event.type === 'finish') finish = event
+      else answer.append(event.type === 'text-delta' ? 'text' : 'reasoning', event.text)
+    }
   }
   return { end: toEnd(finish) }
 }

@@ -1,12 +1,12 @@
 import { once } from 'node:events'
 import type { FastifyReply } from 'fastify'
-import { headersAfterMs, openEventStream, startHeartbeat } from '../chat/event-stream.ts'
+import { type EventStream, headersAfterMs, openEventStream, startHeartbeat } from '../chat/event-stream.ts'
 import { toOpenAiError } from '../plugins/errors.ts'
 import { toCallProblem } from './run-call.ts'
 
 export type ChunkStream = {
   /** Sends the headers, unless they have been. */
-  open: () => void
+  open: () => unknown
   /** Sends chunks, in one write; resolves when the client can take more. Rejects with the signal's reason when it has left. */
   send: (chunks: string[]) => Promise<void>
 }
@@ -17,24 +17,27 @@ export async function writeChunkStream<T>(
   signal: AbortSignal,
   write: (stream: ChunkStream) => Promise<T>,
 ): Promise<T> {
-  const response = reply.raw
+  let events: EventStream | undefined
   let stopHeartbeat = () => {}
   const open = () => {
-    if (reply.sent) return
-    openEventStream(reply).flushHeaders()
-    stopHeartbeat = startHeartbeat(response)
+    if (events) return events
+    events = openEventStream(reply)
+    events.begin()
+    stopHeartbeat = startHeartbeat(events)
+    return events
   }
   const send = async (chunks: string[]) => {
-    if (response.write(toEvents(chunks))) return
+    const { write, response } = open()
+    if (write(toEvents(chunks))) return
     await once(response, 'drain', { signal }).catch(() => signal.throwIfAborted())
   }
   const timer = setTimeout(open, headersAfterMs)
   try {
     const result = await write({ open, send })
-    response.end('data: [DONE]\n\n')
+    open().end('data: [DONE]\n\n')
     return result
   } catch (error) {
-    if (reply.sent) response.end(toEvents([JSON.stringify(toOpenAiError(toCallProblem(error)))]))
+    events?.end(toEvents([JSON.stringify(toOpenAiError(toCallProblem(error)))]))
     throw error
   } finally {
     clearTimeout(timer)

@@ -102,7 +102,7 @@ describe('a request that cannot be answered gets a problem with a status, a code
 })
 
 it('a failure of ours says nothing but where to look', async () => {
-  app.store.conversations.find = () => Promise.reject(new Error('select * from secrets'))
+  app.store.conversations.read = () => Promise.reject(new Error('select * from secrets'))
   const response = await app.inject({ url: '/conversations/any', headers: alice })
   expect(response.json()).toEqual({
     type: 'about:blank',

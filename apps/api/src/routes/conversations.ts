@@ -83,13 +83,11 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async ({ owner, params: { id }, query: { before } }) => {
-      const [conversation, messages] = await Promise.all([
-        app.store.conversations.find(owner, id),
-        app.store.conversations.messages(owner, id, pageSize, before),
-      ])
+      const conversation = await app.store.conversations.read(owner, id, pageSize, before)
       if (!conversation) throw notFound()
-      const items = messages.reverse().map((message) => ({ ...message, createdAt: message.createdAt.toISOString() }))
-      return { ...conversation, createdAt: conversation.createdAt.toISOString(), messages: items }
+      const { title, createdAt, messages } = conversation
+      const items = messages.map((message) => ({ ...message, createdAt: message.createdAt.toISOString() })).reverse()
+      return { id, title, createdAt: createdAt.toISOString(), messages: items }
     },
   )
 

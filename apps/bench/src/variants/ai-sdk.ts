@@ -46,11 +46,9 @@ async function serve({ databaseUrl, poolSize, modelUrl, chatModel, embeddingMode
 
   app.get('/conversations/:id', { schema: { params: z.object({ id: ConversationId }) } }, async (request, reply) => {
     const { id } = request.params
-    const [conversation, messages] = await Promise.all([
-      store.conversations.find(owner, id),
-      store.conversations.messages(owner, id, 50),
-    ])
-    return conversation ? { ...conversation, messages: messages.reverse() } : reply.code(404).send({ status: 404 })
+    const conversation = await store.conversations.read(owner, id, 50)
+    if (!conversation) return reply.code(404).send({ status: 404 })
+    return { ...conversation, messages: conversation.messages.reverse() }
   })
 
   app.get('/health/ready', async () => {
@@ -67,9 +65,8 @@ type ChatOptions = { store: Store; owner: string; embedder: Embedder; model: Lan
 function createChat({ store, owner, embedder, model }: ChatOptions) {
   return async ({ message, conversationId }: z.output<typeof ChatRequest>) => {
     const turn = { conversationId, title: message.slice(0, 80), questionId: randomUUID(), answerId: randomUUID() }
-    await store.turns.open(owner, { ...turn, question: message })
     const [history, found] = await Promise.all([
-      store.turns.history(owner, conversationId, turn.questionId, 50),
+      store.turns.open(owner, { ...turn, question: message }),
       retrievePassages({ store, embedder }, owner, message, 6),
     ])
     const passages = found.map(({ heading: title, text }, index) => ({ n: index + 1, title, text }))

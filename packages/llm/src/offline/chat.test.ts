@@ -21,7 +21,7 @@ const askAbout = (content: string, over: Partial<ChatRequest> = {}): ChatRequest
 
 async function collect(request: ChatRequest): Promise<{ events: AnswerEvent[]; text: string }> {
   const events: AnswerEvent[] = []
-  for await (const event of await createOfflineChat({ wordIntervalMs: 0 }).stream(request)) events.push(event)
+  for await (const batch of await createOfflineChat({ wordIntervalMs: 0 }).stream(request)) events.push(...batch)
   return { events, text: events.map((event) => (event.type === 'text-delta' ? event.text : '')).join('') }
 }
 
@@ -53,8 +53,8 @@ describe('createOfflineChat', () => {
     const controller = new AbortController()
     const seen: AnswerEvent[] = []
     const read = async (): Promise<void> => {
-      for await (const event of await chat.stream(askAbout('backups', { signal: controller.signal }))) {
-        seen.push(event)
+      for await (const batch of await chat.stream(askAbout('backups', { signal: controller.signal }))) {
+        seen.push(...batch)
         if (seen.length === 3) setTimeout(() => controller.abort(reason), 0)
       }
     }
@@ -65,8 +65,10 @@ describe('createOfflineChat', () => {
 
   it('leaves no listener on a signal that is never aborted, even when the reader stops early', async () => {
     const { signal } = new AbortController()
-    for await (const event of await createOfflineChat({ wordIntervalMs: 1 }).stream(askAbout('backups', { signal }))) {
-      if (event.type === 'text-delta') break
+    for await (const [event] of await createOfflineChat({ wordIntervalMs: 1 }).stream(
+      askAbout('backups', { signal }),
+    )) {
+      if (event?.type === 'text-delta') break
     }
     expect(getEventListeners(signal, 'abort')).toEqual([])
   })

@@ -33,12 +33,12 @@ type Pace = { signal: AbortSignal; wordIntervalMs: number; inputTokens: number }
 async function* streamWords(
   answer: string,
   { signal, wordIntervalMs, inputTokens }: Pace,
-): AsyncGenerator<AnswerEvent> {
+): AsyncGenerator<AnswerEvent[]> {
   for (const text of answer.match(wordPattern) ?? []) {
     // Node rejects with an error of its own; the signal's reason is thrown below.
     if (wordIntervalMs > 0) await setTimeout(wordIntervalMs, undefined, { signal }).catch(() => undefined)
     signal.throwIfAborted()
-    yield { type: 'text-delta', text }
+    yield [{ type: 'text-delta', text }]
   }
-  yield { type: 'finish', finishReason: 'stop', usage: { inputTokens, outputTokens: countTokens(answer) } }
+  yield [{ type: 'finish', finishReason: 'stop', usage: { inputTokens, outputTokens: countTokens(answer) } }]
 }

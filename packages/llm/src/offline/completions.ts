@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { flatten } from '../batches.ts'
 import { isObject } from '../json.ts'
 import type { AnswerEvent, ChatMessage, ChatModel } from '../llm.ts'
 import {
@@ -22,7 +23,7 @@ export function createOfflineCompletions(chat: ChatModel): CompletionModel {
     assertSupported(body)
     const messages = body.messages.flatMap(toChatMessage)
     const events = await chat.stream({ messages, passages, signal })
-    return { messages, events: limitAnswer(events, readLimits(body)) }
+    return { messages, events: limitAnswer(flatten(events), readLimits(body)) }
   }
   return {
     name: chat.name,
