@@ -1,6 +1,8 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino'
 import { describeError } from './plugins/errors.ts'
 
+const flushIntervalMs = 200 // what a killed process loses of its log; whoever reads along does not notice
+
 /** What a line may hold beside its fixed words. None of these is anything that a user wrote. */
 const allowed = new Set([
   'method',
@@ -32,7 +34,14 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
       },
     },
   }
-  return destination ? pino(options, destination) : pino(options)
+  return pino(options, destination ?? createDestination())
+}
+
+/** Lines leave together: to write each by itself is a tenth of what a short request costs. None is lost at a regular exit. */
+function createDestination(): DestinationStream {
+  const destination = pino.destination({ sync: false, minLength: 8192 }) // bytes; about fifty lines
+  setInterval(() => destination.flush(), flushIntervalMs).unref()
+  return destination
 }
 
 function keepAllowed(line: unknown): object {

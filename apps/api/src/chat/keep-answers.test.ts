@@ -3,7 +3,8 @@ import { and, connect, createStore, eq, messages, sql } from '@repo/db'
 import { pino } from 'pino'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { createSpokenModel, listTypes, openGate, post, readParts, testApp } from '../testing.ts'
-import type { Answer } from './answer.ts'
+import { type Answer, createAnswer } from './answer.ts'
+import { startKeeping } from './keep-answers.ts'
 
 const model = createSpokenModel()
 const gate = await openGate()
@@ -52,6 +53,29 @@ it('stores the text so far every second', async () => {
   await expect.poll(() => readAnswer('growing')).toMatchObject({ content: 'half and half', status: 'streaming' })
   answer.end()
   await readParts(await response)
+})
+
+describe.for([2500, 7000])('%i running answers', (count) => {
+  it('are all said to live within five seconds, and never more at once than it takes for that', async () => {
+    const running = new Map<string, Answer>()
+    for (let n = 0; n < count; n += 1) {
+      running.set(`${n}`, createAnswer('owner', { conversationId: `${n}`, answerId: `${n}` }))
+    }
+    const saved: string[][] = []
+    const saveProgress = vi.fn(async (rows: { answerId: string }[]) => {
+      saved.push(rows.map(({ answerId }) => answerId))
+      return new Set(saved.at(-1))
+    })
+    const stop = startKeeping(
+      { store: { ...store, answers: { ...store.answers, saveProgress } }, log: app.log },
+      running,
+    )
+    onTestFinished(stop)
+    await passTime(5000)
+    const atOnce = Math.max(1000, count / 5)
+    expect(saved.map(({ length }) => length)).toEqual(Array(5).fill(atOnce))
+    expect(new Set(saved.flat()).size).toBe(count)
+  })
 })
 
 it('an answer that ends while the database is away is stored when it is back, and only then finishes', async () => {

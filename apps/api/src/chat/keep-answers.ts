@@ -8,7 +8,9 @@ import { AnswerEndedError, toOutcome } from './write-answer.ts'
 
 export type KeepOptions = { store: Store; log: FastifyBaseLogger }
 
-const progressIntervalMs = 1000 // what a crash can lose of an answer's text
+const progressIntervalMs = 1000 // what a crash can lose of an answer's text, while no more than a thousand run
+const rowsAtOnce = 1000 // a second and a process: to store ten thousand takes Postgres a core
+const maxTurns = 5 // seconds until each answer is stored again, however many run; a third of what is taken for a death
 const stopIntervalMs = 250 // the model shall be hung up on within a second
 const sweepIntervalMs = 10_000
 const abandonedAfterMs = 15_000 // 15 missed beats: a process that is only slow has long spoken
@@ -36,8 +38,7 @@ export async function storeEnd({ store, log }: KeepOptions, answer: Answer, outc
 }
 
 /**
- * Stores what there is of all running answers, one statement a second whatever their number, which also says that they
- * live; ends those that somebody asked another process to stop; and marks answers of processes that died. Returns a
+ * Stores what there is of running answers, a thousand of them in one statement a second, which also says that they live; ends those that somebody asked another process to stop; and marks answers of processes that died. Returns a
  * function that ends it.
  */
 export function startKeeping({ store, log }: KeepOptions, running: ReadonlyMap<string, Answer>): () => void {
@@ -66,15 +67,25 @@ async function endStopped(store: Store, running: ReadonlyMap<string, Answer>): P
 /** What the database has of an answer: its text's length in UTF-16 units, and in bytes of UTF-8. */
 type Known = { length: number; bytes: number; sources?: Source[] }
 
-/** Sends what is new since the last time; everything when it is not known what the database has. */
+/**
+ * Sends what is new since the last time; everything when it is not known what the database has. Of very many answers those
+ * that have waited longest.
+ */
 function createSaver({ store, log }: KeepOptions) {
-  let known = new Map<Answer, Known>()
+  const known = new WeakMap<Answer, Known>()
+  const turns = new WeakMap<Answer, number>() // when each was last sent
+  let turn = 0
 
-  return async (answers: Answer[]) => {
-    const before = known
-    known = new Map()
-    if (answers.length === 0) return
-    const steps = answers.map((answer) => takeStep(answer, before.get(answer)))
+  return async (running: Answer[]) => {
+    if (running.length === 0) return
+    turn += 1
+    const waited = running.sort((a, b) => (turns.get(a) ?? 0) - (turns.get(b) ?? 0))
+    const answers = waited.slice(0, Math.max(rowsAtOnce, Math.ceil(running.length / maxTurns)))
+    const steps = answers.map((answer) => takeStep(answer, known.get(answer)))
+    for (const answer of answers) {
+      turns.set(answer, turn)
+      known.delete(answer) // until it is sure that this has been stored
+    }
     const saved = await saveDivided(
       store,
       steps.map(({ progress }) => progress),

@@ -65,6 +65,6 @@ async function readEventLoopDelay(url: string): Promise<number | undefined> {
   if (!url.startsWith('http')) return undefined
   const response = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(500) }).catch(() => undefined)
   const text = response?.ok ? await response.text().catch(() => '') : ''
-  const seconds = /^nodejs_eventloop_lag_p99_seconds(?:\{.*\})? (\S+)$/m.exec(text)?.[1]
+  const seconds = /^sluice_event_loop_delay_seconds\{quantile="0.99"\} (\S+)$/m.exec(text)?.[1]
   return seconds === undefined ? undefined : Number(seconds) * 1000
 }
