@@ -4,8 +4,8 @@ import { z } from 'zod'
 import type { Call } from './call.ts'
 import type { ChunkStream } from './chunk-stream.ts'
 
-const Choice = z.looseObject({ delta: z.looseObject({ role: z.unknown() }).nullish() })
-const Chunk = z.looseObject({ choices: z.array(Choice).nullish(), usage: z.unknown() })
+const Choice = z.looseObject({ delta: z.looseObject({ role: z.unknown().optional() }).nullish() })
+const Chunk = z.looseObject({ choices: z.array(Choice).nullish(), usage: z.unknown().optional() })
 type Chunk = z.output<typeof Chunk>
 
 /** Sends a model's chunks on as they come, the first one with the citations. Gives the usage, when the last one tells it. */
