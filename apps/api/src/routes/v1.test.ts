@@ -392,6 +392,38 @@ describe('embeddings', () => {
   })
 })
 
+describe('the offline model', async () => {
+  const offline = await testApp()
+  afterAll(offline.close)
+  await offline.app.inject({ method: 'POST', url: '/documents', headers: offline.alice, payload })
+  const apiKey = offline.alice.authorization.replace('Bearer ', '')
+  const { chat, models } = new OpenAI({ baseURL: `${await offline.listen()}/v1`, apiKey })
+  const asked = { model: 'offline', messages }
+
+  it('quotes the documents, streamed or not, with the same words and citations', async () => {
+    const whole = await chat.completions.create(asked)
+    const chunks = await collect(await chat.completions.create({ ...asked, stream: true }))
+    const content = chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')
+    expect(content).toContain('A ticket to the pool costs four euros. [1]')
+    expect(whole.choices[0]?.message.content).toBe(content)
+    expect(chunks[0]).toHaveProperty('citations', Object(whole).citations)
+    expect(chunks[0]?.choices[0]?.delta.role).toBe('assistant')
+    expect(chunks.at(-1)?.choices[0]?.finish_reason).toBe('stop')
+    expect((await collect(models.list())).map(({ id }) => id)).toEqual(['offline', 'offline-384'])
+  })
+
+  it('honours stop and max_tokens, and refuses what it cannot do', async () => {
+    const stopped = await chat.completions.create({ ...asked, stop: [' costs'] })
+    expect(stopped.choices).toMatchObject([{ message: { content: 'A ticket to the pool' }, finish_reason: 'stop' }])
+    const cut = await chat.completions.create({ ...asked, max_tokens: 2 })
+    expect(cut.choices).toMatchObject([{ message: { content: 'A ticket' }, finish_reason: 'length' }])
+    for (const stream of [true, false]) {
+      const refusal = { status: 400, code: 'unsupported_parameter', type: 'invalid_request_error', param: 'n' }
+      await expect(chat.completions.create({ ...asked, stream, n: 2 })).rejects.toMatchObject(refusal)
+    }
+  })
+})
+
 it('nothing is stored', async () => {
   expect((await app.inject({ url: '/conversations', headers: alice })).json().items).toEqual([])
 })
