@@ -4,7 +4,7 @@ import { DefaultChatTransport, type UIMessage } from 'ai'
 import { Window } from 'happy-dom'
 import { createElement } from 'react'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { createSpokenModel, post, testApp } from '../testing.ts'
+import { createSpokenModel, testApp } from '../testing.ts'
 
 // The real hook in a real React page. The page alone comes from happy-dom: requests are made by Node itself, whose `fetch`
 // needs a whole URL and has no cookies, so that address and key are all that the transport is told.
@@ -73,6 +73,8 @@ async function begin(text = 'When does the pool open?') {
   void sendMessage({ text })
   return { page, id, answer: await model.takeAnswer() }
 }
+
+const stopModel = (id: string) => fetch(`${api}/${id}/stop`, { method: 'POST', headers: alice })
 
 const question = 'user: When does the pool open?'
 
@@ -157,7 +159,7 @@ describe('useChat', () => {
       .poll(async () => (await read(id)).messages[1])
       .toMatchObject({ status: 'streaming', content: 'At nine, as ever' })
     expect(answer.request.signal.aborted).toBe(false)
-    expect((await post(`${api}/${id}/stop`, alice, {})).status).toBe(204)
+    expect((await stopModel(id)).status).toBe(204)
     expect(answer.request.signal.aborted).toBe(true)
     expect((await read(id)).messages[1]).toMatchObject({ status: 'stopped', content: 'At nine, as ever' })
   })
@@ -166,7 +168,7 @@ describe('useChat', () => {
     const { page, id, answer } = await begin()
     answer.say('At nine')
     await expect.poll(() => page.lines()[1]).toContain('At nine')
-    await post(`${api}/${id}/stop`, alice, {})
+    await stopModel(id)
     await isSettled(page)
     expect(page.lines()).toEqual([question, 'assistant: [1 Pool]At nine'])
   })
