@@ -22,7 +22,7 @@ const list = {
 describe('the request', () => {
   it('carries what the client sent, but names the model, and asks for numbers', async () => {
     const server = await answer(list)
-    const body = { model: 'alias', input: ['a', 'b'], encoding_format: 'base64', user: 'u', dimensions: 8 }
+    const body = { model: 'alias', input: ['a'], encoding_format: 'base64', user: 'u', dimensions: 8 }
     await createEmbeddings(server.url).create(body, signal)
     expect(server.requests.map((request) => JSON.parse(request))).toEqual([
       { ...body, model: 'the-model', encoding_format: 'float' },
@@ -57,6 +57,8 @@ describe('the answer', () => {
   it.each([
     ['model_failed for an error under 200', { error: { message: 'the-secret' } }, 200, 'model_failed'],
     ['model_protocol for JSON of another shape', { vectors: [] }, 200, 'model_protocol'],
+    ['model_protocol for fewer vectors than texts', { data: [] }, 200, 'model_protocol'],
+    ['model_protocol for an item without one', { data: [{ index: 0 }] }, 200, 'model_protocol'],
     ['model_rejected for a 400', { error: {} }, 400, 'model_rejected'],
     ['model_rate_limited for a 429', { error: {} }, 429, 'model_rate_limited'],
   ])('is %s', async (_, body, status, code) => {
