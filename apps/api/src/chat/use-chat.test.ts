@@ -20,7 +20,7 @@ const api = `${url}/chat`
 afterAll(close)
 
 const payload = { title: 'Pool', text: 'The swimming pool is open from nine to five.' }
-await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
+const pool = (await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })).json()
 
 /** A page that shows each message's text, and its sources as `[n title]`. */
 function Page({
@@ -100,6 +100,13 @@ describe('useChat', () => {
     second.say('It does not say.')
     second.end()
     await isSettled(page)
+    const place = { documentId: pool.id, chunkId: expect.any(String), start: 0, end: payload.text.length }
+    const source = { type: 'source-document', sourceId: '1', mediaType: 'text/plain', title: 'Pool' }
+    expect(page.chat().messages.at(-1)?.parts).toEqual([
+      { ...source, filename: undefined, providerMetadata: { sluice: place } },
+      { type: 'reasoning', id: '0', text: 'Hm.', state: 'done' },
+      { type: 'text', text: 'It does not say.', state: 'done' },
+    ])
     expect(page.lines()[3]).toMatch(/^assistant: .*It does not say\.$/)
     const stored = await read(id)
     expect(stored.messages.map(({ id }: { id: string }) => id)).toEqual(page.chat().messages.map(({ id }) => id))
@@ -138,6 +145,21 @@ describe('useChat', () => {
     await expect.poll(reloaded.lines).toEqual([question, 'assistant: [1 Pool]At nine.'])
     await isSettled(reloaded)
     expect(reloaded.chat().error).toBeUndefined()
+  })
+
+  it('is told the conversation, which is no part of a message', async () => {
+    const onData = vi.fn()
+    const page = openPage({ id: 'a-chat', onData })
+    void (await page.ready()).sendMessage({ text: 'Hi' })
+    const answer = await model.takeAnswer()
+    answer.end()
+    await isSettled(page)
+    expect(onData.mock.calls).toEqual([
+      [expect.objectContaining({ type: 'data-conversation', data: { id: 'a-chat' } })],
+    ])
+    expect(page.chat().messages.flatMap(({ parts }) => parts.map(({ type }) => type))).not.toContain(
+      'data-conversation',
+    )
   })
 
   it('finds nothing to resume where nothing runs', async () => {
