@@ -32,7 +32,7 @@ function holdNext(upstream: typeof chatModel, begin: Parameters<typeof chatModel
   return promise
 }
 
-/** The model's server sees within a second that its caller is gone, and nobody asks again. */
+/** The model's server sees that its caller is gone, and nobody asks again. */
 async function expectHungUp({ counts, calls }: typeof chatModel, before: { hungUp: number; calls: number }) {
   await expect.poll(() => counts.hungUp).toBe(before.hungUp + 1)
   expect(calls.length).toBe(before.calls + 1)
