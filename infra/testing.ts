@@ -36,7 +36,7 @@ export function readAnswer(body: string): string {
   return deltas.length > 0 ? deltas.join('') : body
 }
 
-/** Runs the `curl` lines of the README's quick start, on another port. */
+/** Runs the README's `curl` lines, on another port. */
 export async function askAsTheReadmeDoes(port: number): Promise<string[]> {
   const commands = readCommands(read('README.md'))
   const answers: string[] = []
@@ -47,11 +47,12 @@ export async function askAsTheReadmeDoes(port: number): Promise<string[]> {
   return answers
 }
 
-export function expectReadmeAnswers([pgbouncer, document, office]: string[]): void {
+export function expectReadmeAnswers([pgbouncer, document, office, completion]: string[]): void {
   expect(pgbouncer).toContain(readShownAnswer())
   expect(pgbouncer).toMatch(/\[\d\]/)
   expect(JSON.parse(document ?? '')).toMatchObject({ title: 'Office', status: 'ready' })
   expect(office).toMatch(/The office opens at nine\..*\[\d\]/s)
+  expect(completion).toMatch(/"citations":\[\{.*"content":" nine\.".*"finish_reason":"stop".*data: \[DONE\]/s)
 }
 
 /** The answer that the README shows, without the numbers of its citations, which depend on what else was found. */

@@ -3,16 +3,17 @@ import { readText } from './http-call.ts'
 import type { HttpClient } from './http-client.ts'
 import { isObject, parseJson } from './json.ts'
 import { LlmError } from './llm.ts'
-import { asksForUsage, type CompletionModel, type CompletionRequest } from './openai-api.ts'
+import { asksForUsage, type CompletionBody, type CompletionModel, type CompletionRequest } from './openai-api.ts'
 import { createSseParser, type SseEvent } from './sse-parser.ts'
 import { readVendorError } from './vendor-error.ts'
 
 // A quote inside a text is escaped, so that no text can look like one of these keys.
-const endsChoice = /"finish_reason"\s*:\s*"/
+const endsChoice = /"finish_reason"\s*:\s*"/g
 const mayBeError = /"error"/
 const hasNoChoices = /"choices"\s*:\s*\[\s*\]/
 
-type Progress = { wantsUsage: boolean; isFinished: boolean; isDone: boolean }
+/** `choicesLeft` have not told their finish_reason. */
+type Progress = { wantsUsage: boolean; choicesLeft: number; isDone: boolean }
 type Batch = { chunks: string[]; failure?: LlmError }
 
 /**
@@ -25,17 +26,18 @@ export function createOpenAiCompletions(http: HttpClient, model: string): Comple
   return {
     name: model,
     complete: async (request) => readCompletion(await readText(await post(request, false))),
-    stream: async (request) => readChunks(await post(request, true), asksForUsage(request.body)),
+    stream: async (request) => readChunks(await post(request, true), request.body),
   }
 }
 
-async function* readChunks(answer: HttpAnswer, wantsUsage: boolean): AsyncGenerator<string[], undefined> {
-  const progress: Progress = { wantsUsage, isFinished: false, isDone: false }
+async function* readChunks(answer: HttpAnswer, body: CompletionBody): AsyncGenerator<string[], undefined> {
+  const wantsUsage = asksForUsage(body)
+  const progress: Progress = { wantsUsage, choicesLeft: Number(body.n ?? 1), isDone: false }
   const parser = createSseParser()
   try {
     if (answer.contentType.includes('json')) {
       // A server that cannot stream answers with one completion, or with an error under 200.
-      yield [JSON.stringify(toChunk(readCompletion(await readText(answer))))]
+      yield toChunks(readCompletion(await readText(answer)), wantsUsage)
       return
     }
     while (!progress.isDone) {
@@ -47,19 +49,19 @@ async function* readChunks(answer: HttpAnswer, wantsUsage: boolean): AsyncGenera
       if (failure) throw failure
       if (!bytes) break
     }
-    if (!progress.isDone && !progress.isFinished) throw new LlmError('model_protocol', 'the answer was cut short')
+    if (!progress.isDone && progress.choicesLeft > 0) throw new LlmError('model_protocol', 'the answer was cut short')
     answer.drain()
   } finally {
     answer.destroy()
   }
 }
 
-/** An answer is whole once its finish_reason has come: a connection that breaks after that takes nothing from it. */
-async function readNext(answer: HttpAnswer, { isFinished }: Progress): Promise<Buffer | null> {
+/** An answer is whole once its finish_reasons have come: a connection that breaks after that takes nothing from it. */
+async function readNext(answer: HttpAnswer, { choicesLeft }: Progress): Promise<Buffer | null> {
   try {
     return await answer.read()
   } catch (error) {
-    if (isFinished && error instanceof LlmError) return null
+    if (choicesLeft <= 0 && error instanceof LlmError) return null
     throw error
   }
 }
@@ -72,8 +74,9 @@ function readEvents(events: SseEvent[], progress: Progress): Batch {
     if (progress.isDone) break
     const failure = readFailure(event)
     if (failure) return { chunks, failure }
-    if (endsChoice.test(event.data)) progress.isFinished = true
-    if (isWanted(event.data, progress)) chunks.push(event.data)
+    progress.choicesLeft -= event.data.match(endsChoice)?.length ?? 0
+    // An event of several lines is JSON with breaks between its tokens.
+    if (isWanted(event.data, progress)) chunks.push(event.data.replaceAll('\n', ' '))
   }
   return { chunks }
 }
@@ -89,7 +92,8 @@ function readFailure({ name, data }: SseEvent): LlmError | undefined {
 function isWanted(data: string, { wantsUsage }: Progress): boolean {
   if (!hasNoChoices.test(data)) return true
   const chunk = parseJson(data)
-  return wantsUsage && isObject(chunk) && isObject(chunk.usage)
+  if (!isObject(chunk) || !Array.isArray(chunk.choices) || chunk.choices.length > 0) return true
+  return wantsUsage && isObject(chunk.usage)
 }
 
 function readCompletion(text: string): Record<string, unknown> {
@@ -102,8 +106,17 @@ function readCompletion(text: string): Record<string, unknown> {
   return completion
 }
 
-function toChunk(completion: Record<string, unknown>): Record<string, unknown> {
-  const choices: unknown[] = Array.isArray(completion.choices) ? completion.choices : []
-  const deltas = choices.filter(isObject).map(({ message, ...choice }) => ({ ...choice, delta: message }))
-  return { ...completion, object: 'chat.completion.chunk', choices: deltas }
+/** A whole completion as the one chunk of a stream, and its usage as another where that is wanted. */
+function toChunks({ choices, usage, ...completion }: Record<string, unknown>, wantsUsage: boolean): string[] {
+  const start = { ...completion, object: 'chat.completion.chunk' }
+  const messages: unknown[] = Array.isArray(choices) ? choices : []
+  const deltas = messages.filter(isObject).map(({ message, ...choice }) => ({ ...choice, delta: toDelta(message) }))
+  const chunks = [{ ...start, choices: deltas }, ...(wantsUsage && usage ? [{ ...start, choices: [], usage }] : [])]
+  return chunks.map((chunk) => JSON.stringify(chunk))
+}
+
+/** In a stream, each tool call says which one it is. */
+function toDelta(message: unknown): unknown {
+  if (!isObject(message) || !Array.isArray(message.tool_calls)) return message
+  return { ...message, tool_calls: message.tool_calls.map((call, index) => ({ index, ...call })) }
 }

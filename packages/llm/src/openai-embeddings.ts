@@ -12,20 +12,20 @@ export function createOpenAiEmbeddings(http: HttpClient, model: string, dimensio
     create: async (body, signal) => {
       // Not every server knows base64: numbers are asked for, and encoded here.
       const request = { ...(dimensions && { dimensions }), ...body, model, encoding_format: 'float' }
-      return readList(parseJson(await readText(await http.post('/embeddings', request, signal))))
+      const list = parseJson(await readText(await http.post('/embeddings', request, signal)))
+      return readList(list, [body.input].flat().length)
     },
   }
 }
 
 /** Gemini leaves out an index of 0, and some servers every index. */
-function readList(list: unknown): EmbeddingList {
+function readList(list: unknown, count: number): EmbeddingList {
   const failure = readVendorError(list)
   if (failure) throw failure
-  if (!isObject(list) || !Array.isArray(list.data)) {
-    throw new LlmError('model_protocol', 'the model’s answer holds no embeddings')
+  const items: unknown[] = isObject(list) && Array.isArray(list.data) ? list.data : []
+  const data = items.filter(isObject).map((item, index) => ({ index, ...item, embedding: item.embedding }))
+  if (!isObject(list) || data.length !== count || data.some(({ embedding }) => embedding === undefined)) {
+    throw new LlmError('model_protocol', 'the model did not send a vector for every text')
   }
-  return {
-    ...list,
-    data: list.data.filter(isObject).map((item, index) => ({ index, ...item, embedding: item.embedding })),
-  }
+  return { ...list, data }
 }

@@ -55,8 +55,8 @@ export function forbidRetry(reply: FastifyReply): void {
 }
 
 /**
- * Finds the passages for the user's last message and puts them before the client's own messages, which stay as they are.
- * `retrieval` is our own parameter and goes no further.
+ * Finds the passages for the user's last message and adds them to the client's instructions; its other messages stay as
+ * they are. `retrieval` is our own parameter and goes no further.
  */
 async function prepare(
   { store, llm, systemPrompt }: CompletionOptions,
@@ -70,8 +70,18 @@ async function prepare(
     ? await findPassages({ store, embedder: llm.embedder }, owner, question, signal)
     : { passages: [], sources: [] }
   const [system] = buildPrompt({ systemPrompt, passages, history: [], question })
-  const messages = [...(system ? [system] : []), ...body.messages]
+  const messages = addInstructions(body.messages, system?.content ?? '')
   return { request: { body: { ...body, messages }, passages, signal }, citations: sources }
+}
+
+/** Ours follow the client's in one message: the templates of some models refuse a second one, or one that is not first. */
+function addInstructions([first, ...rest]: Body['messages'], text: string): Body['messages'] {
+  if (!first || !['system', 'developer'].includes(first.role)) {
+    return [{ role: 'system', content: text }, ...(first ? [first] : []), ...rest]
+  }
+  const { content } = first
+  const added = typeof content === 'string' ? `${content}\n\n${text}` : [...(content ?? []), { type: 'text', text }]
+  return [{ ...first, content: added }, ...rest]
 }
 
 /** What to search the documents for. Of a message that is too long its end counts: the question is there. */

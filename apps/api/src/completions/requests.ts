@@ -37,8 +37,11 @@ const Citation = z.object({
   page: z.int().optional(),
 })
 
+/** Without retrieval they are the model's own, as Perplexity's are, in whatever shape it gives them. */
+const Citations = z.union([z.array(Citation), z.unknown()])
+
 export const CompletionResponse = z
-  .looseObject({ citations: z.array(Citation).optional() })
+  .looseObject({ citations: Citations.optional() })
   .meta({ description: 'A chat.completion of OpenAI’s, with the passages that the model was given' })
 
 const maxInputs = 2048 // OpenAI's own limit

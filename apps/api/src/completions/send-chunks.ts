@@ -4,8 +4,8 @@ import { z } from 'zod'
 import type { Call } from './call.ts'
 import type { ChunkStream } from './chunk-stream.ts'
 
-const Choice = z.looseObject({ delta: z.looseObject({}).default({}) })
-const Chunk = z.looseObject({ choices: z.array(Choice).default([]), usage: z.unknown() })
+const Choice = z.looseObject({ delta: z.looseObject({ role: z.unknown().optional() }).nullish() })
+const Chunk = z.looseObject({ choices: z.array(Choice).nullish(), usage: z.unknown().optional() })
 type Chunk = z.output<typeof Chunk>
 
 /** Sends a model's chunks on as they come, the first one with the citations. Gives the usage, when the last one tells it. */
@@ -28,7 +28,10 @@ export async function sendChunks(
 
 /** Not every server names the role at the start. */
 function beginAnswer(first: Chunk, citations: Source[] | undefined) {
-  const choices = first.choices.map(({ delta, ...choice }) => ({ ...choice, delta: { role: 'assistant', ...delta } }))
+  const choices = (first.choices ?? []).map((choice) => {
+    const { role, ...rest } = choice.delta ?? {}
+    return { ...choice, delta: { role: role ?? 'assistant', ...rest } }
+  })
   const saysSomething = choices.some(({ delta: { role: _, ...rest } }) => Object.values(rest).some(Boolean))
   return { chunk: JSON.stringify({ ...first, choices, ...(citations && { citations }) }), saysSomething }
 }

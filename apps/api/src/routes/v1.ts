@@ -20,7 +20,7 @@ const maxBodyBytes = 8 * 1024 * 1024 // a conversation with a few pictures, or 2
 const routes: FastifyPluginAsyncZod = async (app) => {
   const { store, llm, systemPrompt } = app
   const created = Math.floor(Date.now() / 1000)
-  const models = [llm.completions.name, llm.embeddings.name].map((id) => ({
+  const models = [...new Set([llm.completions.name, llm.embeddings.name])].map((id) => ({
     id,
     object: 'model' as const,
     created,

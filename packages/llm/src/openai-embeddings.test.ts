@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest'
+import { createHttpClient } from './http-client.ts'
+import { createOpenAiEmbeddings } from './openai-embeddings.ts'
+import { startHttpServer } from './test-server.ts'
+
+const { signal } = new AbortController()
+const createEmbeddings = (baseUrl: string, dimensions?: number) =>
+  createOpenAiEmbeddings(
+    createHttpClient({ baseUrl, firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 }),
+    'the-model',
+    dimensions,
+  )
+const answer = (body: unknown, status = 200) =>
+  startHttpServer((response) => response.writeHead(status).end(JSON.stringify(body)))
+const list = {
+  object: 'list',
+  data: [{ object: 'embedding', index: 0, embedding: [0.5, -1] }],
+  model: 'the-model-2',
+  usage: { prompt_tokens: 1, total_tokens: 1 },
+}
+
+describe('the request', () => {
+  it('carries what the client sent, but names the model, and asks for numbers', async () => {
+    const server = await answer(list)
+    const body = { model: 'alias', input: ['a'], encoding_format: 'base64', user: 'u', dimensions: 8 }
+    await createEmbeddings(server.url).create(body, signal)
+    expect(server.requests.map((request) => JSON.parse(request))).toEqual([
+      { ...body, model: 'the-model', encoding_format: 'float' },
+    ])
+  })
+
+  it('asks for the configured dimensions of a client that names none, and for its own where it does', async () => {
+    const server = await answer(list)
+    const embeddings = createEmbeddings(server.url, 256)
+    await embeddings.create({ input: 'a' }, signal)
+    await embeddings.create({ input: 'a', dimensions: 8 }, signal)
+    expect(server.requests.map((request) => JSON.parse(request).dimensions)).toEqual([256, 8])
+  })
+})
+
+describe('the answer', () => {
+  it('comes as the vendor sent it', async () => {
+    const { url } = await answer(list)
+    expect(await createEmbeddings(url).create({ input: 'a' }, signal)).toEqual(list)
+  })
+
+  it('gets an index where the vendor left it out, as Gemini does with 0', async () => {
+    const { url } = await answer({ data: [{ embedding: [5] }, { index: 1, embedding: [6] }] })
+    expect(await createEmbeddings(url).create({ input: ['a', 'b'] }, signal)).toEqual({
+      data: [
+        { index: 0, embedding: [5] },
+        { index: 1, embedding: [6] },
+      ],
+    })
+  })
+
+  it.each([
+    ['model_failed for an error under 200', { error: { message: 'the-secret' } }, 200, 'model_failed'],
+    ['model_protocol for JSON of another shape', { vectors: [] }, 200, 'model_protocol'],
+    ['model_protocol for fewer vectors than texts', { data: [] }, 200, 'model_protocol'],
+    ['model_protocol for an item without one', { data: [{ index: 0 }] }, 200, 'model_protocol'],
+    ['model_rejected for a 400', { error: {} }, 400, 'model_rejected'],
+    ['model_rate_limited for a 429', { error: {} }, 429, 'model_rate_limited'],
+  ])('is %s', async (_, body, status, code) => {
+    const { url } = await answer(body, status)
+    await expect(createEmbeddings(url).create({ input: 'a' }, signal)).rejects.toMatchObject({ name: 'LlmError', code })
+  })
+
+  it('is hung up on when the caller aborts, and rejects with its reason', async () => {
+    const abort = new AbortController()
+    const server = await startHttpServer(() => abort.abort('left'))
+    await expect(createEmbeddings(server.url).create({ input: 'a' }, abort.signal)).rejects.toBe('left')
+    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+  })
+})
