@@ -8,7 +8,7 @@ const heartbeatIntervalMs = 15_000 // proxies cut connections that are silent fo
 
 const streamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-cache, no-transform',
+  'cache-control': 'no-store, no-transform', // nothing of an answer stays on the way, and nobody compresses it
   'x-accel-buffering': 'no', // nginx would hold the stream back
 }
 
