@@ -46,6 +46,10 @@ const description = (await app.inject('/openapi.json')).json()
 function judge({ method, target, operation }: HostileRequest, { status, headers, body }: RawResponse) {
   expect(headers['x-request-id']).toMatch(/^[\w.-]{1,64}$/)
   for (const pattern of [...internals, process.cwd(), alice.authorization.slice(-43)]) expect(body).not.toMatch(pattern)
+  if (headers['content-type']?.startsWith('text/event-stream')) {
+    expect(body).toContain('[DONE]')
+    expect(body).not.toMatch(/^data: {"(type":")?error"/m)
+  }
   if (status < 400) return undefined
   const isHead = method === 'HEAD'
   const isOpenAi = target.startsWith('/v1/') && headers['content-type']?.startsWith('application/json')

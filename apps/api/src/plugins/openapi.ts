@@ -100,7 +100,7 @@ function listExamples(shape: z.ZodType): unknown[] | undefined {
 
 /** What a route answers when it can. A shape with a name of its own tells the response nothing of what it is. */
 function describeResponses(schema: FastifySchema, shapes: FastifySchema): Record<string, object> {
-  const entries = Object.entries(Object(schema.response)).map(([status, described]) => {
+  const entries = Object.entries(schema.response ?? { 200: {} }).map(([status, described]) => {
     const shape: unknown = Object(shapes.response)[status]
     if (!(shape instanceof z.ZodType)) return [status, Object(described)]
     const description = shape.description ?? STATUS_CODES[status]

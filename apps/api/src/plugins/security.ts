@@ -20,7 +20,8 @@ export const securityHeaders = {
 const transportSecurity = 'max-age=31536000'
 
 /**
- * The headers that @fastify/helmet would set, as far as they mean something for JSON. One object, set by one hook, costs a
+ * The headers that @fastify/helmet would set, as far as they mean something for JSON: not those for Internet Explorer, for
+ * the agent cluster of a page, or for DNS prefetching; nor `includeSubDomains`. One object, set by one hook, costs a
  * request 5 to 7 µs of CPU; helmet, which computes its own anew for each, 14 (2 cores, EPYC).
  */
 async function security(app: FastifyInstance) {
