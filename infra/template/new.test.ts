@@ -13,7 +13,7 @@ function expectSound(copy: ReturnType<typeof copyRepository>, ...names: string[]
     const { status, output } = copy.run(command)
     expect(status, `${command}: ${output}`).toBe(0)
   }
-  const tests = ['apps/api/src/app.test.ts', ...names.map((name) => `${routes}/${name}.test.ts`)]
+  const tests = ['apps/api/src/plugins/openapi.test.ts', ...names.map((name) => `${routes}/${name}.test.ts`)]
   const { status, output } = copy.run(`vitest run ${tests.join(' ')}`)
   expect(status, output).toBe(0)
   expect(output).toContain(`Test Files  ${tests.length} passed`)

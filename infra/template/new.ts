@@ -8,7 +8,7 @@ import { nameResource, writeRoute, writeTable, writeTest } from './resource.ts'
 const root = join(import.meta.dirname, '../..')
 const schemaFile = 'packages/db/src/schema.ts'
 /** Served by a plugin, or a name that every route file has already. */
-const reserved = ['docs', 'problems', 'routes']
+const reserved = ['docs', 'routes']
 
 function createResource(plural: string, singular: string | undefined): string {
   const files = [schemaFile, `apps/api/src/routes/${plural}.ts`, `apps/api/src/routes/${plural}.test.ts`] as const

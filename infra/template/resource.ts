@@ -63,7 +63,7 @@ import { and, type Cursor, type Db, desc, eq, ${constant}, sql, toStorableText }
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
-import { ProblemError, problems } from '../plugins/errors.ts'
+import { ProblemError } from '../plugins/errors.ts'
 
 const ${shape}Request = z.object({
   text: z.string().max(10_000).regex(/\\S/, 'should not be empty').transform(toStorableText),
@@ -80,7 +80,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
 
   app.post(
     '',
-    { schema: { summary: 'Add to my ${words}', tags: ['${words}'], body: ${shape}Request, response: { 201: ${shape}Response, ...problems } } },
+    { schema: { summary: 'Add to my ${words}', body: ${shape}Request, response: { 201: ${shape}Response } } },
     async ({ owner, body: { text } }, reply) => {
       const [row] = await queries.add(owner, text)
       if (!row) throw new Error('an insert returned no row')
@@ -90,7 +90,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
 
   app.get(
     '',
-    { schema: { summary: 'List my ${words}, newest first', tags: ['${words}'], querystring: PageQuery, response: { 200: ${shape}List, ...problems } } },
+    { config: { problems: { 400: ['invalid_cursor'] } }, schema: { summary: 'List my ${words}, newest first', querystring: PageQuery, response: { 200: ${shape}List } } },
     async ({ owner, query: { limit, after } }) => {
       const cursor = decodeCursor(after)
       if (cursor && !Params.safeParse(cursor).success)
@@ -101,7 +101,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
 
   app.get(
     '/:id',
-    { schema: { summary: 'Read one of my ${words}', tags: ['${words}'], params: Params, response: { 200: ${shape}Response, ...problems } } },
+    { config: { problems: { 404: ['${code}_not_found'] } }, schema: { summary: 'Read one of my ${words}', params: Params, response: { 200: ${shape}Response } } },
     async ({ owner, params: { id } }) => {
       const [row] = await queries.find(owner, id)
       if (!row) throw notFound()
@@ -111,7 +111,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
 
   app.delete(
     '/:id',
-    { schema: { summary: 'Delete one of my ${words}', tags: ['${words}'], params: Params, response: { 204: z.undefined(), ...problems } } },
+    { config: { problems: { 404: ['${code}_not_found'] } }, schema: { summary: 'Delete one of my ${words}', params: Params, response: { 204: z.undefined() } } },
     async ({ owner, params: { id } }, reply) => {
       const [row] = await queries.remove(owner, id)
       if (!row) throw notFound()

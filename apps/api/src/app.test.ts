@@ -1,6 +1,5 @@
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
 import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -8,7 +7,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import Fastify from 'fastify'
-import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { registerRoutes } from './app.ts'
 import { testApp } from './testing.ts'
 
@@ -133,37 +132,4 @@ it('leaves no interval behind when it closes', async () => {
   expect(vi.getTimerCount()).toBeGreaterThan(0)
   await app.close()
   expect(vi.getTimerCount()).toBe(0)
-})
-
-describe('the API’s description', async () => {
-  const { app, close } = await testApp()
-  afterAll(close)
-
-  it('is OpenAPI 3.1 and open to everybody, like the page that shows it', async () => {
-    const description = (await app.inject('/openapi.json')).json()
-    expect(description).toMatchObject({ openapi: '3.1.0', info: { title: 'Sluice' } })
-    expect((await app.inject('/docs')).statusCode).toBe(200)
-  })
-
-  it('has every route, with a summary and its errors', async () => {
-    const { paths } = (await app.inject('/openapi.json')).json()
-    const operations = Object.entries(paths).flatMap(([path, methods]) =>
-      Object.entries(Object(methods)).map(([method, operation]) => ({
-        name: `${method} ${path}`,
-        ...Object(operation),
-      })),
-    )
-    for (const file of readdirSync(new URL('./routes/', import.meta.url)).filter((name) => name.endsWith('.ts'))) {
-      const path = `/${file.split('.', 1)[0]}`
-      expect(
-        Object.keys(paths).some((known) => known.startsWith(path)),
-        file,
-      ).toBe(true)
-    }
-    for (const { name, summary, responses } of operations) {
-      expect(summary, name).toMatch(/^[A-Z].{5,}/)
-      if (name !== 'get /health/live')
-        expect(Object.keys(responses), name).toEqual(expect.arrayContaining(['4XX', '5XX']))
-    }
-  })
 })

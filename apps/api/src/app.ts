@@ -14,7 +14,8 @@ import errors, { answerClientError, answerError } from './plugins/errors.ts'
 import limits from './plugins/limits.ts'
 import limitByOwner, { createOwnerLimits } from './plugins/limits-by-owner.ts'
 import openapi from './plugins/openapi.ts'
-import security from './plugins/security.ts'
+import security, { securityHeaders } from './plugins/security.ts'
+import shapes from './plugins/shapes.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -44,6 +45,7 @@ const socketLimits = {
   http: {
     headersTimeout: 15_000, // a browser may connect long before it asks, and copes with being hung up on
     connectionsCheckingInterval: 5000, // how late these may be noticed; Node's own is 30 s
+    requireHostHeader: false, // Node would answer without a body; errors.ts asks for it
     maxHeaderSize: 16_384, // bytes, the URL among them; a token of an issuer takes 1 to 2 kB
   },
 }
@@ -66,7 +68,8 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
       const given = headers['x-request-id']
       return typeof given === 'string' && /^[\w.-]{1,64}$/.test(given) ? given : randomUUID()
     },
-    frameworkErrors: answerError, // a URL that cannot be decoded never reaches the error handler
+    // A URL that cannot be decoded reaches no hook and no error handler.
+    frameworkErrors: (error, request, reply) => answerError(error, request, reply.headers(securityHeaders)),
     clientErrorHandler: answerClientError,
     routerOptions: { ignoreTrailingSlash: true },
     bodyLimit: 1024 * 1024, // bytes; routes that take more say so
@@ -108,8 +111,9 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
   app.addHook('preClose', async () => {
     setTimeout(() => app.server.closeAllConnections(), closeGraceMs).unref()
   })
-  await app.register(errors)
   await app.register(security)
+  await app.register(errors)
+  await app.register(shapes)
   await app.register(openapi)
   await app.register(limits)
   await app.register(cors, config)

@@ -10,7 +10,7 @@ const maxWaitingLength = 16_384 // UTF-16 units; more than that is written at on
 
 const streamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-cache, no-transform',
+  'cache-control': 'no-store, no-transform', // nothing of an answer stays on the way, and nobody compresses it
   'x-accel-buffering': 'no', // nginx would hold the stream back
 }
 

@@ -29,10 +29,7 @@ const LastMessage = z.object({
 /** Either a plain message, or what the AI SDK's `DefaultChatTransport` posts. Of its messages only the last counts. */
 export const ChatRequest = z
   .looseObject({
-    message: z
-      .string()
-      .optional()
-      .meta({ examples: ['Why does this project use PgBouncer?'] }),
+    message: z.string().optional(),
     conversationId: ConversationId.optional(),
     id: ConversationId.optional(),
     messages: z.array(z.unknown()).min(1, 'should end with the user’s message').optional(),
@@ -41,6 +38,14 @@ export const ChatRequest = z
   })
   .meta({
     description: '`message` with an optional `conversationId`, or `id`, `messages` and `trigger` of the AI SDK.',
+    examples: [
+      { message: 'Why does this project use PgBouncer?', conversationId: 'opening-hours' },
+      {
+        id: 'opening-hours',
+        messages: [{ id: 'm1', role: 'user', parts: [{ type: 'text', text: 'When does the office open?' }] }],
+        trigger: 'submit-message',
+      },
+    ],
   })
 
 /** Throws `ProblemError`: 400 for a message that is missing or holds no text, 413 for one that is too long. */

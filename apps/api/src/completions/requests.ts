@@ -40,9 +40,26 @@ const Citation = z.object({
 /** Without retrieval they are the model's own, as Perplexity's are, in whatever shape it gives them. */
 const Citations = z.union([z.array(Citation), z.unknown()])
 
-export const CompletionResponse = z
-  .looseObject({ citations: Citations.optional() })
-  .meta({ description: 'A chat.completion of OpenAI’s, with the passages that the model was given' })
+export const CompletionResponse = z.looseObject({ citations: Citations.optional() }).meta({
+  description: 'A chat.completion of OpenAI’s, with the passages that the model was given',
+  examples: [
+    {
+      id: 'chatcmpl-1',
+      object: 'chat.completion',
+      choices: [{ index: 0, message: { role: 'assistant', content: 'At nine. [1]' }, finish_reason: 'stop' }],
+      citations: [
+        {
+          n: 1,
+          documentId: '3f0d2c8e-6f0b-4c39-9a53-0d3f8f2f5c11',
+          chunkId: '9b1c6a52-58a1-4b0e-8f4e-2d1f6c1b7a90',
+          title: 'Handbook',
+          start: 0,
+          end: 42,
+        },
+      ],
+    },
+  ],
+})
 
 const maxInputs = 2048 // OpenAI's own limit
 
@@ -62,6 +79,7 @@ export const EmbeddingRequest = z
 /** Not looked at: to check millions of numbers would hold up every stream. */
 const Vector = z.unknown().meta({ anyOf: [{ type: 'array', items: { type: 'number' } }, { type: 'string' }] })
 
-export const EmbeddingResponse = z
-  .looseObject({ data: z.array(z.looseObject({ embedding: Vector })) })
-  .meta({ description: 'A list of embeddings as OpenAI gives it; in base64 they are little-endian 32-bit floats' })
+export const EmbeddingResponse = z.looseObject({ data: z.array(z.looseObject({ embedding: Vector })) }).meta({
+  description: 'A list of embeddings as OpenAI gives it; in base64 they are little-endian 32-bit floats',
+  examples: [{ object: 'list', data: [{ object: 'embedding', index: 0, embedding: [0.12, -0.03] }] }],
+})

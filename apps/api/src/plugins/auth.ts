@@ -35,8 +35,13 @@ async function auth(app: FastifyInstance, { config, store }: AuthOptions) {
     config.AUTH === 'off' ? createLocalAccess(config, store) : createKeyAccess(store, noteKeyUse(app, store)),
   ])
   app.addHook('onRequest', async (request) => {
-    if (!openRoutes.test(pathOf(request))) request.owner = await identify(app.authenticators, request)
+    if (!isOpen(pathOf(request))) request.owner = await identify(app.authenticators, request)
   })
+}
+
+/** Whether anybody may ask for a path. */
+export function isOpen(path: string): boolean {
+  return openRoutes.test(path)
 }
 
 async function identify(authenticators: Authenticate[], request: FastifyRequest): Promise<string> {

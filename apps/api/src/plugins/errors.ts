@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { ConflictError, describeDatabaseError } from '@repo/db'
 import { LlmError, type LlmErrorCode } from '@repo/llm'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { securityHeaders } from './security.ts'
 
 /** RFC 9457, with a stable `code` for programs and a `detail` that tells a person what to do. */
 const Problem = z
@@ -24,11 +25,6 @@ const Problem = z
   })
   .meta({ id: 'Problem', description: 'An error (RFC 9457). `code` is stable, `detail` says what to do.' })
 
-const problem = { description: 'An error', content: { 'application/problem+json': { schema: Problem } } }
-
-/** The error responses of a route, for its `schema.response`. */
-export const problems = { '4xx': problem, '5xx': problem }
-
 const OpenAiError = z
   .object({
     error: z.object({ message: z.string(), type: z.string(), param: z.string().nullable(), code: z.string() }),
@@ -37,11 +33,6 @@ const OpenAiError = z
     id: 'OpenAiError',
     description: 'An error as OpenAI writes it. `code` is stable, `message` says what to do.',
   })
-
-const openAiProblem = { description: 'An error', content: { 'application/json': { schema: OpenAiError } } }
-
-/** The error responses of a route below /v1/. */
-export const openAiProblems = { '4xx': openAiProblem, '5xx': openAiProblem }
 
 type Details = {
   retryAfterSeconds?: number | undefined
@@ -131,6 +122,7 @@ function fromRequestError(error: unknown): ProblemError | undefined {
 
 /** Every error becomes problem+json, or OpenAI's envelope below /v1/; those that are our fault are logged once. */
 async function errors(app: FastifyInstance) {
+  answerForNode(app)
   app.setErrorHandler(answerError)
   app.setNotFoundHandler((request, reply) =>
     sendProblem(
@@ -139,6 +131,20 @@ async function errors(app: FastifyInstance) {
       new ProblemError(404, 'route_not_found', 'There is no such route; /docs lists them all.'),
     ),
   )
+}
+
+/** What Node answers without a body, or not at all, unless somebody else does. */
+function answerForNode(app: FastifyInstance) {
+  app.server.on('connect', (_request, socket: Duplex) =>
+    sendToSocket(socket, new ProblemError(400, 'bad_request', 'CONNECT is for proxies, and this is none.')),
+  )
+  // RFC 9110, section 10.1.1: an expectation that is not known may be passed over.
+  app.server.on('checkExpectation', app.routing)
+  // RFC 9112, section 3.2; `requireHostHeader` is off, for this to be a problem like the rest.
+  app.addHook('onRequest', async ({ raw, headers }) => {
+    if (headers.host === undefined && raw.httpVersion === '1.1')
+      throw new ProblemError(400, 'bad_request', 'A request names its host: send a `host` header.')
+  })
 }
 
 /** The error handler, also for what fails before a route is known (`frameworkErrors`). */
@@ -155,8 +161,18 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Prob
   reply.code(problem.status).header('x-request-id', request.id)
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer') // RFC 9110, section 11.6.1
   if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(problem.retryAfterSeconds))
-  if (request.url.startsWith('/v1/')) return reply.send(toOpenAiError(problem))
-  return reply.type('application/problem+json').send(toBody(problem, request.id))
+  if (!isOpenAi(request.url)) reply.type('application/problem+json')
+  return reply.send(toErrorBody(problem, request.url, request.id))
+}
+
+/** Whether a URL's errors are in OpenAI's envelope. */
+export function isOpenAi(url: string): boolean {
+  return url.startsWith('/v1/')
+}
+
+/** What a client is told of a problem, in the form of the URL that it asked for. */
+export function toErrorBody(problem: ProblemError, url: string, requestId: string) {
+  return isOpenAi(url) ? toOpenAiError(problem) : toBody(problem, requestId)
 }
 
 function toBody({ status, code, message, extra }: ProblemError, requestId: string): z.output<typeof Problem> {
@@ -165,18 +181,29 @@ function toBody({ status, code, message, extra }: ProblemError, requestId: strin
 }
 
 /** What is no HTTP never becomes a request (`clientErrorHandler`): its problem goes straight to the socket. */
-export function answerClientError(error: NodeJS.ErrnoException, socket: Socket) {
-  const [status, code, detail] = requestErrors[error.code ?? ''] ?? [400, 'bad_request', 'This is not valid HTTP.']
+export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex) {
+  const known = requestErrors[error.code ?? ''] ?? [400, 'bad_request', 'This is not valid HTTP.']
+  sendToSocket(socket, new ProblemError(...known))
+}
+
+/** Whether a response has begun there: a second one would end up within it. Node's own handler looks at the same field. */
+function hasResponse(socket: Duplex): boolean {
+  return '_httpMessage' in socket && Object(socket._httpMessage).headersSent === true
+}
+
+function sendToSocket(socket: Duplex, problem: ProblemError) {
+  const { status } = problem
   const requestId = randomUUID()
-  const body = JSON.stringify(toBody(new ProblemError(status, code, detail), requestId))
+  const body = JSON.stringify(toBody(problem, requestId))
   const head = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
     'content-type: application/problem+json; charset=utf-8',
     `content-length: ${Buffer.byteLength(body)}`,
     `x-request-id: ${requestId}`,
+    ...Object.entries(securityHeaders).map(([name, value]) => `${name}: ${value}`),
     'connection: close',
   ]
-  if (socket.writable) socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
+  if (socket.writable && !hasResponse(socket)) socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
   socket.destroy()
 }
 

@@ -33,7 +33,7 @@ describe('an answer', () => {
     expect(Object.fromEntries(response.headers)).toMatchObject({
       'content-type': 'text/event-stream; charset=utf-8',
       'x-vercel-ai-ui-message-stream': 'v1',
-      'cache-control': 'no-cache, no-transform',
+      'cache-control': 'no-store, no-transform',
       'x-accel-buffering': 'no',
       'x-request-id': expect.stringMatching(/^[\w-]{36}$/),
     })

@@ -5,28 +5,47 @@ import type { Answer } from '../chat/answer.ts'
 import { headersAfterMs, openEventStream } from '../chat/event-stream.ts'
 import { ChatRequest, ConversationId, toQuestion } from '../chat/question.ts'
 import { parseEventId, writeUiMessageStream } from '../chat/ui-message-stream.ts'
-import { ProblemError, problems, toProblem } from '../plugins/errors.ts'
+import { ProblemError, toProblem } from '../plugins/errors.ts'
 
-const ChatResponse = z
-  .string()
-  .meta({ description: 'AI SDK UI message stream: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol' })
+const ChatResponse = z.string().meta({
+  description: 'AI SDK UI message stream: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol',
+  examples: [
+    'data: {"type":"start","messageId":"580c896d-e351-448d-a15e-87136161cb60"}\n\n' +
+      'data: {"type":"text-start","id":"0"}\n\n' +
+      'id: 580c896d-e351-448d-a15e-87136161cb60.4\ndata: {"type":"text-delta","id":"0","delta":"Nine"}\n\n' +
+      'data: {"type":"text-end","id":"0"}\n\ndata: {"type":"finish"}\n\ndata: [DONE]\n\n',
+  ],
+})
+
+const EventId = z.string().meta({
+  description: 'The `id:` of an event of this stream',
+  examples: ['580c896d-e351-448d-a15e-87136161cb60.4'],
+})
 
 const streamHeaders = { 'x-vercel-ai-ui-message-stream': 'v1' }
 
-const Params = z.object({ id: ConversationId.meta({ description: 'A conversation' }) })
+const Params = z.object({ id: ConversationId.meta({ description: 'A conversation', examples: ['opening-hours'] }) })
+const Stopped = z.undefined().meta({ description: 'Nothing runs any more' })
 const stream = { description: 'The answer', content: { 'text/event-stream': { schema: ChatResponse } } }
+
+const askProblems = { 409: ['message_exists', 'answer_running'], 413: ['message_too_large'] }
+const followProblems = {
+  400: ['invalid_event_id'],
+  404: ['answer_not_found'],
+  503: ['too_many_streams', 'shutting_down'],
+}
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '',
     {
-      config: { isCostly: true, startsAnswer: true },
+      config: { isCostly: true, startsAnswer: true, problems: askProblems },
       bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, though only its end counts
       schema: {
+        operationId: 'ask',
         summary: 'Ask a question; the answer streams',
-        tags: ['chat'],
         body: ChatRequest,
-        response: { 200: stream, ...problems },
+        response: { 200: stream },
       },
     },
     async (request, reply) => {
@@ -40,14 +59,15 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '/:id/stream',
     {
+      config: { problems: followProblems },
       schema: {
+        operationId: 'followAnswer',
         summary: 'Read on in an answer, from any process',
         description:
           'With `Last-Event-ID`, what comes after that event, also when the answer has ended. Without it, the answer that runs in the conversation, from its start.',
-        tags: ['chat'],
         params: Params,
-        headers: z.object({ 'last-event-id': z.string().optional() }),
-        response: { 200: stream, 204: z.undefined().meta({ description: 'Nothing runs' }), ...problems },
+        headers: z.object({ 'last-event-id': EventId.optional() }),
+        response: { 200: stream, 204: z.undefined().meta({ description: 'Nothing runs' }) },
       },
     },
     async ({ owner, params: { id }, headers }, reply) => {
@@ -63,10 +83,10 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     '/:id/stop',
     {
       schema: {
+        operationId: 'stopAnswer',
         summary: 'Stop the answer that runs in a conversation; what there is of it is kept',
-        tags: ['chat'],
         params: Params,
-        response: { 204: z.undefined(), ...problems },
+        response: { 204: Stopped },
       },
     },
     async ({ owner, params: { id } }, reply) => {

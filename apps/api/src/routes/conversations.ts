@@ -2,46 +2,96 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { ConversationId } from '../chat/question.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
-import { ProblemError, problems } from '../plugins/errors.ts'
+import { ProblemError } from '../plugins/errors.ts'
 
 const pageSize = 50 // messages
 
-const Params = z.object({ id: ConversationId })
+const Params = z.object({ id: ConversationId.meta({ examples: ['opening-hours'] }) })
 
-const MessageResponse = z.object({
-  id: z.string(),
-  role: z.enum(['user', 'assistant']),
-  content: z.string(),
-  status: z.enum(['streaming', 'complete', 'stopped', 'interrupted', 'failed']),
-  sources: z.array(
-    z.object({
-      n: z.int().meta({ description: 'The n of [n] in the text' }),
-      documentId: z.string(),
-      chunkId: z.string(),
-      title: z.string(),
-      start: z.int(),
-      end: z.int(),
-      page: z.int().optional(),
-    }),
-  ),
-  createdAt: z.iso.datetime(),
-})
+const MessageResponse = z
+  .object({
+    id: z.string(),
+    role: z.enum(['user', 'assistant']),
+    content: z.string(),
+    status: z.enum(['streaming', 'complete', 'stopped', 'interrupted', 'failed']),
+    sources: z.array(
+      z.object({
+        n: z.int().meta({ description: 'The n of [n] in the text' }),
+        documentId: z.string(),
+        chunkId: z.string(),
+        title: z.string(),
+        start: z.int(),
+        end: z.int(),
+        page: z.int().optional(),
+      }),
+    ),
+    createdAt: z.iso.datetime(),
+  })
+  .meta({ id: 'Message', description: 'A turn of a conversation' })
 
-const ConversationSummary = z.object({
-  id: z.string(),
-  title: z.string(),
-  createdAt: z.iso.datetime(),
-  updatedAt: z.iso.datetime(),
+const summary = {
+  id: 'opening-hours',
+  title: 'When does the office open?',
+  createdAt: '2026-11-24T09:00:00.000Z',
+}
+
+const ConversationSummary = z
+  .object({
+    id: z.string(),
+    title: z.string(),
+    createdAt: z.iso.datetime(),
+    updatedAt: z.iso.datetime(),
+  })
+  .meta({ id: 'ConversationSummary', description: 'A conversation without its messages' })
+const ConversationResponse = z
+  .object({
+    id: z.string(),
+    title: z.string(),
+    createdAt: z.iso.datetime(),
+    messages: z
+      .array(MessageResponse)
+      .meta({ description: `The newest ${pageSize}, oldest first; \`before\` for older ones` }),
+  })
+  .meta({
+    id: 'Conversation',
+    description: 'A conversation and its messages',
+    examples: [
+      {
+        ...summary,
+        messages: [
+          {
+            id: 'm1',
+            role: 'user',
+            content: summary.title,
+            status: 'complete',
+            sources: [],
+            createdAt: summary.createdAt,
+          },
+        ],
+      },
+    ],
+  })
+const ConversationList = z
+  .object({ items: z.array(ConversationSummary), next: z.string().nullable() })
+  .meta({ description: 'A page', examples: [{ items: [{ ...summary, updatedAt: summary.createdAt }], next: null }] })
+const Gone = z.undefined().meta({ description: 'The conversation is gone' })
+
+const toSummary = ({
+  id,
+  title,
+  createdAt,
+  updatedAt,
+}: {
+  id: string
+  title: string
+  createdAt: Date
+  updatedAt: Date
+}) => ({
+  id,
+  title,
+  createdAt: createdAt.toISOString(),
+  updatedAt: updatedAt.toISOString(),
 })
-const ConversationResponse = z.object({
-  id: z.string(),
-  title: z.string(),
-  createdAt: z.iso.datetime(),
-  messages: z
-    .array(MessageResponse)
-    .meta({ description: `The newest ${pageSize}, oldest first; \`before\` for older ones` }),
-})
-const ConversationList = z.object({ items: z.array(ConversationSummary), next: z.string().nullable() })
 
 const notFound = () => new ProblemError(404, 'conversation_not_found', 'There is no such conversation.')
 
@@ -49,37 +99,30 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
+      config: { problems: { 400: ['invalid_cursor'] } },
       schema: {
+        operationId: 'listConversations',
         summary: 'List conversations, newest activity first',
-        tags: ['chat'],
         querystring: PageQuery,
-        response: { 200: ConversationList, ...problems },
+        response: { 200: ConversationList },
       },
     },
     async ({ owner, query: { limit, after } }) => {
       const rows = await app.store.conversations.list(owner, limit + 1, decodeCursor(after))
-      return toPage(
-        rows,
-        limit,
-        (row) => row.updatedAt,
-        ({ createdAt, updatedAt, ...row }) => ({
-          ...row,
-          createdAt: createdAt.toISOString(),
-          updatedAt: updatedAt.toISOString(),
-        }),
-      )
+      return toPage(rows, limit, (row) => row.updatedAt, toSummary)
     },
   )
 
   app.get(
     '/:id',
     {
+      config: { problems: { 404: ['conversation_not_found'] } },
       schema: {
+        operationId: 'readConversation',
         summary: 'Read a conversation',
-        tags: ['chat'],
         params: Params,
         querystring: z.object({ before: ConversationId.optional().meta({ description: 'A message id' }) }),
-        response: { 200: ConversationResponse, ...problems },
+        response: { 200: ConversationResponse },
       },
     },
     async ({ owner, params: { id }, query: { before } }) => {
@@ -94,11 +137,12 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.delete(
     '/:id',
     {
+      config: { problems: { 404: ['conversation_not_found'] } },
       schema: {
+        operationId: 'deleteConversation',
         summary: 'Delete a conversation; a running answer is stopped first',
-        tags: ['chat'],
         params: Params,
-        response: { 204: z.undefined(), ...problems },
+        response: { 204: Gone },
       },
     },
     async ({ owner, params: { id } }, reply) => {

@@ -1,55 +1,64 @@
-import { type DocumentSummary, toStorableText } from '@repo/db'
+import { type Cursor, type DocumentSummary, toStorableText } from '@repo/db'
 import { ingestDocument } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
-import { ProblemError, problems } from '../plugins/errors.ts'
+import { ProblemError } from '../plugins/errors.ts'
 
 const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages; ingesting it takes seconds of this process
 
 const Text = z.string().regex(/\S/, 'should not be empty').transform(toStorableText)
 
-const DocumentRequest = z.object({
-  title: Text.refine((title) => title.length <= 500, 'should have at most 500 characters').meta({
-    examples: ['Handbook'],
-  }),
-  text: Text.meta({
-    description: 'Plain text or Markdown',
-    examples: ['# Opening hours\n\nMonday to Friday, 9 to 5.'],
-  }),
-})
+const DocumentRequest = z
+  .object({
+    title: Text.refine((title) => title.length <= 500, 'should have at most 500 characters'),
+    text: Text.meta({ description: 'Plain text or Markdown' }),
+  })
+  .meta({ examples: [{ title: 'Handbook', text: '# Opening hours\n\nMonday to Friday, 9 to 5.' }] })
 
-const DocumentResponse = z.object({
-  id: z.string(),
-  title: z.string(),
-  status: z.enum(['queued', 'processing', 'ready', 'failed']),
-  error: z.string().nullable().meta({ description: 'Why it failed' }),
-  createdAt: z.iso.datetime(),
-})
+const document = {
+  id: '3f0d2c8e-6f0b-4c39-9a53-0d3f8f2f5c11',
+  title: 'Handbook',
+  status: 'ready',
+  error: null,
+  createdAt: '2026-11-24T09:00:00.000Z',
+}
 
-const DocumentList = z.object({ items: z.array(DocumentResponse), next: z.string().nullable() })
+const DocumentResponse = z
+  .object({
+    id: z.string(),
+    title: z.string(),
+    status: z.enum(['queued', 'processing', 'ready', 'failed']),
+    error: z.string().nullable().meta({ description: 'Why it failed' }),
+    createdAt: z.iso.datetime(),
+  })
+  .meta({ id: 'Document', description: 'A document and what has become of it', examples: [document] })
 
-const tags = ['documents']
+const DocumentList = z
+  .object({ items: z.array(DocumentResponse), next: z.string().nullable() })
+  .meta({ description: 'A page', examples: [{ items: [document], next: null }] })
+const Gone = z.undefined().meta({ description: 'The document is gone' })
+
 const notFound = () => new ProblemError(404, 'document_not_found', 'There is no such document.')
 const tooLarge = () =>
   new ProblemError(413, 'document_too_large', `A document holds at most ${maxTextLength} characters: divide it.`)
 const toResponse = (row: DocumentSummary) => ({ ...row, createdAt: row.createdAt.toISOString() })
 
 /** Any other string is the id of no document: 404, like another owner's. */
-const DocumentParams = z.object({ id: z.string() })
+const Params = z.object({ id: z.string().meta({ examples: [document.id] }) })
 const isUuid = (id: string) => z.uuid().safeParse(id).success
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '',
     {
-      config: { isCostly: true },
+      config: { isCostly: true, problems: { 413: ['document_too_large'] } },
       bodyLimit: 8 * 1024 * 1024, // bytes; two million characters are at most six, and JSON escapes some
       schema: {
+        operationId: 'addDocument',
         summary: 'Add a document; the same content twice is one document',
-        tags,
         body: DocumentRequest,
-        response: { 202: DocumentResponse, ...problems },
+        response: { 202: DocumentResponse },
       },
     },
     async ({ owner, body }, reply) => {
@@ -62,32 +71,33 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
+      config: { problems: { 400: ['invalid_cursor'] } },
       schema: {
+        operationId: 'listDocuments',
         summary: 'List documents, newest first',
-        tags,
         querystring: PageQuery,
-        response: { 200: DocumentList, ...problems },
+        response: { 200: DocumentList },
       },
     },
     async ({ owner, query: { limit, after } }) => {
-      const cursor = decodeCursor(after)
-      if (cursor && !isUuid(cursor.id)) throw new ProblemError(400, 'invalid_cursor', 'This cursor is of another list.')
-      return toPage(await app.store.documents.list(owner, limit + 1, cursor), limit, (row) => row.createdAt, toResponse)
+      const rows = await app.store.documents.list(owner, limit + 1, readCursor(after))
+      return toPage(rows, limit, (row) => row.createdAt, toResponse)
     },
   )
 
   app.get(
     '/:id',
     {
+      config: { problems: { 404: ['document_not_found'] } },
       schema: {
+        operationId: 'readDocument',
         summary: 'Read a document’s state',
-        tags,
-        params: DocumentParams,
-        response: { 200: DocumentResponse, ...problems },
+        params: Params,
+        response: { 200: DocumentResponse },
       },
     },
     async ({ owner, params: { id } }) => {
-      const document = isUuid(id) ? await app.store.documents.find(owner, id) : undefined
+      const document = isUuid(id) && (await app.store.documents.find(owner, id))
       if (!document) throw notFound()
       return toResponse(document)
     },
@@ -96,18 +106,20 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.delete(
     '/:id',
     {
-      schema: {
-        summary: 'Delete a document',
-        tags,
-        params: DocumentParams,
-        response: { 204: z.undefined(), ...problems },
-      },
+      config: { problems: { 404: ['document_not_found'] } },
+      schema: { operationId: 'deleteDocument', summary: 'Delete a document', params: Params, response: { 204: Gone } },
     },
     async ({ owner, params: { id } }, reply) => {
       if (!isUuid(id) || !(await app.store.documents.remove(owner, id))) throw notFound()
       return reply.code(204).send()
     },
   )
+}
+
+function readCursor(after: string | undefined): Cursor | undefined {
+  const cursor = decodeCursor(after)
+  if (cursor && !isUuid(cursor.id)) throw new ProblemError(400, 'invalid_cursor', 'This cursor is of another list.')
+  return cursor
 }
 
 export default routes

@@ -1,8 +1,12 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { problems } from '../plugins/errors.ts'
 
-const MetricsResponse = z.string().meta({ description: 'https://prometheus.io/docs/instrumenting/exposition_formats' })
+const MetricsResponse = z.string().meta({
+  description: 'https://prometheus.io/docs/instrumenting/exposition_formats',
+  examples: [
+    '# HELP sluice_open_streams Answers that stream now\n# TYPE sluice_open_streams gauge\nsluice_open_streams 3\n',
+  ],
+})
 const metrics = { description: 'The metrics', content: { 'text/plain': { schema: MetricsResponse } } }
 
 const routes: FastifyPluginAsyncZod = async (app) => {
@@ -11,9 +15,9 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     {
       config: { pressureHandler: () => {} }, // overload is when they are wanted most
       schema: {
+        operationId: 'readMetrics',
         summary: 'What the processes of this start count, for Prometheus',
-        tags: ['health'],
-        response: { 200: metrics, ...problems },
+        response: { 200: metrics },
       },
     },
     async (_request, reply) => reply.type(app.metrics.contentType).send(await app.metrics.read()),

@@ -2,7 +2,6 @@ import { toStorableText } from '@repo/db'
 import { retrievePassages } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { problems } from '../plugins/errors.ts'
 
 const SearchQuery = z.object({
   q: z
@@ -14,17 +13,27 @@ const SearchQuery = z.object({
   k: z.coerce.number().int().min(1).max(50).default(10).meta({ description: 'How many passages' }),
 })
 
-const SearchResponse = z.object({
-  items: z.array(
-    z.object({
-      documentId: z.string(),
-      chunkId: z.string(),
-      title: z.string(),
-      text: z.string(),
-      score: z.number(),
-    }),
-  ),
-})
+const passage = {
+  documentId: '3f0d2c8e-6f0b-4c39-9a53-0d3f8f2f5c11',
+  chunkId: '9b1c6a52-58a1-4b0e-8f4e-2d1f6c1b7a90',
+  title: 'Handbook',
+  text: 'Monday to Friday, 9 to 5.',
+  score: 0.031,
+}
+
+const Passage = z
+  .object({
+    documentId: z.string(),
+    chunkId: z.string(),
+    title: z.string(),
+    text: z.string(),
+    score: z.number().meta({ description: 'Of this question alone: higher is nearer' }),
+  })
+  .meta({ id: 'Passage', description: 'A piece of a document' })
+
+const SearchResponse = z
+  .object({ items: z.array(Passage) })
+  .meta({ description: 'The nearest first', examples: [{ items: [passage] }] })
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
@@ -32,10 +41,10 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     {
       config: { isCostly: true },
       schema: {
+        operationId: 'search',
         summary: 'Find the passages nearest to a question; no model answers it',
-        tags: ['documents'],
         querystring: SearchQuery,
-        response: { 200: SearchResponse, ...problems },
+        response: { 200: SearchResponse },
       },
     },
     async ({ owner, query: { q, k } }) => {

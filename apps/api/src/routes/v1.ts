@@ -4,16 +4,28 @@ import { complete, forbidRetry, streamCompletion } from '../completions/complete
 import { encodeEmbeddings } from '../completions/encode-embeddings.ts'
 import { CompletionRequest, CompletionResponse, EmbeddingRequest, EmbeddingResponse } from '../completions/requests.ts'
 import { abortOnLeave, runCall, toCallProblem } from '../completions/run-call.ts'
-import { openAiProblems, ProblemError } from '../plugins/errors.ts'
+import { ProblemError } from '../plugins/errors.ts'
 
 const Model = z.object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
-const ModelList = z.object({ object: z.literal('list'), data: z.array(Model) })
+const ModelList = z.object({ object: z.literal('list'), data: z.array(Model) }).meta({
+  description: 'The chat model and the embedding model',
+  examples: [
+    { object: 'list', data: [{ id: 'offline', object: 'model', created: 1_795_500_000, owned_by: 'sluice' }] },
+  ],
+})
 
-const ChunkStream = z.string().meta({ description: 'chat.completion.chunk events; the first has the citations' })
+const ChunkStream = z.string().meta({
+  description: 'With `stream`: chat.completion.chunk events; the first has the citations',
+  examples: [
+    'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Nine"}}]}\n\ndata: [DONE]\n\n',
+  ],
+})
 const completed = {
   description: 'The answer, streamed or whole',
   content: { 'application/json': { schema: CompletionResponse }, 'text/event-stream': { schema: ChunkStream } },
 }
+
+const refusals = { 400: ['unsupported_parameter', 'model_rejected'], 404: ['model_not_found'] }
 
 const maxBodyBytes = 8 * 1024 * 1024 // a conversation with a few pictures, or 2,048 texts to embed
 
@@ -30,7 +42,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '/models',
     {
-      schema: { summary: 'List the models', tags: ['OpenAI'], response: { 200: ModelList, ...openAiProblems } },
+      schema: { operationId: 'listModels', summary: 'List the models', response: { 200: ModelList } },
     },
     async () => ({ object: 'list' as const, data: models }),
   )
@@ -38,13 +50,13 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '/chat/completions',
     {
-      config: { isCostly: true, startsAnswer: true },
+      config: { isCostly: true, startsAnswer: true, problems: refusals },
       bodyLimit: maxBodyBytes,
       schema: {
+        operationId: 'createCompletion',
         summary: 'Answer from the documents, as OpenAI’s API does; nothing is stored',
-        tags: ['OpenAI'],
         body: CompletionRequest,
-        response: { 200: completed, ...openAiProblems },
+        response: { 200: completed },
       },
     },
     async (request, reply) => {
@@ -60,13 +72,13 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '/embeddings',
     {
-      config: { isCostly: true },
+      config: { isCostly: true, problems: refusals },
       bodyLimit: maxBodyBytes,
       schema: {
+        operationId: 'createEmbeddings',
         summary: 'Embed texts',
-        tags: ['OpenAI'],
         body: EmbeddingRequest,
-        response: { 200: EmbeddingResponse, ...openAiProblems },
+        response: { 200: EmbeddingResponse },
       },
     },
     async ({ body }, reply) => {

@@ -1,0 +1,157 @@
+import { Validator } from '@seriousme/openapi-schema-validator'
+import { afterAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { testApp } from '../testing.ts'
+
+const { app, alice, close } = await testApp()
+afterAll(close)
+
+const Media = z.object({ schema: z.looseObject({}), example: z.unknown().optional(), examples: z.unknown().optional() })
+const Response = z.object({
+  description: z.string(),
+  headers: z.record(z.string(), z.unknown()),
+  content: z.record(z.string(), Media).default({}),
+})
+const Operation = z.object({
+  operationId: z.string(),
+  summary: z.string(),
+  tags: z.array(z.string()),
+  security: z.array(z.unknown()).optional(),
+  parameters: z.array(z.object({ name: z.string(), in: z.string() })).default([]),
+  requestBody: z.object({ content: z.record(z.string(), Media) }).optional(),
+  responses: z.record(z.string(), Response),
+})
+const Description = z.object({
+  info: z.object({ title: z.string(), version: z.string(), description: z.string() }),
+  tags: z.array(z.object({ name: z.string(), description: z.string() })),
+  paths: z.record(z.string(), z.record(z.string(), Operation)),
+  components: z.object({ schemas: z.record(z.string(), z.unknown()) }),
+})
+
+const document: Record<string, unknown> = (await app.inject('/openapi.json')).json()
+const { info, tags, paths, components } = Description.parse(document)
+const operations = Object.entries(paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({ name: `${method} ${path}`, method, path, ...operation })),
+)
+const isOpen = (path: string) => path.startsWith('/health/')
+const listExamples = ({ example, examples }: z.output<typeof Media>): unknown[] =>
+  Object.values(Object(examples))
+    .map((entry) => Object(entry).value)
+    .concat(example === undefined ? [] : [example])
+
+/** `get /chat/{id}/stream`, of all that the router knows; it draws a tree of them. */
+function listRoutes(): string[] {
+  const parents: string[] = []
+  return app
+    .printRoutes({ commonPrefix: false })
+    .split('\n')
+    .flatMap((line) => {
+      const [, indent = '', part = '', methods] = line.match(/^([│ ]*)[├└]── (\S*)(?: \(([A-Z, ]+)\))?/) ?? []
+      parents.splice(indent.length / 4, parents.length, part)
+      const path = parents.join('').replaceAll(/:(\w+)/g, '{$1}')
+      return methods ? methods.split(', ').map((method) => `${method.toLowerCase()} ${path}`) : []
+    })
+}
+
+/** Checks a value against a schema of the document. */
+function check(schema: unknown, value: unknown) {
+  const text = JSON.stringify({ ...Object(schema), $defs: components.schemas })
+  return z.fromJSONSchema(JSON.parse(text.replaceAll('#/components/schemas/', '#/$defs/'))).safeParse(value)
+}
+
+describe('the API’s description', () => {
+  it('is valid OpenAPI 3.1', async () => {
+    const validator = new Validator()
+    expect(await validator.validate(structuredClone(document))).toEqual({ valid: true })
+    expect(validator.version).toBe('3.1')
+  })
+
+  it('is open to everybody, like the page that shows it', async () => {
+    for (const url of ['/openapi.json', '/docs']) expect((await app.inject(url)).statusCode).toBe(200)
+  })
+
+  it('says what it is, in which version, and how to begin', () => {
+    expect(info).toMatchObject({ title: 'Sluice', version: expect.stringMatching(/^\d+\.\d+\.\d+/) })
+    for (const word of ['Authorization: Bearer', 'RFC 9457', 'x-request-id']) expect(info.description).toContain(word)
+    for (const { name } of tags) expect(operations.flatMap(({ tags }) => tags)).toContain(name)
+  })
+
+  it('has every route that is served but the page itself', () => {
+    const shown = listRoutes().filter((name) => !/^(head|options)|^get \/(docs|openapi\.json)/.test(name))
+    expect(shown.toSorted()).toEqual(operations.map(({ name }) => name).toSorted())
+    expect(shown.length).toBeGreaterThan(15)
+  })
+
+  it('drops the shapes that nothing uses', () => {
+    for (const name of Object.keys(components.schemas))
+      expect(JSON.stringify(document)).toContain(`"#/components/schemas/${name}"`)
+  })
+})
+
+describe.each(operations)('$name', ({ method, path, responses, ...operation }) => {
+  const isOurs = tags.some(({ name }) => name === operation.tags[0]) // `npm run new` writes no examples
+  const codes = Object.entries(responses)
+    .filter(([status]) => Number(status) >= 400)
+    .map(([status, { description }]) => [status, description])
+  const says = (status: string) => responses[status]?.description ?? ''
+
+  it('has a name for clients, a summary and a tag', () => {
+    expect(operation.operationId).toMatch(/^[a-z][A-Za-z0-9]+$/)
+    expect(operations.filter(({ operationId }) => operationId === operation.operationId)).toHaveLength(1)
+    expect(operation.summary).toMatch(/^[A-Z].{5,}[^.]$/)
+    expect(operation.tags).toHaveLength(1)
+  })
+
+  it('says by status and code what it answers when it cannot do its work', () => {
+    for (const [, description] of codes) expect(description).toMatch(/^[A-Z].+: `\w+`/)
+    expect(says('500')).toContain('internal_error')
+    if (operation.parameters.length > 0 || operation.requestBody) expect(says('400')).toContain('invalid_request')
+    if (operation.requestBody) {
+      expect(says('400')).toContain('invalid_json')
+      expect(says('413')).toContain('body_too_large')
+      expect(says('415')).toContain('unsupported_media_type')
+    }
+  })
+
+  it('says whether it needs a key', () => {
+    expect(operation.security).toEqual(isOpen(path) ? [] : undefined)
+    expect(says('401') === '').toBe(isOpen(path))
+    if (isOpen(path)) return
+    expect(says('401')).toContain(path.startsWith('/v1/') ? 'invalid_api_key' : 'unauthorized')
+    expect(says('403')).toContain('foreign_origin')
+    expect(says('503')).toContain('database_unavailable')
+  })
+
+  it('says which headers come', () => {
+    for (const [status, { headers }] of Object.entries(responses)) {
+      expect(headers).toHaveProperty('x-request-id')
+      expect('retry-after' in headers, status).toBe(['429', '503'].includes(status))
+      expect('www-authenticate' in headers, status).toBe(status === '401')
+    }
+  })
+
+  it('has an example of what it reads, which it takes', async () => {
+    for (const media of Object.values(operation.requestBody?.content ?? {})) {
+      const examples = listExamples(media)
+      if (isOurs) expect(examples.length).toBeGreaterThan(0)
+      for (const payload of examples) {
+        expect(check(media.schema, payload)).toMatchObject({ success: true })
+        const response = await app.inject({ method: 'POST', url: path, headers: alice, payload: Object(payload) })
+        expect(response.statusCode, response.body).toBeLessThan(300)
+      }
+    }
+  })
+
+  it('has an example of what it answers, which fits its shape', () => {
+    for (const [status, { content }] of Object.entries(responses)) {
+      for (const media of Object.values(content)) {
+        const inShape = z.array(z.unknown()).safeParse(media.schema.examples).data ?? []
+        const named = z.string().safeParse(media.schema.$ref).data?.split('/').at(-1) ?? ''
+        const inComponent = Object(components.schemas[named]).examples ?? []
+        const examples = [...listExamples(media), ...inShape, ...inComponent]
+        if (isOurs) expect(examples.length, `${method} ${status}`).toBeGreaterThan(0)
+        for (const example of examples) expect(check(media.schema, example).error, status).toBeUndefined()
+      }
+    }
+  })
+})
