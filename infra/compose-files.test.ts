@@ -1,11 +1,16 @@
+import { globSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { read, readSection } from './testing.ts'
+import { read, readSection, root } from './testing.ts'
 
 const composeFile = read('docker-compose.yml')
 const embedded = read('infra/embedded/stack.ts')
 const ini = read('infra/pgbouncer/pgbouncer.ini.template')
 const readNumber = (text: string, pattern: RegExp) => Number(text.match(pattern)?.[1])
 const setting = (name: string) => readNumber(ini, new RegExp(`^${name} = (\\d+)$`, 'm'))
+/** The services by name, each with its text. */
+const services = [...composeFile.matchAll(/^ {2}(\w+):\n((?: {4}.*\n|\n| {2}#.*\n)+)/gm)].flatMap(
+  ([, name = '', text = '']) => (/^ {4}(?:image|build):/m.test(text) ? [{ name, text }] : []),
+)
 
 describe('the containers, as their files say', () => {
   it('take no more connections than Postgres has, and leave some for migrations and people', () => {
@@ -43,4 +48,46 @@ describe('the containers, as their files say', () => {
     expect(numbers.length).toBe(4)
     expect(numbers).toEqual(numbers.map(([name]) => [name, setting(String(name))]))
   })
+
+  it('change nothing of themselves and gain no right, but for Postgres, whose image is its vendor’s', () => {
+    const [, locked = ''] = composeFile.match(/x-locked: &locked\n((?: {2}.*\n)+)/) ?? []
+    expect(locked.trim().split(/\n */)).toEqual([
+      'read_only: true',
+      'tmpfs: [/tmp]',
+      'cap_drop: [ALL]',
+      'security_opt: ["no-new-privileges:true"]',
+    ])
+    expect(
+      services.filter(({ text }) => !/<<: (?:\*locked|\[\*locked, .*\])/.test(text)).map(({ name }) => name),
+    ).toEqual(['postgres'])
+    expect(composeFile).not.toMatch(/privileged|network_mode|docker\.sock|cap_add/)
+  })
+
+  it('run without root where the image is ours', () => {
+    const users = ['infra/api/Dockerfile', 'infra/pgbouncer/Dockerfile'].map((file) =>
+      read(file)
+        .match(/^USER (.*)$/gm)
+        ?.at(-1),
+    )
+    expect(users).toEqual(['USER node', 'USER postgres'])
+  })
+
+  it('publish the API alone, to this machine alone', () => {
+    expect(services.map(({ name }) => name)).toEqual(['postgres', 'migrate', 'pgbouncer', 'api'])
+    const published = services.filter(({ text }) => /^ +ports:/m.test(text))
+    expect(published.map(({ name }) => name)).toEqual(['api'])
+    expect(published[0]?.text).toMatch(/^ {4}ports: \["127\.0\.0\.1:[^"]+"\]/m)
+  })
+
+  it('log no rows: Postgres leaves out the DETAIL of errors, as in `npm start`', () => {
+    for (const settings of [composeFile, embedded]) expect(settings).toContain('log_error_verbosity=terse')
+  })
+})
+
+it('GitHub Actions are pinned by commit, and may read the repository alone', () => {
+  const workflows = globSync('.github/workflows/*', { cwd: root }).map(read).join('')
+  const actions = [...workflows.matchAll(/uses: (\S+)/g)].map(([, action]) => action)
+  expect(actions.length).toBeGreaterThan(1)
+  expect(actions.filter((action) => !/^[\w/-]+@[\da-f]{40}$/.test(action ?? ''))).toEqual([])
+  expect(workflows).toContain('permissions: { contents: read }')
 })

@@ -24,7 +24,7 @@ describe('the README', () => {
 
   it('names only scripts that exist', () => {
     const { scripts }: { scripts: Record<string, string> } = JSON.parse(read('package.json'))
-    const documents = readme + read('.env.example') + read('DECISIONS.md') + read('CHANGELOG.md')
+    const documents = readme + read('.env.example') + read('DECISIONS.md') + read('CHANGELOG.md') + read('SECURITY.md')
     const named = [...documents.matchAll(/npm run ([a-z:]+)/g)].map(([, script = '']) => script)
     expect(named.length).toBeGreaterThan(5)
     expect(named.filter((script) => !(script in scripts))).toEqual([])
@@ -37,6 +37,26 @@ describe('the README', () => {
     )
     expect(rows.length).toBeGreaterThan(10)
     expect(rows.filter((name) => !explained.has(name ?? ''))).toEqual([])
+  })
+})
+
+describe('SECURITY.md', () => {
+  const security = read('SECURITY.md')
+
+  it('names only files that exist', () => {
+    const files = [...security.matchAll(/`([\w/.-]+\.(?:ts|md|json))`/g)].map(([, file = '']) => file)
+    const folders = ['', 'apps/api/src']
+    expect(files.length).toBeGreaterThan(15)
+    expect(files.filter((file) => !folders.some((folder) => existsSync(join(root, folder, file))))).toEqual([
+      '/openapi.json',
+    ])
+  })
+
+  it('has a line for each entry of both lists', () => {
+    const entries = [...security.matchAll(/^\| ((?:API|LLM)\d+) /gm)].map(([, entry]) => entry)
+    const list = (name: string, from: (n: number) => string) =>
+      Array.from({ length: 10 }, (_, n) => `${name}${from(n + 1)}`)
+    expect(entries).toEqual([...list('API', String), ...list('LLM', (n) => String(n).padStart(2, '0'))])
   })
 })
 

@@ -26,6 +26,7 @@ const settings = [
   'unix_socket_directories=', // the path of a socket may have 107 bytes only
   'max_connections=100', // above PgBouncer's max_user_connections of 60: migrations and psql come straight in
   'timezone=GMT', // the one zone that needs no tzdata package
+  'log_error_verbosity=terse', // DETAIL quotes rows that a constraint refuses: a log holds no documents
   'jit=off', // costs more than it saves on queries of milliseconds
 ]
 // Waiting for the disk is most of a small transaction; this data dies with the run.

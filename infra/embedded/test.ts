@@ -22,6 +22,7 @@ async function main(args: string[]): Promise<number> {
   process.env.DATABASE_URL = stack.databaseUrl
   process.env.DIRECT_DATABASE_URL = stack.directDatabaseUrl
   process.env.PGBOUNCER_ADMIN_URL = stack.pgbouncerAdminUrl
+  process.env.STACK_LOGS = directory
   if (args.includes('--full')) process.env.SLUICE_FULL = '1'
   try {
     await Promise.race([vitest.start(filter).catch(console.error), once(stopping.signal, 'abort')])

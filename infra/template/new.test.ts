@@ -13,7 +13,11 @@ function expectSound(copy: ReturnType<typeof copyRepository>, ...names: string[]
     const { status, output } = copy.run(command)
     expect(status, `${command}: ${output}`).toBe(0)
   }
-  const tests = ['apps/api/src/plugins/openapi.test.ts', ...names.map((name) => `${routes}/${name}.test.ts`)]
+  const tests = [
+    'apps/api/src/plugins/openapi.test.ts',
+    'apps/api/src/owners.test.ts',
+    ...names.map((name) => `${routes}/${name}.test.ts`),
+  ]
   const { status, output } = copy.run(`vitest run ${tests.join(' ')}`)
   expect(status, output).toBe(0)
   expect(output).toContain(`Test Files  ${tests.length} passed`)
@@ -86,7 +90,25 @@ describe('npm run new', () => {
       expect(copy.run('npm run --silent new -- tags').status).toBe(0)
       expect(copy.run('npm run --silent new -- customer-support-queries customer-support-query').status).toBe(0)
       expectSound(copy, 'meeting-notes', 'tags', 'customer-support-queries')
-    }, 120_000)
+    }, 240_000)
+
+    it.each([
+      ['list', 'eq(tags.ownerId, owner), after && isAfter(after)', 'after && isAfter(after)', 'GET /tags:'],
+      ['its rows', 'and(eq(tags.ownerId, owner), eq(tags.id, id))', 'eq(tags.id, id)', 'GET /tags/{id}:'],
+    ])(
+      'fails the walk of owners once the filter of %s is forgotten',
+      (_, filter, rest, promise) => {
+        const route = join(copy.directory, routes, 'tags.ts')
+        const text = readFileSync(route, 'utf8')
+        expect(text).toContain(filter)
+        writeFileSync(route, text.replace(filter, rest))
+        const { status, output } = copy.run('vitest run apps/api/src/owners.test.ts')
+        writeFileSync(route, text)
+        expect(status).toBe(1)
+        expect(output).toContain(`Bob, who asks for what is Alice’s, > ${promise} sees and changes nothing`)
+      },
+      120_000,
+    )
   })
 })
 

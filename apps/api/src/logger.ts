@@ -13,7 +13,7 @@ const allowed = new Set([
   'error', // what `describeError` gives
   'conversationId',
   'answerId',
-  'url', // the one that this process listens on
+  'address', // where this process listens; never a request's URL
   'chat',
   'embedder',
 ])
@@ -49,8 +49,8 @@ function keepAllowed(line: unknown): object {
   const kept: Record<string, unknown> = {}
   let withheld = 0
   for (const [key, value] of Object.entries(Object(line))) {
-    if (allowed.has(key)) kept[key] = value
-    else if (key === 'err') kept.error = describeError(value)
+    if (key === 'err' || value instanceof Error) kept.error = describeError(value)
+    else if (allowed.has(key)) kept[key] = value
     else withheld += 1
   }
   return withheld > 0 ? { ...kept, withheld } : kept

@@ -32,8 +32,8 @@ async function serve(config: Config) {
     await database.close()
   })
 
-  const url = await app.listen({ port: config.PORT, host: config.HOST })
-  logger.info({ url, chat: llm.chat.name, embedder: llm.embedder.name }, 'listening')
+  const address = await app.listen({ port: config.PORT, host: config.HOST })
+  logger.info({ address, chat: llm.chat.name, embedder: llm.embedder.name }, 'listening')
 }
 
 const listenErrors: Record<string, string> = {

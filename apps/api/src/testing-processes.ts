@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, expect, onTestFailed, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'
 
-const LogLine = z.looseObject({ msg: z.string(), pid: z.number(), level: z.number(), url: z.string().optional() })
+const LogLine = z.looseObject({ msg: z.string(), pid: z.number(), level: z.number(), address: z.string().optional() })
 type LogLine = z.output<typeof LogLine>
 
 const deadlineMs = 15_000 // a program needs about half a second to start; this machine may be busy
@@ -60,7 +60,7 @@ export async function runProgram(file: string, env: Record<string, string>, ...a
 /** Starts the API on a free port, without keys unless `env` says so, and waits until it listens. */
 export async function startApi(env: Record<string, string>, nodeOptions: string[] = []) {
   const api = startProgram('server.ts', { PORT: '0', AUTH: 'off', ...env }, [], nodeOptions)
-  const { url = '' } = await api.findLog(({ msg }) => msg === 'listening')
+  const { address: url = '' } = await api.findLog(({ msg }) => msg === 'listening')
   return { ...api, url }
 }
 

@@ -82,6 +82,8 @@ export function createAnswer(owner: string, key: AnswerKey) {
       for (const reader of readers) reader.onEnd()
     },
 
+    countReaders: () => readers.size,
+
     /** Follows the answer until the returned function is called. */
     follow: (reader: Reader) => {
       readers.add(reader)

@@ -21,7 +21,8 @@ async function openApp(environment: Record<string, string> = {}) {
   }
   const readAnswer = async (id: string) =>
     (await app.inject({ url: `/conversations/${id}`, headers: alice })).json().messages?.at(-1)
-  return { app, alice, llm: model.llm, ask, begin, readAnswer, close }
+  const follow = (id: string, signal: AbortSignal) => fetch(`${url}/chat/${id}/stream`, { headers: alice, signal })
+  return { app, alice, llm: model.llm, ask, begin, follow, readAnswer, close }
 }
 
 describe('a conversation', async () => {
@@ -80,11 +81,11 @@ describe('an error that nobody expected', async () => {
 
   async function* breakOff(): AsyncGenerator<AnswerEvent[]> {
     yield [{ type: 'text-delta', text: 'half' }]
-    throw new TypeError('a slip')
+    throw new TypeError('a.slip is not a function')
   }
 
   it.each([
-    ['before', () => Promise.reject(new TypeError('a slip'))],
+    ['before', () => Promise.reject(new TypeError('a.slip is not a function'))],
     ['in the middle of', async () => breakOff()],
   ])('%s the stream is logged once, with its place in the code and the request’s id', async (_, stream) => {
     lines.length = 0
@@ -94,14 +95,18 @@ describe('an error that nobody expected', async () => {
     expect(lines.map((line) => JSON.parse(line))).toMatchObject([
       {
         reqId: response.headers.get('x-request-id'),
-        error: { name: 'TypeError', message: 'a slip', stack: expect.stringContaining('chat.test.ts') },
+        error: {
+          name: 'TypeError',
+          message: 'a.slip is not a function',
+          stack: expect.stringContaining('chat.test.ts'),
+        },
       },
     ])
   })
 })
 
 describe('MAX_STREAMS', async () => {
-  const { app, alice, llm, ask, begin, close } = await openApp({ MAX_STREAMS: '2' })
+  const { app, alice, llm, ask, begin, follow, close } = await openApp({ MAX_STREAMS: '2' })
   afterAll(close)
   const { stream } = llm.chat
 
@@ -119,6 +124,21 @@ describe('MAX_STREAMS', async () => {
   it('503 beyond it, and a place is free again when an answer ends', async () => {
     await expectTwoPlaces('ended')
     await expectTwoPlaces('again')
+  })
+
+  it('503 for whoever reads on, once there are twice as many readers', async () => {
+    const { answer, parts } = await begin('followed')
+    const leave = new AbortController()
+    for (let readers = 1; readers < 4; readers += 1) expect((await follow('followed', leave.signal)).status).toBe(200)
+    const refused = await follow('followed', leave.signal)
+    expect(refused.headers.get('retry-after')).toBe('2')
+    expect(await refused.json()).toMatchObject({ status: 503, code: 'too_many_streams' })
+    leave.abort()
+    const back = new AbortController()
+    await expect.poll(async () => (await follow('followed', back.signal)).status).toBe(200)
+    back.abort()
+    answer.end()
+    await readParts(parts)
   })
 
   it('a place is free again when the model refused', async () => {

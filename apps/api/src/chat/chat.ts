@@ -86,7 +86,7 @@ export function createChat(options: ChatOptions) {
      */
     resume: async (owner: string, conversationId: string, answerId?: string): Promise<Answer | undefined> => {
       const here = running.values().find(isIn(owner, conversationId))
-      if (here && (answerId === undefined || here.key.answerId === answerId)) return here
+      if (here && (answerId === undefined || here.key.answerId === answerId)) return admit(here, running, maxStreams)
       if (tails.isClosed()) throw shuttingDown()
       if (tails.count() >= maxStreams) throw tooManyStreams()
       const id = answerId ?? (await store.answers.findRunning(owner, conversationId))
@@ -119,6 +119,13 @@ export function createChat(options: ChatOptions) {
     assertPlace: places.assertOne,
     isDraining: places.isClosed,
   }
+}
+
+/** Whoever asked may read on, and as many again: a reader costs a socket, also of an answer that is paid for already. */
+function admit(answer: Answer, running: Map<string, Answer>, maxStreams: number): Answer {
+  const readers = running.values().reduce((sum, { countReaders }) => sum + countReaders(), 0)
+  if (readers >= 2 * maxStreams) throw tooManyStreams()
+  return answer
 }
 
 function isIn(owner: string, conversationId: string) {

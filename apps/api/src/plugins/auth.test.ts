@@ -148,6 +148,39 @@ describe('with AUTH=off', async () => {
     }
   })
 
+  it.each([
+    ['text/plain', '{"title":"Planted","text":"by a page"}'],
+    ['application/x-www-form-urlencoded', 'title=Planted&text=by+a+page'],
+    [
+      'multipart/form-data; boundary=b',
+      '--b\r\ncontent-disposition: form-data; name="title"\r\n\r\nPlanted\r\n--b--\r\n',
+    ],
+  ])('a page elsewhere cannot plant a document with %s, which needs no preflight', async (type, payload) => {
+    const headers = { host: 'localhost:3000', 'content-type': type }
+    const post = (more: object) =>
+      app.inject({ method: 'POST', url: '/documents', headers: { ...headers, ...more }, payload })
+    for (const more of [{ origin: 'https://evil.example' }, { origin: 'null' }, { 'sec-fetch-site': 'cross-site' }])
+      expect((await post(more)).json()).toMatchObject({ status: 403, code: 'foreign_origin' })
+    const { items } = (await app.inject({ url: '/documents', headers: { host: 'localhost' } })).json()
+    expect(items).toEqual([])
+  })
+
+  it.each([
+    ['cross-site', 403],
+    ['same-site', 403],
+    ['same-origin', 200],
+    ['none', 200],
+  ])('a browser that sends no Origin, but says %s: %i', async (site, status) => {
+    const headers = { host: 'localhost:3000', 'sec-fetch-site': site }
+    expect((await app.inject({ url: '/search?q=a', headers })).statusCode).toBe(status)
+  })
+
+  it('a preflight of a page elsewhere allows nothing', async () => {
+    const headers = { host: 'localhost', origin: 'https://evil.example', 'access-control-request-method': 'POST' }
+    const preflight = await app.inject({ method: 'OPTIONS', url: '/documents', headers })
+    expect(preflight.headers).not.toHaveProperty('access-control-allow-origin')
+  })
+
   it('everything belongs to one local owner', async () => {
     const headers = { host: 'localhost' }
     await app.inject({ method: 'POST', url: '/documents', headers, payload: { title: 'Mine', text: 'All mine.' } })

@@ -224,19 +224,24 @@ export function toOpenAiError({ status, code, message, param }: ProblemError): z
   return { error: { message, type, param: param || null, code: openAiCodes[code] ?? code } }
 }
 
-/** What a log may hold of an error: messages of our own mistakes are about code, others may quote a user's data. */
+/** V8's words about code. The rest of its messages, and all of Node's, may quote what a value held. */
+const aboutCode =
+  /^(?:[\w$.()]+ is not (?:a function|a constructor|defined)|Cannot read properties of (?:undefined|null))/
+
+/** What a log may hold of an error: our own words, and places in code. Other messages may quote a user's data. */
 export function describeError(error: unknown) {
   const failure = describeDatabaseError(error)
   if (failure) return { name: 'DatabaseError', code: failure.code, constraint: failure.constraint }
   if (!(error instanceof Error)) return { name: typeof error }
   if (error instanceof LlmError) return { name: error.name, code: error.code, message: error.message }
-  const isOurs = error instanceof ProblemError || error instanceof TypeError || error instanceof RangeError
-  const frames = error.stack?.split('\n').filter((line) => line.startsWith('    at '))
+  const message = error instanceof ProblemError ? error.message : aboutCode.exec(error.message)?.[0]
+  // A message of several lines could hold one that looks like a frame.
+  const frames = error.stack?.replace(error.message, () => '').split('\n')
   return {
     name: error.name,
     ...('code' in error && { code: error.code }),
-    ...(isOurs && { message: error.message }),
-    stack: frames?.join('\n'),
+    ...(message && { message }),
+    stack: frames?.filter((line) => line.startsWith('    at ')).join('\n'),
   }
 }
 

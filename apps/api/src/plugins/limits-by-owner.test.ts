@@ -58,6 +58,25 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
     expect((await search(one, alice)).statusCode).toBe(200)
   })
 
+  it('429 in OpenAI’s envelope below /v1/', async () => {
+    startMinute()
+    const { app, alice } = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '1' } })
+    const payload = { model: 'offline-384', input: 'a text' }
+    const embed = () => app.inject({ method: 'POST', url: '/v1/embeddings', headers: alice, payload })
+    expect((await embed()).statusCode).toBe(200)
+    const refused = await embed()
+    expect(refused.statusCode).toBe(429)
+    expect(refused.headers['retry-after']).toBe('50')
+    expect(refused.json()).toEqual({
+      error: {
+        type: 'rate_limit_error',
+        code: 'rate_limited',
+        message: expect.stringContaining('1 request'),
+        param: null,
+      },
+    })
+  })
+
   it('comes before the body, and after the key', async () => {
     const { app, alice } = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '1' } })
     const ask = (headers: object) =>

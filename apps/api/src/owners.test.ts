@@ -1,0 +1,215 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { isDeepStrictEqual } from 'node:util'
+import { afterAll, describe, expect, it } from 'vitest'
+import { readConfig } from './config.ts'
+import { createModels } from './models.ts'
+import { createKey } from './plugins/auth.ts'
+import { createSpokenModel, testApp } from './testing.ts'
+import { addRow, listOwnedTables, readRows } from './testing-owners.ts'
+import { type Filling, fillRequest, type Operation, readOperations, readRouteTable } from './testing-routes.ts'
+
+// Alice has rows in every table and two running answers. Bob asks for all that is hers, by every route that the app has.
+// A new route and a new table are walked without a word here. Alice posts what openapi.json gives as an example of a body,
+// or any word where it gives none; a table that no route fills gets a row of hers anyway.
+
+const marker = `alices${randomBytes(8).toString('hex')}` // in all that Alice writes
+const holdOn = 'Hold on'
+const spoken = createSpokenModel()
+const models = createModels(readConfig({ DATABASE_URL: 'postgres://nobody@127.0.0.1:9/nothing' }))
+/** Answers at once, unless it is asked to hold on. */
+const chat: typeof models.chat = {
+  name: models.chat.name,
+  stream: (request) => (request.messages.at(-1)?.content.startsWith(holdOn) ? spoken.llm : models).chat.stream(request),
+}
+const limits = { OWNER_REQUESTS_PER_MINUTE: '1000000', OWNER_STREAMS: '1000' } // else `usage` has no rows
+const { app, store, alice, close } = await testApp({ llm: { ...models, chat }, environment: limits })
+afterAll(close)
+const operations = readOperations((await app.inject('/openapi.json')).json())
+
+const ask = (conversationId: string, message: string) =>
+  app.inject({
+    method: 'POST',
+    url: '/chat',
+    headers: alice,
+    payload: { message: `${message} ${marker}`, conversationId },
+  })
+async function begin(conversationId: string) {
+  void ask(conversationId, holdOn)
+  const answer = await spoken.takeAnswer()
+  answer.say(marker)
+  return answer
+}
+const followed = await begin('alices-running')
+await begin('alices-stoppable')
+await ask('alices-ended', 'Well?')
+for (const operation of operations) if (operation.method === 'POST' && !operation.hasId) await write(operation)
+
+/** Alice posts what the document gives as an example, with her mark where a text may have one. */
+async function write(operation: Operation) {
+  const request = fillRequest(operation, {})
+  const mark = (value: unknown) => (typeof value === 'string' ? `${value} ${marker}` : value)
+  const payload = Object.fromEntries(
+    Object.entries(Object(request.payload)).map(([name, value]) => [name, mark(value)]),
+  )
+  const { statusCode } = await app.inject({ ...request, payload, headers: alice })
+  if (statusCode >= 400) await app.inject({ ...request, headers: alice }) // a text that is the name of something
+}
+
+const owner = await store.owners.ensure('alice')
+const tables = await listOwnedTables(app.db)
+const readTable = (table: string) => readRows(app.db, table, owner)
+for (const table of tables) if ((await readTable(table)).length === 0) await addRow(app.db, table, owner, marker)
+const readAllRows = () => Promise.all(tables.filter((table) => table !== 'usage').map(readTable))
+
+/** Something of Alice's, and what has the same form and never existed. */
+type Pair = { real: string; twin: string }
+
+const isUuid = (text: string) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(text)
+const toTwin = (real: string) =>
+  isUuid(real) ? randomUUID() : randomBytes(real.length).toString('hex').slice(0, real.length)
+const toPair = (real: string): Pair => ({ real, twin: toTwin(real) })
+
+async function collectIds(): Promise<Pair[]> {
+  const rows = (await Promise.all(tables.map(readTable))).flat()
+  const ids = rows.flatMap((row) =>
+    Object.entries(row).flatMap(([name, value]) => (/^(.*_)?id$/.test(name) ? String(value) : [])),
+  )
+  return [...new Set(ids)].map(toPair)
+}
+
+/** Where a page of one of Alice's lists ends. */
+async function collectCursors(): Promise<Pair[]> {
+  const lists = operations.filter(({ places }) => places.some(({ name }) => name === 'after'))
+  const pages = lists.map(({ path }) => app.inject({ url: path, query: { limit: '1' }, headers: alice }))
+  const cursors: string[] = (await Promise.all(pages)).flatMap((page) => page.json().next ?? [])
+  return cursors.map((real) => {
+    const [time, id] = JSON.parse(Buffer.from(real, 'base64url').toString())
+    return { real, twin: Buffer.from(JSON.stringify([time, toTwin(id)])).toString('base64url') }
+  })
+}
+
+const lastQuestion = (await store.conversations.read(owner, 'alices-ended', 2))?.messages.at(-1)
+const ids = await collectIds()
+const eventIds = ids.map(({ real, twin }) => ({ real: `${real}.0`, twin: `${twin}.0` }))
+const pairs = [...ids, ...eventIds, ...(await collectCursors()), toPair(marker)]
+
+/** Every request that can be made of an operation with one of Alice's ids, and one more thing of hers at each place. */
+function fillings({ hasId, places }: Operation): { real: Filling; twin: Filling }[] {
+  const paths = hasId
+    ? ids.map(({ real, twin }) => ({ real: { id: real }, twin: { id: twin } }))
+    : [{ real: {}, twin: {} }]
+  const placed = places.flatMap((place) =>
+    pairs.flatMap(({ real, twin }) =>
+      paths.map((path) => ({ real: { ...path.real, place, value: real }, twin: { ...path.twin, place, value: twin } })),
+    ),
+  )
+  return hasId ? [...paths, ...placed] : placed
+}
+
+type Request = ReturnType<typeof fillRequest>
+
+/** All that a client can see of an answer, but for the request's own id and the time. */
+async function read(request: Request, headers: typeof alice): Promise<{ status: number; text: string }> {
+  const {
+    statusCode: status,
+    headers: given,
+    body,
+  } = await app.inject({ ...request, headers: { ...request.headers, ...headers } })
+  const { date: _, 'content-length': __, ...rest } = given
+  return {
+    status,
+    text: `${status} ${JSON.stringify(rest)} ${body}`.replaceAll(String(given['x-request-id']), '<request>'),
+  }
+}
+
+/** A success without what is new in each, and any answer without what was asked for. */
+function compare({ status, text }: Awaited<ReturnType<typeof read>>, { id, value }: Filling): string {
+  const asked = [value, id].reduce<string>((rest, own) => (own ? rest.replaceAll(own, '<asked>') : rest), text)
+  if (status >= 400) return asked
+  return asked
+    .replaceAll(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, '<new>')
+    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z|"created":\d+/g, '<now>')
+}
+
+/** What of Alice's is in an answer, beside what was asked for. */
+const find = (text: string, { id = '', value = '' }: Filling) =>
+  [marker, ...ids.map(({ real }) => real)].filter(
+    (secret) => !id.includes(secret) && !value.includes(secret) && text.includes(secret),
+  )
+
+const isPersonal = ({ path }: Operation) => !/^\/(health|metrics|v1\/models)/.test(path)
+
+it('Alice has rows in every table', async ({ annotate }) => {
+  const rows = await Promise.all(tables.map(readTable))
+  expect(tables.filter((_, index) => rows[index]?.length === 0)).toEqual([])
+  const requests = operations.reduce((sum, operation) => sum + 2 * fillings(operation).length + 1, 0)
+  await annotate(
+    `${operations.length} routes, ${tables.length} tables, ${requests} requests for what is another owner’s`,
+  )
+})
+
+it('every route that is served is walked', () => {
+  const routes = readRouteTable(app.printRoutes({ commonPrefix: false }))
+  const walked = operations.map(({ method, path }) => `${method} ${path}`)
+  expect(routes.filter((route) => !/ \/(docs|openapi\.json)/.test(route)).toSorted()).toEqual(walked.toSorted())
+})
+
+/** A new one each time: Bob asks with her ids in his own texts, and would see those. */
+const createBob = async () => ({ authorization: `Bearer ${await createKey(store, `bob ${randomUUID()}`)}` })
+
+describe('Bob, who asks for what is Alice’s,', () => {
+  it.each(operations)(
+    '$method $path: sees and changes nothing, and is answered as for what never was',
+    async (operation) => {
+      const before = await readAllRows()
+      const bob = await createBob()
+      expect(find((await read(fillRequest(operation, {}), bob)).text, {})).toEqual([])
+      const tried = fillings(operation).map(async ({ real, twin }) => {
+        const mine = await read(fillRequest(operation, real), bob)
+        const nobodys = await read(fillRequest(operation, twin), bob)
+        expect(find(mine.text, real)).toEqual([])
+        expect(compare(mine, real)).toBe(compare(nobodys, twin))
+      })
+      await Promise.all(tried)
+      expect(await readAllRows()).toEqual(before)
+    },
+  )
+
+  const swap = (text: string) => pairs.reduce((rest, { real, twin }) => rest.replaceAll(real, twin), text)
+  const message = ids.find(({ real }) => real === lastQuestion?.id)?.real ?? ''
+  const text = `Well? ${marker}`
+  const messages = [{ id: message, role: 'user', parts: [{ type: 'text', text }] }]
+  const completion = { model: 'offline', messages: [{ role: 'user', content: marker }] }
+  const bodies: [what: string, url: string, body: Record<string, unknown>][] = [
+    ['asks a question of hers anew', '/chat', { id: 'alices-ended', trigger: 'regenerate-message', messages }],
+    ['goes on in her conversation', '/chat', { id: 'alices-ended', messages }],
+    ['has a model answer about her documents', '/v1/chat/completions', completion],
+    ['has that streamed', '/v1/chat/completions', { ...completion, stream: true }],
+    ['posts what she has posted', '/documents', { title: text, text }],
+  ]
+  it.each(bodies)('learns nothing when he %s', async (_, url, body) => {
+    const before = await readAllRows()
+    const request = { method: 'POST' as const, url, query: {}, headers: {}, payload: body }
+    const twin = { ...request, payload: JSON.parse(swap(JSON.stringify(body))) }
+    const [mine, nobodys] = [await read(request, await createBob()), await read(twin, await createBob())]
+    expect(find(mine.text, { id: 'alices-ended', value: `${marker} ${message}` })).toEqual([])
+    expect(compare({ ...mine, text: swap(mine.text) }, {})).toBe(compare(nobodys, {}))
+    expect(await readAllRows()).toEqual(before)
+  })
+})
+
+// Else a walk that asks for nothing would find nothing.
+it.each(operations.filter(isPersonal).filter(({ method, hasId }) => hasId || method === 'GET'))(
+  '$method $path: Alice herself sees or changes something',
+  async (operation) => {
+    const before = await readAllRows()
+    if (operation.path.endsWith('/stream')) setTimeout(() => followed.end(), 500)
+    const hasEffect = async ({ real }: { real: Filling }) => {
+      const { text } = await read(fillRequest(operation, real), alice)
+      return find(text, real).length > 0 || !isDeepStrictEqual(await readAllRows(), before)
+    }
+    let seen = false
+    for (const filling of [{ real: {} }, ...fillings(operation)]) seen ||= await hasEffect(filling)
+    expect(seen).toBe(true)
+  },
+)

@@ -1,0 +1,29 @@
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { copyRepository } from './testing.ts'
+
+const isFull = process.env.SLUICE_FULL !== undefined
+const source = 'apps/api/src'
+
+it('tokens of an issuer can be deleted: two files and one line, and all else compiles and passes', (context) => {
+  context.skip(!isFull, 'half a minute of checks: npm test -- --full')
+  const copy = copyRepository()
+  try {
+    for (const file of ['jwt.ts', 'jwt.test.ts']) rmSync(join(copy.directory, source, 'plugins', file))
+    const app = join(copy.directory, source, 'app.ts')
+    const lines = readFileSync(app, 'utf8').split('\n')
+    const rest = lines.filter((line) => !line.includes('plugins/jwt.ts'))
+    expect(rest.length).toBe(lines.length - 1)
+    writeFileSync(app, rest.join('\n'))
+    const tests = ['app', 'owners', 'plugins/auth', 'plugins/limits-by-owner'].map(
+      (name) => `${source}/${name}.test.ts`,
+    )
+    for (const command of ['tsc', 'biome check', `vitest run ${tests.join(' ')}`]) {
+      const { status, output } = copy.run(command)
+      expect(status, `${command}: ${output}`).toBe(0)
+    }
+  } finally {
+    copy.remove()
+  }
+}, 120_000)
