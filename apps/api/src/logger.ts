@@ -14,6 +14,7 @@ const allowed = new Set([
   'url', // the one that this process listens on
   'chat',
   'embedder',
+  'job', // the name of its file
 ])
 
 /**

@@ -1,11 +1,11 @@
 import { type DocumentSummary, toStorableText } from '@repo/db'
-import { ingestDocument } from '@repo/rag'
+import { hashContent } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError, problems } from '../plugins/errors.ts'
 
-const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages; ingesting it takes seconds of this process
+const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages
 
 const Text = z.string().regex(/\S/, 'should not be empty').transform(toStorableText)
 
@@ -17,13 +17,23 @@ const DocumentRequest = z.object({
     description: 'Plain text or Markdown',
     examples: ['# Opening hours\n\nMonday to Friday, 9 to 5.'],
   }),
+  externalId: Text.refine((id) => id.length <= 500, 'should have at most 500 characters')
+    .optional()
+    .meta({
+      description: 'Your own name for it: another text under the same name takes its place',
+      examples: ['faq/opening'],
+    }),
 })
 
 const DocumentResponse = z.object({
   id: z.string(),
+  externalId: z.string().nullable(),
   title: z.string(),
-  status: z.enum(['queued', 'processing', 'ready', 'failed']),
-  error: z.string().nullable().meta({ description: 'Why it failed' }),
+  status: z.enum(['queued', 'processing', 'ready', 'failed']).meta({
+    description: 'Of the content that was posted last. What the document held before is searched until that is ready.',
+  }),
+  progress: z.number().min(0).max(1).meta({ description: 'The part that is embedded; 1 when it is ready' }),
+  error: z.string().nullable().meta({ description: 'Why it failed, or why it has to be tried again' }),
   createdAt: z.iso.datetime(),
 })
 
@@ -33,20 +43,20 @@ const tags = ['documents']
 const notFound = () => new ProblemError(404, 'document_not_found', 'There is no such document.')
 const tooLarge = () =>
   new ProblemError(413, 'document_too_large', `A document holds at most ${maxTextLength} characters: divide it.`)
-const toResponse = (row: DocumentSummary) => ({ ...row, createdAt: row.createdAt.toISOString() })
+const toResponse = ({ createdAt, ...row }: DocumentSummary) => ({ ...row, createdAt: createdAt.toISOString() })
 
 /** Any other string is the id of no document: 404, like another owner's. */
 const DocumentParams = z.object({ id: z.string() })
 const isUuid = (id: string) => z.uuid().safeParse(id).success
 
-const routes: FastifyPluginAsyncZod = async (app) => {
+const servePosts: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '',
     {
       config: { isCostly: true },
       bodyLimit: 8 * 1024 * 1024, // bytes; two million characters are at most six, and JSON escapes some
       schema: {
-        summary: 'Add a document; the same content twice is one document',
+        summary: 'Add a document for the worker to take in; the same content twice is one document',
         tags,
         body: DocumentRequest,
         response: { 202: DocumentResponse, ...problems },
@@ -54,10 +64,16 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     },
     async ({ owner, body }, reply) => {
       if (body.text.length > maxTextLength) throw tooLarge()
-      const document = await ingestDocument({ store: app.store, embedder: app.llm.embedder }, owner, body)
+      const contentHash = hashContent(body.title, body.text, body.externalId)
+      const embeddingModel = app.llm.embedder.name
+      const document = await app.store.documents.add(owner, { ...body, contentHash, embeddingModel })
       return reply.code(202).send(toResponse(document))
     },
   )
+}
+
+const routes: FastifyPluginAsyncZod = async (app) => {
+  await app.register(servePosts)
 
   app.get(
     '',
