@@ -6,6 +6,15 @@ export {
   ingestDocument,
   processDocument,
 } from './ingest.ts'
+export {
+  decodeText,
+  docxType,
+  htmlType,
+  MediaTypeError,
+  pdfType,
+  sniffMediaType,
+  textType,
+} from './media-type.ts'
 export { buildPrompt } from './prompt.ts'
 export { type RetrievedPassage, retrievePassages } from './retrieve.ts'
 export { splitText } from './split.ts'

@@ -98,12 +98,12 @@ async function readUpload({ extract }: IngestOptions, upload: Upload, signal?: A
 
 async function embedChunks(
   embedder: Embedder,
-  { title, text }: DocumentContent,
+  { title, text, pages }: DocumentContent,
   noteProgress: (progress: number) => Promise<void>,
   signal?: AbortSignal,
 ): Promise<NewChunk[]> {
   const embedded: NewChunk[] = []
-  for (const batch of groupChunks(splitText(text))) {
+  for (const batch of groupChunks(splitText(text, pages ?? []))) {
     if (embedded.length + batch.length > maxChunks)
       throw new DocumentError(`It has more than ${maxChunks} sections: divide it into several documents.`)
     const described = batch.map(({ headings, ...chunk }) => ({ ...chunk, heading: [title, ...headings].join(' > ') }))

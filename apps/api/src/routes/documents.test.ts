@@ -1,10 +1,12 @@
 import { connect, documents, sql } from '@repo/db'
 import { createLlm } from '@repo/llm'
 import { afterAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { testApp } from '../testing.ts'
 
-const { app, alice, test, work, close } = await testApp()
+const { app, alice, test, work, listen, close } = await testApp()
 afterAll(close)
+const origin = await listen()
 
 const url = '/documents'
 const add = (payload: object) => app.inject({ method: 'POST', url, headers: alice, payload })
@@ -115,6 +117,63 @@ describe('a document', () => {
     const problem = (await add(payload)).json()
     expect(problem).toMatchObject({ status: 400, code: 'invalid_request', errors: [{ path }] })
     expect(problem.detail).toMatch(new RegExp(`^${path}: .{5,}`))
+  })
+})
+
+const Created = z.looseObject({ id: z.string() })
+
+describe('a file', () => {
+  const post = (parts: Record<string, string | File>) => {
+    const body = new FormData()
+    for (const [name, part] of Object.entries(parts)) body.append(name, part)
+    return fetch(origin + url, { method: 'POST', headers: alice, body })
+  }
+
+  it('is accepted with 202, under its own name or another, and is one document when it comes twice', async () => {
+    const file = new File(['# Gezeiten\n\nDas Wasser steigt.'], 'Führer 潮.md', { type: 'application/pdf' })
+    const response = await post({ file })
+    expect(response.status).toBe(202)
+    const document = Created.parse(await response.json())
+    expect(document).toMatchObject({ title: 'Führer 潮.md', externalId: null, status: 'queued' })
+    expect(await (await post({ file })).json()).toEqual(document)
+    const named = Created.parse(await (await post({ title: 'Führer', externalId: 'a/b', file })).json())
+    expect(named).toMatchObject({ title: 'Führer', externalId: 'a/b' })
+    expect(named.id).not.toBe(document.id)
+    await work()
+    expect((await get('/search?q=Wasser&k=1')).items).toMatchObject([{ text: 'Das Wasser steigt.' }])
+  })
+
+  const text = new File(['A text.'], 'a.txt')
+  it.each([
+    ['no file', { title: 'a' }, 400, 'invalid_request', /file.*send one/],
+    ['an empty file', { file: new File([], 'a.txt') }, 400, 'invalid_request', /file.*empty/],
+    ['an empty title', { title: ' ', file: text }, 400, 'invalid_request', /^\/title: .*empty/],
+    ['two files', { file: text, other: text }, 413, 'too_many_parts', /one file/],
+    [
+      'a picture',
+      { file: new File([Buffer.from('89504e470d0a1a0a00', 'hex')], 'a.pdf') },
+      415,
+      'unsupported_file',
+      /PDF/,
+    ],
+    [
+      'a file that is too large',
+      { file: new File(['a'.repeat(21_000_000)], 'a.txt') },
+      413,
+      'document_too_large',
+      /20 MB/,
+    ],
+  ])('%s: a problem that says what to do', async (_, parts: Record<string, string | File>, status, code, detail) => {
+    const response = await post(parts)
+    expect(response.headers.get('content-type')).toContain('application/problem+json')
+    expect(await response.json()).toMatchObject({ status, code, detail: expect.stringMatching(detail) })
+    expect(response.status).toBe(status)
+  })
+
+  it('that is cut off is a 400', async () => {
+    const headers = { ...alice, 'content-type': 'multipart/form-data; boundary=x' }
+    const payload = '--x\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhalf'
+    expect((await app.inject({ method: 'POST', url, headers, payload })).json()).toMatchObject({ status: 400 })
   })
 })
 

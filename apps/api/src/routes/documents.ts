@@ -1,28 +1,31 @@
-import { type DocumentSummary, toStorableText } from '@repo/db'
+import multipart from '@fastify/multipart'
+import { type DocumentSummary, type NewDocument, toStorableText } from '@repo/db'
 import { hashContent } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError, problems } from '../plugins/errors.ts'
+import { maxFileSize, readUpload } from '../upload.ts'
 
 const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages
 
 const Text = z.string().regex(/\S/, 'should not be empty').transform(toStorableText)
 
-const DocumentRequest = z.object({
-  title: Text.refine((title) => title.length <= 500, 'should have at most 500 characters').meta({
-    examples: ['Handbook'],
+const Short = Text.refine((text) => text.length <= 500, 'should have at most 500 characters')
+
+const DocumentFields = z.object({
+  title: Short.meta({ examples: ['Handbook'] }),
+  externalId: Short.optional().meta({
+    description: 'Your own name for it: other content under the same name takes its place',
+    examples: ['faq/opening'],
   }),
+})
+
+const DocumentRequest = DocumentFields.extend({
   text: Text.meta({
     description: 'Plain text or Markdown',
     examples: ['# Opening hours\n\nMonday to Friday, 9 to 5.'],
   }),
-  externalId: Text.refine((id) => id.length <= 500, 'should have at most 500 characters')
-    .optional()
-    .meta({
-      description: 'Your own name for it: another text under the same name takes its place',
-      examples: ['faq/opening'],
-    }),
 })
 
 const DocumentResponse = z.object({
@@ -50,26 +53,34 @@ const DocumentParams = z.object({ id: z.string() })
 const isUuid = (id: string) => z.uuid().safeParse(id).success
 
 const servePosts: FastifyPluginAsyncZod = async (app) => {
+  await app.register(multipart)
   app.post(
     '',
     {
       config: { isCostly: true },
-      bodyLimit: 8 * 1024 * 1024, // bytes; two million characters are at most six, and JSON escapes some
+      bodyLimit: 8 * 1024 * 1024, // bytes of JSON; two million characters are at most six, and JSON escapes some
+      attachValidation: true, // a file is no JSON
       schema: {
         summary: 'Add a document for the worker to take in; the same content twice is one document',
+        description: `Either JSON, or one file (text, Markdown, HTML, PDF, .docx) as multipart/form-data, with \`title\` and \`externalId\` beside it if you like. At most ${maxFileSize} bytes.`,
         tags,
         body: DocumentRequest,
         response: { 202: DocumentResponse, ...problems },
       },
     },
-    async ({ owner, body }, reply) => {
-      if (body.text.length > maxTextLength) throw tooLarge()
-      const contentHash = hashContent(body.title, body.text, body.externalId)
+    async (request, reply) => {
+      if (request.validationError && !request.isMultipart()) throw request.validationError
+      const posted = request.isMultipart() ? await readUpload(request, DocumentFields) : readText(request.body)
       const embeddingModel = app.llm.embedder.name
-      const document = await app.store.documents.add(owner, { ...body, contentHash, embeddingModel })
+      const { version: _, ...document } = await app.store.documents.add(request.owner, { ...posted, embeddingModel })
       return reply.code(202).send(toResponse(document))
     },
   )
+}
+
+function readText(body: z.output<typeof DocumentRequest>): NewDocument {
+  if (body.text.length > maxTextLength) throw tooLarge()
+  return { ...body, contentHash: hashContent(body.title, body.text, body.externalId) }
 }
 
 const routes: FastifyPluginAsyncZod = async (app) => {
