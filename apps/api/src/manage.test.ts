@@ -174,10 +174,11 @@ it.each([
   'revoke-key',
   'revoke-key a b',
   'list-keys a',
+  'ingest',
   'destroy --owner ada',
 ])('shows every command after “%s”', async (args) => {
   const { code, out, err } = await runProgram('manage.ts', { DATABASE_URL }, ...args.split(' '))
-  for (const command of ['doctor', 'create-key --owner NAME', 'list-keys', 'revoke-key ID', 'reindex'])
+  for (const command of ['doctor', 'create-key --owner NAME', 'list-keys', 'revoke-key ID', 'ingest PATH…', 'reindex'])
     expect(err).toMatch(new RegExp(`^npm run manage -- ${command} +\\w.*$`, 'm'))
   expect({ code, out }).toEqual({ code: 2, out: '' })
 })

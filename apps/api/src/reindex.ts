@@ -1,12 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { createEmbedders, type Db } from '@repo/db'
 import type { Embedder } from '@repo/llm'
+import { follow } from './follow.ts'
 
 export type ReindexOptions = { db: Db; embedder: Embedder; report: (line: string) => void }
 
 const batchSize = 500 // documents a transaction: milliseconds, and requests do not notice
-const pollMs = 500
-const patienceMs = 30_000 // a worker takes a document from the queue within a second, and a large one within a minute
 
 /**
  * Queues every document of another embedder for the worker, follows it until all are done, and gives how many failed. Each
@@ -24,20 +22,4 @@ export async function reindexDocuments({ db, embedder, report }: ReindexOptions)
   const failed = others.reduce((sum, { documents }) => sum + documents, 0)
   report(`${total - failed} embedded anew by ${embedder.name}, ${failed} failed`)
   return failed
-}
-
-/** Reports how many of `total` are done, whenever that changes, until none is left. */
-export async function follow(countLeft: () => Promise<number>, total: number, report: (line: string) => void) {
-  let [last, changedAt, isTold] = [total, Date.now(), false]
-  while (last > 0) {
-    await sleep(pollMs)
-    const left = await countLeft()
-    if (left !== last) {
-      report(`${total - left} of ${total} done`)
-      ;[last, changedAt, isTold] = [left, Date.now(), false]
-    } else if (!isTold && Date.now() - changedAt > patienceMs) {
-      report('nothing happens: does a worker run (`npm run worker`)? Its log says what keeps it. The queue keeps all.')
-      isTold = true
-    }
-  }
 }

@@ -1,4 +1,4 @@
-import { ensureQueue, startQueue } from '@repo/db/queue'
+import { ensureQueue, type PgBoss, startQueue } from '@repo/db/queue'
 import type { Job, JobContext } from './job.ts'
 
 export type JobsOptions = {
@@ -19,17 +19,22 @@ export async function startJobs({ databaseUrl, context, jobs, concurrency }: Job
   const boss = await startQueue(databaseUrl, (error) => log.error({ err: error }, 'the queue does not answer'))
   for (const job of jobs) {
     await ensureQueue(boss, job.name, job.options)
-    const options = {
-      batchSize: 1,
-      localConcurrency: concurrency,
-      pollingIntervalSeconds: job.pollSeconds,
-      burstWhenBatchFull: true, // after a job, look for the next one at once
-    }
-    await boss.work<object>(job.name, options, async ([next]) => {
-      if (next) await runJob(job, context, next.data, next.signal)
-    })
+    for (let n = 0; n < concurrency; n += 1) await workOn(boss, job, context)
   }
   return { stop: (timeoutMs: number) => boss.stop({ graceful: true, timeout: timeoutMs }) }
+}
+
+/** One job at a time; after each, it looks for the next at once. pg-boss's own `localConcurrency` would wait in between. */
+async function workOn(boss: PgBoss, job: Job, context: JobContext) {
+  let id = ''
+  const options = { batchSize: 1, pollingIntervalSeconds: job.pollSeconds }
+  id = await boss.work<object>(job.name, options, async ([next]) => {
+    try {
+      if (next) await runJob(job, context, next.data, next.signal)
+    } finally {
+      boss.notifyWorker(id)
+    }
+  })
 }
 
 async function runJob({ name, run }: Job, context: JobContext, data: object, signal: AbortSignal) {

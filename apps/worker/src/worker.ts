@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { readWorkerConfig, type WorkerConfig } from '@repo/api/config'
 import { createLogger } from '@repo/api/logger'
@@ -11,10 +11,12 @@ import { startJobs } from './start-jobs.ts'
 
 const closeTimeoutMs = 10_000 // for jobs that run; one that is cut off is done again
 const healthMs = 5000
+const niceness = 10 // on a machine that they share, who waits for an answer comes before a document
 const healthFile = join(tmpdir(), 'sluice-worker') // touched while all is well; Compose looks at its age
 
 /** The composition root: opens what the jobs use, works, and closes it in the reverse order. */
 async function work(config: WorkerConfig) {
+  setPriority(niceness)
   const log = createLogger(config.LOG_LEVEL)
   const { DATABASE_URL: databaseUrl, WORKER_CONCURRENCY: concurrency } = config
   const database = connect({ url: databaseUrl, poolSize: concurrency + 1, applicationName: 'sluice-worker' })

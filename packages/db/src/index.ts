@@ -8,7 +8,15 @@ export { createEmbedders } from './embedders.ts'
 export { ConflictError, type DatabaseFailure, describeDatabaseError } from './errors.ts'
 export type { Pool } from './gate.ts'
 export { assertNoConnectionHeld, ConnectionHeldError } from './guard.ts'
-export { type DocumentJob, type Executor, giveUpQueue, ingestQueue, type JobOptions, sendJob } from './jobs.ts'
+export {
+  countJobs,
+  type DocumentJob,
+  type Executor,
+  giveUpQueue,
+  ingestQueue,
+  type JobOptions,
+  sendJob,
+} from './jobs.ts'
 export { createKeyring } from './owners.ts'
 export * from './schema.ts'
 export { createStore, type Store } from './store.ts'

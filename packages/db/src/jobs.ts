@@ -62,3 +62,23 @@ export async function sendJobs(db: Executor, queue: string, jobs: { id: string; 
   if (!row?.known)
     throw new Error(`There is no queue ${queue}: start the worker, which makes one for each of its jobs.`)
 }
+
+/** How full each queue is, over all owners. `oldestSeconds`: how long the first of the jobs that are due has waited. */
+export async function countJobs(db: Executor) {
+  const rows = await db.execute<{
+    queue: string
+    waiting: number
+    active: number
+    failed: number
+    oldestSeconds: number
+  }>(sql`
+    select queue.name as queue,
+      count(*) filter (where state in ('created', 'retry'))::int as waiting,
+      count(*) filter (where state = 'active')::int as active,
+      count(*) filter (where state = 'failed')::int as failed,
+      coalesce(extract(epoch from now() - min(start_after) filter (
+        where state in ('created', 'retry') and start_after <= now())), 0)::float as "oldestSeconds"
+    from pgboss.queue left join pgboss.job on job.name = queue.name and state in ('created', 'retry', 'active', 'failed')
+    where queue.name not like '\\_\\_pgboss%' group by queue.name order by queue.name`)
+  return [...rows]
+}

@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm'
-import { fromDrizzle, type JobWithMetadata, PgBoss } from 'pg-boss'
+import { fromDrizzle, PgBoss } from 'pg-boss'
 import type { Db } from './client.ts'
 import { defaultJobOptions, giveUpQueue, ingestQueue, type JobOptions } from './jobs.ts'
 
-export type { JobWithMetadata }
+export type { PgBoss }
 
 /** Its connections to PgBouncer: one to fetch, one to report, so that a slow fetch delays no heartbeat. */
 const poolSize = 2

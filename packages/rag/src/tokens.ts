@@ -4,8 +4,9 @@ const [latin, otherScript, ideograph] = [1, 2, 4]
 /**
  * Measures any part of a text in quarters of a token, in constant time. An estimate, since each embedder has a vocabulary
  * of its own and servers do not tell it: four Latin letters a token, two of other alphabets, one ideograph, kana or Hangul
- * syllable, and two tokens an emoji. Common vocabularies (cl100k, XLM-R, BERT) stay below it for prose, and up to half above
- * it for code and for scripts that they hardly know.
+ * syllable, two tokens an emoji. On prose of ten languages it is 0.9 to 1.8 times what OpenAI's newer vocabulary
+ * (o200k) counts, and 0.4 (Hindi, Hebrew) to 1.2 times what the older one of its embedders (cl100k) does: a chunk of 300
+ * has 700 at the very most.
  */
 export function createRuler(text: string): (start: number, end: number) => number {
   const before = new Uint32Array(text.length + 1)
