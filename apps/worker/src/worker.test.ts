@@ -60,6 +60,19 @@ describe('a worker', () => {
     expect(worker.written.err).not.toContain('hunter2')
   })
 
+  it('does not bring back a document that is deleted while it is at it, and goes on', async () => {
+    await startWorker(slow)
+    const gone = await add('Gone', 'Deleted in the middle.')
+    await untilStatus(gone.id, 'processing')
+    expect(await documents.remove(owner, gone.id)).toBe(true)
+    const next = await add('Next', 'The one after it.')
+    await untilStatus(next.id, 'ready')
+    expect(await documents.find(owner, gone.id)).toBeUndefined()
+    expect(await db.select().from(chunks).where(eq(chunks.documentId, gone.id))).toEqual([])
+    const [job] = await db.execute(sql`select state from pgboss.job where id = ${gone.version}`)
+    expect(job).toEqual({ state: 'completed' })
+  })
+
   it('tries again later, says why meanwhile, and gives up in the end', async () => {
     await startWorker(away)
     const { id } = await add('Hopeless', 'Nobody embeds it.', 1)

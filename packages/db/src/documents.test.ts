@@ -165,6 +165,31 @@ describe('posting a document again', () => {
     expect(await db.select().from(uploads).where(eq(uploads.documentId, old.id))).toEqual([])
   })
 
+  it('again and again, is never seen half: a reader finds all chunks of one content', async () => {
+    const post = (text: string) => documents.add(owner, { title: 'Moon', text, contentHash: text, externalId: 'moon' })
+    const replace = async (text: string) => {
+      const { id, version } = await post(text)
+      const newChunks = Array.from({ length: 120 }, (_, start) => ({ ...chunk, start, content: text }))
+      await documents.addChunks(owner, id, 'offline-384', newChunks, { title: 'Moon', text, pages: null, version })
+      return id
+    }
+    const id = await replace('content 0')
+    let isOver = false
+    const replacing = (async () => {
+      for (let n = 1; n <= 8; n += 1) await replace(`content ${n}`)
+      isOver = true
+    })()
+    const seen = new Set<string>()
+    while (!isOver) {
+      const stored = await db.select({ content: chunks.content }).from(chunks).where(eq(chunks.documentId, id))
+      const contents = new Set(stored.map(({ content }) => content))
+      expect([stored.length, contents.size]).toEqual([120, 1])
+      for (const content of contents) seen.add(content)
+    }
+    await replacing
+    expect(seen.size).toBeGreaterThan(1)
+  })
+
   it('and failing, leaves what was there before in the search', async () => {
     const post = (text: string) => documents.add(owner, { title: 'Ebb', text, contentHash: text, externalId: 'ebb' })
     await makeReady(await post('before'), 'before')
