@@ -73,7 +73,7 @@ describe('the containers, as their files say', () => {
   })
 
   it('publish the API alone, to this machine alone', () => {
-    expect(services.map(({ name }) => name)).toEqual(['postgres', 'migrate', 'pgbouncer', 'api'])
+    expect(services.map(({ name }) => name)).toEqual(['postgres', 'migrate', 'pgbouncer', 'api', 'worker'])
     const published = services.filter(({ text }) => /^ +ports:/m.test(text))
     expect(published.map(({ name }) => name)).toEqual(['api'])
     expect(published[0]?.text).toMatch(/^ {4}ports: \["127\.0\.0\.1:[^"]+"\]/m)

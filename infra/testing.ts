@@ -36,21 +36,27 @@ export function readAnswer(body: string): string {
   return deltas.length > 0 ? deltas.join('') : body
 }
 
-/** Runs the README's `curl` lines, on another port. */
+/** Runs the `curl` lines of the README's quick start, on another port; as it says, a document is waited for. */
 export async function askAsTheReadmeDoes(port: number): Promise<string[]> {
   const commands = readCommands(read('README.md'))
   const answers: string[] = []
   for (const command of commands.filter((line) => line.startsWith('curl '))) {
     const { stdout } = await execute('sh', ['-c', `${command.replaceAll('localhost:3000', `localhost:${port}`)} -sS`])
     answers.push(readAnswer(stdout))
+    if (command.includes('/documents')) await untilReady(`http://localhost:${port}/documents/${JSON.parse(stdout).id}`)
   }
   return answers
+}
+
+async function untilReady(url: string): Promise<void> {
+  const read = async () => JSON.parse(await (await fetch(url)).text()).status
+  await expect.poll(read, { timeout: 30_000 }).toBe('ready')
 }
 
 export function expectReadmeAnswers([pgbouncer, document, office, completion]: string[]): void {
   expect(pgbouncer).toContain(readShownAnswer())
   expect(pgbouncer).toMatch(/\[\d\]/)
-  expect(JSON.parse(document ?? '')).toMatchObject({ title: 'Office', status: 'ready' })
+  expect(JSON.parse(document ?? '')).toMatchObject({ title: 'Office', status: 'queued' })
   expect(office).toMatch(/The office opens at nine\..*\[\d\]/s)
   expect(completion).toMatch(/"citations":\[\{.*"content":" nine\.".*"finish_reason":"stop".*data: \[DONE\]/s)
 }

@@ -7,7 +7,7 @@ import { readConfig } from '../../apps/api/src/config.ts'
 import { onStopRequest, run, stopOrphans, takeLock } from './processes.ts'
 import { isFree, type Stack, startStack } from './stack.ts'
 
-// npm start, and npm run dev (--watch): the stack, the sample documents and the API, until Ctrl-C.
+// npm start, and npm run dev (--watch): the stack, the sample documents, the worker and the API, until Ctrl-C.
 
 const root = join(import.meta.dirname, '../..')
 const inData = (name: string) => join(root, '.data', name)
@@ -36,7 +36,7 @@ async function main(): Promise<void> {
   const stack = await startStack({ directory: inData('stack'), report: console.log, signal })
   hurry = stack.hurry
   try {
-    await startApi(stack, host, port)
+    await startServices(stack, host, port)
     printWelcome(url)
     const end = await Promise.race([stack.died, once(signal, 'abort')])
     if (end instanceof Error) throw end
@@ -47,7 +47,7 @@ async function main(): Promise<void> {
   }
 }
 
-async function startApi(stack: Stack, host: string, port: number): Promise<void> {
+async function startServices(stack: Stack, host: string, port: number): Promise<void> {
   const pooled = { DATABASE_URL: stack.databaseUrl, PGBOUNCER_ADMIN_URL: stack.pgbouncerAdminUrl }
   const all = { ...pooled, DIRECT_DATABASE_URL: stack.directDatabaseUrl }
   writeFileSync(
@@ -66,6 +66,8 @@ async function startApi(stack: Stack, host: string, port: number): Promise<void>
   // the direct URL is for migrations only
   const apiEnv = { ...env, ...pooled, ...defaults, DIRECT_DATABASE_URL: undefined, HOST: host, PORT: `${port}` }
   const watcher = process.argv.includes('--watch') ? [join(import.meta.dirname, 'watch.ts')] : []
+  const worker = [execPath, ...watcher, join(root, 'apps/worker/src/worker.ts')]
+  stack.start('worker', worker, { env: { ...apiEnv, PGBOUNCER_ADMIN_URL: undefined }, show: true })
   const command = [execPath, ...watcher, inApi('server.ts')]
   stack.start('api', command, { env: apiEnv, graceMs: drainMs + 15_000, show: true })
   const ready = `http://${host.includes(':') ? '[::1]' : host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`

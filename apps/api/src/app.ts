@@ -85,7 +85,7 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
   app.decorate('llm', llm)
   app.decorate('pingDatabase', database.ping)
   const { MAX_STREAMS: maxStreams, SYSTEM_PROMPT: systemPrompt } = config
-  const metrics = createMetrics(config, database.pool)
+  const metrics = createMetrics(config, database)
   const { countAnswer, countRequest } = metrics
   app.decorate('metrics', metrics)
   const ownerLimits = createOwnerLimits({ config, store, log: app.log })

@@ -47,6 +47,8 @@ const models = {
   MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens, far less is normal
 }
 
+const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')
+
 const ApiEnvironment = z
   .object({
     ...models,
@@ -56,7 +58,7 @@ const ApiEnvironment = z
     PGBOUNCER_ADMIN_URL: postgresUrl.optional(),
     PORT: integer(0, 65_535).default(3000),
     HOST: z.string().default('127.0.0.1'),
-    LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+    LOG_LEVEL: logLevel,
     WEB_CONCURRENCY: integer(1, 1024).default(1),
     MAX_STREAMS: integer(1, 1_000_000).default(2000), // about 50 kB each, and near what one core can stream
     OWNER_REQUESTS_PER_MINUTE: integer(1, 1_000_000).optional(),
@@ -83,6 +85,15 @@ const ApiEnvironment = z
   })
   .superRefine(checkKeys)
 
+const WorkerEnvironment = z
+  .object({
+    ...models,
+    DATABASE_URL: postgresUrl,
+    WORKER_CONCURRENCY: integer(1, 100).default(2), // a vendor answers while the other document is read
+    LOG_LEVEL: logLevel,
+  })
+  .superRefine(checkKeys)
+
 const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkKeys)
 
 const ManageEnvironment = z.object({ ...models, DATABASE_URL: postgresUrl }).superRefine(checkKeys)
@@ -92,6 +103,7 @@ const DoctorEnvironment = ApiEnvironment.safeExtend({
 })
 
 export type Config = z.output<typeof ApiEnvironment>
+export type WorkerConfig = z.output<typeof WorkerEnvironment>
 export type MigrationConfig = z.output<typeof MigrationEnvironment>
 export type DoctorConfig = ReturnType<typeof readDoctorConfig>
 export type ModelConfig = z.output<z.ZodObject<typeof models>>
@@ -133,6 +145,11 @@ export class ConfigError extends Error {
 /** Reads the API's settings. Throws `ConfigError`. */
 export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   return parse(ApiEnvironment, environment)
+}
+
+/** Reads the settings of `npm run worker`. Throws `ConfigError`. */
+export function readWorkerConfig(environment: NodeJS.ProcessEnv = process.env): WorkerConfig {
+  return parse(WorkerEnvironment, environment)
 }
 
 /** Reads the settings of `npm run db:migrate`. Throws `ConfigError`. */

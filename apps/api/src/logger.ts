@@ -16,6 +16,7 @@ const allowed = new Set([
   'address', // where this process listens; never a request's URL
   'chat',
   'embedder',
+  'job', // the name of its file
 ])
 
 /**

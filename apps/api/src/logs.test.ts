@@ -11,11 +11,11 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterAll, expect, it } from 'vitest'
 import { createKey } from './plugins/auth.ts'
 import { openGate } from './testing.ts'
-import { startApi } from './testing-processes.ts'
+import { startApi, startProgram } from './testing-processes.ts'
 import { fillRequest, type Operation, readOperations } from './testing-routes.ts'
 
-// A real API process that logs all it can, a model that repeats in its errors what it was told, and a word in everything
-// that is secret. Afterwards none of these words may stand in any log: the API's, PgBouncer's or Postgres'.
+// Real processes of API and worker that log all they can, a model that repeats in its errors what it was told, and a word in everything
+// that is secret. Afterwards none of these words may stand in any log: the API's, the worker's, PgBouncer's or Postgres'.
 
 const isFull = process.env.SLUICE_FULL !== undefined
 const secrets: Record<string, string> = {}
@@ -107,7 +107,7 @@ it.for(isFull ? [1, 2] : [1])(
     const gate = await openGate()
     const databaseUrl = new URL(test.databaseUrl)
     databaseUrl.host = gate.host
-    const api = await startApi({
+    const environment = {
       DATABASE_URL: databaseUrl.href,
       LOG_LEVEL: 'trace',
       AUTH: 'required',
@@ -122,7 +122,9 @@ it.for(isFull ? [1, 2] : [1])(
       OWNER_REQUESTS_PER_MINUTE: '1000000',
       OWNER_STREAMS: '1000',
       CORS_ORIGINS: 'https://page.example',
-    })
+    }
+    const api = await startApi(environment)
+    const worker = startProgram('../../worker/src/worker.ts', environment)
     const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
     const statuses = new Map<number, number>()
     const send = async (path: string, init: RequestInit = {}) => {
@@ -200,11 +202,13 @@ it.for(isFull ? [1, 2] : [1])(
     await direct.db.execute(sql`alter table messages rename to gone`)
     await converse('while a table is gone')
     await direct.db.execute(sql`alter table gone rename to messages`)
+    for (const line of ['job ended', 'job failed']) await worker.findLog(({ msg }) => msg === line)
     await gate.shut()
     await converse('while the database is away')
     await gate.open()
     api.child.kill('SIGTERM')
-    await api.ended
+    worker.child.kill('SIGTERM')
+    await Promise.all([api.ended, worker.ended])
     await gate.shut()
 
     const routes = new Set(
@@ -215,7 +219,7 @@ it.for(isFull ? [1, 2] : [1])(
     expect([...statuses.keys()].toSorted()).toEqual(
       expect.arrayContaining([200, 202, 204, 400, 401, 404, 409, 413, 415, 500, 502, 503]),
     )
-    const log = api.written.out + api.written.err + readServerLogs()
+    const log = api.written.out + api.written.err + worker.written.out + worker.written.err + readServerLogs()
     const requests = statuses.values().reduce((sum, count) => sum + count, 0)
     await annotate(`${requests} requests, ${Object.keys(secrets).length} secrets, ${log.length} characters of logs`)
     expect(log).toContain('picky') // Postgres' own log is read

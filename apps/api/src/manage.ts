@@ -1,9 +1,11 @@
 import { parseArgs } from 'node:util'
 import { connect, createKeyring, createStore, type Db } from '@repo/db'
+import type { Embedder } from '@repo/llm'
 import { runCommand } from './command.ts'
 import { readDoctorConfig, readManageConfig } from './config.ts'
 import { checks } from './doctor/checks.ts'
 import { examine } from './doctor/examine.ts'
+import { ingestFiles, ingestPoolSize } from './ingest-files.ts'
 import { createModels } from './models.ts'
 import { createKey } from './plugins/auth.ts'
 import { reindexDocuments } from './reindex.ts'
@@ -38,9 +40,15 @@ const commands = [
     run: revokeKey,
   },
   {
+    name: 'ingest',
+    args: 'PATH…',
+    what: 'adds files, and all files of folders, as documents; a changed one takes the place of its older version',
+    run: ingest,
+  },
+  {
     name: 'reindex',
     args: '',
-    what: 'embeds the documents of another embedder anew, after EMBEDDING_MODEL was changed',
+    what: 'has the documents of another embedder embedded anew, after EMBEDDING_MODEL was changed',
     run: reindex,
   },
 ]
@@ -50,8 +58,8 @@ await runCommand('The command failed', async () => {
   const { positionals, values } = parseArgs({ allowPositionals: true, strict: false, options })
   const [name, ...operands] = positionals
   const command = commands.find((command) => command.name === name)
-  const takes = command?.args === 'ID' ? 1 : 0
-  return command && operands.length === takes ? command.run({ ...values, operands }) : showUsage()
+  const fits = { ID: operands.length === 1, 'PATH…': operands.length > 0 }[command?.args ?? ''] ?? operands.length === 0
+  return command && fits ? command.run({ ...values, operands }) : showUsage()
 })
 
 async function diagnose(): Promise<number> {
@@ -97,21 +105,41 @@ function toTime(time: Date | null): string {
   return time ? time.toISOString().replace(/\.\d+/, '') : '-'
 }
 
+async function ingest({ owner = 'local', operands: paths }: Given): Promise<number> {
+  if (typeof owner !== 'string') return showUsage()
+  return withModels(async (db, embedder) => {
+    const failed = await ingestFiles({ db, embedder, owner, paths, report })
+    return failed > 0 ? 1 : 0
+  })
+}
+
 async function reindex(): Promise<number> {
+  return withModels(async (db, embedder) => {
+    const failed = await reindexDocuments({ db, embedder, report })
+    return failed > 0 ? 1 : 0
+  })
+}
+
+/** A line, or in a terminal a bar in the place of the last one. */
+function report(line: string) {
+  const [, done, total] = line.match(/^(\d+) of (\d+) /) ?? []
+  if (!process.stdout.isTTY || !total) return console.log(line)
+  const width = Math.round((40 * Number(done)) / Number(total))
+  process.stdout.write(`\r[${'#'.repeat(width).padEnd(40)}] ${line}\x1b[K${done === total ? '\n' : ''}`)
+}
+
+async function withModels(work: (db: Db, embedder: Embedder) => Promise<number>): Promise<number> {
   const config = readManageConfig()
   const llm = createModels(config)
   try {
-    return await withDatabase(config.DATABASE_URL, async (db) => {
-      const failed = await reindexDocuments({ db, embedder: llm.embedder, report: console.log })
-      return failed > 0 ? 1 : 0
-    })
+    return await withDatabase(config.DATABASE_URL, (db) => work(db, llm.embedder), ingestPoolSize)
   } finally {
     llm.close()
   }
 }
 
-async function withDatabase(url: string, work: (db: Db) => Promise<number>): Promise<number> {
-  const database = connect({ url, poolSize: 1, applicationName: 'sluice-manage' })
+async function withDatabase(url: string, work: (db: Db) => Promise<number>, poolSize = 1): Promise<number> {
+  const database = connect({ url, poolSize, applicationName: 'sluice-manage' })
   try {
     return await work(database.db)
   } finally {

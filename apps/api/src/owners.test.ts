@@ -22,7 +22,7 @@ const chat: typeof models.chat = {
   stream: (request) => (request.messages.at(-1)?.content.startsWith(holdOn) ? spoken.llm : models).chat.stream(request),
 }
 const limits = { OWNER_REQUESTS_PER_MINUTE: '1000000', OWNER_STREAMS: '1000' } // else `usage` has no rows
-const { app, store, alice, close } = await testApp({ llm: { ...models, chat }, environment: limits })
+const { app, store, alice, work, close } = await testApp({ llm: { ...models, chat }, environment: limits })
 afterAll(close)
 const description = await app.inject('/openapi.json')
 const operations = readOperations(description.json())
@@ -44,6 +44,9 @@ const followed = await begin('alices-running')
 await begin('alices-stoppable')
 await ask('alices-ended', 'Well?')
 for (const operation of operations) if (operation.method === 'POST' && !operation.hasId) await write(operation)
+await work()
+const queued = { title: `Queued ${marker}`, text: marker, externalId: `queued ${marker}` }
+await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: queued }) // else `uploads` has no rows
 
 /** Alice posts what the document gives as an example, with her mark where a text may have one. */
 async function write(operation: Operation) {
@@ -187,6 +190,7 @@ describe('Bob, who asks for what is Alice’s,', () => {
     ['has a model answer about her documents', '/v1/chat/completions', completion],
     ['has that streamed', '/v1/chat/completions', { ...completion, stream: true }],
     ['posts what she has posted', '/documents', { title: text, text }],
+    ['posts under a name of hers', '/documents', { title: text, text, externalId: queued.externalId }],
   ]
   it.each(bodies)('learns nothing when he %s', async (_, url, body) => {
     const before = await readAllRows()

@@ -1,6 +1,9 @@
 import { connect, createStore } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
+import { ingestDocument, retrievePassages } from '@repo/rag'
 import { afterAll, describe, expect, it } from 'vitest'
+import { readManageConfig } from './config.ts'
+import { createModels } from './models.ts'
 import { runProgram } from './testing-processes.ts'
 
 const test = await createTestDatabase()
@@ -42,19 +45,24 @@ describe('the sample documents', () => {
     const before = await list()
     const [readme] = before
     if (!readme) throw new Error('no sample')
-    await store.documents.remove(owner, readme.id)
-    const older = { title: readme.title, text: 'As it was.', contentHash: 'older' }
-    const own = { title: '(My own)', text: 'Mine.', contentHash: 'own' }
-    await store.documents.add(owner, older)
-    const { id } = await store.documents.add(owner, own)
+    const externalId = readme.externalId ?? ''
+    const embedder = createModels(readManageConfig({ DATABASE_URL })).embedder
+    const older = { title: readme.title, text: 'As it was.', externalId }
+    await ingestDocument({ store, embedder }, owner, older)
+    await ingestDocument({ store, embedder }, owner, { title: '(My own)', text: 'Mine.' })
+    const find = async (text: string) =>
+      (await retrievePassages({ store, embedder }, owner, text, 1)).map(({ documentId, text }) => ({
+        documentId,
+        text,
+      }))
 
     await seed(away)
-    expect((await list()).filter(({ title }) => title === readme.title)).toHaveLength(2) // the older one is still of use
+    expect(await find('As it was.')).toEqual([{ documentId: readme.id, text: 'As it was.' }]) // the older one is still of use
     await seed()
     const after = await list()
     expect(after.map(({ title }) => title)).toEqual(['(My own)', ...titles])
-    expect(after[0]?.id).toBe(id)
-    expect(after[1]).toMatchObject({ title: readme.title, status: 'ready' })
+    expect(after[1]).toMatchObject({ id: readme.id, status: 'ready' })
+    expect(await find('As it was.')).not.toContainEqual({ documentId: readme.id, text: 'As it was.' })
   })
 
   it('cannot be loaded without a database, which is said in one line', async () => {

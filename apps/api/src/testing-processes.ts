@@ -15,7 +15,12 @@ const deadlineMs = 15_000 // a program needs about half a second to start; this 
  * killed when the test has finished, or the file's tests when it is started outside of one. `nodeOptions` come before
  * the file.
  */
-function startProgram(file: string, env: Record<string, string>, args: string[] = [], nodeOptions: string[] = []) {
+export function startProgram(
+  file: string,
+  env: Record<string, string>,
+  args: string[] = [],
+  nodeOptions: string[] = [],
+) {
   const path = fileURLToPath(new URL(file, import.meta.url))
   const child = spawn(process.execPath, [...nodeOptions, path, ...args], { env, stdio: ['ignore', 'pipe', 'pipe'] })
   const written = { out: '', err: '' }

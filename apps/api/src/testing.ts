@@ -1,8 +1,10 @@
 import { createServer, connect as dial, type Socket } from 'node:net'
 import { PassThrough } from 'node:stream'
-import { connect, createStore, type Store } from '@repo/db'
+import { connect, createStore, type DocumentJob, ingestQueue, type Store } from '@repo/db'
+import { startQueue } from '@repo/db/queue'
 import { createTestDatabase, type TestDatabase } from '@repo/db/testing'
-import { type AnswerEvent, type ChatRequest, createLlm, type Llm } from '@repo/llm'
+import { type AnswerEvent, type ChatRequest, createLlm, type Embedder, type Llm } from '@repo/llm'
+import { processDocument } from '@repo/rag'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import { vi } from 'vitest'
@@ -19,6 +21,8 @@ export type TestApp = {
   /** Headers of two owners, for whoever must not see the other. */
   alice: { authorization: string }
   bob: { authorization: string }
+  /** Does what a worker would: the same work, from the real queue, until nothing is due. */
+  work: () => Promise<void>
   /** Listens on a free port and gives the URL. */
   listen: () => Promise<string>
   close: () => Promise<void>
@@ -55,6 +59,7 @@ export async function testApp({
     test,
     alice: await headersFor('alice'),
     bob: await headersFor('bob'),
+    work: () => workOff(test.databaseUrl, { store, embedder: models.embedder }),
     listen: () => app.listen({ port: 0, host: '127.0.0.1' }),
     close: async () => {
       await app.chat.drain(0)
@@ -64,6 +69,20 @@ export async function testApp({
       await test.drop()
     },
   }
+}
+
+async function workOff(databaseUrl: string, options: { store: Store; embedder: Embedder }) {
+  const queue = await startQueue(databaseUrl, () => {})
+  for (;;) {
+    const [job] = await queue.fetch<DocumentJob>(ingestQueue)
+    if (!job) break
+    const { owner, documentId: id, version } = job.data
+    await processDocument(options, owner, { id, version }).then(
+      () => queue.complete(ingestQueue, job.id),
+      () => queue.fail(ingestQueue, job.id),
+    )
+  }
+  await queue.stop({ graceful: false })
 }
 
 type SpokenAnswer = {

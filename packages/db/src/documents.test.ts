@@ -1,8 +1,9 @@
-import { count, eq } from 'drizzle-orm'
+import { count, eq, sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
 import type { Cursor } from './conversations.ts'
-import { chunks, documents as table } from './schema.ts'
+import type { NewChunk } from './documents.ts'
+import { chunks, documents as table, uploads } from './schema.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
 
@@ -31,7 +32,7 @@ describe('adding a document', () => {
     const content = { title: 'Tides', text: 'The tide turns.', contentHash: 'same' }
     const added = await Promise.all(Array.from({ length: 10 }, () => documents.add(owner, content)))
     expect(new Set(added.map(({ id }) => id)).size).toBe(1)
-    expect(added[0]).toMatchObject({ title: 'Tides', status: 'processing', error: null })
+    expect(added[0]).toMatchObject({ title: 'Tides', status: 'queued', progress: 0, error: null })
     expect(await documents.add(await owners.ensure('bob'), content)).not.toMatchObject({ id: added[0]?.id })
   })
 })
@@ -50,9 +51,11 @@ describe('adding its chunks', () => {
   })
 
   it('stores them once when two processes ingest the same document', async () => {
-    const { id } = await addDocument()
-    await Promise.all(Array.from({ length: 8 }, () => documents.addChunks(owner, id, 'offline-384', [chunk, chunk])))
-    await documents.addChunks(owner, id, 'offline-384', [chunk])
+    const { id, version } = await addDocument()
+    const content = { title: 'Tides', text: 'The tide turns.', pages: null, version }
+    const add = (newChunks: NewChunk[]) => documents.addChunks(owner, id, 'offline-384', newChunks, content)
+    await Promise.all(Array.from({ length: 8 }, () => add([chunk, chunk])))
+    await add([chunk])
     expect(await countChunks(id)).toBe(2)
   })
 
@@ -69,7 +72,7 @@ describe('adding its chunks', () => {
     const many = Array.from({ length: 250 }, (_, n) => ({ ...chunk, embedding: n < 249 ? embedding : [] }))
     await expect(documents.addChunks(owner, id, 'offline-384', many)).rejects.toThrow()
     expect(await countChunks(id)).toBe(0)
-    expect(await documents.find(owner, id)).toMatchObject({ status: 'processing' })
+    expect(await documents.find(owner, id)).toMatchObject({ status: 'queued' })
   })
 
   it('does nothing when the document is gone', async () => {
@@ -82,18 +85,119 @@ describe('adding its chunks', () => {
 
 describe('failing a document', () => {
   it('keeps the reason until its chunks come after all', async () => {
-    const { id } = await addDocument()
-    await documents.fail(owner, id, 'the embedder is down')
+    const document = await addDocument()
+    expect(await documents.fail(owner, document, 'the embedder is down')).toBe(true)
+    const { id } = document
     expect(await documents.find(owner, id)).toMatchObject({ status: 'failed', error: 'the embedder is down' })
     await documents.addChunks(owner, id, 'offline-384', [chunk])
     expect(await documents.find(owner, id)).toMatchObject({ status: 'ready', error: null })
   })
 
+  it('keeps the reason of the last try, which knows more', async () => {
+    const document = await addDocument()
+    await documents.postpone(owner, document, 'no credit')
+    expect(await documents.find(owner, document.id)).toMatchObject({ status: 'queued', error: 'no credit' })
+    await documents.fail(owner, document, 'given up')
+    expect(await documents.find(owner, document.id)).toMatchObject({ status: 'failed', error: 'no credit' })
+  })
+
   it('leaves a ready one ready', async () => {
-    const { id } = await addDocument()
-    await documents.addChunks(owner, id, 'offline-384', [chunk])
-    await documents.fail(owner, id, 'too late')
-    expect(await documents.find(owner, id)).toMatchObject({ status: 'ready', error: null })
+    const document = await addDocument()
+    await documents.addChunks(owner, document.id, 'offline-384', [chunk])
+    expect(await documents.fail(owner, document, 'too late')).toBe(false)
+    expect(await documents.find(owner, document.id)).toMatchObject({ status: 'ready', error: null })
+  })
+})
+
+describe('posting a document again', () => {
+  const jobsOf = async (documentId: string) =>
+    (await db.execute(sql`select id from pgboss.job where data->>'documentId' = ${documentId}`)).map(({ id }) => id)
+  const makeReady = (document: { id: string; version: string }, text: string, pages: number[] | null = null) =>
+    documents.addChunks(owner, document.id, 'offline-384', [{ ...chunk, content: text }], {
+      title: 'Tides',
+      text,
+      pages,
+      version: document.version,
+    })
+
+  it('adds one job for one content, however often it comes', async () => {
+    const post = () => documents.add(owner, { title: 'Tides', text: 'Once.', contentHash: 'once' })
+    const [first] = await Promise.all([post(), post(), post()])
+    if (!first) throw new Error('no document')
+    await documents.begin(owner, first)
+    await post()
+    expect(await jobsOf(first.id)).toEqual([first.version])
+    await makeReady(first, 'Once.')
+    expect(await post()).toMatchObject({ version: first.version, status: 'ready' })
+    expect(await jobsOf(first.id)).toEqual([first.version])
+  })
+
+  it('adds a job when another model embedded it', async () => {
+    const post = (embeddingModel: string) =>
+      documents.add(owner, { title: 'Tides', text: 'Moved.', contentHash: 'moved', embeddingModel })
+    const first = await post('offline-384')
+    await makeReady(first, 'Moved.')
+    expect(await post('offline-384')).toMatchObject({ status: 'ready' })
+    const again = await post('other')
+    expect(again).toMatchObject({ id: first.id, status: 'queued' })
+    expect(await jobsOf(first.id)).toHaveLength(2)
+  })
+
+  it('under the same name with other content replaces it, which stays searchable until the new one is ready', async () => {
+    const post = (text: string) =>
+      documents.add(owner, { title: 'Tides', text, contentHash: text, externalId: 'tides' })
+    const contents = async () =>
+      (await db.select().from(chunks).where(eq(chunks.documentId, old.id))).map(({ content }) => content)
+    const old = await post('old')
+    await makeReady(old, 'old', [0])
+    const renewed = await post('new')
+    expect(renewed).toMatchObject({ id: old.id, externalId: 'tides', status: 'queued' })
+    expect(await contents()).toEqual(['old'])
+    expect(await documents.begin(owner, renewed)).toMatchObject({
+      content: { text: 'old', pages: [0] },
+      upload: { title: 'Tides', mediaType: 'text/plain', bytes: Buffer.from('new') },
+    })
+    await makeReady(old, 'too late')
+    expect(await contents()).toEqual(['old'])
+    await makeReady(renewed, 'new')
+    expect(await contents()).toEqual(['new'])
+    expect(await documents.begin(owner, renewed)).toBeUndefined()
+    expect(await db.select().from(uploads).where(eq(uploads.documentId, old.id))).toEqual([])
+  })
+
+  it('again and again, is never seen half: a reader finds all chunks of one content', async () => {
+    const post = (text: string) => documents.add(owner, { title: 'Moon', text, contentHash: text, externalId: 'moon' })
+    const replace = async (text: string) => {
+      const { id, version } = await post(text)
+      const newChunks = Array.from({ length: 120 }, (_, start) => ({ ...chunk, start, content: text }))
+      await documents.addChunks(owner, id, 'offline-384', newChunks, { title: 'Moon', text, pages: null, version })
+      return id
+    }
+    const id = await replace('content 0')
+    let isOver = false
+    const replacing = (async () => {
+      for (let n = 1; n <= 8; n += 1) await replace(`content ${n}`)
+      isOver = true
+    })()
+    const seen = new Set<string>()
+    while (!isOver) {
+      const stored = await db.select({ content: chunks.content }).from(chunks).where(eq(chunks.documentId, id))
+      const contents = new Set(stored.map(({ content }) => content))
+      expect([stored.length, contents.size]).toEqual([120, 1])
+      for (const content of contents) seen.add(content)
+    }
+    await replacing
+    expect(seen.size).toBeGreaterThan(1)
+  })
+
+  it('and failing, leaves what was there before in the search', async () => {
+    const post = (text: string) => documents.add(owner, { title: 'Ebb', text, contentHash: text, externalId: 'ebb' })
+    await makeReady(await post('before'), 'before')
+    const renewed = await post('after')
+    expect(await documents.fail(owner, renewed, 'unreadable')).toBe(true)
+    expect(await documents.find(owner, renewed.id)).toMatchObject({ status: 'failed', error: 'unreadable' })
+    expect(await countChunks(renewed.id)).toBe(1)
+    expect(await post('after')).toMatchObject({ status: 'queued', error: null })
   })
 })
 

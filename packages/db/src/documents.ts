@@ -1,9 +1,18 @@
-import { and, desc, eq, ne, sql } from 'drizzle-orm'
+import { and, desc, eq, ne, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import type { Cursor } from './conversations.ts'
-import { chunks, type DocumentStatus, documents } from './schema.ts'
+import { ingestQueue, sendJob } from './jobs.ts'
+import { chunks, type DocumentStatus, documents, uploads } from './schema.ts'
 
-export type NewDocument = { title: string; text: string; contentHash: string }
+/** A text is plain or Markdown; the bytes of a file are whatever `mediaType` says. */
+export type NewDocument = {
+  title: string
+  contentHash: string
+  /** Other content that comes under the same name takes the document's place. */
+  externalId?: string | undefined
+  /** The one in use: a document that another one embedded is embedded anew. */
+  embeddingModel?: string
+} & ({ text: string } | { bytes: Buffer; mediaType: string })
 
 export type NewChunk = {
   heading: string
@@ -16,59 +25,75 @@ export type NewChunk = {
 
 export type DocumentSummary = {
   id: string
+  externalId: string | null
   title: string
   status: DocumentStatus
+  progress: number
   error: string | null
   createdAt: Date
 }
 
+/** One content of a document. What is done for it is not done any more once there is a newer one, or no document. */
+export type DocumentVersion = { id: string; version: string }
+
+/** What a document's chunks are cut from. `pages`: where each page begins in `text`. */
+export type DocumentContent = { title: string; text: string; pages: number[] | null }
+export type Upload = { title: string; mediaType: string; bytes: Buffer }
+
 const summary = {
   id: documents.id,
+  externalId: documents.externalId,
   title: documents.title,
   status: documents.status,
+  progress: documents.progress,
   error: documents.error,
   createdAt: documents.createdAt,
 }
 
-/** Its chunks are of one model; null while it has none. */
-const embeddingModel = sql<string | null>`(
-  select ${chunks.embeddingModel} from ${chunks} where ${chunks.documentId} = ${documents.id} limit 1)`
+const withVersion = { ...summary, version: documents.version }
+
+const isDocument = (owner: string, id: string) => and(eq(documents.ownerId, owner), eq(documents.id, id))
+const isUnderWay = (owner: string, { id, version }: DocumentVersion) =>
+  and(isDocument(owner, id), eq(documents.version, version), ne(documents.status, 'ready'))
 
 /** An owner's documents and their chunks. */
 export function createDocuments(db: Db) {
-  const isDocument = (owner: string, id: string) => and(eq(documents.ownerId, owner), eq(documents.id, id))
+  const update = (owner: string, document: DocumentVersion, set: { status?: DocumentStatus } & Partial<Progress>) =>
+    db.update(documents).set(set).where(isUnderWay(owner, document)).returning({ id: documents.id })
   return {
-    /**
-     * Stores a document as `processing`. The same content twice is one document: then the stored one is given, with the
-     * model that its chunks were embedded by.
-     */
-    add: async (owner: string, document: NewDocument): Promise<DocumentSummary & { embeddingModel: string | null }> => {
-      const [row] = await db
-        .insert(documents)
-        .values({ ownerId: owner, ...document, status: 'processing' })
-        // An update that changes nothing: only a touched row is returned.
-        .onConflictDoUpdate({ target: [documents.ownerId, documents.contentHash], set: { ownerId: owner } })
-        .returning({ ...summary, embeddingModel })
-      if (!row) throw new Error('an upsert returned no row')
-      return row
-    },
+    /** Stores what was posted and a job that makes it ready, at once. The same content twice is one document. */
+    add: (owner: string, document: NewDocument): Promise<DocumentSummary & DocumentVersion> =>
+      addDocument(db, owner, document),
+
+    /** Marks a document as processing and gives its content, and what was posted when that is not its content yet. */
+    begin: (owner: string, document: DocumentVersion) => beginDocument(db, owner, document),
+
+    /** `progress` is the part that is done, from 0 to 1. */
+    noteProgress: async (owner: string, document: DocumentVersion, progress: number): Promise<boolean> =>
+      (await update(owner, document, { progress })).length > 0,
+
+    /** Puts a document back in the queue, with the reason for its reader why the last try failed, if there is one. */
+    postpone: async (owner: string, document: DocumentVersion, error: string | null): Promise<boolean> =>
+      (await update(owner, document, { status: 'queued', progress: 0, error })).length > 0,
 
     /**
-     * Stores the chunks, in the place of those of another model, and makes the document ready, at once. Does nothing when
-     * it has chunks of this model, or is gone.
+     * Stores the chunks in the place of all that it has, with the content that they are cut from, and makes the document
+     * ready, at once. Does nothing when the document is gone or has newer content than this.
      */
-    addChunks: (owner: string, id: string, model: string, newChunks: NewChunk[]) =>
-      addChunks(db, owner, id, model, newChunks),
+    addChunks: (
+      owner: string,
+      id: string,
+      model: string,
+      newChunks: NewChunk[],
+      content?: DocumentContent & { version: string },
+    ) => addChunks(db, owner, id, model, newChunks, content),
 
-    /** Marks a document as failed, with a reason for its reader. One that is ready stays so, and nothing is given. */
-    fail: async (owner: string, id: string, error: string): Promise<DocumentSummary | undefined> =>
-      (
-        await db
-          .update(documents)
-          .set({ status: 'failed', error })
-          .where(and(isDocument(owner, id), ne(documents.status, 'ready')))
-          .returning(summary)
-      ).at(0),
+    /**
+     * Marks a document as failed, with a reason for its reader: that of the last try, or else `error`. What its older content put into the search stays there;
+     * where there is no newer one, the document is as ready as it was.
+     */
+    fail: (owner: string, document: DocumentVersion, error: string): Promise<boolean> =>
+      failDocument(db, owner, document, error),
 
     list: (
       owner: string,
@@ -96,25 +121,119 @@ export function createDocuments(db: Db) {
   }
 }
 
+type Progress = { progress: number; error: string | null }
+
+const isDue = sql`${documents.contentHash} <> excluded.content_hash or ${documents.status} = 'failed'`
+const whenDue = (then: SQL, otherwise: SQLWrapper) => sql`case when ${isDue} then ${then} else ${otherwise} end`
+
+async function addDocument(
+  db: Db,
+  owner: string,
+  { embeddingModel, externalId, title, contentHash, ...content }: NewDocument,
+) {
+  const version = crypto.randomUUID()
+  const file = 'text' in content ? { bytes: Buffer.from(content.text), mediaType: 'text/plain' } : content
+  return db.transaction(async (tx) => {
+    const [added] = await tx
+      .insert(documents)
+      .values({ ownerId: owner, externalId, title, text: '', contentHash, status: 'queued', version })
+      .onConflictDoUpdate({
+        target: [documents.ownerId, documents.key],
+        set: {
+          version: whenDue(sql`excluded.version`, documents.version),
+          status: whenDue(sql`'queued'`, documents.status),
+          progress: whenDue(sql`0`, documents.progress),
+          error: whenDue(sql`null`, documents.error),
+          contentHash,
+        },
+      })
+      .returning(withVersion)
+    if (!added) throw new Error('an upsert returned no row')
+    if (added.version === version) {
+      const upload = { ownerId: owner, title, ...file }
+      await tx
+        .insert(uploads)
+        .values({ documentId: added.id, ...upload })
+        .onConflictDoUpdate({ target: uploads.documentId, set: upload })
+    }
+    const [renewed] = added.status === 'ready' && embeddingModel ? await renew(tx, owner, added.id, embeddingModel) : []
+    const document = renewed ?? added
+    // Its id is the version: a job that is there already is not added again.
+    if (document.status !== 'ready') {
+      const job = { owner, documentId: document.id, version: document.version }
+      await sendJob(tx, ingestQueue, job, document.version)
+    }
+    return document
+  })
+}
+
+/** A ready document that another model embedded is embedded anew. */
+function renew(tx: Pick<Db, 'update'>, owner: string, id: string, model: string) {
+  const isOther = sql`exists (
+    select from ${chunks} where ${chunks.documentId} = ${documents.id} and ${chunks.embeddingModel} <> ${model})`
+  return tx
+    .update(documents)
+    .set({ status: 'queued', progress: 0, version: sql`gen_random_uuid()` })
+    .where(and(isDocument(owner, id), eq(documents.status, 'ready'), isOther))
+    .returning(withVersion)
+}
+
+async function beginDocument(db: Db, owner: string, document: DocumentVersion) {
+  const [content] = await db
+    .update(documents)
+    .set({ status: 'processing', progress: 0, error: null })
+    .where(isUnderWay(owner, document))
+    .returning({ title: documents.title, text: documents.text, pages: documents.pages })
+  if (!content) return undefined
+  const [upload] = await db
+    .select({ title: uploads.title, mediaType: uploads.mediaType, bytes: uploads.bytes })
+    .from(uploads)
+    .where(and(eq(uploads.ownerId, owner), eq(uploads.documentId, document.id)))
+  return { content, upload }
+}
+
+async function failDocument(db: Db, owner: string, document: DocumentVersion, error: string): Promise<boolean> {
+  const isWithout = sql`exists (select from ${uploads} where ${uploads.documentId} = ${documents.id})
+    or not exists (select from ${chunks} where ${chunks.documentId} = ${documents.id})`
+  return db.transaction(async (tx) => {
+    const found = await tx
+      .update(documents)
+      .set({
+        status: sql`case when ${isWithout} then 'failed' else 'ready' end`,
+        progress: sql`case when ${isWithout} then ${documents.progress} else 1 end`,
+        error: sql`case when ${isWithout} then coalesce(${documents.error}, ${error}) end`,
+      })
+      .where(isUnderWay(owner, document))
+      .returning({ id: documents.id })
+    if (found.length > 0) await tx.delete(uploads).where(eq(uploads.documentId, document.id))
+    return found.length > 0
+  })
+}
+
 /** Chunks a statement: each is an insertion into the vectors' index, 2 to 5 ms of work, and a statement has 10 s. */
 const batchSize = 100
 
 /**
- * One transaction, so that a search never sees half a document. The lock on the document's row makes a second ingestion
- * wait and find the chunks there.
+ * One transaction, so that a search never sees half a document. The lock on the document's row makes a second worker wait
+ * and find it ready.
  */
-async function addChunks(db: Db, owner: string, id: string, model: string, newChunks: NewChunk[]) {
+async function addChunks(
+  db: Db,
+  owner: string,
+  id: string,
+  model: string,
+  newChunks: NewChunk[],
+  { version, ...content }: Partial<DocumentContent & { version: string }> = {},
+) {
   await db.transaction(async (tx) => {
-    const isDocument = and(eq(documents.ownerId, owner), eq(documents.id, id))
     const found = await tx
       .update(documents)
-      .set({ status: 'ready', error: null })
-      .where(isDocument)
+      .set({ ...content, status: 'ready', progress: 1, error: null })
+      .where(version ? isUnderWay(owner, { id, version }) : isDocument(owner, id))
       .returning({ id: documents.id })
     if (found.length === 0) return
-    await tx.delete(chunks).where(and(eq(chunks.documentId, id), ne(chunks.embeddingModel, model)))
-    const stored = await tx.select({ id: chunks.id }).from(chunks).where(eq(chunks.documentId, id)).limit(1)
-    if (stored.length > 0) return
+    await tx.delete(uploads).where(eq(uploads.documentId, id))
+    await tx.delete(chunks).where(eq(chunks.documentId, id))
     for (let start = 0; start < newChunks.length; start += batchSize) {
       const rows = newChunks.slice(start, start + batchSize)
       const json = JSON.stringify(rows.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) })))

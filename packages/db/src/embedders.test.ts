@@ -1,6 +1,8 @@
+import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
 import { createEmbedders } from './embedders.ts'
+import { type DocumentJob, ingestQueue } from './jobs.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
 
@@ -42,14 +44,19 @@ describe('over all owners', () => {
     ])
   })
 
-  it('those of other models are found one after the other, each with its owner', async () => {
+  it('those of other models are queued a few at a time, each with its owner, and are searched meanwhile', async () => {
+    expect([await embedders.requeue('new', 2), await embedders.requeue('new', 2)]).toEqual([2, 1])
+    expect([await embedders.requeue('new', 2), await embedders.countWaiting('new')]).toEqual([0, 3])
+    const jobs = await db.execute<{ data: DocumentJob }>(sql`
+      select data from pgboss.job where name = ${ingestQueue} and id in (select version from documents where status = 'queued' and title <> '')`)
     const found: string[] = []
-    let next = await embedders.findOther('new')
-    while (next) {
-      found.push(next.text)
-      expect(await documents.find(next.owner, next.id)).toMatchObject({ title: next.title })
-      next = await embedders.findOther('new', next.id)
+    for (const { data } of jobs) {
+      const document = { id: data.documentId, version: data.version }
+      expect(await documents.find(data.owner, document.id)).toMatchObject({ status: 'queued' })
+      const begun = await documents.begin(data.owner, document)
+      found.push(`${begun?.content.title}${begun?.upload ? ' anew' : ''}`)
     }
-    expect(found.toSorted()).toEqual(['On ebb.', 'On flood.', 'On moon.'])
+    expect(found.toSorted()).toEqual(['ebb', 'flood', 'moon'])
+    expect(await embedders.countDocuments()).toHaveLength(3)
   })
 })

@@ -1,5 +1,6 @@
-import { asc, count, eq, gt, ne, sql } from 'drizzle-orm'
+import { count, eq, inArray, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
+import { ingestQueue, sendJobs } from './jobs.ts'
 import { chunks, documents } from './schema.ts'
 
 /** Which embedders the stored vectors are of, over all owners: for an operator's commands, and so not in the store. */
@@ -15,17 +16,38 @@ export function createEmbedders(db: Db) {
         .groupBy(firstChunk.model, firstChunk.dimensions)
         .orderBy(firstChunk.model, firstChunk.dimensions),
 
-    /** The first document by id, after `after`, whose chunks are of another model. One at a time: a text may be long. */
-    findOther: async (model: string, after = '00000000-0000-0000-0000-000000000000') =>
-      (
-        await db
-          .select({ owner: documents.ownerId, id: documents.id, title: documents.title, text: documents.text })
+    /** How many documents wait to be embedded by this model in the place of another one. */
+    countWaiting: async (model: string): Promise<number> => {
+      const isWaiting = inArray(documents.status, ['queued', 'processing'])
+      const [row] = await db
+        .select({ waiting: count() })
+        .from(documents)
+        .innerJoinLateral(firstChunk, ne(firstChunk.model, model))
+        .where(isWaiting)
+      return row?.waiting ?? 0
+    },
+
+    /** Queues documents of other models, `limit` of them at most, to be embedded anew, and says how many. */
+    requeue: (model: string, limit: number): Promise<number> =>
+      db.transaction(async (tx) => {
+        const others = tx
+          .select({ id: documents.id })
           .from(documents)
           .innerJoinLateral(firstChunk, ne(firstChunk.model, model))
-          .where(gt(documents.id, after))
-          .orderBy(asc(documents.id))
-          .limit(1)
-      ).at(0),
+          .where(eq(documents.status, 'ready'))
+          .limit(limit)
+        const queued = await tx
+          .update(documents)
+          .set({ status: 'queued', progress: 0, version: sql`gen_random_uuid()` })
+          .where(inArray(documents.id, others))
+          .returning({ owner: documents.ownerId, documentId: documents.id, version: documents.version })
+        await sendJobs(
+          tx,
+          ingestQueue,
+          queued.map((data) => ({ id: data.version, data })),
+        )
+        return queued.length
+      }),
   }
 }
 

@@ -3,11 +3,20 @@ export { and, asc, desc, eq, gt, gte, inArray, isNull, lt, lte, ne, not, or, sql
 export type { AnswerEnd, AnswerKey, Position, Progress, StoredAnswer } from './answers.ts'
 export { assertDriverPatched, connect, type Database, type DatabaseOptions, type Db } from './client.ts'
 export type { Cursor } from './conversations.ts'
-export type { DocumentSummary, NewChunk } from './documents.ts'
+export type { DocumentContent, DocumentSummary, DocumentVersion, NewChunk, NewDocument, Upload } from './documents.ts'
 export { createEmbedders } from './embedders.ts'
 export { ConflictError, type DatabaseFailure, describeDatabaseError } from './errors.ts'
 export type { Pool } from './gate.ts'
 export { assertNoConnectionHeld, ConnectionHeldError } from './guard.ts'
+export {
+  countJobs,
+  type DocumentJob,
+  type Executor,
+  giveUpQueue,
+  ingestQueue,
+  type JobOptions,
+  sendJob,
+} from './jobs.ts'
 export { createKeyring } from './owners.ts'
 export * from './schema.ts'
 export { createStore, type Store } from './store.ts'

@@ -7,6 +7,7 @@ import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
 import type { Db } from './client.ts'
 import { quoteLiteral } from './passages.ts'
+import { migrateQueue } from './queue.ts'
 
 export type MigrateOptions = {
   /** Straight to Postgres: the lock and the index builds need one session, which a transaction pooler does not give. */
@@ -33,7 +34,7 @@ export const databaseSettings = {
 }
 
 /**
- * Brings a database to this version: tables, the settings that belong to the database, the embedder's index.
+ * Brings a database to this version: tables, the queue, the settings that belong to the database, the embedder's index.
  * Safe when several start at once: they take turns. Throws when pgvector is older than 0.8.
  */
 export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<void> {
@@ -44,6 +45,7 @@ export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<
     await db.execute(sql`select set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)`)
     await lock(db)
     await applyMigrations(db, { migrationsFolder })
+    await migrateQueue(db)
     await configureDatabase(db)
     if (embedder && embedder.dimensions <= widestIndex) await createEmbeddingIndex(db, embedder)
   } finally {

@@ -9,6 +9,7 @@ import {
   jsonb,
   pgTable,
   primaryKey,
+  real,
   text,
   timestamp,
   uniqueIndex,
@@ -23,6 +24,7 @@ const halfvec = customType<{ data: number[]; driverData: string }>({
 })
 
 const tsvector = customType<{ data: string }>({ dataType: () => 'tsvector' })
+const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
 
 // Three digits, because a JavaScript Date holds no more: a cursor made from one must find its row again.
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 })
@@ -142,19 +144,44 @@ export const documents = pgTable(
   {
     id: uuid('id').primaryKey().defaultRandom(),
     ownerId: ownerId(),
+    /** The client's own name for it: other content under the same name takes its place. */
+    externalId: text('external_id'),
     title: text('title').notNull(),
+    /** As it is searched and cited; empty until the first content is ready. */
     text: text('text').notNull(),
-    /** SHA-256 of title and text: the same content twice is one document. */
+    /** Where each page begins in the text, in UTF-16 units, if it has pages. */
+    pages: jsonb('pages').$type<number[]>(),
+    /** SHA-256 of all that was posted: the same content twice is one document. */
     contentHash: text('content_hash').notNull(),
+    /** What makes two posts one document: the client's name for it, or else the content. */
+    key: text('key').generatedAlwaysAs((): SQL => sql`coalesce(${documents.externalId}, ${documents.contentHash})`),
     status: text('status').$type<DocumentStatus>().notNull(),
+    /** How much of the content is embedded, from 0 to 1. */
+    progress: real('progress').notNull().default(0),
     error: text('error'),
+    /** Of the content that was posted last, and of its job: a job for an older one has nothing to do any more. */
+    version: uuid('version').notNull().defaultRandom(),
     createdAt: createdAt(),
   },
   (table) => [
-    uniqueIndex('documents_content').on(table.ownerId, table.contentHash),
+    uniqueIndex('documents_key').on(table.ownerId, table.key),
     index('documents_newest').on(table.ownerId, table.createdAt, table.id),
   ],
 )
+
+/**
+ * Content that waits for the worker, as it was posted. What a document held before is searched until the new content is
+ * ready; then this row goes.
+ */
+export const uploads = pgTable('uploads', {
+  documentId: uuid('document_id')
+    .primaryKey()
+    .references(() => documents.id, { onDelete: 'cascade' }),
+  ownerId: ownerId(),
+  title: text('title').notNull(),
+  mediaType: text('media_type').notNull(),
+  bytes: bytea('bytes').notNull(),
+})
 
 /** The pieces that are searched and cited. Each model's vectors get a partial HNSW index from `db:migrate`. */
 export const chunks = pgTable(

@@ -1,4 +1,20 @@
-export { ingestDocument, reindexDocument } from './ingest.ts'
+export {
+  DocumentError,
+  type Extracted,
+  hashContent,
+  type IngestOptions,
+  ingestDocument,
+  processDocument,
+} from './ingest.ts'
+export {
+  decodeText,
+  docxType,
+  htmlType,
+  MediaTypeError,
+  pdfType,
+  sniffMediaType,
+  textType,
+} from './media-type.ts'
 export { buildPrompt } from './prompt.ts'
 export { type RetrievedPassage, retrievePassages } from './retrieve.ts'
 export { splitText } from './split.ts'

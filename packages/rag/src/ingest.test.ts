@@ -56,7 +56,7 @@ describe('ingesting a document', () => {
     expect(await store.documents.find(owner, failed.id)).toEqual(failed)
     expect(await listChunks(failed.id)).toEqual([])
 
-    const ready = { ...failed, status: 'ready', error: null }
+    const ready = { ...failed, status: 'ready', progress: 1, error: null }
     expect(await ingest(content)).toEqual(ready)
     expect(await store.documents.find(owner, failed.id)).toEqual(ready)
     expect(await listChunks(failed.id)).toHaveLength(1)
@@ -127,7 +127,7 @@ it('keeps a document as failed whose vectors the database refuses, until it is p
   await expect(ingestDocument({ store, embedder: tooLarge }, owner, content)).rejects.toThrow()
   const [failed] = await store.documents.list(owner, 1)
   expect(failed).toMatchObject({ title: 'Overflow', status: 'failed', error: expect.stringContaining('again') })
-  expect(await ingest(content)).toEqual({ ...failed, status: 'ready', error: null })
+  expect(await ingest(content)).toEqual({ ...failed, status: 'ready', progress: 1, error: null })
 })
 
 /** The embedder, and for each call the number of its texts and of the turns that the event loop had taken by then. */

@@ -1,68 +1,122 @@
 import { createHash } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { DocumentSummary, NewChunk, Store } from '@repo/db'
+import type { DocumentContent, DocumentSummary, DocumentVersion, NewChunk, Store, Upload } from '@repo/db'
 import { type Embedder, LlmError } from '@repo/llm'
 import { type Chunk, splitText } from './split.ts'
 
-export type IngestOptions = { store: Store; embedder: Embedder }
+/** What a file says, once it is read. `pages`: where each page begins in `text`, in UTF-16 units. */
+export type Extracted = { text: string; pages?: number[] }
+
+export type IngestOptions = {
+  store: Store
+  embedder: Embedder
+  /** Reads what was posted. Throws a `DocumentError` for what nobody could read. Left out: it is a text. */
+  extract?: (upload: Upload, signal?: AbortSignal) => Promise<Extracted>
+}
 
 /** Texts a call of the embedder: vendors take hundreds, but a call that fails is repeated whole. */
 const batchSize = 64
 /** Two million characters of prose are at most 3,400. The vectors of all are held at once and stored in one statement. */
 const maxChunks = 4000
 
-class DocumentError extends Error {}
+/** The document itself is to blame, and to try again is in vain. `message` tells its reader why, and what to do. */
+export class DocumentError extends Error {
+  code = 'document_unreadable' as const
+
+  constructor(message: string) {
+    super(message)
+    this.name = 'DocumentError'
+  }
+}
+
+/** SHA-256 of all that makes a document what it is: whoever posts the same again means the same document. */
+export function hashContent(title: string, content: string | Buffer, externalId = ''): string {
+  return createHash('sha256').update(`${externalId}\0${title}\0`).update(content).digest('hex')
+}
 
 /**
- * Stores a document and makes it searchable: split, embed, store the chunks at once. The same content twice is one
- * document, embedded anew when the embedder is another one by now. When that fails, or the document has more than 4,000
- * chunks, it is kept as `failed` with the reason, unless it was ready; posting it again tries again.
+ * Makes a stored document searchable: read, split, embedded, its chunks stored at once. Does nothing when it is ready,
+ * gone or has newer content by now, so that any number of workers may do it any number of times. What cannot be read
+ * fails; whatever else goes wrong is thrown, with the document back in the queue.
  */
-export async function ingestDocument(
-  { store, embedder }: IngestOptions,
+export async function processDocument(
+  options: IngestOptions,
   owner: string,
-  { title, text }: { title: string; text: string },
-): Promise<DocumentSummary> {
-  const contentHash = createHash('sha256').update(`${title}\0${text}`).digest('hex')
-  const { embeddingModel, ...document } = await store.documents.add(owner, { title, text, contentHash })
-  if (document.status === 'ready' && embeddingModel === embedder.name) return document
+  document: DocumentVersion,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { documents } = options.store
+  const begun = await documents.begin(owner, document)
+  if (!begun) return
   try {
-    const chunks = await embedChunks(embedder, title, text)
-    await store.documents.addChunks(owner, document.id, embedder.name, chunks)
-    return { ...document, status: 'ready', error: null }
+    const content = begun.upload ? await readUpload(options, begun.upload, signal) : begun.content
+    const noteProgress = async (progress: number) => void (await documents.noteProgress(owner, document, progress))
+    const chunks = await embedChunks(options.embedder, content, noteProgress, signal)
+    if (chunks.length === 0) throw new DocumentError('It holds no text.')
+    const { version } = document
+    await documents.addChunks(owner, document.id, options.embedder.name, chunks, { ...content, version })
   } catch (error) {
-    const isExplained = error instanceof LlmError || error instanceof DocumentError
-    const reason = isExplained ? error.message : 'It could not be stored: post it again.'
-    const failed = await store.documents.fail(owner, document.id, reason)
-    if (isExplained) return failed ?? document
+    if (error instanceof DocumentError) return void (await documents.fail(owner, document, error.message))
+    await documents.postpone(owner, document, explainFailure(error))
     throw error
   }
 }
 
 /**
- * Embeds a stored document by this embedder, in the place of its chunks of another one. Does nothing when the document is
- * gone by then. Throws an `LlmError`, or what the database says; the old chunks stay.
+ * Stores a text and makes it searchable at once instead of leaving that to a worker: for commands and tests. When the
+ * embedder fails, the document is kept as `failed` with the reason; to add it again tries again.
  */
-export async function reindexDocument(
-  { store, embedder }: IngestOptions,
+export async function ingestDocument(
+  options: IngestOptions,
   owner: string,
-  { id, title, text }: { id: string; title: string; text: string },
-): Promise<void> {
-  await store.documents.addChunks(owner, id, embedder.name, await embedChunks(embedder, title, text))
+  { title, text, externalId }: { title: string; text: string; externalId?: string },
+): Promise<DocumentSummary> {
+  const { documents } = options.store
+  const contentHash = hashContent(title, text, externalId)
+  const embeddingModel = options.embedder.name
+  const added = await documents.add(owner, { title, text, contentHash, externalId, embeddingModel })
+  try {
+    await processDocument(options, owner, added)
+  } catch (error) {
+    await documents.fail(owner, added, 'It could not be stored: post it again.')
+    if (!(error instanceof LlmError)) throw error
+  }
+  const document = await documents.find(owner, added.id)
+  if (!document) throw new DocumentError('It was deleted meanwhile.')
+  return document
 }
 
-async function embedChunks(embedder: Embedder, title: string, text: string): Promise<NewChunk[]> {
+/** An `LlmError` says what to do. Anything else may hold SQL or a text. */
+function explainFailure(error: unknown): string | null {
+  return error instanceof LlmError ? error.message : null
+}
+
+async function readUpload({ extract }: IngestOptions, upload: Upload, signal?: AbortSignal): Promise<DocumentContent> {
+  const { text, pages } = extract ? await extract(upload, signal) : { text: upload.bytes.toString() }
+  return { title: upload.title, text, pages: pages ?? null }
+}
+
+async function embedChunks(
+  embedder: Embedder,
+  { title, text, pages }: DocumentContent,
+  noteProgress: (progress: number) => Promise<void>,
+  signal?: AbortSignal,
+): Promise<NewChunk[]> {
   const embedded: NewChunk[] = []
-  for (const batch of groupChunks(splitText(text))) {
+  for (const batch of groupChunks(splitText(text, pages ?? []))) {
     if (embedded.length + batch.length > maxChunks)
       throw new DocumentError(`It has more than ${maxChunks} sections: divide it into several documents.`)
     const described = batch.map(({ headings, ...chunk }) => ({ ...chunk, heading: [title, ...headings].join(' > ') }))
-    const vectors = await embedder.embed(described.map(({ heading, content }) => `${heading}\n${content}`))
+    const vectors = await embedder.embed(
+      described.map(({ heading, content }) => `${heading}\n${content}`),
+      signal,
+    )
     for (const [index, chunk] of described.entries()) {
       const embedding = vectors[index]
       if (embedding) embedded.push({ ...chunk, embedding })
     }
-    await nextTurn() // a long document must not keep the event loop from other requests
+    if (batch.length === batchSize) await noteProgress((batch.at(-1)?.end ?? 0) / text.length)
+    await nextTurn() // a long document must not keep the event loop from heartbeats
   }
   return embedded
 }

@@ -116,6 +116,55 @@ describe('any text', () => {
   })
 })
 
+describe('the size of a chunk', () => {
+  it('is in tokens: a quarter as many ideographs as Latin letters, half as many letters of other alphabets', () => {
+    const longest = (text: string) => Math.max(...checkSplit(text).map(({ content }) => content.length))
+    expect(longest('x'.repeat(5000))).toBe(1200)
+    expect(longest('д'.repeat(5000))).toBe(600)
+    expect(longest('字'.repeat(5000))).toBe(300)
+    expect(longest('한'.repeat(5000))).toBe(300)
+    expect(longest('ش'.repeat(5000))).toBe(600)
+  })
+
+  it('of right-to-left text is cut after words, and leads back', () => {
+    const chunks = checkSplit('הגאות באה פעמיים ביום '.repeat(300))
+    expect(chunks.every(({ content }) => /^[\u0590-\u05ff]+( [\u0590-\u05ff]+)*$/.test(content))).toBe(true)
+  })
+})
+
+describe('pages', () => {
+  it('are never crossed, and each chunk knows its own', () => {
+    const pages = ['One.\n\nStill one.', '', 'Three.', 'x'.repeat(1500)]
+    const text = pages.map((page) => page && `${page}\n\n`).join('')
+    const starts = [0, 18, 18, 26]
+    expect([...splitText(text, starts)].map(({ content, page }) => [content, page])).toEqual([
+      ['One.\n\nStill one.', 1],
+      ['Three.', 3],
+      ['x'.repeat(1200), 4],
+      ['x'.repeat(300), 4],
+    ])
+  })
+})
+
+describe('tables and code', () => {
+  const row = '| Brest | high tide at noon | 4.2 m |\n'
+  it('stay whole where they fit', () => {
+    const [table, code] = [row.repeat(20).trim(), `\`\`\`js\n${'call()\n\n'.repeat(60)}\`\`\``]
+    expect(contents(`${'p'.repeat(900)}\n\n${table}\n\n${'p'.repeat(900)}\n\n${code}`)).toEqual([
+      'p'.repeat(900),
+      table,
+      'p'.repeat(900),
+      code,
+    ])
+  })
+
+  it('are cut between lines where they do not', () => {
+    const chunks = contents(row.repeat(200))
+    expect(chunks.length).toBeGreaterThan(5)
+    for (const chunk of chunks) expect(chunk.split('\n').every((line) => line === row.trim())).toBe(true)
+  })
+})
+
 describe('blocks', () => {
   it('below one heading are joined until the limit', () => {
     const paragraph = 'p'.repeat(500)

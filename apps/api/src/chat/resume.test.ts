@@ -9,7 +9,7 @@ import { createSpokenModel, joinText, listTypes, type Part, post, readParts, str
 import { startApi } from '../testing-processes.ts'
 
 const model = createSpokenModel()
-const { app, test, alice, bob, listen, close } = await testApp({ llm: model.llm })
+const { app, test, alice, bob, work, listen, close } = await testApp({ llm: model.llm })
 afterAll(close)
 const here = await listen()
 const { url: elsewhere } = await startApi({ DATABASE_URL: test.databaseUrl, AUTH: 'required' })
@@ -20,6 +20,7 @@ const places = [
 
 const payload = { title: 'Pool', text: 'The swimming pool is open from nine to five.' }
 await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
+await work()
 
 /** Characters of one to four bytes, and some that take several code points. */
 const pieces = Array.from(

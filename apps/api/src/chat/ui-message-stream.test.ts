@@ -9,12 +9,13 @@ import { createEventStream } from './event-stream.ts'
 import { writeUiMessageStream } from './ui-message-stream.ts'
 
 const model = createSpokenModel()
-const { app, alice, listen, close } = await testApp({ llm: model.llm })
+const { app, alice, work, listen, close } = await testApp({ llm: model.llm })
 const url = await listen()
 afterAll(close)
 
 const payload = { title: 'Pool', text: 'The swimming pool is open from nine to five.' }
 await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
+await work()
 const read = async (id: string) => (await app.inject({ url: `/conversations/${id}`, headers: alice })).json().messages
 
 type Trigger = 'submit-message' | 'regenerate-message'

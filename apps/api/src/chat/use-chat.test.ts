@@ -14,13 +14,14 @@ Object.assign(globalThis, { document })
 const { createRoot } = await import('react-dom/client')
 
 const model = createSpokenModel()
-const { app, alice, listen, close } = await testApp({ llm: model.llm })
+const { app, alice, work, listen, close } = await testApp({ llm: model.llm })
 const url = await listen()
 const api = `${url}/chat`
 afterAll(close)
 
 const payload = { title: 'Pool', text: 'The swimming pool is open from nine to five.' }
 const pool = (await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })).json()
+await work()
 
 /** A page that shows each message's text, and its sources as `[n title]`. */
 function Page({

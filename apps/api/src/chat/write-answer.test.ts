@@ -44,7 +44,7 @@ beforeEach(() => {
 
 const timeouts = { MODEL_FIRST_BYTE_TIMEOUT_MS: '400', MODEL_IDLE_TIMEOUT_MS: '400' }
 async function openApp(environment: Record<string, string>) {
-  const { app, alice, listen, close } = await testApp({
+  const { app, alice, work, listen, close } = await testApp({
     environment: { OPENAI_BASE_URL: vendorUrl, OPENAI_API_KEY: 'vendor-key', CHAT_MODEL: 'model', ...environment },
   })
   const url = await listen()
@@ -56,7 +56,7 @@ async function openApp(environment: Record<string, string>) {
   }
   const replay = async (id: string, lastEventId: string) =>
     readParts(await fetch(`${url}/chat/${id}/stream`, { headers: { ...alice, 'last-event-id': lastEventId } }))
-  return { app, alice, url, ask, read, replay, regenerate, close }
+  return { app, alice, url, work, ask, read, replay, regenerate, close }
 }
 
 describe('a model', async () => {
@@ -184,13 +184,14 @@ describe('a model', async () => {
 })
 
 describe('models that are slow to accept', async () => {
-  const { app, alice, ask, close } = await openApp({ EMBEDDING_MODEL: 'embedder' })
+  const { app, alice, work, ask, close } = await openApp({ EMBEDDING_MODEL: 'embedder' })
   afterAll(close)
 
   it('the stream begins after 5 s; then come sources and text, or an error part', async () => {
     vendor.embeddings = embed
     const payload = { title: 'Why', text: 'Because.' }
     await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
+    await work()
     const held: ServerResponse[] = []
     const hold: Answer = (response) => held.push(response)
     const untilHeld = (count: number) => vi.waitFor(() => expect(held).toHaveLength(count), 5000)

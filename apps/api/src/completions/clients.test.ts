@@ -8,12 +8,13 @@ import { beginChunks, chunk, completion, sendChunks, sendJson, startUpstream, us
 
 const upstream = await startUpstream()
 const environment = { OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'the-model' }
-const { app, alice, listen, close } = await testApp({ environment })
+const { app, alice, work, listen, close } = await testApp({ environment })
 const url = await listen()
 afterAll(close)
 
 const payload = { title: 'Pool', text: 'The swimming pool is open from nine to five.' }
 await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
+await work()
 
 const answer = [chunk({ role: 'assistant', content: '' }), chunk({ content: 'At nine [1].' }), chunk({}, 'stop')]
 const lastBody = () => Object(upstream.calls.at(-1)?.body)

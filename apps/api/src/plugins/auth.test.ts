@@ -4,11 +4,12 @@ import { testApp } from '../testing.ts'
 import { createKey } from './auth.ts'
 
 describe('with AUTH=required', async () => {
-  const { app, store, alice, bob, close } = await testApp()
+  const { app, store, alice, bob, work, close } = await testApp()
   afterAll(close)
 
   const payload = { title: 'Secret', text: 'The pineapple is in the safe.' }
   const document = (await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })).json()
+  await work()
   const question = { message: 'Where is the pineapple?', conversationId: 'secret-talk' }
   await app.inject({ method: 'POST', url: '/chat', headers: alice, payload: question })
   const readAll = async (headers: typeof alice) => {

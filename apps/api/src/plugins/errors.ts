@@ -107,6 +107,8 @@ const requestErrors: Record<string, [status: number, code: string, detail: strin
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, 'unsupported_media_type', 'Send JSON with `content-type: application/json`.'],
   FST_ERR_CTP_BODY_TOO_LARGE: [413, 'body_too_large', 'The body is larger than this route takes.'],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'invalid_body', 'The body is not as long as its content-length says.'],
+  FST_FILES_LIMIT: [413, 'too_many_parts', 'The form holds more than one file; send one file a request.'],
+  FST_FIELDS_LIMIT: [413, 'too_many_parts', 'The form holds more fields than this route knows.'],
   FST_ERR_BAD_URL: [400, 'invalid_url', 'The URL is not valid.'],
   HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The headers are larger than 16 kB.'],
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request took too long to arrive.'],

@@ -8,8 +8,8 @@ import { describeError, ProblemError } from './errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** A request to this route makes a model or an embedder work: it counts towards its owner's limit. */
-    isCostly?: boolean
+    /** A request to this route makes a model or an embedder work, or `later` a worker: it counts towards its owner's limit. */
+    isCostly?: boolean | 'later'
   }
 }
 

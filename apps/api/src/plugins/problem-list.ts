@@ -27,8 +27,9 @@ const forOwners: ProblemCodes = {
   403: ['foreign_origin'],
   503: ['database_unavailable', 'issuer_unavailable'],
 }
+const ofCosts: ProblemCodes = { 429: ['rate_limited'] }
 const ofModels: ProblemCodes = {
-  429: ['rate_limited', 'model_rate_limited'],
+  429: ['model_rate_limited'],
   502: ['model_unauthorized', 'model_rejected', 'model_failed', 'model_unreachable', 'model_protocol'],
   504: ['model_timeout'],
 }
@@ -44,7 +45,8 @@ export function listProblems({ method, url, config = {}, schema = {} }: Route): 
     !['GET', 'HEAD'].includes(String(method)) && withBody,
     !isOpen(url) && forOwners,
     !shedsNothing(url, config) && underLoad,
-    config.isCostly && ofModels,
+    config.isCostly && ofCosts,
+    config.isCostly === true && ofModels,
     config.startsAnswer && ofAnswers,
     config.problems,
   ]

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createSpokenModel, joinText, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
 
 const model = createSpokenModel()
-const { app, alice, listen, close } = await testApp({ llm: model.llm })
+const { app, alice, work, listen, close } = await testApp({ llm: model.llm })
 const url = await listen()
 afterAll(close)
 
@@ -25,6 +25,7 @@ const text =
 const document = (
   await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: { title: 'Pool', text } })
 ).json()
+await work()
 
 describe('an answer', () => {
   it('has the headers of an AI SDK stream, which no proxy may hold back', async () => {
@@ -181,9 +182,10 @@ it('a question that is asked anew while its conversation is being deleted is ans
 })
 
 it('the offline model answers from the documents and cites only what it was given', async () => {
-  const { app, alice, close } = await testApp()
+  const { app, alice, work, close } = await testApp()
   onTestFinished(close)
   await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: { title: 'Pool', text } })
+  await work()
   const payload = { message: 'What does a ticket to the pool cost?', conversationId: 'offline' }
   await app.inject({ method: 'POST', url: '/chat', headers: alice, payload })
   const [, answer] = (await app.inject({ url: '/conversations/offline', headers: alice })).json().messages

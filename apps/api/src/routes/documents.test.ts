@@ -1,9 +1,12 @@
+import { connect, documents, sql } from '@repo/db'
 import { createLlm } from '@repo/llm'
 import { afterAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { testApp } from '../testing.ts'
 
-const { app, alice, close } = await testApp()
+const { app, alice, test, work, listen, close } = await testApp()
 afterAll(close)
+const origin = await listen()
 
 const url = '/documents'
 const add = (payload: object) => app.inject({ method: 'POST', url, headers: alice, payload })
@@ -11,17 +14,24 @@ const get = async (path: string) => (await app.inject({ url: path, headers: alic
 const remove = (id: string) => app.inject({ method: 'DELETE', url: `/documents/${id}`, headers: alice })
 
 describe('a document', () => {
-  it('is accepted with 202, listed, read, found and deleted', async () => {
+  it('is accepted with 202 and queued, then ready, listed, read, found and deleted', async () => {
     const response = await add({ title: 'Lighthouse', text: 'The lighthouse keeper feeds the gulls.' })
     expect(response.statusCode).toBe(202)
-    const document = response.json()
-    expect(document).toEqual({
+    const queued = response.json()
+    expect(queued).toEqual({
       id: expect.stringMatching(/^[0-9a-f-]{36}$/),
+      externalId: null,
       title: 'Lighthouse',
-      status: 'ready',
+      status: 'queued',
+      progress: 0,
       error: null,
       createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     })
+    expect(await get(`/documents/${queued.id}`)).toEqual(queued)
+    expect((await get('/search?q=lighthouse')).items).toEqual([])
+
+    await work()
+    const document = { ...queued, status: 'ready', progress: 1 }
     expect(await get(`/documents/${document.id}`)).toEqual(document)
     expect((await get('/documents')).items).toContainEqual(document)
     expect((await get('/search?q=lighthouse')).items).toMatchObject([{ documentId: document.id }])
@@ -37,11 +47,49 @@ describe('a document', () => {
     const payload = { title: 'Twice', text: 'Everything is said twice.' }
     const responses = await Promise.all([add(payload), add(payload), add(payload)])
     expect(new Set(responses.map((response) => response.json().id)).size).toBe(1)
+    await work()
+    expect((await add(payload)).json()).toMatchObject({ id: responses[0]?.json().id, status: 'ready' })
+    await work()
     expect((await get('/search?q=twice&k=50')).items).toHaveLength(1)
+  })
+
+  it('takes the place of the one with the same externalId, which is found until then', async () => {
+    const version = (title: string, text: string) => ({ title, text, externalId: 'menu' })
+    const { id } = (await add(version('Menu', 'Today there is goulash.'))).json()
+    await work()
+    const renewed = (await add(version('Menu, new', 'Today there is ratatouille.'))).json()
+    expect(renewed).toMatchObject({ id, externalId: 'menu', status: 'queued' })
+    const find = async (word: string) => (await get(`/search?q=${word}&k=1`)).items[0]
+    expect(await find('goulash')).toMatchObject({ documentId: id, title: 'Menu' })
+    await work()
+    expect(await find('ratatouille')).toMatchObject({ documentId: id, title: 'Menu, new' })
+    expect(
+      (await get('/search?q=goulash')).items.filter((item: { documentId: string }) => item.documentId === id),
+    ).toEqual([expect.objectContaining({ text: 'Today there is ratatouille.' })])
+  })
+
+  it('is not brought back by the worker when it is deleted in the queue', async () => {
+    const { id } = (await add({ title: 'Gone', text: 'Never mind the zeppelin.' })).json()
+    expect((await remove(id)).statusCode).toBe(204)
+    await work()
+    expect(await get(`/documents/${id}`)).toMatchObject({ status: 404 })
+    expect((await get('/search?q=zeppelin&k=1')).items[0]?.documentId).not.toBe(id)
+  })
+
+  it('is not stored when its job cannot be', async () => {
+    const direct = connect({ url: test.databaseUrl, poolSize: 1 })
+    await direct.db.execute(sql`alter table pgboss.job rename to hidden`)
+    const before = (await get('/documents?limit=100')).items.length
+    const answer = await add({ title: 'Half', text: 'A document without a job.' })
+    await direct.db.execute(sql`alter table pgboss.hidden rename to job`)
+    await direct.close()
+    expect(answer.json()).toMatchObject({ status: 500, code: 'internal_error' })
+    expect((await get('/documents?limit=100')).items).toHaveLength(before)
   })
 
   it('keeps its text, but for what Postgres cannot hold', async () => {
     const { id } = (await add({ title: 'A\0B', text: 'zero \0 and half \ud83c a pair' })).json()
+    await work()
     expect(await get(`/documents/${id}`)).toMatchObject({ title: 'A\ufffdB', status: 'ready' })
     expect((await get('/search?q=half+a+pair&k=1')).items).toMatchObject([
       { text: 'zero \ufffd and half \ufffd a pair' },
@@ -72,6 +120,63 @@ describe('a document', () => {
   })
 })
 
+const Created = z.looseObject({ id: z.string() })
+
+describe('a file', () => {
+  const post = (parts: Record<string, string | File>) => {
+    const body = new FormData()
+    for (const [name, part] of Object.entries(parts)) body.append(name, part)
+    return fetch(origin + url, { method: 'POST', headers: alice, body })
+  }
+
+  it('is accepted with 202, under its own name or another, and is one document when it comes twice', async () => {
+    const file = new File(['# Gezeiten\n\nDas Wasser steigt.'], 'Führer 潮.md', { type: 'application/pdf' })
+    const response = await post({ file })
+    expect(response.status).toBe(202)
+    const document = Created.parse(await response.json())
+    expect(document).toMatchObject({ title: 'Führer 潮.md', externalId: null, status: 'queued' })
+    expect(await (await post({ file })).json()).toEqual(document)
+    const named = Created.parse(await (await post({ title: 'Führer', externalId: 'a/b', file })).json())
+    expect(named).toMatchObject({ title: 'Führer', externalId: 'a/b' })
+    expect(named.id).not.toBe(document.id)
+    await work()
+    expect((await get('/search?q=Wasser&k=1')).items).toMatchObject([{ text: 'Das Wasser steigt.' }])
+  })
+
+  const text = new File(['A text.'], 'a.txt')
+  it.each([
+    ['no file', { title: 'a' }, 400, 'invalid_request', /file.*send one/],
+    ['an empty file', { file: new File([], 'a.txt') }, 400, 'invalid_request', /file.*empty/],
+    ['an empty title', { title: ' ', file: text }, 400, 'invalid_request', /^\/title: .*empty/],
+    ['two files', { file: text, other: text }, 413, 'too_many_parts', /one file/],
+    [
+      'a picture',
+      { file: new File([Buffer.from('89504e470d0a1a0a00', 'hex')], 'a.pdf') },
+      415,
+      'unsupported_file',
+      /PDF/,
+    ],
+    [
+      'a file that is too large',
+      { file: new File(['a'.repeat(21_000_000)], 'a.txt') },
+      413,
+      'document_too_large',
+      /20 MB/,
+    ],
+  ])('%s: a problem that says what to do', async (_, parts: Record<string, string | File>, status, code, detail) => {
+    const response = await post(parts)
+    expect(response.headers.get('content-type')).toContain('application/problem+json')
+    expect(await response.json()).toMatchObject({ status, code, detail: expect.stringMatching(detail) })
+    expect(response.status).toBe(status)
+  })
+
+  it('that is cut off is a 400', async () => {
+    const headers = { ...alice, 'content-type': 'multipart/form-data; boundary=x' }
+    const payload = '--x\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\nhalf'
+    expect((await app.inject({ method: 'POST', url, headers, payload })).json()).toMatchObject({ status: 400 })
+  })
+})
+
 describe('the list', () => {
   it('has the newest first, and every document once over its pages', async () => {
     for (const title of ['First', 'Second', 'Third']) await add({ title, text: 'A page of a list.' })
@@ -93,20 +198,27 @@ describe('while the embedder is down', async () => {
   const offline = createLlm({ ...options, baseUrl: 'http://127.0.0.1:9' })
   const broken = createLlm({ ...options, baseUrl: 'http://127.0.0.1:9', embeddingModel: offline.embedder.name })
   const llm = { ...offline, embedder: broken.embedder }
-  const { app, alice, close } = await testApp({ llm })
+  const { app, alice, store, work, close } = await testApp({ llm })
   afterAll(close)
 
-  it('a document is kept as failed with the reason, and posting it again makes it ready', async () => {
+  it('a document stays in the queue, with the reason, and posting it again after it failed makes it ready', async () => {
     const post = () =>
       app.inject({ method: 'POST', url, headers: alice, payload: { title: 'Later', text: 'Found later.' } })
-    const failed = await post()
-    expect(failed.statusCode).toBe(202)
-    expect(failed.json()).toMatchObject({ status: 'failed', error: expect.stringContaining('model') })
-    const { id } = failed.json()
-    expect((await app.inject({ url: `/documents/${id}`, headers: alice })).json()).toEqual(failed.json())
+    const { id } = (await post()).json()
+    const read = async () => (await app.inject({ url: `/documents/${id}`, headers: alice })).json()
+    await work()
+    expect(await read()).toMatchObject({ status: 'queued', error: expect.stringContaining('model') })
+    const owner = await store.owners.ensure('alice')
+    const [version = ''] = (await app.db.select({ version: documents.version }).from(documents)).map(
+      (row) => row.version,
+    )
+    await store.documents.fail(owner, { id, version }, 'given up')
+    expect(await read()).toMatchObject({ status: 'failed', error: expect.stringContaining('model') })
 
     llm.embedder = offline.embedder
-    expect((await post()).json()).toMatchObject({ id, status: 'ready', error: null })
+    expect((await post()).json()).toMatchObject({ id, status: 'queued', error: null })
+    await work()
+    expect(await read()).toMatchObject({ status: 'ready', error: null })
     expect((await app.inject({ url: '/search?q=later', headers: alice })).json().items).toMatchObject([
       { documentId: id },
     ])

@@ -1,25 +1,37 @@
-import { type Cursor, type DocumentSummary, toStorableText } from '@repo/db'
-import { ingestDocument } from '@repo/rag'
+import multipart from '@fastify/multipart'
+import { type Cursor, type DocumentSummary, type NewDocument, toStorableText } from '@repo/db'
+import { hashContent } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
+import { maxFileSize, readUpload } from '../upload.ts'
 
-const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages; ingesting it takes seconds of this process
+const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages
 
 const Text = z.string().regex(/\S/, 'should not be empty').transform(toStorableText)
 
-const DocumentRequest = z
-  .object({
-    title: Text.refine((title) => title.length <= 500, 'should have at most 500 characters'),
-    text: Text.meta({ description: 'Plain text or Markdown' }),
-  })
-  .meta({ examples: [{ title: 'Handbook', text: '# Opening hours\n\nMonday to Friday, 9 to 5.' }] })
+const Short = Text.refine((text) => text.length <= 500, 'should have at most 500 characters')
+
+const DocumentFields = z.object({
+  title: Short,
+  externalId: Short.optional().meta({
+    description: 'Your own name for it: other content under the same name takes its place',
+  }),
+})
+
+const DocumentRequest = DocumentFields.extend({
+  text: Text.meta({ description: 'Plain text or Markdown' }),
+}).meta({
+  examples: [{ title: 'Handbook', externalId: 'faq/opening', text: '# Opening hours\n\nMonday to Friday, 9 to 5.' }],
+})
 
 const document = {
   id: '3f0d2c8e-6f0b-4c39-9a53-0d3f8f2f5c11',
+  externalId: 'faq/opening',
   title: 'Handbook',
   status: 'ready',
+  progress: 1,
   error: null,
   createdAt: '2026-11-24T09:00:00.000Z',
 }
@@ -27,9 +39,14 @@ const document = {
 const DocumentResponse = z
   .object({
     id: z.string(),
+    externalId: z.string().nullable(),
     title: z.string(),
-    status: z.enum(['queued', 'processing', 'ready', 'failed']),
-    error: z.string().nullable().meta({ description: 'Why it failed' }),
+    status: z.enum(['queued', 'processing', 'ready', 'failed']).meta({
+      description:
+        'Of the content that was posted last. What the document held before is searched until that is ready.',
+    }),
+    progress: z.number().min(0).max(1).meta({ description: 'The part that is embedded; 1 when it is ready' }),
+    error: z.string().nullable().meta({ description: 'Why it failed, or why it has to be tried again' }),
     createdAt: z.iso.datetime(),
   })
   .meta({ id: 'Document', description: 'A document and what has become of it', examples: [document] })
@@ -42,31 +59,48 @@ const Gone = z.undefined().meta({ description: 'The document is gone' })
 const notFound = () => new ProblemError(404, 'document_not_found', 'There is no such document.')
 const tooLarge = () =>
   new ProblemError(413, 'document_too_large', `A document holds at most ${maxTextLength} characters: divide it.`)
-const toResponse = (row: DocumentSummary) => ({ ...row, createdAt: row.createdAt.toISOString() })
+const toResponse = ({ createdAt, ...row }: DocumentSummary) => ({ ...row, createdAt: createdAt.toISOString() })
 
 /** Any other string is the id of no document: 404, like another owner's. */
 const Params = z.object({ id: z.string().meta({ examples: [document.id] }) })
 const isUuid = (id: string) => z.uuid().safeParse(id).success
 
-const routes: FastifyPluginAsyncZod = async (app) => {
+const servePosts: FastifyPluginAsyncZod = async (app) => {
+  await app.register(multipart)
   app.post(
     '',
     {
-      config: { isCostly: true, problems: { 413: ['document_too_large'] } },
-      bodyLimit: 8 * 1024 * 1024, // bytes; two million characters are at most six, and JSON escapes some
+      config: {
+        isCostly: 'later',
+        problems: { 413: ['document_too_large', 'too_many_parts'], 415: ['unsupported_file'] },
+      },
+      bodyLimit: 8 * 1024 * 1024, // bytes of JSON; two million characters are at most six, and JSON escapes some
+      attachValidation: true, // a file is no JSON
       schema: {
         operationId: 'addDocument',
-        summary: 'Add a document; the same content twice is one document',
+        summary: 'Add a document for the worker to take in; the same content twice is one document',
+        description: `Either JSON, or one file (text, Markdown, HTML, PDF, .docx) as multipart/form-data, with \`title\` and \`externalId\` beside it if you like. At most ${maxFileSize} bytes.`,
         body: DocumentRequest,
         response: { 202: DocumentResponse },
       },
     },
-    async ({ owner, body }, reply) => {
-      if (body.text.length > maxTextLength) throw tooLarge()
-      const document = await ingestDocument({ store: app.store, embedder: app.llm.embedder }, owner, body)
+    async (request, reply) => {
+      if (request.validationError && !request.isMultipart()) throw request.validationError
+      const posted = request.isMultipart() ? await readUpload(request, DocumentFields) : readText(request.body)
+      const embeddingModel = app.llm.embedder.name
+      const { version: _, ...document } = await app.store.documents.add(request.owner, { ...posted, embeddingModel })
       return reply.code(202).send(toResponse(document))
     },
   )
+}
+
+function readText(body: z.output<typeof DocumentRequest>): NewDocument {
+  if (body.text.length > maxTextLength) throw tooLarge()
+  return { ...body, contentHash: hashContent(body.title, body.text, body.externalId) }
+}
+
+const routes: FastifyPluginAsyncZod = async (app) => {
+  await app.register(servePosts)
 
   app.get(
     '',

@@ -36,6 +36,20 @@ function findValue(text: string, series: string): number | undefined {
   return line === undefined ? undefined : Number(line.slice(series.length))
 }
 
+it('tells how full the worker’s queues are', async () => {
+  const { app, alice, work, close } = await testApp()
+  onTestFinished(close)
+  const find = async (series: string) =>
+    findValue((await app.inject({ url: '/metrics', headers: alice })).payload, series)
+  const waiting = 'sluice_queue_jobs{queue="ingest-document",state="waiting"}'
+  expect(await find(waiting)).toBe(0)
+  await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: { title: 'A', text: 'A text.' } })
+  expect(await find(waiting)).toBe(1)
+  expect(await find('sluice_queue_oldest_seconds{queue="ingest-document"}')).toBeGreaterThan(0)
+  await work()
+  expect([await find(waiting), await find('sluice_queue_oldest_seconds{queue="ingest-document"}')]).toEqual([0, 0])
+})
+
 describe('GET /metrics', async () => {
   const { app, alice, read, find, begin, close } = await openApp()
   afterAll(close)

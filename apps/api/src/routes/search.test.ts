@@ -2,7 +2,7 @@ import { createLlm } from '@repo/llm'
 import { afterAll, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 
-const { app, alice, close } = await testApp()
+const { app, alice, work, close } = await testApp()
 afterAll(close)
 
 const search = async (query: string) => (await app.inject({ url: `/search?${query}`, headers: alice })).json()
@@ -11,6 +11,7 @@ const texts = ['The harbour opens at dawn.', 'Harbour fees are paid at the offic
 for (const text of texts) {
   await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: { title: `On ${text}`, text } })
 }
+await work()
 
 it('gives the best passages first, each with its document, text and score', async () => {
   const { items } = await search('q=harbour+fees')

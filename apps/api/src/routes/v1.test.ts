@@ -14,7 +14,7 @@ import {
 
 const upstream = await startUpstream()
 const environment = { OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'the-model', MODEL_FIRST_BYTE_TIMEOUT_MS: '3000' }
-const { app, alice, bob, listen, close } = await testApp({ environment })
+const { app, alice, bob, work, listen, close } = await testApp({ environment })
 const url = await listen()
 afterAll(close)
 
@@ -26,6 +26,7 @@ const send = (path: string, body: unknown) => post(`${url}/v1${path}`, alice, bo
 const text = 'The swimming pool is open from nine to five.\n\nA ticket to the pool costs four euros.'
 const payload = { title: 'Pool', text }
 const document = (await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })).json()
+await work()
 
 const messages = [{ role: 'user' as const, content: 'What does a ticket to the pool cost?' }]
 const body = { model: 'the-model', messages }
@@ -396,6 +397,7 @@ describe('the offline model, with any word as a key while AUTH=off', async () =>
   const offline = await testApp({ environment: { AUTH: 'off' } })
   afterAll(offline.close)
   await offline.app.inject({ method: 'POST', url: '/documents', payload })
+  await offline.work()
   const { chat, models } = new OpenAI({ baseURL: `${await offline.listen()}/v1`, apiKey: 'any word' })
   const asked = { model: 'offline', messages }
 

@@ -1,0 +1,25 @@
+import { buffer } from 'node:stream/consumers'
+import { DocumentError, docxType, type Extracted, htmlType, pdfType } from '@repo/rag'
+
+// What `extract.ts` runs: reads a file from its input, and writes what it says, or why it cannot be read, as JSON. The
+// libraries are loaded one a process: each file needs one of them.
+
+const [mediaType = ''] = process.argv.slice(2)
+
+async function extract(bytes: Buffer): Promise<Extracted> {
+  if (mediaType === pdfType) return (await import('./pdf.ts')).extractPdf(bytes)
+  if (mediaType === docxType) return (await import('./docx.ts')).extractDocx(bytes)
+  if (mediaType === htmlType) return (await import('./html.ts')).extractHtml(bytes)
+  throw new DocumentError(`Nothing here reads ${mediaType}.`)
+}
+
+function explain(error: unknown): string {
+  if (error instanceof DocumentError) return error.message
+  // What JavaScript says when there is no memory for a buffer or a string.
+  if (error instanceof RangeError && /alloc|invalid (string|array) length/i.test(error.message))
+    return 'It unpacks to more than can be read: divide it, or save it anew.'
+  return 'It is damaged: open it, save it anew and post that.'
+}
+
+const answer = await extract(await buffer(process.stdin)).catch((error) => ({ error: explain(error) }))
+process.stdout.write(JSON.stringify(answer))

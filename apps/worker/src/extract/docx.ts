@@ -1,0 +1,16 @@
+import { DocumentError, type Extracted } from '@repo/rag'
+import mammoth from 'mammoth'
+import { convertHtml } from './html.ts'
+
+/** The text of a Word document as Markdown: headings, lists, tables. Pictures are left out. */
+export async function extractDocx(bytes: Buffer): Promise<Extracted> {
+  const withoutImages = { convertImage: mammoth.images.imgElement(async () => ({ src: '' })) }
+  const { value } = await mammoth.convertToHtml({ buffer: bytes }, withoutImages).catch(explain)
+  return { text: convertHtml(value, 'body') }
+}
+
+function explain(error: unknown): never {
+  if (error instanceof Error && error.message.includes('main document part'))
+    throw new DocumentError('It is a ZIP file and no Word document (.docx): post the files inside it.')
+  throw error
+}

@@ -1,0 +1,177 @@
+import { DocumentError, docxType, htmlType, pdfType, sniffMediaType } from '@repo/rag'
+import { describe, expect, it } from 'vitest'
+import { makeDocx, makeDocxBomb, makePdf, makePdfBomb } from '../testing-files.ts'
+import { extract } from './extract.ts'
+
+/** What a file says, its type sniffed as at `POST /documents`. */
+const read = (bytes: Buffer, filename = '') => extract({ title: '', mediaType: sniffMediaType(bytes, filename), bytes })
+const html = async (body: string) => (await read(Buffer.from(`<!doctype html><html><body>${body}</body></html>`))).text
+/** Right-to-left text as it stands in a PDF: as it is seen, from left to right. */
+const asSeen = (text: string) => [...text].reverse().join('')
+
+describe('a PDF', () => {
+  it('gives its text with the place where each page begins, paragraphs apart', async () => {
+    const bytes = makePdf(['First line,\nand the second.\n\nAnother paragraph.', '', 'Third page.'])
+    const { text, pages = [] } = await read(bytes)
+    expect(text).toBe('First line,\nand the second.\n\nAnother paragraph.\n\nThird page.')
+    expect(pages.map((start) => text.slice(start).slice(0, 5))).toEqual(['First', 'Third', 'Third'])
+  })
+
+  it.each([
+    ['Chinese', '潮水每天涨落两次。'],
+    ['Japanese', '潮が満ちる、一日に二回。'],
+    ['Korean', '밀물은 하루에 두 번 온다.'],
+    ['Cyrillic and accents', 'Прилив — naïve café ﬁn'],
+    ['beyond the basic plane', 'mathematics 𝒜 and 😀'],
+  ])('in %s', async (_, line) => {
+    expect((await read(makePdf([line]))).text.normalize('NFKC')).toBe(line.normalize('NFKC'))
+  })
+
+  it.each([
+    ['Hebrew', 'הגאות באה פעמיים ביום'],
+    ['Arabic', 'المد يأتي مرتين في اليوم'],
+  ])('in %s, in the order in which it is read', async (_, line) => {
+    expect((await read(makePdf([asSeen(line)]))).text).toBe(line)
+  })
+
+  it('of 200 pages, each at its place', async ({ annotate }) => {
+    const line = 'The tide turns twice a day, and the harbour master writes it down.\n'
+    const startedAt = performance.now()
+    const { text, pages = [] } = await read(
+      makePdf(Array.from({ length: 200 }, (_, n) => `Page ${n + 1} begins.\n${line.repeat(40)}`)),
+    )
+    expect(pages).toHaveLength(200)
+    for (const [index, start] of pages.entries())
+      expect(text.slice(start)).toMatch(new RegExp(`^Page ${index + 1} begins`))
+    await annotate(
+      `a PDF of 200 pages, ${text.length} characters: read in ${Math.round(performance.now() - startedAt)} ms`,
+    )
+  })
+
+  it.each([
+    ['has a password', makePdf(['Secret.'], { encrypted: true }), /protected by a password/],
+    ['is pictures alone', makePdf(['', '']), /no text: .*OCR/],
+    ['is cut short', Buffer.from('%PDF-1.7\n1 0 obj'), /damaged/],
+  ])('that %s says so', async (_, bytes, message) => {
+    await expect(read(bytes)).rejects.toThrow(message)
+    await expect(read(bytes)).rejects.toBeInstanceOf(DocumentError)
+  })
+})
+
+describe('a Word document', () => {
+  it('gives headings, text and tables as Markdown', async () => {
+    const { text } = await read(makeDocx(['# Tides', 'Ebb & flood <both>.', '| when | what |', 'הגאות 潮']))
+    expect(text).toBe('# Tides\n\nEbb & flood <both>.\n\n| when | what |\n\nהגאות 潮')
+  })
+
+  it.each([
+    ['is some other ZIP', makeDocx([]).subarray(0, 60), /damaged/],
+    ['has no word', makeDocx(['']), /holds no text/],
+  ])('that %s says so', async (_, bytes, message) => {
+    await expect(read(bytes)).rejects.toThrow(message)
+  })
+})
+
+describe('a page of HTML', () => {
+  it('gives its article, without what every page of the site repeats', async () => {
+    const text = await html(`
+      <header><nav><a href="/">Home</a></nav>Brand</header><div role="navigation">Menu</div><div class="sidebar">Ads</div>
+      <h1>Tides</h1><p>It <b>turns</b>, see <a href="https://tide.example">the table</a>.</p>
+      <script>evil()</script><div hidden>Not shown</div><form>Subscribe</form><footer>Imprint</footer>`)
+    expect(text).toBe('# Tides\n\nIt turns, see the table.')
+    const main = await html(
+      '<div>Teasers</div><main><header><h1>Tides</h1></header><p>It turns.</p></main><div>More</div>',
+    )
+    expect(main).toBe('# Tides\n\nIt turns.')
+  })
+
+  it('keeps lists, code and tables, a line a row', async () => {
+    const rows = '<tr><th>Port</th><th>High</th></tr><tr><td>Brest | FR</td><td><b>12</b>:00</td></tr>'
+    expect(
+      await html(`<h2>A</h2><ul><li>one</li><li>two</li></ul><pre>if (a) {\n  # b\n}</pre><table>${rows}</table>`),
+    ).toBe('## A\n\n- one\n- two\n\n```\nif (a) {\n  # b\n}\n```\n\n| Port | High |\n| Brest \\| FR | 12:00 |')
+  })
+
+  it('is read in the encoding that it names', async () => {
+    const page = '<html><head><meta charset="iso-8859-2"></head><body><p>P\xf8\xedliv</p></body></html>'
+    expect((await read(Buffer.from(page, 'latin1'))).text).toBe('Příliv')
+  })
+
+  it('that is no more than a frame says so', async () => {
+    await expect(html('<nav>Home</nav>')).rejects.toThrow('holds no text')
+  })
+})
+
+describe('a text', () => {
+  it.each([
+    ['UTF-8', Buffer.from('潮 and ebb')],
+    ['UTF-8 with a mark', Buffer.from('\uFEFF潮 and ebb')],
+    ['UTF-16', Buffer.from('\uFEFF潮 and ebb', 'utf16le')],
+    ['UTF-16, the other way round', Buffer.from('\uFEFF潮 and ebb', 'utf16le').swap16()],
+  ])('in %s', async (_, bytes) => {
+    expect((await read(bytes)).text).toBe('潮 and ebb')
+  })
+
+  it('of old Windows', async () => {
+    expect((await read(Buffer.from('na\xefve \x80', 'latin1'))).text).toBe('naïve €')
+  })
+})
+
+describe('the type of a file', () => {
+  it.each([
+    ['a PDF with junk before it', Buffer.from('junk\n%PDF-1.4'), 'a.txt', pdfType],
+    ['a ZIP that calls itself a text', makeDocx(['a']), 'a.txt', docxType],
+    ['a page without a doctype', Buffer.from('\uFEFF <!-- c --> <HTML lang=en>'), 'a.pdf', htmlType],
+    ['a fragment named .html', Buffer.from('<p>a'), 'a.html', htmlType],
+    ['a text named .html', Buffer.from('1 < 2'), 'a.html', 'text/plain'],
+    ['Markdown that begins with a tag', Buffer.from('<p align=center>a'), 'README.md', 'text/plain'],
+  ])('%s', (_, bytes, filename, type) => {
+    expect(sniffMediaType(bytes, filename)).toBe(type)
+  })
+
+  it.each([
+    ['a picture', Buffer.from('89504e470d0a1a0a0000000d', 'hex'), /no text, Markdown, HTML, PDF or Word/],
+    ['an old Word file', Buffer.from('d0cf11e0a1b11ae100', 'hex'), /save it as \.docx/],
+    ['noise', Buffer.from([200, 1, 2, 3, 250, 251]), /no text/],
+  ])('%s is none of these', (_, bytes, message) => {
+    expect(() => sniffMediaType(bytes)).toThrow(message)
+  })
+})
+
+describe('what is made to break its reader', () => {
+  const limit = { timeMs: 20_000, memoryMb: 1024, textLength: 2_000_000 }
+
+  it.each([
+    ['a Word document that unpacks to 400 MB', makeDocxBomb(400)],
+    ['a PDF that unpacks to 1.5 GB', makePdfBomb(1500)],
+  ])(
+    '%s fails, and costs this process nothing',
+    async (_, bytes) => {
+      expect(bytes.length).toBeLessThan(2_000_000)
+      const before = process.memoryUsage().rss
+      const reading = extract({ title: '', mediaType: sniffMediaType(bytes), bytes }, undefined, limit)
+      await expect(reading).rejects.toBeInstanceOf(DocumentError)
+      expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000)
+    },
+    60_000,
+  )
+
+  it('takes no more time than it may', async () => {
+    const slow = makePdf(Array.from({ length: 300 }, () => 'A line of text.\n'.repeat(45)))
+    const reading = extract({ title: '', mediaType: pdfType, bytes: slow }, undefined, { ...limit, timeMs: 50 })
+    await expect(reading).rejects.toThrow('takes longer than 0.05 s')
+  })
+
+  it('gives no more text than it may', async () => {
+    const bytes = makePdf(['One page of text.'])
+    const reading = extract({ title: '', mediaType: pdfType, bytes }, undefined, { ...limit, textLength: 10 })
+    await expect(reading).rejects.toThrow('more than 10 characters')
+  })
+
+  it('ends with the worker that reads it', async () => {
+    const stopping = new AbortController()
+    const reading = extract({ title: '', mediaType: pdfType, bytes: makePdf(['a']) }, stopping.signal)
+    stopping.abort(new Error('stopped'))
+    await expect(reading).rejects.toThrow('stopped')
+  })
+})

@@ -1,0 +1,51 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { createLogger } from '@repo/api/logger'
+import { connect, createStore, sendJob } from '@repo/db'
+import { createTestDatabase } from '@repo/db/testing'
+import { createLlm } from '@repo/llm'
+import { expect, it, onTestFinished } from 'vitest'
+import { loadJobs } from './job.ts'
+import { startJobs } from './start-jobs.ts'
+
+function writeJobs(files: Record<string, string>): URL {
+  const directory = mkdtempSync(join(tmpdir(), 'sluice-jobs-'))
+  onTestFinished(() => rmSync(directory, { recursive: true }))
+  for (const [name, source] of Object.entries(files)) writeFileSync(join(directory, name), source)
+  return pathToFileURL(`${directory}/`)
+}
+
+it('a file in jobs/ is a job of its name, which is done once for each time it was sent, and again when it throws', async () => {
+  const test = await createTestDatabase()
+  const { db, close } = connect({ url: test.databaseUrl, poolSize: 2 })
+  const options = { baseUrl: 'http://127.0.0.1:9', beforeCall: () => {}, firstByteTimeoutMs: 1, idleTimeoutMs: 1 }
+  const context = { db, store: createStore(db), llm: createLlm(options), log: createLogger('silent') }
+  const folder = writeJobs({
+    'greet.ts': `
+      export const pollSeconds = 0.5
+      export const options = { retryDelay: 1 }
+      const failed = new Set()
+      export default async ({ store }, { name }) => {
+        if (name === 'bob' && !failed.has(name)) { failed.add(name); throw new Error('once') }
+        await store.owners.ensure('greeted ' + name)
+      }`,
+    'greet.test.ts': 'throw new Error("this is no job")',
+  })
+  const jobs = await loadJobs(folder)
+  expect(jobs.map(({ name }) => name)).toEqual(['greet'])
+  const { stop } = await startJobs({ databaseUrl: test.databaseUrl, context, jobs, concurrency: 1 })
+  await sendJob(db, 'greet', { name: 'ada' })
+  await sendJob(db, 'greet', { name: 'bob' })
+  const greeted = async () =>
+    (await db.execute<{ name: string }>(`select name from owners order by name`)).map(({ name }) => name)
+  await expect.poll(greeted, { timeout: 10_000 }).toEqual(['greeted ada', 'greeted bob'])
+  await stop(1000)
+  await close()
+  await test.drop()
+})
+
+it('a file without a job is named', async () => {
+  await expect(loadJobs(writeJobs({ 'empty.ts': 'export const a = 1' }))).rejects.toThrow('jobs/empty.ts is no job')
+})

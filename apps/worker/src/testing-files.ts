@@ -1,0 +1,100 @@
+import { deflateSync } from 'node:zlib'
+import { strToU8, zipSync } from 'fflate'
+
+/**
+ * A PDF with these pages, a line of text each `\n`. Its font has no glyphs, only the table that says which character a
+ * number is: all that a reader of text looks at, for any script.
+ */
+export function makePdf(pages: string[], { encrypted = false } = {}): Buffer {
+  const characters = [...new Set(pages.join(''))]
+  const toHex = (code: number) => code.toString(16).padStart(4, '0')
+  const toUtf16 = (text: string) => Buffer.from(text, 'utf16le').swap16().toString('hex')
+  const rows = characters.map((character, index) => `<${toHex(index + 1)}> <${toUtf16(character)}>`)
+  const blocks = Array.from({ length: Math.ceil(rows.length / 100) }, (_, n) => rows.slice(100 * n, 100 * n + 100))
+  const map = `/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /A def /CMapType 2 def
+1 begincodespacerange <0000> <ffff> endcodespacerange
+${blocks.map((block) => `${block.length} beginbfchar\n${block.join('\n')}\nendbfchar`).join('\n')}
+endcmap end end`
+  const encode = (line: string) => [...line].map((character) => toHex(characters.indexOf(character) + 1)).join('')
+  const toStream = (text: string, more = '') =>
+    `<< /Length ${Buffer.byteLength(text)} ${more}>>\nstream\n${text}\nendstream`
+  const first = 6
+  const objects = [
+    '<< /Type /Catalog /Pages 2 0 R >>',
+    `<< /Type /Pages /Count ${pages.length} /Kids [${pages.map((_, n) => `${first + 2 * n} 0 R`).join(' ')}] >>`,
+    '<< /Type /Font /Subtype /Type0 /BaseFont /A /Encoding /Identity-H /DescendantFonts [4 0 R] /ToUnicode 5 0 R >>',
+    '<< /Type /Font /Subtype /CIDFontType2 /BaseFont /A /CIDSystemInfo << /Registry (Adobe) /Ordering (Identity) /Supplement 0 >> /DW 500 >>',
+    toStream(map),
+    ...pages.flatMap((page, n) => [
+      `<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Resources << /Font << /F 3 0 R >> >> /Contents ${first + 2 * n + 1} 0 R >>`,
+      toStream(
+        `BT /F 12 Tf 14 TL 50 750 Td ${page
+          .split('\n')
+          .map((line) => `<${encode(line)}> Tj T*`)
+          .join(' ')} ET`,
+      ),
+    ]),
+    ...(encrypted
+      ? [`<< /Filter /Standard /V 2 /R 3 /Length 128 /P -44 /O <${'ab'.repeat(32)}> /U <${'cd'.repeat(32)}> >>`]
+      : []),
+  ]
+  return joinObjects(objects, encrypted ? `/Encrypt ${objects.length} 0 R /ID [<00> <00>]` : '')
+}
+
+/** A PDF whose one page is `megabytes` of zeros, packed to a thousandth. */
+export function makePdfBomb(megabytes: number): Buffer {
+  const packed = deflateSync(Buffer.alloc(megabytes * 1024 * 1024, ' '), { level: 9 })
+  const twice = deflateSync(packed, { level: 9 }).toString('hex')
+  const head = `<< /Length ${twice.length} /Filter [/ASCIIHexDecode /FlateDecode /FlateDecode] >>`
+  return joinObjects([
+    '<< /Type /Catalog /Pages 2 0 R >>',
+    '<< /Type /Pages /Count 1 /Kids [3 0 R] >>',
+    '<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Contents 4 0 R >>',
+    `${head}\nstream\n${twice}\nendstream`,
+  ])
+}
+
+function joinObjects(objects: string[], trailer = ''): Buffer {
+  let body = '%PDF-1.7\n'
+  const offsets = objects.map((object, index) => {
+    const offset = Buffer.byteLength(body)
+    body += `${index + 1} 0 obj\n${object}\nendobj\n`
+    return offset
+  })
+  const table = offsets.map((offset) => `${String(offset).padStart(10, '0')} 00000 n \n`).join('')
+  const end = `trailer\n<< /Size ${objects.length + 1} /Root 1 0 R ${trailer} >>\nstartxref\n${Buffer.byteLength(body)}\n%%EOF`
+  return Buffer.from(`${body}xref\n0 ${objects.length + 1}\n0000000000 65535 f \n${table}${end}`)
+}
+
+/** A Word document. A paragraph that begins with `# ` is a heading; `| a | b |` is a row of a table of its own. */
+export function makeDocx(paragraphs: string[]): Buffer {
+  const run = (text: string) =>
+    `<w:r><w:t xml:space="preserve">${text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')}</w:t></w:r>`
+  const toCell = (cell: string) => `<w:tc><w:p>${run(cell.trim())}</w:p></w:tc>`
+  const toXml = (text: string) => {
+    if (text.startsWith('# ')) return `<w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr>${run(text.slice(2))}</w:p>`
+    if (text.startsWith('|')) return `<w:tbl><w:tr>${text.split('|').slice(1, -1).map(toCell).join('')}</w:tr></w:tbl>`
+    return `<w:p>${run(text)}</w:p>`
+  }
+  return makeZip(paragraphs.map(toXml).join(''))
+}
+
+/** A Word document that unpacks to so many megabytes, a thousand times its size. */
+export function makeDocxBomb(megabytes: number): Buffer {
+  return makeZip(`<w:p><w:r><w:t>${' '.repeat(megabytes * 1024 * 1024)}</w:t></w:r></w:p>`)
+}
+
+function makeZip(body: string): Buffer {
+  const types = 'http://schemas.openxmlformats.org/package/2006/content-types'
+  const relations = 'http://schemas.openxmlformats.org/package/2006/relationships'
+  const office = 'http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument'
+  const word = 'http://schemas.openxmlformats.org/wordprocessingml/2006/main'
+  const main = 'application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml'
+  const files = {
+    '[Content_Types].xml': `<Types xmlns="${types}"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/word/document.xml" ContentType="${main}"/><Override PartName="/word/styles.xml" ContentType="application/vnd.openxmlformats-officedocument.wordprocessingml.styles+xml"/></Types>`,
+    '_rels/.rels': `<Relationships xmlns="${relations}"><Relationship Id="r1" Type="${office}" Target="word/document.xml"/></Relationships>`,
+    'word/document.xml': `<w:document xmlns:w="${word}"><w:body>${body}</w:body></w:document>`,
+    'word/styles.xml': `<w:styles xmlns:w="${word}"><w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/></w:style></w:styles>`,
+  }
+  return Buffer.from(zipSync(Object.fromEntries(Object.entries(files).map(([name, text]) => [name, strToU8(text)]))))
+}

@@ -1,0 +1,49 @@
+import { writeFile } from 'node:fs/promises'
+import { setPriority, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { readWorkerConfig, type WorkerConfig } from '@repo/api/config'
+import { createLogger } from '@repo/api/logger'
+import { createModels } from '@repo/api/models'
+import { connect, createStore } from '@repo/db'
+import closeWithGrace from 'close-with-grace'
+import { loadJobs } from './job.ts'
+import { startJobs } from './start-jobs.ts'
+
+const closeTimeoutMs = 10_000 // for jobs that run; one that is cut off is done again
+const healthMs = 5000
+const niceness = 10 // on a machine that they share, who waits for an answer comes before a document
+const healthFile = join(tmpdir(), 'sluice-worker') // touched while all is well; Compose looks at its age
+
+/** The composition root: opens what the jobs use, works, and closes it in the reverse order. */
+async function work(config: WorkerConfig) {
+  setPriority(niceness)
+  const log = createLogger(config.LOG_LEVEL)
+  const { DATABASE_URL: databaseUrl, WORKER_CONCURRENCY: concurrency } = config
+  const database = connect({ url: databaseUrl, poolSize: concurrency + 1, applicationName: 'sluice-worker' })
+  const llm = createModels(config)
+  const jobs = await loadJobs(new URL('./jobs/', import.meta.url))
+  const context = { db: database.db, store: createStore(database.db), llm, log }
+  const { stop } = await startJobs({ databaseUrl, context, jobs, concurrency })
+  const health = setInterval(async () => {
+    await database.ping(healthMs).then(
+      () => writeFile(healthFile, ''),
+      (error) => log.error({ err: error }, 'the database does not answer'),
+    )
+  }, healthMs)
+
+  closeWithGrace({ delay: 2 * closeTimeoutMs, logger: false }, async ({ err }) => {
+    if (err) log.fatal({ err }, 'the process cannot go on')
+    clearInterval(health)
+    await stop(err ? 1000 : closeTimeoutMs)
+    llm.close()
+    await database.close()
+  })
+  log.info({ embedder: llm.embedder.name }, 'working')
+}
+
+try {
+  await work(readWorkerConfig())
+} catch (error) {
+  console.error(error instanceof Error ? error.message : 'The worker could not start.')
+  process.exit(1)
+}
