@@ -2,6 +2,7 @@ import { and, desc, eq, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import type { Cursor } from './conversations.ts'
 import { chunks, type DocumentStatus, documents } from './schema.ts'
+import { selectLanguages } from './text-leg.ts'
 
 export type NewDocument = { title: string; text: string; contentHash: string }
 
@@ -98,6 +99,8 @@ export function createDocuments(db: Db) {
 
 /** Chunks a statement: each is an insertion into the vectors' index, 2 to 5 ms of work, and a statement has 10 s. */
 const batchSize = 100
+/** In UTF-16 units; a page tells a language. */
+const sampleLength = 4000
 
 /**
  * One transaction, so that a search never sees half a document. The lock on the document's row makes a second ingestion
@@ -115,12 +118,19 @@ async function addChunks(db: Db, owner: string, id: string, model: string, newCh
     await tx.delete(chunks).where(and(eq(chunks.documentId, id), ne(chunks.embeddingModel, model)))
     const stored = await tx.select({ id: chunks.id }).from(chunks).where(eq(chunks.documentId, id)).limit(1)
     if (stored.length > 0) return
+    const language = selectLanguages(
+      sql`${newChunks
+        .map(({ content }) => content)
+        .join('\n')
+        .slice(0, sampleLength)}::text`,
+    )
     for (let start = 0; start < newChunks.length; start += batchSize) {
       const rows = newChunks.slice(start, start + batchSize)
       const json = JSON.stringify(rows.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) })))
       await tx.execute(sql`
-        insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding)
-        select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding
+        insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding, language)
+        select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding,
+          (${language} limit 1)
         from jsonb_to_recordset(${json}::jsonb)
           as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
     }

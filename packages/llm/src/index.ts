@@ -118,7 +118,7 @@ function guardEvents<T>(events: AsyncIterable<T>, beforeCall: () => void): Async
 
 function guardEmbedder(embedder: Embedder, beforeCall: () => void): Embedder {
   return {
-    name: embedder.name,
+    ...embedder,
     embed: async (texts, signal) => {
       beforeCall()
       return embedder.embed(texts, signal)

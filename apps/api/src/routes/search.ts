@@ -39,7 +39,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async ({ owner, query: { q, k } }) => {
-      const items = await retrievePassages({ store: app.store, embedder: app.llm.embedder }, owner, q, k)
+      const items = await retrievePassages({ store: app.store, embedder: app.llm.embedder }, owner, q, { limit: k })
       return { items }
     },
   )

@@ -70,7 +70,7 @@ function createChat({ store, owner, embedder, model }: ChatOptions) {
     await store.turns.open(owner, { ...turn, question: message })
     const [history, found] = await Promise.all([
       store.turns.history(owner, conversationId, turn.questionId, 50),
-      retrievePassages({ store, embedder }, owner, message, 6),
+      retrievePassages({ store, embedder }, owner, message, { limit: 6 }),
     ])
     const passages = found.map(({ heading: title, text }, index) => ({ n: index + 1, title, text }))
     const sources = found.map(toSource)
