@@ -1,9 +1,14 @@
+import { connect, documents, eq } from '@repo/db'
 import { createLlm } from '@repo/llm'
 import { afterAll, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 
-const { app, alice, close } = await testApp()
-afterAll(close)
+const { app, alice, test, close } = await testApp()
+const database = connect({ url: test.databaseUrl, poolSize: 1 })
+afterAll(async () => {
+  await database.close()
+  await close()
+})
 
 const search = async (query: string) => (await app.inject({ url: `/search?${query}`, headers: alice })).json()
 
@@ -29,8 +34,37 @@ it('gives at most k', async () => {
   expect((await search('q=harbour&k=1')).items).toHaveLength(1)
 })
 
+it('tells with explain=1 where each leg has a passage', async () => {
+  const { items } = await search('q=harbour+fees&explain=1')
+  expect(items[0].legs).toEqual({
+    vector: { rank: 1, distance: expect.any(Number) },
+    text: { rank: 1, score: expect.any(Number) },
+  })
+  // Cats share no word with the question: only their vector, far away, is there.
+  const cats = items.find(({ text }: { text: string }) => text.startsWith('Cats'))
+  expect(cats.legs).toEqual({ vector: { rank: 3, distance: expect.any(Number) }, text: { rank: null, score: null } })
+  expect(cats.legs.vector.distance).toBeGreaterThan(items[0].legs.vector.distance)
+  expect((await search('q=harbour+fees&explain=0')).items[0]).not.toHaveProperty('legs')
+})
+
+it('keeps to documents whose metadata fits the filter', async () => {
+  const { items } = await search('q=harbour')
+  const id = items[0].documentId
+  await database.db
+    .update(documents)
+    .set({ metadata: { team: 'ops' } })
+    .where(eq(documents.id, id))
+  const found = await search(`q=harbour&filter=${encodeURIComponent('{"team":"ops"}')}`)
+  expect(found.items.map(({ documentId }: { documentId: string }) => documentId)).toEqual([id])
+  expect((await search(`q=harbour&filter=${encodeURIComponent('{"team":"dev"}')}`)).items).toEqual([])
+})
+
 it.each([
   ['q=', '/q'],
+  ['q=a&filter=team', '/filter'],
+  ['q=a&filter=%5B%5D', '/filter'],
+  ['q=a&filter=%7B%22a%22:%7B%7D%7D', '/filter'],
+  ['q=a&explain=yes', '/explain'],
   ['q=%20', '/q'],
   ['', '/q'],
   [`q=${'a'.repeat(4001)}`, '/q'],
