@@ -3,6 +3,7 @@ import { env } from 'node:process'
 import { createLlm } from '@repo/llm'
 import { runEvaluation } from '../../apps/bench/src/eval/evaluation.ts'
 import { readOptions } from '../../apps/bench/src/eval/options.ts'
+import { runScale } from '../../apps/bench/src/eval/scale.ts'
 import { onStopRequest, takeLock } from './processes.ts'
 import { startStack } from './stack.ts'
 
@@ -28,7 +29,9 @@ async function main(args: string[]): Promise<void> {
   })
   const stack = await startStack({ directory: folder, throwAway: true, report: console.error, signal })
   try {
-    await runEvaluation(options, { ...stack, embedder }, signal)
+    const target = { ...stack, embedder }
+    if (options.chunks) await runScale(options.folder, options.chunks, target, folder)
+    else await runEvaluation(options, target, signal)
   } finally {
     await stack.stop()
   }

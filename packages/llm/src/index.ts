@@ -11,6 +11,7 @@ import { createOpenAiEmbedder } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
 
 export * from './llm.ts'
+export { toSearchText } from './offline/question.ts'
 export {
   asksForUsage,
   type CompletionMessage,

@@ -1,5 +1,5 @@
 import type { Store } from '@repo/db'
-import type { AnswerEvent, Llm } from '@repo/llm'
+import { type AnswerEvent, type Llm, toSearchText } from '@repo/llm'
 import { buildPrompt } from '@repo/rag'
 import { toProblem } from '../plugins/errors.ts'
 import type { Answer, Outcome } from './answer.ts'
@@ -42,10 +42,10 @@ async function streamAnswer(
 ): Promise<Outcome> {
   const { owner, key, controller } = answer
   const { signal } = controller
-  const [history, { passages, sources }] = await Promise.all([
-    store.turns.history(owner, key.conversationId, question.questionId, historyLimit),
-    findPassages({ store, embedder: llm.embedder }, owner, question.text, signal),
-  ])
+  const history = await store.turns.history(owner, key.conversationId, question.questionId, historyLimit)
+  const asked = history.flatMap(({ role, content }) => (role === 'user' ? [content] : [])).reverse()
+  const searchText = toSearchText([...asked, question.text])
+  const { passages, sources } = await findPassages({ store, embedder: llm.embedder }, owner, searchText, signal)
   answer.sources = sources
   const messages = buildPrompt({ systemPrompt, passages, history, question: question.text })
   const events = await llm.chat.stream({ messages, passages, signal })

@@ -70,7 +70,11 @@ describe('a collection', () => {
 it('prints and writes each leg’s measures, by one search a query', async () => {
   const print = vi.spyOn(console, 'log').mockImplementation(() => {})
   const [json, plot] = [join(folder, 'out.json'), join(folder, 'out.svg')]
-  await runEvaluation({ folder: writeCollection('run'), json, plot, help: false }, target, new AbortController().signal)
+  await runEvaluation(
+    { folder: writeCollection('run'), json, plot, help: false, chunks: undefined },
+    target,
+    new AbortController().signal,
+  )
   const printed = print.mock.calls.flat().join('\n')
   print.mockRestore()
   const results = JSON.parse(readFileSync(json, 'utf8'))

@@ -51,7 +51,7 @@ export function bootstrap(values: number[]): Interval {
 }
 
 /** Mulberry32: even numbers from 0 to 1, the same for the same seed. */
-function createRandom(start: number): () => number {
+export function createRandom(start: number): () => number {
   let state = start
   return () => {
     state = (state + 0x6d2b79f5) | 0

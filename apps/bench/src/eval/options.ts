@@ -10,6 +10,7 @@ const help = `npm run eval -- [DIR] [OPTIONS]: how good retrieval is, on a stack
   DIR           a collection in BEIR's layout: corpus.jsonl, queries.jsonl, qrels/test.tsv
                 (default apps/bench/collections/postgresql)
   --json FILE   the numbers: text, vector, hybrid, bm25, each with value, low and high of each measure
+  --chunks N    instead: recall behind filters and costs of a search among N chunks mixed from DIR's sentences
   --plot FILE   nDCG@10 of each with its interval, as SVG
   --help
 
@@ -24,6 +25,7 @@ export function readOptions(args: string[]) {
     options: {
       json: { type: 'string' },
       plot: { type: 'string' },
+      chunks: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   })
@@ -32,5 +34,9 @@ export function readOptions(args: string[]) {
     return undefined
   }
   if (positionals.length > 1) throw new Error('one collection at a time: npm run eval -- [DIR]')
-  return { ...values, folder: positionals[0] ?? ownCollection }
+  const chunks = values.chunks === undefined ? undefined : Number(values.chunks)
+  if (chunks !== undefined && !(Number.isInteger(chunks) && chunks >= 1000)) {
+    throw new Error('--chunks takes a whole number from 1000 on')
+  }
+  return { ...values, chunks, folder: positionals[0] ?? ownCollection }
 }
