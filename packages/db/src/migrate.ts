@@ -28,7 +28,8 @@ export const databaseSettings = {
   lock_timeout: '5s', // rows are locked for milliseconds; who waits longer waits for something broken
   idle_in_transaction_session_timeout: '10s', // no transaction waits on anything but the database
   jit: 'off', // to compile a statement takes longer than to run any of ours
-  'hnsw.iterative_scan': 'strict_order', // goes on until enough rows are the owner's own (pgvector 0.8)
+  // Goes on until enough rows are the owner's own (pgvector 0.8). A strict order would leave out what it meets too late.
+  'hnsw.iterative_scan': 'relaxed_order',
   'hnsw.ef_search': '100', // twice the 50 candidates that a search asks for
 }
 

@@ -10,25 +10,31 @@ import { createTestDatabase } from './testing.ts'
 
 const embedder = { model: 'small', dimensions: 8 }
 const rows = 20_000
+const tinyOwners = 399 // so many that an owner, on the average, has few chunks
 const database = await createTestDatabase()
 // One connection, straight to Postgres: a prepared statement is explained in the session that prepared it.
 const { db, close } = connect({ url: database.directDatabaseUrl, poolSize: 1 })
-const { documents, owners, passages } = createStore(db)
-const [large, small] = [await owners.ensure('large'), await owners.ensure('small')]
+const { owners, passages } = createStore(db)
+const [large, small, tiny] = [await owners.ensure('large'), await owners.ensure('small'), await owners.ensure('tiny 1')]
 const embedding = Array.from({ length: embedder.dimensions }, (_, n) => Math.sin(n))
 const search = { text: 'nothing', embedding, embeddingModel: embedder.model, limit: 50 }
 
 beforeAll(async () => {
-  const of = async (owner: string) => (await documents.add(owner, { title: '', text: '', contentHash: '' })).id
-  const [largeDocument, smallDocument] = [await of(large), await of(small)]
   await db.execute(sql`select setseed(0.5)`)
+  await db.execute(
+    sql`insert into owners (name) select 'tiny ' || n from generate_series(1, ${tinyOwners}::int) n on conflict do nothing`,
+  )
+  await db.execute(sql`
+    insert into documents (owner_id, title, text, content_hash, status) select id, '', '', '', 'ready' from owners`)
+  // Of 100 chunks 1 is the small owner's and 40 are tiny ones'.
   await db.execute(sql`
     insert into chunks (owner_id, document_id, heading, content, start, "end", embedding_model, embedding)
-    select case n % 100 when 0 then ${small}::uuid else ${large}::uuid end,
-      case n % 100 when 0 then ${smallDocument}::uuid else ${largeDocument}::uuid end,
-      '', '', 0, 0, ${embedder.model},
+    select owner_id, documents.id, '', '', 0, 0, ${embedder.model},
       array(select random() - 0.5 + 0 * n from generate_series(1, ${embedder.dimensions}::int) d)::float8[]::halfvec
-    from generate_series(1, ${rows}::int) n`)
+    from generate_series(1, ${rows}::int) n
+    join owners on owners.name = case when n % 100 = 0 then 'small' when n % 5 < 2
+      then 'tiny ' || n % ${tinyOwners}::int + 1 else 'large' end
+    join documents on documents.owner_id = owners.id`)
   await migrate({ directUrl: database.directDatabaseUrl, embedder })
   await db.execute(sql`analyze chunks`)
 })
@@ -76,7 +82,7 @@ describe('the plan of a search', () => {
   })
 
   it.each([
-    ['few chunks', () => small, () => large],
+    ['few chunks', () => tiny, () => large],
     ['many chunks', () => large, () => small],
   ])('is that of its owner in a session that has served another of %s', async (_, served, owner) => {
     for (let count = 0; count < 12; count += 1) await passages.search(served(), search) // a plan is kept after five

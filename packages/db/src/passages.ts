@@ -26,7 +26,7 @@ const longestText = 4000
  * Always true, which is known where a plan is made for these very values. A plan for any values, which Postgres would
  * keep for all owners, small and large, after a few executions, would have to count this far: it always costs more.
  */
-const isPlannedAnew = sql`(${placeholder('true')}::boolean or (select count(*) from generate_series(1, 1e9)) > 0)`
+const isPlannedAnew = sql`(${placeholder('true')}::boolean or (select count(*) from generate_series(1, 1000000000)) > 0)`
 
 /** Hybrid search over an owner's chunks. */
 export function createPassages(db: Db) {
@@ -55,7 +55,10 @@ export function createPassages(db: Db) {
 function prepareSearch(db: Db, model: string, width: number, isFiltered: boolean) {
   const filter = isFiltered ? fitsFilter(db) : undefined
   const nearest = selectNearest(db, model, width, filter)
-  const vectorRank = sql<number | null>`row_number() over (order by ${nearest.distance}, ${nearest.id})`.mapWith(Number)
+  // + 0, because the index gives them almost in order, and Postgres would believe that it is one.
+  const vectorRank = sql<number | null>`row_number() over (order by ${nearest.distance} + 0, ${nearest.id})`.mapWith(
+    Number,
+  )
   const byVector = db
     .$with('by_vector')
     .as(
