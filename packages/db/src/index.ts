@@ -9,6 +9,7 @@ export { ConflictError, type DatabaseFailure, describeDatabaseError } from './er
 export type { Pool } from './gate.ts'
 export { assertNoConnectionHeld, ConnectionHeldError } from './guard.ts'
 export { createKeyring } from './owners.ts'
+export { describeSearch } from './passages.ts'
 export * from './schema.ts'
 export { createStore, type Store } from './store.ts'
 export { toStorableText } from './text.ts'

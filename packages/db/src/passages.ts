@@ -1,4 +1,5 @@
-import { and, asc, eq, inArray, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
+import { and, asc, eq, inArray, is, Placeholder, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
+import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Db } from './client.ts'
 import { chunks, documents, type Metadata } from './schema.ts'
 import { selectMatching } from './text-leg.ts'
@@ -52,7 +53,17 @@ export function createPassages(db: Db) {
   }
 }
 
+/** The search as text, and the names of its parameters in their order: for the benchmark's client without Drizzle. */
+export function describeSearch(model: string, width: number): { text: string; names: string[] } {
+  const { sql: text, params } = buildSearch(drizzle.mock(), model, width, false).toSQL()
+  return { text, names: params.map((param) => (is(param, Placeholder) ? param.name : '')) }
+}
+
 function prepareSearch(db: Db, model: string, width: number, isFiltered: boolean) {
+  return buildSearch(db, model, width, isFiltered).prepare('search_passages')
+}
+
+function buildSearch(db: Db, model: string, width: number, isFiltered: boolean) {
   const filter = isFiltered ? fitsFilter(db) : undefined
   const nearest = selectNearest(db, model, width, filter)
   // + 0, because the index gives them almost in order, and Postgres would believe that it is one.
@@ -101,7 +112,6 @@ function prepareSearch(db: Db, model: string, width: number, isFiltered: boolean
     .where(isPlannedAnew)
     .orderBy(sql`score desc`, asc(chunks.id))
     .limit(placeholder('limit'))
-    .prepare('search_passages')
 }
 
 /** Inside each leg, so that what does not fit takes no place. */
