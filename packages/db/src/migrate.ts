@@ -30,7 +30,7 @@ export const databaseSettings = {
   jit: 'off', // to compile a statement takes longer than to run any of ours
   // Goes on until enough rows are the owner's own (pgvector 0.8). A strict order would leave out what it meets too late.
   'hnsw.iterative_scan': 'relaxed_order',
-  'hnsw.ef_search': '100', // twice the 50 candidates that a search asks for
+  'hnsw.ef_search': '200', // finds 0.96 of the ten nearest among 100,000 of the offline embedder; 100 finds 0.92
 }
 
 /**
@@ -80,6 +80,9 @@ async function configureDatabase(db: Db) {
   }
 }
 
+/** Of hnsw's `ef_construction`. Twice its default takes 15 % longer and finds 0.06 more of the ten nearest. */
+const buildEffort = sql.raw('128')
+
 /** One partial index a model: its rows have one width, which the column itself does not have. */
 async function createEmbeddingIndex(db: Db, { model, dimensions }: { model: string; dimensions: number }) {
   const name = nameEmbeddingIndex(model, dimensions)
@@ -90,7 +93,7 @@ async function createEmbeddingIndex(db: Db, { model, dimensions }: { model: stri
   if (existing) await db.execute(sql`drop index concurrently ${sql.identifier(name)}`)
   await db.execute(sql`
     create index concurrently ${sql.identifier(name)} on chunks
-    using hnsw ((embedding::${sql.raw(`halfvec(${dimensions})`)}) halfvec_cosine_ops)
+    using hnsw ((embedding::${sql.raw(`halfvec(${dimensions})`)}) halfvec_cosine_ops) with (ef_construction = ${buildEffort})
     where embedding_model = ${sql.raw(quoteLiteral(model))}`)
 }
 

@@ -65,7 +65,7 @@ function listParameters(statement: string, owner: string): string {
     if (after.startsWith('::halfvec')) return quoteLiteral(JSON.stringify(embedding))
     if (after.startsWith('::boolean')) return 'true'
     if (after.startsWith('::float8')) return '1'
-    if (before.endsWith('limit ')) return String(search.limit)
+    if (before.endsWith('limit ')) return String(search.limit) // each leg's is 50, too
     return quoteLiteral(/owner_id"? = $|::text\[\], $/.test(before) ? owner : search.text)
   }).join(', ')
 }

@@ -29,6 +29,9 @@ const longestText = 4000
  */
 const isPlannedAnew = sql`(${placeholder('true')}::boolean or (select count(*) from generate_series(1, 1000000000)) > 0)`
 
+/** Parameters that are always the same. */
+const constants = { legSize, true: true }
+
 /** Hybrid search over an owner's chunks. */
 export function createPassages(db: Db) {
   const statements = new Map<string, ReturnType<typeof prepareSearch>>()
@@ -48,15 +51,15 @@ export function createPassages(db: Db) {
         vectorWeight,
         embedding: JSON.stringify(embedding),
         filter: JSON.stringify(filter),
-        true: true,
+        ...constants,
       }),
   }
 }
 
-/** The search as text, and the names of its parameters in their order: for the benchmark's client without Drizzle. */
-export function describeSearch(model: string, width: number): { text: string; names: string[] } {
+/** The search as text and the names of its parameters in their order: for the benchmark's client without Drizzle. */
+export function describeSearch(model: string, width: number) {
   const { sql: text, params } = buildSearch(drizzle.mock(), model, width, false).toSQL()
-  return { text, names: params.map((param) => (is(param, Placeholder) ? param.name : '')) }
+  return { text, names: params.map((param) => (is(param, Placeholder) ? param.name : '')), constants }
 }
 
 function prepareSearch(db: Db, model: string, width: number, isFiltered: boolean) {
@@ -135,7 +138,7 @@ function selectNearest(db: Db, model: string, width: number, filter: SQL | undef
     .from(chunks)
     .where(and(isOwned, sql`${chunks.embeddingModel} = ${sql.raw(quoteLiteral(model))}`, filter))
     .orderBy(sql`distance`)
-    .limit(legSize)
+    .limit(placeholder('legSize'))
     .as('nearest')
 }
 
