@@ -138,7 +138,7 @@ describe('another embedder', () => {
     const switched = { ...env, OPENAI_BASE_URL: mock.url, EMBEDDING_MODEL: 'mock-32' }
     const modelsOf = (environment: Record<string, string>) => createModels(readManageConfig(environment))
     const ask = async (question: string) =>
-      (await retrievePassages({ store, embedder: modelsOf(switched).embedder }, owner, question, 5)).map(
+      (await retrievePassages({ store, embedder: modelsOf(switched).embedder }, owner, question, { limit: 5 })).map(
         ({ title }) => title,
       )
     const migrate = async () => (await runProgram('migrate.ts', switched)).out.split('\n').slice(1, -1)

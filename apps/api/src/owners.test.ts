@@ -45,7 +45,7 @@ await begin('alices-stoppable')
 await ask('alices-ended', 'Well?')
 for (const operation of operations) if (operation.method === 'POST' && !operation.hasId) await write(operation)
 await work()
-const queued = { title: `Queued ${marker}`, text: marker, externalId: `queued ${marker}` }
+const queued = { title: `Queued ${marker}`, text: marker, externalId: `queued-${marker}` }
 await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: queued }) // else `uploads` has no rows
 
 /** Alice posts what the document gives as an example, with her mark where a text may have one. */
@@ -197,7 +197,7 @@ describe('Bob, who asks for what is Alice’s,', () => {
     const request = { method: 'POST' as const, url, query: {}, headers: {}, payload: body }
     const twin = { ...request, payload: JSON.parse(swap(JSON.stringify(body))) }
     const [mine, nobodys] = [await read(request, await createBob()), await read(twin, await createBob())]
-    expect(find(mine.text, { id: 'alices-ended', value: `${marker} ${message}` })).toEqual([])
+    expect(find(mine.text, { id: 'alices-ended', value: `${marker} ${message} ${queued.externalId}` })).toEqual([])
     expect(compare({ ...mine, text: swap(mine.text) }, {})).toBe(compare(nobodys, {}))
     expect(await readAllRows()).toEqual(before)
   })

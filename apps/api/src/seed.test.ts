@@ -51,7 +51,7 @@ describe('the sample documents', () => {
     await ingestDocument({ store, embedder }, owner, older)
     await ingestDocument({ store, embedder }, owner, { title: '(My own)', text: 'Mine.' })
     const find = async (text: string) =>
-      (await retrievePassages({ store, embedder }, owner, text, 1)).map(({ documentId, text }) => ({
+      (await retrievePassages({ store, embedder }, owner, text, { limit: 1 })).map(({ documentId, text }) => ({
         documentId,
         text,
       }))

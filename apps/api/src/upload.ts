@@ -1,5 +1,5 @@
 import type { MultipartFile } from '@fastify/multipart'
-import type { NewDocument } from '@repo/db'
+import type { Metadata, NewDocument } from '@repo/db'
 import { hashContent, MediaTypeError, sniffMediaType } from '@repo/rag'
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
@@ -9,11 +9,13 @@ import { ProblemError } from './plugins/errors.ts'
 export const maxFileSize = 20 * 1024 * 1024
 const limits = { fileSize: maxFileSize, files: 1, fields: 10, fieldSize: 10_000 }
 
+type Given = { title?: string | undefined; externalId?: string | undefined; metadata?: Metadata | undefined }
+
 /**
  * Reads a document from a `multipart/form-data` request: one file, and the fields that `Fields` knows. Its type is what
  * its bytes say. Throws `ProblemError`: 400, 413, 415.
  */
-export async function readUpload<Fields extends { title?: string | undefined; externalId?: string | undefined }>(
+export async function readUpload<Fields extends Given>(
   request: FastifyRequest,
   Fields: z.ZodType<Fields>,
 ): Promise<NewDocument> {
@@ -25,9 +27,9 @@ export async function readUpload<Fields extends { title?: string | undefined; ex
     const [issue] = fields.error.issues
     throw invalid(`/${issue?.path.join('/') ?? ''}`, issue?.message ?? '')
   }
-  const { title = file.filename, externalId } = fields.data
+  const { title = file.filename, externalId, metadata } = fields.data
   const contentHash = hashContent(title, file.bytes, externalId)
-  return { title, externalId, contentHash, bytes: file.bytes, mediaType: sniff(file.bytes, file.filename) }
+  return { title, externalId, metadata, contentHash, bytes: file.bytes, mediaType: sniff(file.bytes, file.filename) }
 }
 
 async function readForm(request: FastifyRequest) {

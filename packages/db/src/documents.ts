@@ -2,7 +2,8 @@ import { and, desc, eq, ne, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import type { Cursor } from './conversations.ts'
 import { ingestQueue, sendJob } from './jobs.ts'
-import { chunks, type DocumentStatus, documents, uploads } from './schema.ts'
+import { chunks, type DocumentStatus, documents, type Metadata, uploads } from './schema.ts'
+import { selectLanguages } from './text-leg.ts'
 
 /** A text is plain or Markdown; the bytes of a file are whatever `mediaType` says. */
 export type NewDocument = {
@@ -10,6 +11,8 @@ export type NewDocument = {
   contentHash: string
   /** Other content that comes under the same name takes the document's place. */
   externalId?: string | undefined
+  /** Takes the place of the document's older one at once. Left out: it has what it had. */
+  metadata?: Metadata | undefined
   /** The one in use: a document that another one embedded is embedded anew. */
   embeddingModel?: string
 } & ({ text: string } | { bytes: Buffer; mediaType: string })
@@ -27,6 +30,7 @@ export type DocumentSummary = {
   id: string
   externalId: string | null
   title: string
+  metadata: Metadata
   status: DocumentStatus
   progress: number
   error: string | null
@@ -44,6 +48,7 @@ const summary = {
   id: documents.id,
   externalId: documents.externalId,
   title: documents.title,
+  metadata: documents.metadata,
   status: documents.status,
   progress: documents.progress,
   error: documents.error,
@@ -129,14 +134,14 @@ const whenDue = (then: SQL, otherwise: SQLWrapper) => sql`case when ${isDue} the
 async function addDocument(
   db: Db,
   owner: string,
-  { embeddingModel, externalId, title, contentHash, ...content }: NewDocument,
+  { embeddingModel, externalId, title, contentHash, metadata, ...content }: NewDocument,
 ) {
   const version = crypto.randomUUID()
   const file = 'text' in content ? { bytes: Buffer.from(content.text), mediaType: 'text/plain' } : content
   return db.transaction(async (tx) => {
     const [added] = await tx
       .insert(documents)
-      .values({ ownerId: owner, externalId, title, text: '', contentHash, status: 'queued', version })
+      .values({ ownerId: owner, externalId, title, text: '', contentHash, metadata, status: 'queued', version })
       .onConflictDoUpdate({
         target: [documents.ownerId, documents.key],
         set: {
@@ -145,6 +150,7 @@ async function addDocument(
           progress: whenDue(sql`0`, documents.progress),
           error: whenDue(sql`null`, documents.error),
           contentHash,
+          ...(metadata && { metadata }),
         },
       })
       .returning(withVersion)
@@ -212,6 +218,8 @@ async function failDocument(db: Db, owner: string, document: DocumentVersion, er
 
 /** Chunks a statement: each is an insertion into the vectors' index, 2 to 5 ms of work, and a statement has 10 s. */
 const batchSize = 100
+/** In UTF-16 units; a page tells a language. */
+const sampleLength = 4000
 
 /**
  * One transaction, so that a search never sees half a document. The lock on the document's row makes a second worker wait
@@ -234,12 +242,19 @@ async function addChunks(
     if (found.length === 0) return
     await tx.delete(uploads).where(eq(uploads.documentId, id))
     await tx.delete(chunks).where(eq(chunks.documentId, id))
+    const language = selectLanguages(
+      sql`${newChunks
+        .map(({ content }) => content)
+        .join('\n')
+        .slice(0, sampleLength)}::text`,
+    )
     for (let start = 0; start < newChunks.length; start += batchSize) {
       const rows = newChunks.slice(start, start + batchSize)
       const json = JSON.stringify(rows.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) })))
       await tx.execute(sql`
-        insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding)
-        select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding
+        insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding, language)
+        select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding,
+          (${language} limit 1)
         from jsonb_to_recordset(${json}::jsonb)
           as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
     }

@@ -18,6 +18,7 @@ export {
   sendJob,
 } from './jobs.ts'
 export { createKeyring } from './owners.ts'
+export { describeSearch } from './passages.ts'
 export * from './schema.ts'
 export { createStore, type Store } from './store.ts'
 export { toStorableText } from './text.ts'

@@ -57,8 +57,8 @@ describe('the settings of the database', () => {
     ['lock_timeout', '5s'],
     ['idle_in_transaction_session_timeout', '10s'],
     ['jit', 'off'],
-    ['hnsw.iterative_scan', 'strict_order'],
-    ['hnsw.ef_search', '100'],
+    ['hnsw.iterative_scan', 'relaxed_order'],
+    ['hnsw.ef_search', '300'],
   ])('reach a session through PgBouncer: %s is %s', async (name, value) => {
     const [row] = await pooled.db.execute(sql`select current_setting(${name}) as value`)
     expect(row).toEqual({ value })

@@ -1,5 +1,7 @@
+import { eq } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
+import { documents as documentsTable, type Metadata } from './schema.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
 
@@ -39,12 +41,12 @@ describe('a search', () => {
     await ingest(owner, 'words', { 'lantern, lantern and lantern': [1, 0] }, 'another model')
     const found = await search(owner, 'lantern')
     expect(found.map(({ text, score }) => [text, score.toFixed(6)])).toEqual([
-      ['near, with a lantern', (1 / 62 + 1 / 62).toFixed(6)],
+      ['near, with a lantern', (1 / 7 + 1 / 7).toFixed(6)],
       ...[
-        ['nearest, without the word', (1 / 61).toFixed(6)],
-        ['lantern, lantern and lantern', (1 / 61).toFixed(6)],
+        ['nearest, without the word', (1 / 6).toFixed(6)],
+        ['lantern, lantern and lantern', (1 / 6).toFixed(6)],
       ].toSorted(byChunkId(found)),
-      ['far, without the word', (1 / 63).toFixed(6)],
+      ['far, without the word', (1 / 8).toFixed(6)],
     ])
     expect(texts(await search(owner, 'lantern', [1, 0, 0], 1))).toEqual(['near, with a lantern'])
   })
@@ -63,9 +65,13 @@ describe('a search', () => {
       start: 10,
       end: 18,
       page: 2,
+      vectorRank: 1,
+      vectorDistance: 0,
+      textRank: 1,
+      textScore: expect.any(Number),
     })
     expect(chunkId).toMatch(/^[0-9a-f-]{36}$/)
-    expect(score).toBeCloseTo(2 / 61)
+    expect(score).toBeCloseTo(2 / 6)
   })
 
   it('finds by any word of a question, in any form, also in the heading', async () => {
@@ -78,6 +84,68 @@ describe('a search', () => {
     ])
     const found = await search(owner, 'When do ferries leave, according to the unknown timetable?')
     expect(texts(found).toSorted()).toEqual(['Nine, ten.', 'The ferry leaves at nine.'])
+  })
+
+  it('finds words in the language of their document, asked in the same', async () => {
+    const owner = await owners.ensure('languages')
+    await ingest(owner, 'Fähren', {
+      'Die Fähren legen um neun Uhr ab, und die Häuser am Hafen sind noch dunkel.': [0, 1, 0],
+    })
+    await ingest(owner, 'Ferries', { 'The ferries leave at nine, and the houses are dark.': [0, 1, 0] })
+    await ingest(owner, 'Transbordadores', { 'Los transbordadores salen a las nueve de la mañana.': [0, 1, 0] })
+    const textLeg = async (question: string) =>
+      (await search(owner, question)).flatMap(({ title, textRank }) => (textRank === null ? [] : [title]))
+    expect(await textLeg('Welches Haus ist noch dunkel?')).toEqual(['Fähren'])
+    expect(await textLeg('Which house is dark?')).toEqual(['Ferries'])
+    expect(await textLeg('¿Cuándo sale el transbordador?')).toEqual(['Transbordadores'])
+    expect(await textLeg('transbordador')).toEqual(['Transbordadores'])
+  })
+
+  it('keeps to documents whose metadata fits the filter, in both legs', async () => {
+    const owner = await owners.ensure('filter')
+    const crowd = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`lantern ${n}`, [1, 0, 0]]))
+    await ingest(owner, 'crowd', crowd)
+    const id = await ingest(owner, 'wanted', { 'a lantern of ours': [0.5, 0.5, 0], 'nothing like it': [0, 1, 0] })
+    await db
+      .update(documentsTable)
+      .set({ metadata: { team: 'ops', year: 2026 } })
+      .where(eq(documentsTable.id, id))
+    const find = async (filter: Metadata) =>
+      texts(
+        await passages.search(owner, {
+          text: 'lantern',
+          embedding: [1, 0, 0],
+          embeddingModel: model,
+          limit: 10,
+          filter,
+        }),
+      )
+    expect(await find({ team: 'ops' })).toEqual(['a lantern of ours', 'nothing like it'])
+    expect(await find({ team: 'ops', year: 2026 })).toHaveLength(2)
+    expect(await find({ team: 'ops', year: 2025 })).toEqual([])
+    expect(await find({})).toHaveLength(10)
+  })
+
+  it('prefers the rare word of a question to its common ones', async () => {
+    const owner = await owners.ensure('rarity')
+    const crowd = Array.from({ length: 80 }, (_, n) => [`the boat, the boat and the boat, number ${n}`, [1, 0, 0]])
+    await ingest(owner, 'crowd', Object.fromEntries(crowd), 'another model')
+    await ingest(owner, 'rare', { 'a zyzzyva was seen once': [0, 1, 0] }, 'another model')
+    expect(texts(await search(owner, 'boat zyzzyva'))[0]).toBe('a zyzzyva was seen once')
+  })
+
+  it('counts repetitions and brevity as BM25 does', async () => {
+    const owner = await owners.ensure('bm25')
+    const passages = { 'oar oar oar': [1, 0], 'oar sail': [1, 0], 'oar mast keel rope plank': [1, 0], tar: [1, 0] }
+    await ingest(owner, '', passages, 'another model')
+    // Of 4 chunks 3 hold the word; of these, one has 1, one 2 and one 5 different words: the mean is 8/3.
+    const rarity = Math.log(1 + (4 - 3 + 0.5) / (3 + 0.5))
+    const score = (count: number, length: number) =>
+      (rarity * count * 2.2) / (count + 1.2 * (0.25 + (0.75 * length) / (8 / 3)))
+    const found = await search(owner, 'oar')
+    expect(texts(found)).toEqual(['oar oar oar', 'oar sail', 'oar mast keel rope plank'])
+    const expected = [score(3, 1), score(1, 2), score(1, 5)]
+    for (const [index, { textScore }] of found.entries()) expect(textScore).toBeCloseTo(expected[index] ?? 0, 1)
   })
 
   it('finds nothing of another owner, of another model only by its words', async () => {
@@ -120,7 +188,7 @@ describe('a search by hostile text', async () => {
 
   it.each(["o'brien", 'Söhne!', '潮汐表', `"O'Brien" & (`])('still finds by its words: %s', async (text) => {
     const [found] = await search(owner, text)
-    expect(found?.score).toBeCloseTo(2 / 61)
+    expect(found?.score).toBeCloseTo(2 / 6)
   })
 })
 

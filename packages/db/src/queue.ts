@@ -47,6 +47,7 @@ export async function migrateQueue(db: Db): Promise<void> {
   const toParameter = (value: unknown) => (isRecord(value) ? JSON.stringify(value) : value)
   const asJson: typeof executeSql = (text, values) => executeSql(text, values?.map(toParameter))
   const boss = new PgBoss({ db: { executeSql: asJson }, supervise: false, schedule: false, registerInstance: false })
+  boss.on('error', () => {}) // its timers may outlive `db`; what is asked for here throws by itself
   await boss.start()
   try {
     await ensureQueue(boss, giveUpQueue)

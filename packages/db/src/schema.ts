@@ -1,4 +1,4 @@
-import { type SQL, sql } from 'drizzle-orm'
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import {
   bigint,
   boolean,
@@ -137,6 +137,8 @@ export const messages = pgTable(
   ],
 )
 
+/** As JSON has it; a filter fits where all that it names is the same. */
+export type Metadata = { [key: string]: string | number | boolean }
 export type DocumentStatus = 'queued' | 'processing' | 'ready' | 'failed'
 
 export const documents = pgTable(
@@ -161,6 +163,8 @@ export const documents = pgTable(
     error: text('error'),
     /** Of the content that was posted last, and of its job: a job for an older one has nothing to do any more. */
     version: uuid('version').notNull().defaultRandom(),
+    /** What its owner says of it; a search may ask for documents that hold certain of it. */
+    metadata: jsonb('metadata').$type<Metadata>().notNull().default({}),
     createdAt: createdAt(),
   },
   (table) => [
@@ -183,6 +187,35 @@ export const uploads = pgTable('uploads', {
   bytes: bytea('bytes').notNull(),
 })
 
+/** Those that Postgres has stop words of, by which a text tells its language; `simple` takes every word as it is. */
+export const languages = [
+  'danish',
+  'dutch',
+  'english',
+  'finnish',
+  'french',
+  'german',
+  'hungarian',
+  'italian',
+  'norwegian',
+  'portuguese',
+  'russian',
+  'spanish',
+  'swedish',
+  'turkish',
+  'simple',
+] as const
+export type Language = (typeof languages)[number]
+
+/**
+ * A language as Postgres' text search knows it. Not a cast, which a generated column may not have, nor a column of the
+ * type `regconfig`, which pg_upgrade refuses.
+ */
+function toTextSearch(language: SQLWrapper): SQL {
+  const cases = languages.map((name) => `when '${name}' then '${name}'::regconfig`)
+  return sql`case ${language} ${sql.raw(cases.join(' '))} end`
+}
+
 /** The pieces that are searched and cited. Each model's vectors get a partial HNSW index from `db:migrate`. */
 export const chunks = pgTable(
   'chunks',
@@ -200,9 +233,13 @@ export const chunks = pgTable(
     page: integer('page'),
     embeddingModel: text('embedding_model').notNull(),
     embedding: halfvec('embedding').notNull(),
+    /** Its document's, one of `languages`: which words are left out, and how the others are brought to their stems. */
+    language: text('language').$type<Language>().notNull().default('english'),
     search: tsvector('search')
       .notNull()
-      .generatedAlwaysAs((): SQL => sql`to_tsvector('english', ${chunks.heading} || ' ' || ${chunks.content})`),
+      .generatedAlwaysAs(
+        (): SQL => sql`to_tsvector(${toTextSearch(chunks.language)}, ${chunks.heading} || ' ' || ${chunks.content})`,
+      ),
   },
   (table) => [
     index('chunks_document').on(table.documentId),

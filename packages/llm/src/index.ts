@@ -11,6 +11,7 @@ import { createOpenAiEmbedder } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
 
 export * from './llm.ts'
+export { toSearchText } from './offline/question.ts'
 export {
   asksForUsage,
   type CompletionMessage,
@@ -118,7 +119,7 @@ function guardEvents<T>(events: AsyncIterable<T>, beforeCall: () => void): Async
 
 function guardEmbedder(embedder: Embedder, beforeCall: () => void): Embedder {
   return {
-    name: embedder.name,
+    ...embedder,
     embed: async (texts, signal) => {
       beforeCall()
       return embedder.embed(texts, signal)

@@ -39,7 +39,7 @@ afterAll(async () => {
 describe('retrieving passages', () => {
   it('finds what only its words bring near', async () => {
     const question = 'Gezeiten, Gezeiten: zyzzyva?'
-    const found = await retrievePassages(options, ada, question, 100)
+    const found = await retrievePassages(options, ada, question, { limit: 100 })
     const passage = found.find(({ text }) => text.includes('zyzzyva'))
     expect(passage).toMatchObject({ title: 'Stores', heading: 'Stores' })
 
@@ -54,31 +54,33 @@ describe('retrieving passages', () => {
   })
 
   it('finds what shares no whole word with the question', async () => {
-    const [first] = await retrievePassages(options, ada, 'Verbindungspools', 5)
+    const [first] = await retrievePassages(options, ada, 'Verbindungspools', { limit: 5 })
     expect(first).toMatchObject({ text: 'Verbindungspooling erklärt.' })
   })
 
   it('finds a heading that has nothing below it', async () => {
-    const [first] = await retrievePassages(options, ada, 'ganz leer', 5)
+    const [first] = await retrievePassages(options, ada, 'ganz leer', { limit: 5 })
     expect(first).toMatchObject({ heading: 'Handbuch > Ganz leer', text: '# Ganz leer' })
   })
 
   it('finds a passage by the heading above it, best first and no more than asked for', async () => {
-    const found = await retrievePassages(options, ada, 'What happened on day 42?', 3)
+    const found = await retrievePassages(options, ada, 'What happened on day 42?', { limit: 3 })
     expect(found).toHaveLength(3)
     expect(found[0]).toMatchObject({ heading: 'Log > Day 42' })
     expect(found.map(({ score }) => score)).toEqual(found.map(({ score }) => score).toSorted((a, b) => b - a))
   })
 
   it('never finds another owner’s', async () => {
-    const mine = await retrievePassages(options, bob, 'tide zyzzyva sails Verbindungspooling', 100)
+    const mine = await retrievePassages(options, bob, 'tide zyzzyva sails Verbindungspooling', { limit: 100 })
     expect(mine.map(({ title }) => title)).toEqual(['Secret'])
-    const theirs = await retrievePassages(options, ada, 'Secret: the zyzzyva is bob’s', 100)
+    const theirs = await retrievePassages(options, ada, 'Secret: the zyzzyva is bob’s', { limit: 100 })
     expect(theirs.filter(({ title }) => title === 'Secret')).toEqual([])
   })
 
   it('rejects with the reason of the signal that ended it', async () => {
     const reason = new Error('left')
-    await expect(retrievePassages(options, ada, 'tide', 5, AbortSignal.abort(reason))).rejects.toBe(reason)
+    await expect(retrievePassages(options, ada, 'tide', { limit: 5, signal: AbortSignal.abort(reason) })).rejects.toBe(
+      reason,
+    )
   })
 })

@@ -11,7 +11,7 @@ export async function findPassages(
   question: string,
   signal: AbortSignal,
 ): Promise<{ passages: Passage[]; sources: Source[] }> {
-  const found = await retrievePassages(options, owner, question, passageCount, signal)
+  const found = await retrievePassages(options, owner, question, { limit: passageCount, signal })
   return {
     passages: found.map((passage, index) => ({ n: index + 1, title: passage.heading, text: passage.text })),
     sources: found.map(toSource),

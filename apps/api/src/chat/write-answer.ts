@@ -1,5 +1,5 @@
 import type { PastMessage, Store } from '@repo/db'
-import type { AnswerEvent, Llm } from '@repo/llm'
+import { type AnswerEvent, type Llm, toSearchText } from '@repo/llm'
 import { buildPrompt } from '@repo/rag'
 import { toProblem } from '../plugins/errors.ts'
 import type { Answer, Outcome } from './answer.ts'
@@ -42,7 +42,9 @@ async function streamAnswer(
 ): Promise<Outcome> {
   const { owner, controller } = answer
   const { signal } = controller
-  const { passages, sources } = await findPassages({ store, embedder: llm.embedder }, owner, question, signal)
+  const asked = history.flatMap(({ role, content }) => (role === 'user' ? [content] : [])).reverse()
+  const searchText = toSearchText([...asked, question])
+  const { passages, sources } = await findPassages({ store, embedder: llm.embedder }, owner, searchText, signal)
   answer.sources = sources
   const messages = buildPrompt({ systemPrompt, passages, history, question })
   const events = await llm.chat.stream({ messages, passages, signal })

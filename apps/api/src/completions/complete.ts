@@ -1,5 +1,5 @@
 import { type Source, type Store, toStorableText } from '@repo/db'
-import { type CompletionModel, type Llm, readMessageText } from '@repo/llm'
+import { type CompletionModel, type Llm, readMessageText, toSearchText } from '@repo/llm'
 import { buildPrompt } from '@repo/rag'
 import type { FastifyReply } from 'fastify'
 import type { z } from 'zod'
@@ -65,9 +65,10 @@ async function prepare(
   signal: AbortSignal,
 ): Promise<Prepared> {
   if (!retrieval) return { request: { body, passages: [], signal }, citations: undefined }
-  const question = readQuestion(body.messages)
+  const asked = body.messages.filter(({ role }) => role === 'user').map(readQuestion)
+  const question = asked.at(-1) ?? ''
   const { passages, sources } = question
-    ? await findPassages({ store, embedder: llm.embedder }, owner, question, signal)
+    ? await findPassages({ store, embedder: llm.embedder }, owner, toSearchText(asked), signal)
     : { passages: [], sources: [] }
   const [system] = buildPrompt({ systemPrompt, passages, history: [], question })
   const messages = addInstructions(body.messages, system?.content ?? '')
@@ -84,8 +85,7 @@ function addInstructions([first, ...rest]: Body['messages'], text: string): Body
   return [{ ...first, content: added }, ...rest]
 }
 
-/** What to search the documents for. Of a message that is too long its end counts: the question is there. */
-function readQuestion(messages: Body['messages']): string {
-  const last = messages.findLast(({ role }) => role === 'user')
-  return last ? toStorableText(readMessageText(last).slice(-maxMessageLength)).trim() : ''
+/** Of a message that is too long its end counts: the question is there. */
+function readQuestion(message: Body['messages'][number]): string {
+  return toStorableText(readMessageText(message).slice(-maxMessageLength)).trim()
 }

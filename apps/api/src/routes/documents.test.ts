@@ -22,6 +22,7 @@ describe('a document', () => {
       id: expect.stringMatching(/^[0-9a-f-]{36}$/),
       externalId: null,
       title: 'Lighthouse',
+      metadata: {},
       status: 'queued',
       progress: 0,
       error: null,

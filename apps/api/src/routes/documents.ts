@@ -3,6 +3,7 @@ import { type Cursor, type DocumentSummary, type NewDocument, toStorableText } f
 import { hashContent } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { Metadata, MetadataText } from '../metadata.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
 import { maxFileSize, readUpload } from '../upload.ts'
@@ -20,16 +21,28 @@ const DocumentFields = z.object({
   }),
 })
 
+/** Beside a file each field is a text. */
+const FormFields = DocumentFields.extend({ metadata: MetadataText.optional() })
+
 const DocumentRequest = DocumentFields.extend({
+  metadata: Metadata.optional().meta({ description: 'What `GET /search?filter=` may ask for' }),
   text: Text.meta({ description: 'Plain text or Markdown' }),
 }).meta({
-  examples: [{ title: 'Handbook', externalId: 'faq/opening', text: '# Opening hours\n\nMonday to Friday, 9 to 5.' }],
+  examples: [
+    {
+      title: 'Handbook',
+      externalId: 'faq/opening',
+      metadata: { team: 'ops' },
+      text: '# Opening hours\n\nMonday to Friday, 9 to 5.',
+    },
+  ],
 })
 
 const document = {
   id: '3f0d2c8e-6f0b-4c39-9a53-0d3f8f2f5c11',
   externalId: 'faq/opening',
   title: 'Handbook',
+  metadata: { team: 'ops' },
   status: 'ready',
   progress: 1,
   error: null,
@@ -41,6 +54,7 @@ const DocumentResponse = z
     id: z.string(),
     externalId: z.string().nullable(),
     title: z.string(),
+    metadata: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
     status: z.enum(['queued', 'processing', 'ready', 'failed']).meta({
       description:
         'Of the content that was posted last. What the document held before is searched until that is ready.',
@@ -79,14 +93,14 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
       schema: {
         operationId: 'addDocument',
         summary: 'Add a document for the worker to take in; the same content twice is one document',
-        description: `Either JSON, or one file (text, Markdown, HTML, PDF, .docx) as multipart/form-data, with \`title\` and \`externalId\` beside it if you like. At most ${maxFileSize} bytes.`,
+        description: `Either JSON, or one file (text, Markdown, HTML, PDF, .docx) as multipart/form-data, with \`title\`, \`externalId\` and \`metadata\` (JSON) beside it if you like. At most ${maxFileSize} bytes.`,
         body: DocumentRequest,
         response: { 202: DocumentResponse },
       },
     },
     async (request, reply) => {
       if (request.validationError && !request.isMultipart()) throw request.validationError
-      const posted = request.isMultipart() ? await readUpload(request, DocumentFields) : readText(request.body)
+      const posted = request.isMultipart() ? await readUpload(request, FormFields) : readText(request.body)
       const embeddingModel = app.llm.embedder.name
       const { version: _, ...document } = await app.store.documents.add(request.owner, { ...posted, embeddingModel })
       return reply.code(202).send(toResponse(document))

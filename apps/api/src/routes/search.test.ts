@@ -30,8 +30,44 @@ it('gives at most k', async () => {
   expect((await search('q=harbour&k=1')).items).toHaveLength(1)
 })
 
+it('tells with explain=1 where each leg has a passage', async () => {
+  const { items } = await search('q=harbour+fees&explain=1')
+  expect(items[0].legs).toEqual({
+    vector: { rank: 1, distance: expect.any(Number) },
+    text: { rank: 1, score: expect.any(Number) },
+  })
+  // Cats share no word with the question: only their vector, far away, is there.
+  const cats = items.find(({ text }: { text: string }) => text.startsWith('Cats'))
+  expect(cats.legs).toEqual({ vector: { rank: 3, distance: expect.any(Number) }, text: { rank: null, score: null } })
+  expect(cats.legs.vector.distance).toBeGreaterThan(items[0].legs.vector.distance)
+  expect((await search('q=harbour+fees&explain=0')).items[0]).not.toHaveProperty('legs')
+})
+
+it('keeps to documents whose metadata fits the filter', async () => {
+  const payload = { title: 'Ops', text: 'The harbour of ops.', metadata: { team: 'ops', year: 2026 } }
+  await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
+  await work()
+  const find = async (filter: string) =>
+    (await search(`q=harbour&filter=${encodeURIComponent(filter)}`)).items.map(({ title }: { title: string }) => title)
+  expect(await find('{"team":"ops"}')).toEqual(['Ops'])
+  expect(await find('{"team":"ops","year":2026}')).toEqual(['Ops'])
+  expect(await find('{"team":"dev"}')).toEqual([])
+  expect(await find('{"team\\u0000":"\\u0000"}')).toEqual([])
+  await app.inject({
+    method: 'POST',
+    url: '/documents',
+    headers: alice,
+    payload: { ...payload, metadata: { team: 'dev' } },
+  })
+  expect(await find('{"team":"dev"}')).toEqual(['Ops'])
+})
+
 it.each([
   ['q=', '/q'],
+  ['q=a&filter=team', '/filter'],
+  ['q=a&filter=%5B%5D', '/filter'],
+  ['q=a&filter=%7B%22a%22:%7B%7D%7D', '/filter'],
+  ['q=a&explain=yes', '/explain'],
   ['q=%20', '/q'],
   ['', '/q'],
   [`q=${'a'.repeat(4001)}`, '/q'],

@@ -1,7 +1,8 @@
 import { toStorableText } from '@repo/db'
-import { retrievePassages } from '@repo/rag'
+import { type RetrievedPassage, retrievePassages } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { MetadataText } from '../metadata.ts'
 
 const SearchQuery = z.object({
   q: z
@@ -11,6 +12,18 @@ const SearchQuery = z.object({
     .transform(toStorableText)
     .meta({ examples: ['transaction pooling'] }),
   k: z.coerce.number().int().min(1).max(50).default(10).meta({ description: 'How many passages' }),
+  filter: MetadataText.optional().meta({
+    description: 'Only documents whose metadata holds all of this: JSON',
+    examples: ['{"team":"ops"}'],
+  }),
+  explain: z.enum(['0', '1']).default('0').meta({ description: '1: also where each leg has a passage' }),
+})
+
+const Rank = z.number().int().nullable().meta({ description: 'From 1; null where this leg does not have it' })
+
+const Legs = z.object({
+  vector: z.object({ rank: Rank, distance: z.number().nullable().meta({ description: 'Cosine distance' }) }),
+  text: z.object({ rank: Rank, score: z.number().nullable().meta({ description: 'BM25' }) }),
 })
 
 const passage = {
@@ -28,12 +41,17 @@ const Passage = z
     title: z.string(),
     text: z.string(),
     score: z.number().meta({ description: 'Of this question alone: higher is nearer' }),
+    legs: Legs.optional(),
   })
   .meta({ id: 'Passage', description: 'A piece of a document' })
 
 const SearchResponse = z
   .object({ items: z.array(Passage) })
   .meta({ description: 'The nearest first', examples: [{ items: [passage] }] })
+
+function toLegs({ vectorRank, vectorDistance, textRank, textScore }: RetrievedPassage) {
+  return { vector: { rank: vectorRank, distance: vectorDistance }, text: { rank: textRank, score: textScore } }
+}
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
@@ -47,9 +65,10 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         response: { 200: SearchResponse },
       },
     },
-    async ({ owner, query: { q, k } }) => {
-      const items = await retrievePassages({ store: app.store, embedder: app.llm.embedder }, owner, q, k)
-      return { items }
+    async ({ owner, query: { q, k, filter, explain } }) => {
+      const options = { store: app.store, embedder: app.llm.embedder }
+      const found = await retrievePassages(options, owner, q, { limit: k, filter })
+      return { items: explain === '1' ? found.map((passage) => ({ ...passage, legs: toLegs(passage) })) : found }
     },
   )
 }

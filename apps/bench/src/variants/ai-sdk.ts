@@ -67,7 +67,7 @@ function createChat({ store, owner, embedder, model }: ChatOptions) {
     const turn = { conversationId, title: message.slice(0, 80), questionId: randomUUID(), answerId: randomUUID() }
     const [history, found] = await Promise.all([
       store.turns.open(owner, { ...turn, question: message }),
-      retrievePassages({ store, embedder }, owner, message, 6),
+      retrievePassages({ store, embedder }, owner, message, { limit: 6 }),
     ])
     const passages = found.map(({ heading: title, text }, index) => ({ n: index + 1, title, text }))
     const sources = found.map(toSource)

@@ -1,4 +1,4 @@
-import type { PastMessage, Source } from '@repo/db'
+import { describeSearch, type PastMessage, type Source } from '@repo/db'
 import postgres, { type Sql } from 'postgres'
 
 /** A pool, one of its connections or a transaction: whatever runs a named statement. */
@@ -51,27 +51,24 @@ export async function openTurn(sql: Queryable, owner: string, turn: Turn): Promi
   return sql.unsafe<PastMessage[]>(openTurnText, [owner, conversationId, title, questionId, question, answerId], named)
 }
 
-/** Hybrid search, as `packages/db/src/passages.ts` has it; each parameter travels once. `embedding` is `[…]` as text. */
-export function prepareSearch(model: string, width: number) {
-  const vector = `halfvec(${width})`
-  const query = `replace(plainto_tsquery('english', $2)::text, ' & ', ' | ')::tsquery`
-  const score = 'coalesce(1.0 / (60 + vector_rank), 0) + coalesce(1.0 / (60 + text_rank), 0)'
-  const text = `
-with by_vector as (
-  select id, row_number() over (order by distance) as vector_rank from (
-    select id, embedding::${vector} <=> $3::${vector} as distance from chunks
-    where owner_id = $1 and embedding_model = '${model.replaceAll("'", "''")}'
-    order by embedding::${vector} <=> $3::${vector} limit 50) as nearest
-), by_text as (
-  select id, row_number() over (order by weight desc) as text_rank from (
-    select id, ts_rank_cd(search, ${query}) as weight from chunks
-    where owner_id = $1 and search @@ ${query} order by weight desc limit 50) as matching
-)
-select chunks.id as "chunkId", document_id as "documentId", title, heading, content as text, start, "end", page
-from by_vector full join by_text using (id) join chunks using (id) join documents on documents.id = document_id
-order by ${score} desc, chunks.id limit 6`
-  return async (sql: Queryable, owner: string, question: string, embedding: string): Promise<Passage[]> =>
-    sql.unsafe<Passage[]>(text, [owner, question.slice(0, 4000), embedding], named)
+/** Hybrid search: the text of `packages/db/src/passages.ts`, each parameter once. `embedding` is `[…]` as text. */
+export function prepareSearch(model: string, width: number, vectorWeight = 1) {
+  const { text, names, constants } = describeSearch(model, width)
+  const distinct = [...new Set(names)]
+  const query = text.replaceAll(/\$(\d+)/g, (_, n) => `$${distinct.indexOf(names[Number(n) - 1] ?? '') + 1}`)
+  return async (sql: Queryable, owner: string, question: string, embedding: string): Promise<Passage[]> => {
+    const values = new Map(
+      Object.entries({ owner, text: question.slice(0, 4000), embedding, vectorWeight, limit: 6, ...constants }),
+    )
+    const inOrder = distinct.map((name) => values.get(name) ?? null)
+    return (await sql.unsafe<FoundRow[]>(query, inOrder, named)).map(toPassage)
+  }
+}
+
+type FoundRow = Omit<Passage, 'chunkId' | 'documentId' | 'text'> & { id: string; document_id: string; content: string }
+
+function toPassage({ id, document_id, content, title, heading, start, end, page }: FoundRow): Passage {
+  return { chunkId: id, documentId: document_id, title, heading, text: content, start, end, page }
 }
 
 const finishAnswerText = `

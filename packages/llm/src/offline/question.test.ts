@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { readQuestion } from './question.ts'
+import { readQuestion, toSearchText } from './question.ts'
 
 const ask = (...questions: string[]) =>
   readQuestion(
@@ -40,5 +40,21 @@ describe('readQuestion', () => {
     expect(ask('Who wrote this?').isUnresolved).toBe(true)
     expect(ask('Wie lange gibt es Garantie?').isUnresolved).toBe(false)
     expect(ask('Tell me about the handbook', 'Who wrote this?').isUnresolved).toBe(false)
+  })
+})
+
+describe('the text to search for', () => {
+  it('is the question itself where it stands alone', () => {
+    expect(toSearchText(['What is express delivery?', 'How do I reset my password?'])).toBe(
+      'How do I reset my password?',
+    )
+    expect(toSearchText(['And what does it cost?'])).toBe('And what does it cost?')
+    expect(toSearchText([])).toBe('')
+  })
+
+  it('is a follow-up together with the question that it leans on, as both were written', () => {
+    const asked = ['How long is the guarantee?', 'Wie oft muss die Brühgruppe gereinigt werden?', 'Und warum?']
+    expect(toSearchText(asked)).toBe('Und warum? Wie oft muss die Brühgruppe gereinigt werden?')
+    expect(toSearchText([...asked, 'Why?'])).toBe('Why? Wie oft muss die Brühgruppe gereinigt werden?')
   })
 })

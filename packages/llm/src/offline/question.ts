@@ -68,6 +68,17 @@ export function readQuestion(messages: ChatMessage[]): Question {
   return { text, terms: [...own, ...borrowed], cue, isUnresolved }
 }
 
+/**
+ * The last of a user's messages, oldest first, as a search should read it: a follow-up ("and what does it cost?") together
+ * with the question that it leans on. No model is called.
+ */
+export function toSearchText(asked: string[]): string {
+  const { terms } = readQuestion(asked.map((content) => ({ role: 'user', content })))
+  const last = asked.at(-1) ?? ''
+  if (terms.every(({ share }) => share === 1)) return last
+  return `${last} ${asked.slice(-4, -1).findLast((question) => readTerms(readCue(question).rest).length > 0) ?? ''}`
+}
+
 function readTerms(text: string): Term[] {
   const words = readWords(text).flatMap(separate)
   const functionWords = pickFunctionWords(words.map(({ word }) => word))

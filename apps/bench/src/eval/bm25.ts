@@ -1,0 +1,49 @@
+import type { Collection } from './collection.ts'
+
+// The constants of rank-bm25's BM25Okapi, the script that most comparisons are made with.
+const [k1, b, epsilon] = [1.5, 0.75, 0.25]
+
+/** Ranks whole documents as a plain script would: lower-case words, no stems, no stop words, no chunks, all in memory. */
+export function createBm25({ documents }: Pick<Collection, 'documents'>): (query: string, limit: number) => string[] {
+  const indexed = documents.map(({ _id, title, text }) => ({ id: _id, ...countWords(`${title} ${text}`) }))
+  const meanLength = indexed.reduce((sum, { length }) => sum + length, 0) / indexed.length
+  const postings = new Map<string, { document: (typeof indexed)[number]; count: number }[]>()
+  for (const document of indexed) {
+    for (const [word, count] of document.counts) {
+      const list = postings.get(word)
+      if (list) list.push({ document, count })
+      else postings.set(word, [{ document, count }])
+    }
+  }
+  const rarities = computeRarities(postings, indexed.length)
+  return (query, limit) => {
+    const scores = new Map<string, number>()
+    for (const word of readWords(query)) {
+      for (const { document, count } of postings.get(word) ?? []) {
+        const saturation = (count * (k1 + 1)) / (count + k1 * (1 - b + (b * document.length) / meanLength))
+        scores.set(document.id, (scores.get(document.id) ?? 0) + (rarities.get(word) ?? 0) * saturation)
+      }
+    }
+    const ranked = [...scores].sort(([, left], [, right]) => right - left)
+    return ranked.slice(0, limit).map(([id]) => id)
+  }
+}
+
+/** Words of more than half of the documents would count against them: they get a small part of the mean instead. */
+function computeRarities(postings: Map<string, unknown[]>, total: number): Map<string, number> {
+  const rarity = ({ length }: unknown[]) => Math.log((total - length + 0.5) / (length + 0.5))
+  const raw = [...postings].map(([word, list]): [string, number] => [word, rarity(list)])
+  const mean = raw.reduce((sum, [, value]) => sum + value, 0) / raw.length
+  return new Map(raw.map(([word, value]) => [word, value < 0 ? epsilon * mean : value]))
+}
+
+function countWords(text: string) {
+  const words = readWords(text)
+  const counts = new Map<string, number>()
+  for (const word of words) counts.set(word, (counts.get(word) ?? 0) + 1)
+  return { counts, length: words.length }
+}
+
+function readWords(text: string): string[] {
+  return text.toLowerCase().match(/[\p{L}\p{N}\p{M}_]+/gu) ?? []
+}

@@ -1,0 +1,89 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createTestDatabase } from '@repo/db/testing'
+import { createLlm } from '@repo/llm'
+import { afterAll, describe, expect, it, vi } from 'vitest'
+import { readCollection } from './collection.ts'
+import { runEvaluation } from './evaluation.ts'
+import { readOptions } from './options.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'eval-'))
+const database = await createTestDatabase()
+const options = { baseUrl: 'http://127.0.0.1:9', beforeCall: () => {}, firstByteTimeoutMs: 1, idleTimeoutMs: 1 }
+const target = { ...database, embedder: createLlm(options).embedder }
+
+afterAll(async () => {
+  rmSync(folder, { recursive: true })
+  await database.drop()
+})
+
+function writeCollection(name: string, changes: { corpus?: string; qrels?: string } = {}): string {
+  const own = join(folder, name)
+  mkdirSync(join(own, 'qrels'), { recursive: true })
+  const texts = ['The harbour opens at dawn.', 'Fees are paid at the office.', 'Cats sleep in the sun.', '']
+  const lines = texts.map((text, n) => JSON.stringify({ _id: `d${n}`, title: text ? `On ${n}` : 'Untold', text }))
+  writeFileSync(join(own, 'corpus.jsonl'), changes.corpus ?? `${lines.join('\n')}\n`)
+  const queries = ['when does the harbour open', 'where do I pay the fees', 'judged by nobody']
+  writeFileSync(join(own, 'queries.jsonl'), queries.map((text, n) => JSON.stringify({ _id: `q${n}`, text })).join('\n'))
+  const qrels = 'query-id\tcorpus-id\tscore\nq0\td0\t1\nq1\td1\t2\nq1\td2\t0\n'
+  writeFileSync(join(own, 'qrels/test.tsv'), changes.qrels ?? qrels)
+  return own
+}
+
+describe('a collection', () => {
+  it('has its judged queries alone, without what was judged irrelevant', async () => {
+    const { documents, queries } = await readCollection(writeCollection('good'))
+    expect(documents).toHaveLength(4)
+    expect(queries).toEqual([
+      { id: 'q0', text: 'when does the harbour open', relevance: new Map([['d0', 1]]) },
+      { id: 'q1', text: 'where do I pay the fees', relevance: new Map([['d1', 2]]) },
+    ])
+  })
+
+  it.each([
+    ['a missing file', () => join(folder, 'nowhere'), /nowhere\/corpus\.jsonl cannot be read: a collection has/],
+    [
+      'a line that is no JSON',
+      () => writeCollection('broken', { corpus: '{"_id":"a","text":""}\n{' }),
+      /corpus\.jsonl:2 /,
+    ],
+    [
+      'a judgement without a score',
+      () => writeCollection('short', { qrels: 'a\tb\tc\nq0\td0\n' }),
+      /test\.tsv:2 should be/,
+    ],
+    ['nothing judged', () => writeCollection('empty', { qrels: 'a\tb\tc\n' }), /4 documents and 0 judged queries/],
+  ])('is refused with one line for %s', async (_, write, complaint) => {
+    await expect(readCollection(write())).rejects.toThrow(complaint)
+  })
+
+  it('is shipped: one whose every judgement names a document', async () => {
+    const { documents, queries } = await readCollection(readOptions([])?.folder ?? '')
+    const ids = new Set(documents.map(({ _id }) => _id))
+    expect(ids.size).toBe(documents.length)
+    expect(queries.length).toBeGreaterThanOrEqual(100)
+    expect(queries.flatMap(({ relevance }) => [...relevance.keys()]).filter((id) => !ids.has(id))).toEqual([])
+  })
+})
+
+it('prints and writes each leg’s measures, by one search a query', async () => {
+  const print = vi.spyOn(console, 'log').mockImplementation(() => {})
+  const [json, plot] = [join(folder, 'out.json'), join(folder, 'out.svg')]
+  await runEvaluation(
+    { folder: writeCollection('run'), json, plot, help: false, chunks: undefined },
+    target,
+    new AbortController().signal,
+  )
+  const printed = print.mock.calls.flat().join('\n')
+  print.mockRestore()
+  const results = JSON.parse(readFileSync(json, 'utf8'))
+  for (const leg of ['text', 'vector', 'hybrid', 'bm25']) {
+    expect(Object.keys(results[leg])).toEqual(['ndcg@10', 'recall@10', 'mrr@10'])
+    expect(results[leg]['recall@10']).toEqual({ value: expect.any(Number), low: expect.any(Number), high: 1 })
+    expect(printed).toContain(leg)
+    expect(readFileSync(plot, 'utf8')).toContain(`>${leg}</text>`)
+  }
+  expect(results.hybrid['ndcg@10'].value).toBe(1)
+  expect(printed).toMatch(/\d+ queries a second/)
+})

@@ -1,0 +1,48 @@
+import { writeFileSync } from 'node:fs'
+import { drawIntervals } from '../report/intervals.ts'
+import { createBm25 } from './bm25.ts'
+import { type Collection, readCollection } from './collection.ts'
+import { type MeasureName, type Measures, measure, measureNames } from './measures.ts'
+import type { Options } from './options.ts'
+import { type LegName, legNames, searchCollection, type Target } from './search-collection.ts'
+
+type Name = LegName | 'bm25'
+const names: readonly Name[] = [...legNames, 'bm25']
+
+/** Retrieval quality on a collection in BEIR's layout, to the terminal and into the files that were asked for. */
+export async function runEvaluation(options: Options, target: Target, signal: AbortSignal): Promise<void> {
+  const collection = await readCollection(options.folder)
+  const { documents, queries } = collection
+  console.log(`${options.folder}: ${documents.length} documents, ${queries.length} queries, ${target.embedder.name}`)
+  const { rankings, queriesPerSecond } = await searchCollection(target, collection, console.error, signal)
+  const byName = { ...rankings, bm25: rankByScript(collection) }
+  const results = Object.fromEntries(names.map((name) => [name, judge(collection, byName[name])]))
+  console.log(formatResults(results))
+  console.log(`${queriesPerSecond.toFixed(0)} queries a second, one after the other, their embedding included`)
+  if (options.json) {
+    const about = { documents: documents.length, queries: queries.length, embedder: target.embedder.name }
+    writeFileSync(options.json, `${JSON.stringify({ ...results, ...about, queriesPerSecond }, null, 2)}\n`)
+  }
+  if (options.plot) writeFileSync(options.plot, drawIntervals(results))
+}
+
+function rankByScript({ documents, queries }: Collection): string[][] {
+  const search = createBm25({ documents })
+  return queries.map(({ text }) => search(text, 10))
+}
+
+function judge({ queries }: Collection, rankings: string[][]): Measures {
+  return measure(queries.map(({ relevance }, index) => ({ relevance, ranking: rankings[index] ?? [] })))
+}
+
+function formatResults(results: Record<string, Measures>): string {
+  const show = (measures: Measures, name: MeasureName) => {
+    const { value, low, high } = measures[name]
+    return `${value.toFixed(3)} (${low.toFixed(3)}-${high.toFixed(3)})`.padStart(22)
+  }
+  const header = `${''.padEnd(8)}${measureNames.map((name) => name.padStart(22)).join('')}`
+  const lines = Object.entries(results).map(
+    ([name, measures]) => `${name.padEnd(8)}${measureNames.map((measure) => show(measures, measure)).join('')}`,
+  )
+  return [header, ...lines].join('\n')
+}

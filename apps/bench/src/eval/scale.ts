@@ -1,0 +1,117 @@
+import { connect, createStore, type Db, type Store, sql } from '@repo/db'
+import { migrate } from '@repo/db/migrate'
+import { retrievePassages } from '@repo/rag'
+import { findPids, measureUsage } from '../watch/processes.ts'
+import { type Collection, readCollection } from './collection.ts'
+import { createRandom } from './measures.ts'
+import type { Target } from './search-collection.ts'
+
+/** How many chunks a document has: enough that documents are not the work. */
+const chunksPerDocument = 50
+const concurrency = 20
+const searches = 2000
+const [depth, legSize] = [10, 50]
+/** Shares of the documents that a filter lets through, in percent. */
+const shares = [1, 10, 100]
+
+type Scaled = { db: Db; store: Store; owner: string; questions: string[] } & Target
+
+/**
+ * An owner of `count` chunks, mixed from the collection's sentences: recall of the nearest vectors against exact search
+ * behind filters, then what searches cost when 20 ask at once. `home` is the folder that the stack runs in.
+ */
+export async function runScale(folder: string, count: number, target: Target, home: string): Promise<void> {
+  const collection = await readCollection(folder)
+  await migrate({ directUrl: target.directDatabaseUrl })
+  const { db, close } = connect({ url: target.databaseUrl, poolSize: concurrency })
+  try {
+    const store = createStore(db)
+    const owner = await store.owners.ensure('scale')
+    const scaled = { ...target, db, store, owner, questions: collection.queries.map(({ text }) => text) }
+    await fill(scaled, collection, count)
+    const [probe = []] = await target.embedder.embed(['How wide is a vector?'])
+    const startedAt = performance.now()
+    await migrate({
+      directUrl: target.directDatabaseUrl,
+      embedder: { model: target.embedder.name, dimensions: probe.length },
+    })
+    console.log(`${count} chunks, index built in ${((performance.now() - startedAt) / 1000).toFixed(0)} s`)
+    await db.execute(sql`vacuum analyze chunks, documents`)
+    for (const share of shares) await printRecall(scaled, share, probe.length)
+    await printCosts(scaled, home)
+  } finally {
+    await close()
+  }
+}
+
+async function fill({ store, db, owner, embedder }: Scaled, { documents }: Collection, count: number): Promise<void> {
+  const sentences = documents.flatMap(({ text }) => text.match(/[^.]{20,300}\./g) ?? [])
+  const random = createRandom(1)
+  const write = () =>
+    Array.from({ length: 5 }, () => sentences[Math.floor(random() * sentences.length)] ?? '').join(' ')
+  for (let n = 0; n < count / chunksPerDocument; n += 1) {
+    const title = `Document ${n}`
+    const { id } = await store.documents.add(owner, { title, text: '', contentHash: title })
+    const contents = Array.from({ length: chunksPerDocument }, write)
+    const vectors = await embedder.embed(contents)
+    const chunks = contents.map((content, index) => ({ content, embedding: vectors[index] ?? [] }))
+    const place = { heading: title, start: 0, end: 1 }
+    await store.documents.addChunks(
+      owner,
+      id,
+      embedder.name,
+      chunks.map((chunk) => ({ ...chunk, ...place })),
+    )
+  }
+  // A document of every hundredth number is in all three shares.
+  await db.execute(sql`
+    update documents set metadata = (
+      select jsonb_object_agg('share' || share, true) from unnest(array[1, 10, 100]) as share
+      where substring(title from '\\d+')::int % (100 / share) = 0)`)
+}
+
+/** Of the ten nearest by exact search, how many the search's own vector leg has among its first ten. */
+async function printRecall({ db, store, owner, embedder, questions }: Scaled, share: number, width: number) {
+  const filter = { [`share${share}`]: true }
+  const vector = sql.raw(`halfvec(${width})`)
+  let [found, wanted] = [0, 0]
+  for (const question of questions) {
+    const [embedding = []] = await embedder.embed([question])
+    const exact = await db.execute<{ distance: number }>(sql`
+      select (embedding::${vector} <=> ${JSON.stringify(embedding)}::${vector}) + 0 as distance from chunks
+      where owner_id = ${owner} and document_id in (
+        select id from documents where metadata @> ${JSON.stringify(filter)}::jsonb)
+      order by distance limit ${depth}`)
+    const farthest = exact.at(-1)?.distance ?? 0
+    const asked = { text: '', embedding, embeddingModel: embedder.name, limit: legSize, filter }
+    const passages = await store.passages.search(owner, asked)
+    const near = passages.filter(({ vectorDistance }) => vectorDistance !== null && vectorDistance <= farthest + 1e-6)
+    found += Math.min(near.length, exact.length)
+    wanted += exact.length
+  }
+  console.log(`recall@${depth} of the vector leg, a filter of ${share} %: ${(found / wanted).toFixed(3)}`)
+}
+
+async function printCosts({ store, owner, embedder, questions }: Scaled, home: string) {
+  const { postgres = 0 } = findPids(home, ['postgres'])
+  const times: number[] = []
+  const queue = Array.from({ length: searches }, (_, n) => questions[n % questions.length] ?? '').values()
+  const search = async () => {
+    for (const question of queue) {
+      const askedAt = performance.now()
+      await retrievePassages({ store, embedder }, owner, question, { limit: depth })
+      times.push(performance.now() - askedAt)
+    }
+  }
+  const before = measureUsage(postgres)?.cpuMs ?? 0
+  const startedAt = performance.now()
+  await Promise.all(Array.from({ length: concurrency }, search))
+  const seconds = (performance.now() - startedAt) / 1000
+  const cpu = ((measureUsage(postgres)?.cpuMs ?? 0) - before) / searches
+  times.sort((a, b) => a - b)
+  const at = (share: number) => `${times[Math.floor(share * times.length)]?.toFixed(1)} ms`
+  console.log(
+    `${concurrency} at once: p50 ${at(0.5)}, p95 ${at(0.95)}, ${(searches / seconds).toFixed(0)} searches a second, ` +
+      `${cpu.toFixed(1)} ms of Postgres' CPU a search`,
+  )
+}

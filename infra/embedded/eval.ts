@@ -1,0 +1,46 @@
+import { mkdirSync } from 'node:fs'
+import { env } from 'node:process'
+import { createLlm } from '@repo/llm'
+import { runEvaluation } from '../../apps/bench/src/eval/evaluation.ts'
+import { readOptions } from '../../apps/bench/src/eval/options.ts'
+import { runScale } from '../../apps/bench/src/eval/scale.ts'
+import { onStopRequest, takeLock } from './processes.ts'
+import { startStack } from './stack.ts'
+
+// npm run eval: retrieval quality, on a throw-away stack of its own.
+
+const folder = '.data/eval'
+const stopping = new AbortController()
+const { signal } = stopping
+
+async function main(args: string[]): Promise<void> {
+  const options = readOptions(args)
+  if (!options) return
+  onStopRequest(() => stopping.abort())
+  mkdirSync('.data', { recursive: true })
+  if (!takeLock(`${folder}.lock`)) throw new Error('an evaluation runs already')
+  const { embedder } = createLlm({
+    baseUrl: env.OPENAI_BASE_URL ?? 'https://api.openai.com/v1',
+    apiKey: env.OPENAI_API_KEY,
+    ...(env.EMBEDDING_MODEL && { embeddingModel: env.EMBEDDING_MODEL }),
+    beforeCall: () => {},
+    firstByteTimeoutMs: 120_000, // a batch of 64 texts on a CPU
+    idleTimeoutMs: 120_000,
+  })
+  const stack = await startStack({ directory: folder, throwAway: true, report: console.error, signal })
+  try {
+    const target = { ...stack, embedder }
+    if (options.chunks) await runScale(options.folder, options.chunks, target, folder)
+    else await runEvaluation(options, target, signal)
+  } finally {
+    await stack.stop()
+  }
+}
+
+main(process.argv.slice(2)).then(
+  () => process.exit(0),
+  (error) => {
+    if (!signal.aborted) console.error((error.cause ?? error).message) // a query's own message is the whole query
+    process.exit(signal.aborted ? 130 : 1)
+  },
+)
