@@ -7,7 +7,7 @@ import type { Options } from './options.ts'
 import { createReport } from './report/report.ts'
 import { formatOutcome } from './report/text.ts'
 import { type Run, runOnce } from './run-once.ts'
-import { type Scenario, scenarios, type Variant } from './scenarios.ts'
+import { liveScenario, type Scenario, scenarios, type Variant } from './scenarios.ts'
 import { openDatabase, prepareDatabase, type Stack, startTarget, type Target } from './stand.ts'
 import { listHotFunctions, readProfile, startProfile } from './watch/profile.ts'
 
@@ -75,10 +75,10 @@ async function runScenario(scenario: Scenario, repeat: number, signal: AbortSign
 /** The scenarios that shall run, with the load that was asked for in place of theirs. */
 function chooseScenarios(options: Options): Scenario[] {
   const { quick, live, streams, tokens, seconds } = options
-  const names = options.only ?? (live ? ['streams'] : undefined)
-  return scenarios
+  const { only } = options
+  return (live && !only ? [liveScenario] : scenarios)
     .filter(({ subject }) => !live || subject !== 'connections')
-    .filter((scenario) => names?.includes(scenario.name) ?? (!quick || scenario.quick !== undefined))
+    .filter((scenario) => only?.includes(scenario.name) ?? (!quick || live || scenario.quick !== undefined))
     .map((scenario) => {
       const { load, variants } = (quick && scenario.quick) || scenario
       const asked = { ...scenario.load, ...load }

@@ -46,6 +46,15 @@ const arrivals = (perSecond: number): Scenario => ({
   goals: noError,
 })
 
+/** For people who watch the page: as fast as models speak, and long enough to see. */
+export const liveScenario: Scenario = {
+  name: 'live',
+  title: '500 people ask, for half a minute: how many connections to Postgres are busy?',
+  variants: ['pooled'],
+  load: chats({ tokens: 500, intervalMs: 50, clients: 500, rampMs: 6000, seconds: 20 }),
+  goals: nothingHeld,
+}
+
 /** Every variant of a scenario runs the same load on servers of its own, in turn with the others. */
 export const scenarios: Scenario[] = [
   {
