@@ -81,7 +81,7 @@ async function waitUntilReady(url: string): Promise<void> {
 
 function printWelcome(url: string): void {
   console.log(`
-Sluice runs at ${url}: open it in a browser. Its routes are explained at ${url}/docs
+Sluice runs at ${url} (open it in a browser), its routes are explained at ${url}/docs
 Models: chat ${env.CHAT_MODEL || 'offline'}, embeddings ${env.EMBEDDING_MODEL || 'offline'}
 
   curl -N ${url.slice('http://'.length)}/chat -H 'content-type: application/json' -d '{"message":"Why does this project use PgBouncer?"}'

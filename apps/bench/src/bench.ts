@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { z } from 'zod'
 import { startLoad } from './load/start-load.ts'
 import { toMachineTime } from './machine-clock.ts'
 import { mergeValues } from './metrics.ts'
@@ -35,10 +36,25 @@ export async function runBench(options: Options, stack: Stack, signal: AbortSign
   })
 }
 
-/** Runs them on a started stack instead, whose model must be the mock. */
+/** Runs them on a started stack instead, whose model must be the mock. Their conversations are thrown away. */
 export async function runBenchLive(options: Options, live: Target, signal: AbortSignal): Promise<void> {
   await requireMock(live.url, signal)
-  await runAll(options, signal, async () => live)
+  try {
+    await runAll(options, signal, async () => live)
+  } finally {
+    await removeConversations(live.url)
+  }
+}
+
+const Conversations = z.object({ items: z.array(z.object({ id: z.string(), title: z.string() })) })
+
+/** Those that ask the mock: nobody who looks at the page has asked them. */
+async function removeConversations(url: string): Promise<void> {
+  const response = await fetch(`${url}/conversations?limit=100`)
+  const { items } = Conversations.parse(await response.json())
+  const asked = items.filter(({ title }) => title.includes('[mock '))
+  await Promise.all(asked.map(({ id }) => fetch(`${url}/conversations/${id}`, { method: 'DELETE' })))
+  if (asked.length > 0) await removeConversations(url)
 }
 
 /** Prints a table of each scenario, and writes the report. */

@@ -32,10 +32,15 @@ export function Flow({ now }: { now: Moment }) {
         gather={50}
         busy={serversInUse ?? 0}
       />
-      <Station y={levels.clients} name={`clients streaming${perSecond}`} number={openStreams} wide />
+      <Station
+        y={levels.clients}
+        name={`${openStreams === 1 ? 'client' : 'clients'} streaming${perSecond}`}
+        number={openStreams}
+        wide
+      />
       <Station y={levels.api} name={processes === 1 ? 'API process' : 'API processes'} number={processes} />
       <Station y={levels.pooler} name="PgBouncer clients" number={poolerClients} />
-      <Station y={levels.postgres} name={`of ${servers} connections in use`} number={serversInUse} />
+      <Station y={levels.postgres} name={`of ${servers} connections to Postgres`} number={serversInUse} />
     </svg>
   )
 }
@@ -84,7 +89,7 @@ function Station({
   number: number | null
   wide?: boolean
 }) {
-  const boxWidth = wide ? 312 : 208
+  const boxWidth = wide ? 312 : 216
   return (
     <g>
       <rect
