@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { createSpokenModel, post, readDelta, streamParts, testApp } from '@repo/api/testing'
 import type { Page } from 'playwright-core'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { expectAccessible, phone, startBrowser, takePicture, whyNoBrowser } from './testing-browser.ts'
 
 // The built page in Debian's Chromium, on the real API, database and pooler; the test speaks the model's words.
@@ -41,7 +41,9 @@ async function ask(page: Page, question: string) {
 const answerOf = (page: Page) => page.getByRole('article', { name: 'Answer' }).last()
 const textOf = (page: Page) => expect.poll(() => answerOf(page).textContent())
 
-describe.skipIf(whyNoBrowser)(`the page${whyNoBrowser ? ` (${whyNoBrowser})` : ''}`, { timeout: 60_000 }, () => {
+beforeEach((context) => context.skip(whyNoBrowser !== undefined, whyNoBrowser))
+
+describe('the page', { timeout: 60_000 }, () => {
   it('is small: the first load is under 200 kB, compressed', async ({ annotate }) => {
     const { built } = given()
     expect(Number(/[\d.]+/.exec(built)?.[0])).toBeLessThan(200)
