@@ -315,9 +315,10 @@ export function arbitraryRequest(description: unknown): fc.Arbitrary<HostileRequ
   return fc.oneof(...all)
 }
 
-/** Whether the server would wait for the rest of it. */
-export function isCutShort({ framing }: HostileRequest): boolean {
-  return framing === 'too long' || framing === 'broken chunk'
+/** Whether the server would wait for the rest of it. Of a request that asks for an upgrade it waits for no body. */
+export function isCutShort({ framing, headers }: HostileRequest): boolean {
+  const isUpgrade = headers.some((lines) => lines.startsWith('upgrade:'))
+  return !isUpgrade && (framing === 'too long' || framing === 'broken chunk')
 }
 
 /** The bytes of a request. `headers` come first, as an honest client's. */

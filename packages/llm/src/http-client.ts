@@ -29,23 +29,33 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     ...(options.apiKey && { authorization: `Bearer ${options.apiKey}` }),
   }
 
-  const send = (call: HttpCall, path: string, payload: string, agent: http.Agent | false = keepAlive) =>
-    new Promise<http.IncomingMessage>((resolve, reject) => {
-      const request = transport.request({ ...base, path: root + path, method: 'POST', headers, agent })
-      let bytesBefore = 0
-      request.on('socket', (socket) => {
-        bytesBefore = socket.bytesRead
-      })
-      request.on('response', resolve)
-      request.on('error', (error) => {
-        const isUnanswered = request.reusedSocket && request.socket?.bytesRead === bytesBefore
-        if (isUnanswered && isReset(error) && !call.failure) resolve(send(call, path, payload, false))
-        else reject(call.fail(describeFailure(error)))
-      })
-      request.on('close', () => reject())
-      request.end(payload)
-      call.request = request
+  const send = (
+    call: HttpCall,
+    path: string,
+    payload: string,
+    agent: http.Agent | false = keepAlive,
+  ): Promise<http.IncomingMessage> => {
+    const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>()
+    const request = transport.request({ ...base, path: root + path, method: 'POST', headers, agent })
+    let bytesBefore = 0
+    let sent = payload
+    request.on('socket', (socket) => {
+      bytesBefore = socket.bytesRead
     })
+    request.on('response', (response) => {
+      sent = '' // a prompt is a good part of what a stream would hold in memory to its end
+      resolve(response)
+    })
+    request.on('error', (error) => {
+      const isUnanswered = request.reusedSocket && request.socket?.bytesRead === bytesBefore
+      if (isUnanswered && isReset(error) && !call.failure) resolve(send(call, path, sent, false))
+      else reject(call.fail(describeFailure(error)))
+    })
+    request.on('close', () => reject())
+    request.end(payload)
+    call.request = request
+    return promise
+  }
 
   return {
     post: async (path, body, signal) => {

@@ -68,7 +68,7 @@ describe('a streamed completion', () => {
     const response = await send('/chat/completions', { ...body, stream: true, retrieval: false })
     expect(Object.fromEntries(response.headers)).toMatchObject({
       'content-type': 'text/event-stream; charset=utf-8',
-      'cache-control': 'no-cache, no-transform',
+      'cache-control': 'no-store, no-transform',
       'x-accel-buffering': 'no',
       'x-request-id': expect.stringMatching(/^[\w-]{36}$/),
     })
