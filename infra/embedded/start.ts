@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { env, execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readConfig } from '../../apps/api/src/config.ts'
+import { buildPage } from './page.ts'
 import { onStopRequest, run, stopOrphans, takeLock } from './processes.ts'
 import { isFree, type Stack, startStack } from './stack.ts'
 
@@ -33,6 +34,7 @@ async function main(): Promise<void> {
   if (!(await isFree(port, host)))
     throw new Error(`PORT ${port} is taken: free it, or choose one (PORT=3001 npm start)`)
 
+  await buildPage(signal)
   const stack = await startStack({ directory: inData('stack'), report: console.log, signal })
   hurry = stack.hurry
   try {
@@ -81,7 +83,7 @@ async function waitUntilReady(url: string): Promise<void> {
 
 function printWelcome(url: string): void {
   console.log(`
-Sluice runs at ${url}, its routes are explained at ${url}/docs
+Sluice runs at ${url} (open it in a browser), its routes are explained at ${url}/docs
 Models: chat ${env.CHAT_MODEL || 'offline'}, embeddings ${env.EMBEDDING_MODEL || 'offline'}
 
   curl -N ${url.slice('http://'.length)}/chat -H 'content-type: application/json' -d '{"message":"Why does this project use PgBouncer?"}'

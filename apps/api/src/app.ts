@@ -14,6 +14,7 @@ import errors, { answerClientError, answerError } from './plugins/errors.ts'
 import limits from './plugins/limits.ts'
 import limitByOwner, { createOwnerLimits } from './plugins/limits-by-owner.ts'
 import openapi from './plugins/openapi.ts'
+import page from './plugins/page.ts'
 import security, { securityHeaders } from './plugins/security.ts'
 import shapes from './plugins/shapes.ts'
 
@@ -120,6 +121,7 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
   await app.register(auth, { config, store })
   await app.register(limitByOwner, { ownerLimits })
   await app.register(import('./plugins/jwt.ts'), { config, store })
+  await app.register(page)
   await registerRoutes(app, new URL('./routes/', import.meta.url))
   return app
 }

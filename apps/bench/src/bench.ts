@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { z } from 'zod'
 import { startLoad } from './load/start-load.ts'
 import { toMachineTime } from './machine-clock.ts'
 import { mergeValues } from './metrics.ts'
@@ -7,7 +8,7 @@ import type { Options } from './options.ts'
 import { createReport } from './report/report.ts'
 import { formatOutcome } from './report/text.ts'
 import { type Run, runOnce } from './run-once.ts'
-import { type Scenario, scenarios, type Variant } from './scenarios.ts'
+import { liveScenario, type Scenario, scenarios, type Variant } from './scenarios.ts'
 import { openDatabase, prepareDatabase, type Stack, startTarget, type Target } from './stand.ts'
 import { listHotFunctions, readProfile, startProfile } from './watch/profile.ts'
 
@@ -35,10 +36,25 @@ export async function runBench(options: Options, stack: Stack, signal: AbortSign
   })
 }
 
-/** Runs them on a started stack instead, whose model must be the mock. */
+/** Runs them on a started stack instead, whose model must be the mock. Their conversations are thrown away. */
 export async function runBenchLive(options: Options, live: Target, signal: AbortSignal): Promise<void> {
   await requireMock(live.url, signal)
-  await runAll(options, signal, async () => live)
+  try {
+    await runAll(options, signal, async () => live)
+  } finally {
+    await removeConversations(live.url)
+  }
+}
+
+const Conversations = z.object({ items: z.array(z.object({ id: z.string(), title: z.string() })) })
+
+/** Those that ask the mock: nobody who looks at the page has asked them. */
+async function removeConversations(url: string): Promise<void> {
+  const response = await fetch(`${url}/conversations?limit=100`)
+  const { items } = Conversations.parse(await response.json())
+  const asked = items.filter(({ title }) => title.includes('[mock '))
+  await Promise.all(asked.map(({ id }) => fetch(`${url}/conversations/${id}`, { method: 'DELETE' })))
+  if (asked.length > 0) await removeConversations(url)
 }
 
 /** Prints a table of each scenario, and writes the report. */
@@ -75,10 +91,10 @@ async function runScenario(scenario: Scenario, repeat: number, signal: AbortSign
 /** The scenarios that shall run, with the load that was asked for in place of theirs. */
 function chooseScenarios(options: Options): Scenario[] {
   const { quick, live, streams, tokens, seconds } = options
-  const names = options.only ?? (live ? ['streams'] : undefined)
-  return scenarios
+  const { only } = options
+  return (live && !only ? [liveScenario] : scenarios)
     .filter(({ subject }) => !live || subject !== 'connections')
-    .filter((scenario) => names?.includes(scenario.name) ?? (!quick || scenario.quick !== undefined))
+    .filter((scenario) => only?.includes(scenario.name) ?? (!quick || live || scenario.quick !== undefined))
     .map((scenario) => {
       const { load, variants } = (quick && scenario.quick) || scenario
       const asked = { ...scenario.load, ...load }

@@ -120,6 +120,12 @@ export function createDocuments(db: Db) {
     find: async (owner: string, id: string): Promise<DocumentSummary | undefined> =>
       (await db.select(summary).from(documents).where(isDocument(owner, id))).at(0),
 
+    /** The whole text, of which chunks and sources name parts. */
+    readText: async (owner: string, id: string): Promise<{ title: string; text: string } | undefined> =>
+      (
+        await db.select({ title: documents.title, text: documents.text }).from(documents).where(isDocument(owner, id))
+      ).at(0),
+
     /** True when there was one. Its chunks go with it. */
     remove: async (owner: string, id: string): Promise<boolean> =>
       (await db.delete(documents).where(isDocument(owner, id)).returning({ id: documents.id })).length > 0,

@@ -27,27 +27,38 @@ export function openEventStream(reply: FastifyReply, headers: Record<string, str
 
 /**
  * Server-sent events as the text of a response. To write is most of what a token costs, so what is sent in one turn of the
- * event loop leaves in one write, where `response.write` makes four of each: the chunks of HTTP/1.1 are framed here.
+ * event loop leaves in one write to the socket, where `response.write` makes four of each: the chunks of HTTP/1.1 are framed
+ * here. `drain` of the response says that a client which was too slow has read.
  */
 export function createEventStream(response: ServerResponse) {
   // A client of HTTP/1.0 knows no chunks; `app.inject` has no socket, and reads what is written.
-  const isFramed = response.useChunkedEncodingByDefault && response.socket instanceof Socket
+  const socket = response.useChunkedEncodingByDefault && response.socket instanceof Socket ? response.socket : undefined
   let waiting = ''
+  let isDrainAwaited = false
 
   const takeWaiting = () => {
     const text = waiting
     waiting = ''
-    return isFramed && text !== '' ? `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n` : text
+    return socket && text !== '' ? `${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n` : text
   }
   const begin = () => {
     if (response.headersSent) return
     response.writeHead(response.statusCode)
-    if (isFramed) response.chunkedEncoding = false // else Node frames it too
+    if (socket) response.chunkedEncoding = false // else Node frames it too
   }
   const flush = () => {
     if (waiting === '' || response.destroyed || response.writableEnded) return true
+    const isFirst = !response.headersSent
     begin()
-    return response.write(takeWaiting())
+    if (!socket || isFirst) return response.write(takeWaiting()) // the headers leave with it
+    if (socket.write(takeWaiting())) return true
+    if (!isDrainAwaited) socket.once('drain', tellDrain)
+    isDrainAwaited = true
+    return false
+  }
+  const tellDrain = () => {
+    isDrainAwaited = false
+    response.emit('drain')
   }
 
   return {
@@ -67,12 +78,12 @@ export function createEventStream(response: ServerResponse) {
       waiting += events
       return flush()
     },
-    /** Whether the client has to read first: `drain` of the response says that it has. */
-    isFull: (): boolean => response.writableNeedDrain,
+    /** Whether the client has to read first. */
+    isFull: (): boolean => isDrainAwaited || response.writableNeedDrain,
     end: (events: string): void => {
       waiting += events
       begin()
-      response.end(isFramed ? `${takeWaiting()}0\r\n\r\n` : takeWaiting())
+      response.end(socket ? `${takeWaiting()}0\r\n\r\n` : takeWaiting())
     },
   }
 }
@@ -81,11 +92,11 @@ export function createEventStream(response: ServerResponse) {
  * Says that a stream lives, until the returned function is called. A client that has read nothing from one beat to the next
  * is hung up on; it may resume.
  */
-export function startHeartbeat({ response, send }: EventStream): () => void {
+export function startHeartbeat({ response, send, isFull }: EventStream): () => void {
   let isStuck = false
   const timer = setInterval(() => {
     if (isStuck) response.destroy()
-    else if (response.writableNeedDrain || response.writableEnded) isStuck = true
+    else if (isFull() || response.writableEnded) isStuck = true
     else send(': heartbeat\n\n')
   }, heartbeatIntervalMs)
   response.on('drain', () => {

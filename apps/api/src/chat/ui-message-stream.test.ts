@@ -143,7 +143,7 @@ describe('a reader that does not read', () => {
     let text = ''
     /** Speaks until the kernel takes no more for a reader that takes nothing. */
     const overfill = async () => {
-      for (let full = 0; full < 20; full = responses[0]?.writableNeedDrain ? full + 1 : 0) {
+      for (let full = 0; full < 20; full = responses[0]?.socket?.writableNeedDrain ? full + 1 : 0) {
         const word = `${text.length} `.padEnd(65_536, 'ü')
         text += word
         answer.say(word)
@@ -154,7 +154,7 @@ describe('a reader that does not read', () => {
 
     await overfill()
     beat()
-    while (responses[0]?.writableNeedDrain) await reader?.read()
+    while (responses[0]?.socket?.writableNeedDrain) await reader?.read()
     beat()
     expect(responses[0]?.destroyed).toBe(false) // it reads on, though slowly
     await overfill()

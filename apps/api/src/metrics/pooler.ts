@@ -4,12 +4,19 @@ import type { Config } from '../config.ts'
 
 const deadlineMs = 1000 // it answers in a few ms; a reading without it is better than none
 
-/** What PgBouncer says of the API's database, in Prometheus' text format; nothing without `PGBOUNCER_ADMIN_URL`. */
-export async function readPooler(config: Pick<Config, 'DATABASE_URL' | 'PGBOUNCER_ADMIN_URL'>): Promise<string> {
-  const { DATABASE_URL, PGBOUNCER_ADMIN_URL: url } = config
-  if (!url) return ''
+type Urls = Pick<Config, 'DATABASE_URL' | 'PGBOUNCER_ADMIN_URL'>
+
+/** What PgBouncer says of the API's database; undefined without `PGBOUNCER_ADMIN_URL`, and when it does not answer in time. */
+export async function readPoolerState({ DATABASE_URL, PGBOUNCER_ADMIN_URL: url }: Urls) {
+  if (!url) return undefined
   const database = decodeURIComponent(new URL(DATABASE_URL).pathname.slice(1))
-  const pools = await readPools({ url, signal: AbortSignal.timeout(deadlineMs) }, database).catch(() => undefined)
+  return readPools({ url, signal: AbortSignal.timeout(deadlineMs) }, database).catch(() => undefined)
+}
+
+/** The same in Prometheus' text format; nothing without `PGBOUNCER_ADMIN_URL`. */
+export async function readPooler(config: Urls): Promise<string> {
+  if (!config.PGBOUNCER_ADMIN_URL) return ''
+  const pools = await readPoolerState(config)
   const registry = new Registry()
   const tell = (name: string, help: string, value: number) =>
     new Gauge({ name: `sluice_pgbouncer_${name}`, help, registers: [registry] }).set(value)

@@ -7,6 +7,7 @@ type Request = { method: string; route: string | undefined; status: number }
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] // seconds
 const waitBuckets = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5] // seconds; after 5 it is given up
 const resolutionMs = 10
+const lastSecondMs = 1000
 
 /** Gives what is to be told of each request that has ended. A route is its pattern: a URL holds users' ids. */
 export function measureRequests(registry: Registry): (request: Request, durationMs: number) => void {
@@ -85,6 +86,33 @@ export function measureProcess(registry: Registry): () => void {
     },
   })
   return () => void delay.disable()
+}
+
+/**
+ * How late timers were in the last whole second. Whoever reads it takes nothing from another reader, as each reading of
+ * `sluice_event_loop_delay_seconds` does. Returns a function that ends the measuring.
+ */
+export function measureLastSecond(registry: Registry): () => void {
+  const delay = monitorEventLoopDelay({ resolution: resolutionMs })
+  let worst = 0
+  delay.enable()
+  const timer = setInterval(() => {
+    worst = toDelay(delay.max)
+    delay.reset()
+  }, lastSecondMs).unref()
+  new Gauge({
+    name: 'sluice_event_loop_delay_last_second_seconds',
+    help: 'How late timers were at worst in the last second, in the process where they were latest.',
+    aggregator: 'max',
+    registers: [registry],
+    collect() {
+      this.set(worst)
+    },
+  })
+  return () => {
+    clearInterval(timer)
+    delay.disable()
+  }
 }
 
 /** Node records the time between two beats of its clock in ns: the delay is what is more than the beat. */

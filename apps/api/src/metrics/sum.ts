@@ -15,13 +15,13 @@ const Message = z.discriminatedUnion('type', [
   z.object({ type: z.literal('metrics-wanted'), id }), // to the primary
   z.object({ type: z.literal('metrics-asked'), id }), // to each worker
   z.object({ type: z.literal('metrics-told'), id, report: z.custom<Report>(Array.isArray) }), // to the primary
-  z.object({ type: z.literal('metrics-summed'), id, text: z.string() }), // to the worker that wanted them
+  z.object({ type: z.literal('metrics-summed'), id, report: z.custom<Report>(Array.isArray) }), // to the worker that wanted them
 ])
 type Message = z.output<typeof Message>
 
 /** In a worker: tells the primary what this process has counted whenever it asks. Gives what reads the sum. */
-export function createSumReader(worker: Worker, registry: Registry): () => Promise<string> {
-  const wanted = new Map<number, (text: string) => void>()
+export function createSumReader(worker: Worker, registry: Registry): () => Promise<Registry> {
+  const wanted = new Map<number, (sum: Registry) => void>()
   let readings = 0
   worker.on('message', async (received) => {
     const message = readMessage(received)
@@ -29,12 +29,12 @@ export function createSumReader(worker: Worker, registry: Registry): () => Promi
       send(worker, { type: 'metrics-told', id: message.id, report: await registry.getMetricsAsJSON() })
     }
     if (message?.type === 'metrics-summed') {
-      wanted.get(message.id)?.(message.text)
+      wanted.get(message.id)?.(add([message.report]))
       wanted.delete(message.id)
     }
   })
   return () => {
-    const { promise, resolve } = Promise.withResolvers<string>()
+    const { promise, resolve } = Promise.withResolvers<Registry>()
     readings += 1
     wanted.set(readings, resolve)
     send(worker, { type: 'metrics-wanted', id: readings })
@@ -49,20 +49,20 @@ export function sumMetrics(): void {
   const rounds = new Map<number, Round>()
   let started = 0
 
-  const sum = async (): Promise<string> => {
+  const sum = async (): Promise<Report> => {
     started += 1
     const round = createRound(started)
     rounds.set(round.id, round)
     await round.done
     rounds.delete(round.id)
     const reports = [...last].map(([worker, report]) => (round.isOpen(worker) ? toTotals(report) : report))
-    return add([await ended, ...reports]).metrics()
+    return add([await ended, ...reports]).getMetricsAsJSON()
   }
 
   cluster.on('message', async (worker, received) => {
     const message = readMessage(received)
     if (message?.type === 'metrics-wanted') {
-      send(worker, { type: 'metrics-summed', id: message.id, text: await sum() })
+      send(worker, { type: 'metrics-summed', id: message.id, report: await sum() })
     }
     if (message?.type === 'metrics-told') {
       last.set(worker.id, message.report)

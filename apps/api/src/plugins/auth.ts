@@ -23,7 +23,7 @@ declare module 'fastify' {
 
 export type AuthOptions = { config: Pick<Config, 'AUTH' | 'CORS_ORIGINS'>; store: Store }
 
-const openRoutes = /^\/(?:$|health\/|docs(?:\/|$)|openapi\.json$)/
+const openRoutes = /^\/(?:$|assets\/|health\/|docs(?:\/|$)|openapi\.json$)/
 const localHosts = new Set(['localhost', '127.0.0.1', '[::1]'])
 const keyUseIntervalMs = 60_000 // whoever looks for unused keys thinks in days
 const closeTimeoutMs = 1000 // a database that is away does not hold up the end of the process

@@ -34,6 +34,7 @@ const tags = [
   { name: 'v1', description: 'For clients that speak OpenAI’s API; nothing is stored' },
   { name: 'health', description: 'For whoever runs this' },
   { name: 'metrics', description: 'For whoever runs this' },
+  { name: 'live', description: 'For whoever watches' },
 ]
 
 /** /docs and /openapi.json, made from the shapes that requests are checked against. */

@@ -2,8 +2,8 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 
 /**
- * What a browser may do with an answer of this API: show it to its own page, and nothing else. The page at /docs has a
- * policy of its own (openapi.ts). https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html
+ * What a browser may do with an answer of this API: show it to its own page, and nothing else. The pages at / and
+ * /docs have policies of their own (page.ts, openapi.ts). https://cheatsheetseries.owasp.org/cheatsheets/REST_Security_Cheat_Sheet.html
  */
 export const securityHeaders = {
   'content-security-policy': "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -44,6 +44,22 @@ describe('a document', () => {
     expect((await remove(document.id)).statusCode).toBe(404)
   })
 
+  it('gives its text, or a part of it as a source names it', async () => {
+    const text = 'The tide turns. It comes back.'
+    const { id } = (await add({ title: 'Tides', text })).json()
+    expect(await get(`/documents/${id}/text`)).toEqual({ id, title: 'Tides', text, start: 0, end: 30, length: 30 })
+    expect(await get(`/documents/${id}/text?start=4&end=8`)).toMatchObject({
+      text: 'tide',
+      start: 4,
+      end: 8,
+      length: 30,
+    })
+    expect(await get(`/documents/${id}/text?start=16&end=99`)).toMatchObject({ text: 'It comes back.', end: 30 })
+    expect(await get(`/documents/${id}/text?start=-1`)).toMatchObject({ status: 400, code: 'invalid_request' })
+    expect(await get('/documents/nonsense/text')).toMatchObject({ status: 404, code: 'document_not_found' })
+    await remove(id)
+  })
+
   it('is one document when the same content is posted twice, also at once', async () => {
     const payload = { title: 'Twice', text: 'Everything is said twice.' }
     const responses = await Promise.all([add(payload), add(payload), add(payload)])

@@ -8,6 +8,7 @@ import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
 import { maxFileSize, readUpload } from '../upload.ts'
 
+const maxPartLength = 100_000 // UTF-16 units; more is asked for part by part
 const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages
 
 const Text = z.string().regex(/\S/, 'should not be empty').transform(toStorableText)
@@ -68,6 +69,25 @@ const DocumentResponse = z
 const DocumentList = z
   .object({ items: z.array(DocumentResponse), next: z.string().nullable() })
   .meta({ description: 'A page', examples: [{ items: [document], next: null }] })
+const passage = {
+  id: document.id,
+  title: 'Handbook',
+  text: 'Monday to Friday, 9 to 5.',
+  start: 17,
+  end: 42,
+  length: 42,
+}
+
+const TextResponse = z
+  .object({
+    id: z.string(),
+    title: z.string(),
+    text: z.string(),
+    start: z.int().meta({ description: 'Where in the document this text begins, in UTF-16 units, as sources count' }),
+    end: z.int(),
+    length: z.int().meta({ description: 'Of the whole document' }),
+  })
+  .meta({ description: 'A part of a document’s text', examples: [passage] })
 const Gone = z.undefined().meta({ description: 'The document is gone' })
 
 const notFound = () => new ProblemError(404, 'document_not_found', 'There is no such document.')
@@ -78,6 +98,33 @@ const toResponse = ({ createdAt, ...row }: DocumentSummary) => ({ ...row, create
 /** Any other string is the id of no document: 404, like another owner's. */
 const Params = z.object({ id: z.string().meta({ examples: [document.id] }) })
 const isUuid = (id: string) => z.uuid().safeParse(id).success
+const Part = z.object({
+  start: z.coerce.number().int().min(0).max(maxTextLength).default(0),
+  end: z.coerce.number().int().min(0).max(maxTextLength).optional(),
+})
+
+const serveText: FastifyPluginAsyncZod = async (app) => {
+  app.get(
+    '/:id/text',
+    {
+      config: { problems: { 404: ['document_not_found'] } },
+      schema: {
+        operationId: 'readDocumentText',
+        summary: `Read a part of a document, from \`start\` to \`end\` as a source names them; at most ${maxPartLength} characters`,
+        params: Params,
+        querystring: Part,
+        response: { 200: TextResponse },
+      },
+    },
+    async ({ owner, params: { id }, query: { start, end = maxTextLength } }) => {
+      const document = isUuid(id) && (await app.store.documents.readText(owner, id))
+      if (!document) throw notFound()
+      const { title, text: whole } = document
+      const text = whole.slice(start, Math.min(end, start + maxPartLength))
+      return { id, title, text, start, end: start + text.length, length: whole.length }
+    },
+  )
+}
 
 const servePosts: FastifyPluginAsyncZod = async (app) => {
   await app.register(multipart)
@@ -115,6 +162,7 @@ function readText(body: z.output<typeof DocumentRequest>): NewDocument {
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   await app.register(servePosts)
+  await app.register(serveText)
 
   app.get(
     '',

@@ -1,0 +1,79 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { brotliCompressSync } from 'node:zlib'
+import Fastify from 'fastify'
+import { afterAll, describe, expect, it } from 'vitest'
+import { testApp } from '../testing.ts'
+import errors from './errors.ts'
+import page from './page.ts'
+import security from './security.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'page-'))
+afterAll(() => rmSync(folder, { recursive: true }))
+mkdirSync(join(folder, 'assets'))
+writeFileSync(join(folder, 'index.html'), '<!doctype html><title>The page</title>')
+writeFileSync(join(folder, 'assets/main-1.js'), 'let whole')
+writeFileSync(join(folder, 'assets/main-1.js.br'), brotliCompressSync('let whole'))
+
+async function open(of: string) {
+  const app = Fastify()
+  await app.register(security)
+  await app.register(errors)
+  await app.register(page, { folder: of })
+  return app
+}
+
+describe('a page that is built', async () => {
+  const app = await open(folder)
+
+  it('comes at /, with a policy that lets it use its own files and this API alone', async () => {
+    const { statusCode, body, headers } = await app.inject('/')
+    expect(statusCode).toBe(200)
+    expect(body).toContain('The page')
+    expect(headers).toMatchObject({ 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-store' })
+    const policy = String(headers['content-security-policy']).split('; ')
+    for (const rule of ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'"])
+      expect(policy).toContain(rule)
+    expect(String(headers['content-security-policy'])).not.toMatch(/unsafe|http|data:/)
+  })
+
+  it('has assets that a browser may keep, compressed as they were built', async () => {
+    const { headers, rawPayload } = await app.inject({
+      url: '/assets/main-1.js',
+      headers: { 'accept-encoding': 'gzip, br' },
+    })
+    expect(headers).toMatchObject({
+      'content-encoding': 'br',
+      'content-type': 'application/javascript; charset=utf-8',
+      'cache-control': 'public, max-age=31536000, immutable',
+      'x-content-type-options': 'nosniff',
+    })
+    expect(rawPayload).toEqual(brotliCompressSync('let whole'))
+    expect((await app.inject('/assets/main-1.js')).body).toBe('let whole')
+  })
+
+  it.each(['/assets/none.js', '/assets/', '/assets/../index.html', '/assets/%2e%2e/index.html'])(
+    'gives nothing else: %s',
+    async (url) => {
+      const { statusCode, headers } = await app.inject(url)
+      expect(statusCode).toBeGreaterThanOrEqual(400)
+      expect(statusCode).toBeLessThan(500)
+      expect(headers['content-type']).toContain('application/problem+json')
+    },
+  )
+})
+
+it('says how it is built where it is not', async () => {
+  const { statusCode, body } = await (await open(join(folder, 'none'))).inject('/')
+  expect(statusCode).toBe(200)
+  expect(body).toContain('npm run build -w @repo/web')
+})
+
+it('needs no key, while what it asks for does', async () => {
+  const { app, close } = await testApp()
+  expect((await app.inject('/')).statusCode).toBe(200)
+  expect((await app.inject('/assets/none.js')).statusCode).toBe(404)
+  expect((await app.inject('/conversations')).statusCode).toBe(401)
+  await close()
+})

@@ -1,0 +1,76 @@
+import { afterAll, describe, expect, it } from 'vitest'
+import { createSpokenModel, post, readDelta, streamParts, testApp } from '../testing.ts'
+
+const model = createSpokenModel()
+const environment = { PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '', DATABASE_POOL_SIZE: '3' }
+const { app, alice, listen, close } = await testApp({ llm: model.llm, environment })
+const url = await listen()
+afterAll(close)
+
+const readNow = async () => (await app.inject({ url: '/live', headers: alice })).json()
+
+/** Resolves when the answer's first word is there. */
+async function begin(conversationId: string) {
+  const asked = post(`${url}/chat`, alice, { message: 'Well?', conversationId })
+  const answer = await model.takeAnswer()
+  answer.say('a')
+  await readDelta(streamParts(await asked))
+  return answer
+}
+
+/** Samples as they come, until `leave` is called. */
+async function watch() {
+  const controller = new AbortController()
+  const headers = { ...alice, accept: 'text/event-stream' }
+  const response = await fetch(`${url}/live`, { headers, signal: controller.signal })
+  const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
+  const next = async () => JSON.parse((await reader?.read())?.value?.replace('data: ', '') ?? '')
+  return { response, next, leave: () => controller.abort() }
+}
+
+describe('GET /live', () => {
+  it('asks for a key, as every route of an owner does', async () => {
+    expect((await app.inject('/live')).json()).toMatchObject({ status: 401, code: 'unauthorized' })
+  })
+
+  it('is one sample for who does not ask for a stream', async () => {
+    expect(await readNow()).toEqual({
+      at: expect.any(String),
+      processes: 1,
+      openStreams: 0,
+      deltas: 0,
+      eventLoopDelayMs: expect.any(Number),
+      poolerClients: expect.any(Number),
+      poolerClientsWaiting: 0,
+      serversInUse: expect.any(Number),
+      serversIdle: expect.any(Number),
+    })
+  })
+
+  it('streams a sample a second, in which an answer that begins and ends is seen', async () => {
+    const viewer = await watch()
+    expect(viewer.response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
+    expect(await viewer.next()).toMatchObject({ openStreams: 0 })
+    const answers = await Promise.all(['one', 'two'].map(begin))
+    await expect.poll(viewer.next).toMatchObject({ openStreams: 2 })
+    expect((await viewer.next()).poolerClients).toBeGreaterThan(0)
+    for (const answer of answers) answer.end()
+    await expect.poll(viewer.next).toMatchObject({ openStreams: 0 })
+    viewer.leave()
+  })
+
+  it('reads once for all who watch', async () => {
+    const viewers = await Promise.all([watch(), watch(), watch()])
+    const samples = await Promise.all(viewers.map(({ next }) => next()))
+    expect(new Set(samples.map(({ at }) => at)).size).toBe(1)
+    for (const { leave } of viewers) leave()
+  })
+
+  it('ends when the server closes, also while somebody watches', async () => {
+    const other = await testApp({ environment: { AUTH: 'off' } })
+    const response = await fetch(`${await other.listen()}/live`, { headers: { accept: 'text/event-stream' } })
+    const read = response.text()
+    await other.close()
+    expect(await read).toBe('')
+  })
+})

@@ -1,0 +1,102 @@
+import { generateId } from 'ai'
+import { useCallback, useEffect, useMemo, useState } from 'react'
+import { ApiProvider, createApi } from './api.ts'
+import { Chat } from './chat.tsx'
+import { Conversations } from './conversations.tsx'
+import { Documents } from './documents.tsx'
+import { KeyForm } from './key-form.tsx'
+import { Live } from './live.tsx'
+import { useLoaded } from './use-loaded.ts'
+
+/** A new one has no place in the address until its first question. */
+type Current = { id: string; isNew: boolean }
+
+const views = ['Chat', 'Library', 'Live'] as const
+type View = (typeof views)[number]
+
+function readCurrent(): Current {
+  const [, id] = /^#([\w-]{1,64})$/.exec(location.hash) ?? []
+  return id ? { id, isNew: false } : { id: generateId(), isNew: true }
+}
+
+export function App() {
+  const [key, setKey] = useState('')
+  const [isLocked, setLocked] = useState(false)
+  const api = useMemo(() => createApi(key, () => setLocked(true)), [key])
+  const enter = (entered: string) => {
+    setKey(entered)
+    setLocked(false)
+  }
+  return (
+    <ApiProvider value={api}>
+      {isLocked ? (
+        <KeyForm isRefused={key !== ''} onEnter={enter} />
+      ) : (
+        <Page key={key} listConversations={api.listConversations} />
+      )}
+    </ApiProvider>
+  )
+}
+
+function Page({ listConversations }: { listConversations: ReturnType<typeof createApi>['listConversations'] }) {
+  const [view, setView] = useState<View>('Chat')
+  const [current, setCurrent] = useState(readCurrent)
+  const list = useLoaded(listConversations)
+  useEffect(() => {
+    const follow = () => setCurrent(readCurrent())
+    addEventListener('hashchange', follow)
+    return () => removeEventListener('hashchange', follow)
+  }, [])
+  const open = (id?: string) => {
+    history.pushState(null, '', id ? `#${id}` : location.pathname)
+    setCurrent(readCurrent())
+    setView('Chat')
+  }
+  const { reload } = list
+  const begin = useCallback((id: string) => history.replaceState(null, '', `#${id}`), [])
+
+  return (
+    <div className="page" data-view={view}>
+      <a className="skip" href="#question">
+        Skip to the question
+      </a>
+      <header className="top">
+        <h1>
+          <Logo /> Sluice
+        </h1>
+        <nav className="tabs" aria-label="Views">
+          {views.map((name) => (
+            <button key={name} type="button" aria-pressed={view === name} onClick={() => setView(name)}>
+              {name}
+            </button>
+          ))}
+        </nav>
+        <a href="/docs">API</a>
+      </header>
+      <main>
+        <div className="library">
+          <Conversations
+            current={current.id}
+            items={list.value ?? []}
+            error={list.error}
+            onOpen={open}
+            onChange={reload}
+          />
+          <Documents />
+        </div>
+        <section className="chat" aria-label="Conversation">
+          <Chat key={current.id} id={current.id} isNew={current.isNew} onBegin={begin} onTurn={reload} />
+        </section>
+        <Live />
+      </main>
+    </div>
+  )
+}
+
+function Logo() {
+  return (
+    <svg viewBox="0 0 32 32" aria-hidden="true" className="logo">
+      <path d="M4 4c0 10 10 10 10 24M12 4c0 9 3 11 3 24M20 4c0 9-3 11-3 24M28 4c0 10-10 10-10 24" />
+    </svg>
+  )
+}

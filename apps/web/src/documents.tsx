@@ -1,0 +1,80 @@
+import { type ChangeEvent, useCallback, useEffect, useState } from 'react'
+import { type Document, explain, useApi } from './api.ts'
+import { useDrop } from './use-drop.ts'
+import { useLoaded } from './use-loaded.ts'
+
+const pollMs = 1000
+const isPending = ({ status }: Document) => status === 'queued' || status === 'processing'
+const words = { queued: 'queued', processing: 'being read', ready: 'ready', failed: 'failed' } as const
+
+export function Documents() {
+  const { documents, error, add, remove } = useDocuments()
+  const isOver = useDrop((files) => void add(files))
+  const choose = ({ currentTarget }: ChangeEvent<HTMLInputElement>) => {
+    void add([...(currentTarget.files ?? [])])
+    currentTarget.value = ''
+  }
+  return (
+    <section aria-labelledby="documents" className="list">
+      <div className="list-head">
+        <h2 id="documents">Documents</h2>
+        <label className="quiet choose">
+          Add
+          <input type="file" multiple accept=".txt,.md,.html,.pdf,.docx" onChange={choose} aria-label="Add documents" />
+        </label>
+      </div>
+      {error && <p role="alert">{error}</p>}
+      <ul aria-live="polite">
+        {documents.map(({ id, title, status, error: reason }) => (
+          <li key={id}>
+            <span className="title">
+              {title}
+              <small data-status={status}>{status === 'failed' && reason ? `failed: ${reason}` : words[status]}</small>
+            </span>
+            <button
+              type="button"
+              className="remove"
+              aria-label={`Delete the document ${title}`}
+              onClick={() => void remove(id)}
+            >
+              ×
+            </button>
+          </li>
+        ))}
+      </ul>
+      <p className="hint">Drop files anywhere: text, Markdown, HTML, PDF, Word.</p>
+      {isOver && <div className="drop">Drop to add to your documents</div>}
+    </section>
+  )
+}
+
+/** The owner's documents; those that are being read are looked at once a second. */
+function useDocuments() {
+  const api = useApi()
+  const { value: documents = [], error, reload } = useLoaded(useCallback(() => api.listDocuments(), [api]))
+  const [problem, setProblem] = useState<string>()
+  const hasPending = documents.some(isPending)
+  useEffect(() => {
+    if (!hasPending) return
+    const timer = setInterval(reload, pollMs)
+    return () => clearInterval(timer)
+  }, [hasPending, reload])
+
+  const attempt = async (work: () => Promise<unknown>) => {
+    try {
+      await work()
+      setProblem(undefined)
+    } catch (failure) {
+      setProblem(explain(failure))
+    }
+    reload()
+  }
+  return {
+    documents,
+    error: problem ?? error,
+    add: async (files: File[]) => {
+      for (const file of files) await attempt(() => api.addDocument(file))
+    },
+    remove: (id: string) => attempt(() => api.removeDocument(id)),
+  }
+}

@@ -1,0 +1,66 @@
+import { useCallback, useEffect, useRef, useState } from 'react'
+import { type Source, useApi } from './api.ts'
+import { useLoaded } from './use-loaded.ts'
+
+const around = 3000 // characters before and after a passage: a screen or two
+const more = 20_000
+
+/** A document, open at the passage that an answer cites. */
+export function Passage({ source, onClose }: { source: Source; onClose: () => void }) {
+  const { documentId, title, page, start, end } = source
+  const api = useApi()
+  const dialog = useRef<HTMLDialogElement>(null)
+  const mark = useRef<HTMLElement>(null)
+  const [range, setRange] = useState({ from: Math.max(0, start - around), to: end + around })
+  const load = useCallback(() => api.readText(documentId, range.from, range.to), [api, documentId, range])
+  const { value, error } = useLoaded(load)
+  const isShown = value !== undefined
+  useEffect(() => dialog.current?.showModal(), [])
+  useEffect(() => {
+    if (isShown) mark.current?.scrollIntoView()
+  }, [isShown])
+
+  const cut = (from: number, to: number) =>
+    value?.text.slice(Math.max(0, from - value.start), Math.max(0, to - value.start))
+  return (
+    <dialog className="passage" ref={dialog} onClose={onClose} aria-labelledby="passage-title">
+      <header>
+        <div>
+          <h2 id="passage-title">{title}</h2>
+          <p>
+            {page !== undefined && `Page ${page}, `}characters {start} to {end}
+            {value && ` of ${value.length}`}
+          </p>
+        </div>
+        <button type="button" className="quiet" onClick={() => dialog.current?.close()}>
+          Close
+        </button>
+      </header>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard */}
+      <section className="document" tabIndex={0} aria-label="The document">
+        {error && <p role="alert">{error}</p>}
+        {value && value.start > 0 && (
+          <button
+            type="button"
+            className="quiet"
+            onClick={() => setRange({ ...range, from: Math.max(0, range.from - more) })}
+          >
+            Earlier
+          </button>
+        )}
+        {value && (
+          <p className="text">
+            {cut(value.start, start)}
+            <mark ref={mark}>{cut(start, end)}</mark>
+            {cut(end, value.end)}
+          </p>
+        )}
+        {value && value.end < value.length && (
+          <button type="button" className="quiet" onClick={() => setRange({ ...range, to: range.to + more })}>
+            Later
+          </button>
+        )}
+      </section>
+    </dialog>
+  )
+}

@@ -1,0 +1,26 @@
+import { useEffect, useRef, useState } from 'react'
+
+/** Files dropped anywhere on the page. Gives whether some are held over it. */
+export function useDrop(onDrop: (files: File[]) => void): boolean {
+  const [isOver, setOver] = useState(false)
+  const latest = useRef(onDrop)
+  latest.current = onDrop
+  useEffect(() => {
+    const controller = new AbortController()
+    const listen = (type: 'dragover' | 'dragleave' | 'drop', act: (event: DragEvent) => void) =>
+      addEventListener(type, act, { signal: controller.signal })
+    listen('dragover', (event) => {
+      event.preventDefault() // else the browser opens what is dropped
+      setOver(event.dataTransfer?.types.includes('Files') ?? false)
+    })
+    listen('dragleave', (event) => event.relatedTarget === null && setOver(false))
+    listen('drop', (event) => {
+      event.preventDefault()
+      setOver(false)
+      const files = [...(event.dataTransfer?.files ?? [])]
+      if (files.length > 0) latest.current(files)
+    })
+    return () => controller.abort()
+  }, [])
+  return isOver
+}
