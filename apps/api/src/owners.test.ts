@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomBytes, randomInt, randomUUID } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
 import { readConfig } from './config.ts'
@@ -70,7 +70,7 @@ type Pair = { real: string; twin: string }
 
 const isUuid = (text: string) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(text)
 const toTwin = (real: string) =>
-  isUuid(real) ? randomUUID() : randomBytes(real.length).toString('hex').slice(0, real.length)
+  isUuid(real) ? randomUUID() : real.replaceAll(/[A-Za-z0-9]/g, () => randomInt(36).toString(36))
 const toPair = (real: string): Pair => ({ real, twin: toTwin(real) })
 
 async function collectIds(): Promise<Pair[]> {

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type Part, post, readParts, testApp } from '../testing.ts'
 
-const { app, alice, listen, close } = await testApp()
+const { app, alice, work, listen, close } = await testApp()
 const url = await listen()
 afterAll(close)
 
@@ -11,6 +11,7 @@ beforeAll(async () => {
   for (const payload of [...crowd, express]) {
     await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
   }
+  await work()
 })
 
 const listTitles = (parts: Part[]) => parts.flatMap(({ type, title }) => (type === 'source-document' ? [title] : []))

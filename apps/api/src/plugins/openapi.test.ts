@@ -131,7 +131,8 @@ describe.each(operations)('$name', ({ method, path, responses, ...operation }) =
   })
 
   it('has an example of what it reads, which it takes', async () => {
-    for (const media of Object.values(operation.requestBody?.content ?? {})) {
+    const { 'multipart/form-data': _, ...contents } = operation.requestBody?.content ?? {} // no JSON holds a file
+    for (const media of Object.values(contents)) {
       const examples = listExamples(media)
       if (isOurs) expect(examples.length).toBeGreaterThan(0)
       for (const payload of examples) {

@@ -2,13 +2,20 @@ import { readFileSync } from 'node:fs'
 import { STATUS_CODES } from 'node:http'
 import swagger, { type SwaggerTransform, type SwaggerTransformObject } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import type { FastifyInstance, FastifySchema, RouteOptions } from 'fastify'
+import type { FastifyContextConfig, FastifyInstance, FastifySchema, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { isOpen } from './auth.ts'
 import { isOpenAi, ProblemError, toErrorBody } from './errors.ts'
 import { listProblems } from './problem-list.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The fields of a form that the route takes in the place of its JSON. The route checks them itself. */
+    form?: z.ZodObject
+  }
+}
 
 /** The page may run its own files and ask this API; Swagger UI draws with inline styles and pictures. */
 const pagePolicy =
@@ -68,11 +75,17 @@ const describeRoute: SwaggerTransform = (document) => {
   )
   const [tag = ''] = url.split('/').filter(Boolean)
   const inputs = {
-    ...(schema.body !== undefined && { body: addExamples(schema.body, shapes.body) }),
+    ...(schema.body !== undefined && { body: addForm(addExamples(schema.body, shapes.body), route.config) }),
     ...(schema.querystring !== undefined && { querystring: addExamples(schema.querystring, shapes.querystring) }),
   }
   const names = { operationId: nameOperation(route), tags: [tag] }
   return { schema: { ...names, ...schema, ...inputs, ...(isOpen(url) && { security: [] }), response }, url }
+}
+
+function addForm(schema: object, { form }: FastifyContextConfig = {}): object {
+  if (!form) return schema
+  const fields = z.toJSONSchema(form, { io: 'input' })
+  return { content: { 'application/json': { schema }, 'multipart/form-data': { schema: fields } } }
 }
 
 /** The examples of a shape and its parts, which zod leaves out of those that change what they read. */

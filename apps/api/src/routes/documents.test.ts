@@ -153,8 +153,10 @@ describe('a file', () => {
     const document = Created.parse(await response.json())
     expect(document).toMatchObject({ title: 'Führer 潮.md', externalId: null, status: 'queued' })
     expect(await (await post({ file })).json()).toEqual(document)
-    const named = Created.parse(await (await post({ title: 'Führer', externalId: 'a/b', file })).json())
-    expect(named).toMatchObject({ title: 'Führer', externalId: 'a/b' })
+    const named = Created.parse(
+      await (await post({ title: 'Führer', externalId: 'a/b', metadata: '{"team":"ops"}', file })).json(),
+    )
+    expect(named).toMatchObject({ title: 'Führer', externalId: 'a/b', metadata: { team: 'ops' } })
     expect(named.id).not.toBe(document.id)
     await work()
     expect((await get('/search?q=Wasser&k=1')).items).toMatchObject([{ text: 'Das Wasser steigt.' }])
@@ -165,6 +167,7 @@ describe('a file', () => {
     ['no file', { title: 'a' }, 400, 'invalid_request', /file.*send one/],
     ['an empty file', { file: new File([], 'a.txt') }, 400, 'invalid_request', /file.*empty/],
     ['an empty title', { title: ' ', file: text }, 400, 'invalid_request', /^\/title: .*empty/],
+    ['metadata that is no JSON', { metadata: 'ops', file: text }, 400, 'invalid_request', /^\/metadata: .*JSON object/],
     ['two files', { file: text, other: text }, 413, 'too_many_parts', /one file/],
     [
       'a picture',

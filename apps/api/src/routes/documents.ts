@@ -133,6 +133,7 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
     {
       config: {
         isCostly: 'later',
+        form: FormFields.partial().extend({ file: z.file() }),
         problems: { 413: ['document_too_large', 'too_many_parts'], 415: ['unsupported_file'] },
       },
       bodyLimit: 8 * 1024 * 1024, // bytes of JSON; two million characters are at most six, and JSON escapes some
