@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { createSpokenModel, post, readDelta, streamParts, testApp } from '@repo/api/testing'
-import { startProgram } from '@repo/api/testing-processes'
+import { startProgram, until } from '@repo/api/testing-processes'
 import { makePdf } from '@repo/worker/testing-files'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
@@ -33,7 +33,7 @@ async function untilReady(url: string, title: string) {
     const { items }: { items: { title: string; status: string }[] } = await (await fetch(`${url}/documents`)).json()
     return items.find((document) => document.title === title)?.status
   }
-  await expect.poll(readStatus, { timeout: 30_000 }).toBe('ready')
+  await until(async () => (await readStatus()) === 'ready')
 }
 
 const opened = whyNoBrowser ? undefined : await openAll()

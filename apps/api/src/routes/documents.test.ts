@@ -47,6 +47,7 @@ describe('a document', () => {
   it('gives its text, or a part of it as a source names it', async () => {
     const text = 'The tide turns. It comes back.'
     const { id } = (await add({ title: 'Tides', text })).json()
+    await work()
     expect(await get(`/documents/${id}/text`)).toEqual({ id, title: 'Tides', text, start: 0, end: 30, length: 30 })
     expect(await get(`/documents/${id}/text?start=4&end=8`)).toMatchObject({
       text: 'tide',
