@@ -7,8 +7,8 @@ const read = (file: string) => readFileSync(join(root, file), 'utf8')
 const readme = read('README.md')
 
 describe('the README', () => {
-  it('is short enough to be read: under 179 lines', () => {
-    expect(readme.split('\n').length).toBeLessThan(179)
+  it('is short enough to be read: under 185 lines', () => {
+    expect(readme.split('\n').length).toBeLessThan(185)
   })
 
   it('has no gap left to fill in', () => {
