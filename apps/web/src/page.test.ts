@@ -18,13 +18,19 @@ async function openAll() {
   const model = createSpokenModel()
   const environment = { AUTH: 'off', PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '' }
   const { app, test, listen, close } = await testApp({ llm: model.llm, environment })
-  startProgram('../../worker/src/worker.ts', { DATABASE_URL: test.databaseUrl })
+  const worker = startProgram('../../worker/src/worker.ts', { DATABASE_URL: test.databaseUrl })
   const url = await listen()
   const browser = await startBrowser(url)
   await post(`${url}/documents`, {}, { title: 'The pool', text })
   await untilReady(url, 'The pool')
   const built = `${stdout}${stderr}`.match(/first load: .*/)?.[0] ?? ''
-  return { app, url, model, browser, built, close: () => browser.close().then(close) }
+  const closeAll = async () => {
+    worker.child.kill()
+    await worker.ended // its connections would be in the way of who drops the database
+    await browser.close()
+    await close()
+  }
+  return { app, url, model, browser, built, close: closeAll }
 }
 
 /** A worker takes documents in. */
