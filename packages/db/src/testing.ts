@@ -32,13 +32,20 @@ export async function createTestDatabase(): Promise<TestDatabase> {
 
 /**
  * Hangs up on whoever is left in a database, and drops it. `with (force)` would be refused while autovacuum works there
- * ("permission denied to terminate process"): without it, Postgres sends its own workers away.
+ * ("permission denied to terminate process"): without it, Postgres sends its own workers away. Whoever comes back in
+ * between is hung up on again.
  */
 export async function dropDatabase(name: string) {
   await onServer(async (sql) => {
-    await sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity
-      where datname = ${name} and usename = current_user and pid <> pg_backend_pid()`
-    await sql`drop database if exists ${sql(name)}`
+    const drop = async (triesLeft: number): Promise<void> => {
+      await sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity
+        where datname = ${name} and usename = current_user and pid <> pg_backend_pid()`
+      await sql`drop database if exists ${sql(name)}`.catch((error) => {
+        if (error.code !== '55006' || triesLeft === 0) throw error // object_in_use, after Postgres has waited 5 s
+        return drop(triesLeft - 1)
+      })
+    }
+    await drop(3)
   })
 }
 
