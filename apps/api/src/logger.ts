@@ -38,7 +38,7 @@ export function createLogger(level: string, destination?: DestinationStream): Lo
   return pino(options, destination ?? createDestination())
 }
 
-/** Lines leave together: to write each by itself is a tenth of what a short request costs. None is lost at a regular exit. */
+/** Lines leave together: to write each by itself is a system call a line. None is lost at a regular exit. */
 function createDestination(): DestinationStream {
   const destination = pino.destination({ sync: false, minLength: 8192 }) // bytes; about fifty lines
   setInterval(() => destination.flush(), flushIntervalMs).unref()

@@ -103,7 +103,7 @@ function isReset(error: Error): boolean {
 /** Vendors refuse U+0000 and lone surrogates, or answer with worse; both become U+FFFD on their way out. */
 function toJson(body: unknown): string {
   const json = JSON.stringify(body)
-  // It escapes both as `\u…`: without one there is nothing to repair, and to look at each value takes three times as long.
+  // It escapes both as `\u…`: without one there is nothing to repair, and a replacer is called for each value.
   return json.includes('\\u') ? JSON.stringify(body, repairText) : json
 }
 

@@ -9,7 +9,7 @@ import { AnswerEndedError, toOutcome } from './write-answer.ts'
 export type KeepOptions = { store: Store; log: FastifyBaseLogger }
 
 const progressIntervalMs = 1000 // what a crash can lose of an answer's text, while no more than a thousand run
-const rowsAtOnce = 1000 // a second and a process: to store ten thousand takes Postgres a core
+const rowsAtOnce = 1000 // a second and a process: ten thousand kept 19 of 20 connections busy (bench `ten-thousand`)
 const maxTurns = 5 // seconds until each answer is stored again, however many run; a third of what is taken for a death
 const stopIntervalMs = 250 // the model shall be hung up on within a second
 const sweepIntervalMs = 10_000

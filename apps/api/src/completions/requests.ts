@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { SourceResponse } from '../chat/find-passages.ts'
 
 const ContentPart = z.looseObject({ type: z.string() })
 
@@ -27,18 +28,8 @@ export const CompletionRequest = z
     examples: [{ model: 'offline', messages: [{ role: 'user', content: 'Why does this project use PgBouncer?' }] }],
   })
 
-const Citation = z.object({
-  n: z.int().meta({ description: 'The n of [n] in the text' }),
-  documentId: z.string(),
-  chunkId: z.string(),
-  title: z.string(),
-  start: z.int(),
-  end: z.int(),
-  page: z.int().optional(),
-})
-
 /** Without retrieval they are the model's own, as Perplexity's are, in whatever shape it gives them. */
-const Citations = z.union([z.array(Citation), z.unknown()])
+const Citations = z.union([z.array(SourceResponse), z.unknown()])
 
 export const CompletionResponse = z.looseObject({ citations: Citations.optional() }).meta({
   description: 'A chat.completion of OpenAI’s, with the passages that the model was given',

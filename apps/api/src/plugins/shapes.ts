@@ -12,7 +12,7 @@ async function shapes(app: FastifyInstance) {
   app.setSerializerCompiler(compileSerializer)
 }
 
-/** Compiled, since zod would check each value once more: a third of what it costs to read a conversation. */
+/** Compiled, since zod would check each value once more, which stands out in a profile of `GET /conversations/:id`. */
 const compileSerializer: FastifySerializerCompiler<unknown> = ({ schema, method, url, httpStatus = '' }) => {
   if (!(schema instanceof z.ZodType)) throw new TypeError('the shape of a response should be one of zod’s')
   return compile({ method, url, httpStatus, schema: z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any' }) })

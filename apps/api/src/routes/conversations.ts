@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { SourceResponse } from '../chat/find-passages.ts'
 import { ConversationId } from '../chat/question.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
@@ -14,17 +15,7 @@ const MessageResponse = z
     role: z.enum(['user', 'assistant']),
     content: z.string(),
     status: z.enum(['streaming', 'complete', 'stopped', 'interrupted', 'failed']),
-    sources: z.array(
-      z.object({
-        n: z.int().meta({ description: 'The n of [n] in the text' }),
-        documentId: z.string(),
-        chunkId: z.string(),
-        title: z.string(),
-        start: z.int(),
-        end: z.int(),
-        page: z.int().optional(),
-      }),
-    ),
+    sources: z.array(SourceResponse),
     createdAt: z.iso.datetime(),
   })
   .meta({ id: 'Message', description: 'A turn of a conversation' })
