@@ -8,7 +8,7 @@ import { ingestDocument, processDocument } from '@repo/rag'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { readManageConfig } from './config.ts'
 import { createModels } from './models.ts'
-import { reindexDocuments } from './reindex.ts'
+import { type ReindexOptions, reindexDocuments } from './reindex.ts'
 
 const test = await createTestDatabase()
 const mock = await startMockModel()
@@ -28,7 +28,7 @@ function createEmbedder(EMBEDDING_MODEL = ''): Embedder {
 }
 
 /** Runs it beside a worker of that embedder, which gives up at the first failure. */
-async function reindex(embedder: Embedder) {
+async function reindex(embedder: ReindexOptions['embedder']) {
   const lines: string[] = []
   const working = new AbortController()
   const worker = work(embedder, working.signal)
@@ -39,7 +39,7 @@ async function reindex(embedder: Embedder) {
   return { failed, lines }
 }
 
-async function work(embedder: Embedder, signal: AbortSignal) {
+async function work(embedder: ReindexOptions['embedder'], signal: AbortSignal) {
   const queue = await startQueue(test.databaseUrl, () => {})
   while (!signal.aborted) {
     const [job] = await queue.fetch<DocumentJob>(ingestQueue)
@@ -92,7 +92,7 @@ describe('reindexing', () => {
 
   it('goes on after a document that fails, which keeps what it has until the next run', async () => {
     const { name, embed } = createEmbedder('mock-32')
-    const faulty: Embedder = {
+    const faulty: ReindexOptions['embedder'] = {
       name,
       embed: async (texts, signal) => {
         if (texts.some((text) => /moon/.test(text))) throw new LlmError('model_failed', 'it broke')

@@ -2,7 +2,7 @@ import { createEmbedders, type Db } from '@repo/db'
 import type { Embedder } from '@repo/llm'
 import { follow } from './follow.ts'
 
-export type ReindexOptions = { db: Db; embedder: Embedder; report: (line: string) => void }
+export type ReindexOptions = { db: Db; embedder: Pick<Embedder, 'name' | 'embed'>; report: (line: string) => void }
 
 const batchSize = 500 // documents a transaction: milliseconds, and requests do not notice
 

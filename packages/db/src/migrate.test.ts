@@ -5,7 +5,7 @@ import { connect, type Database } from './client.ts'
 import { migrate } from './migrate.ts'
 import { chunks } from './schema.ts'
 import { createStore } from './store.ts'
-import { createTestDatabase, dropDatabase } from './testing.ts'
+import { asJson, createTestDatabase, dropDatabase } from './testing.ts'
 
 const database = await createTestDatabase()
 const { directDatabaseUrl: directUrl } = database
@@ -101,7 +101,7 @@ describe('the index of an embedder', () => {
     expect(await findIndexes(embedder.model)).toEqual([])
     const documentId = await addChunk(embedder.model, 5000)
     const { owners, passages } = createStore(pooled.db)
-    const search = { text: 'no such word', embedding: unit(5000), embeddingModel: 'widest', limit: 5 }
+    const search = { text: 'no such word', embedding: asJson(unit(5000)), embeddingModel: 'widest', limit: 5 }
     expect(await passages.search(await owners.ensure('ada'), search)).toMatchObject([{ documentId }])
   })
 })

@@ -4,7 +4,7 @@ import { connect } from './client.ts'
 import { migrate } from './migrate.ts'
 import { quoteLiteral } from './passages.ts'
 import { createStore } from './store.ts'
-import { createTestDatabase } from './testing.ts'
+import { asJson, createTestDatabase } from './testing.ts'
 
 // Whether a search uses its index, and finds enough with it, shows only with many rows.
 
@@ -17,7 +17,7 @@ const { db, close } = connect({ url: database.directDatabaseUrl, poolSize: 1 })
 const { owners, passages } = createStore(db)
 const [large, small, tiny] = [await owners.ensure('large'), await owners.ensure('small'), await owners.ensure('tiny 1')]
 const embedding = Array.from({ length: embedder.dimensions }, (_, n) => Math.sin(n))
-const search = { text: 'nothing', embedding, embeddingModel: embedder.model, limit: 50 }
+const search = { text: 'nothing', embedding: asJson(embedding), embeddingModel: embedder.model, limit: 50 }
 
 beforeAll(async () => {
   await db.execute(sql`select setseed(0.5)`)

@@ -3,7 +3,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
 import { documents as documentsTable, type Metadata } from './schema.ts'
 import { createStore } from './store.ts'
-import { createTestDatabase } from './testing.ts'
+import { asJson, createTestDatabase } from './testing.ts'
 
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
@@ -25,7 +25,7 @@ async function ingest(owner: string, title: string, contents: Record<string, num
 }
 
 async function search(owner: string, text: string, embedding = [1, 0, 0], limit = 10) {
-  return passages.search(owner, { text, embedding, embeddingModel: model, limit })
+  return passages.search(owner, { text, embedding: asJson(embedding), embeddingModel: model, limit })
 }
 
 const texts = (found: { text: string }[]) => found.map(({ text }) => text)
@@ -114,7 +114,7 @@ describe('a search', () => {
       texts(
         await passages.search(owner, {
           text: 'lantern',
-          embedding: [1, 0, 0],
+          embedding: asJson([1, 0, 0]),
           embeddingModel: model,
           limit: 10,
           filter,

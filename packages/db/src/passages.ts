@@ -6,7 +6,8 @@ import { selectMatching } from './text-leg.ts'
 
 export type Search = {
   text: string
-  embedding: number[]
+  /** As JSON, `[0.1,-0.2]`, which is what Postgres reads, and how many numbers it holds. */
+  embedding: { json: string; width: number }
   embeddingModel: string
   limit: number
   /** How much the nearest vectors count beside the words in the fusion, from 0 to 1. By default as much. */
@@ -44,12 +45,12 @@ export function createPassages(db: Db) {
   return {
     /** The best chunks for a question, best first: nearest vectors and matching words, fused by reciprocal rank. */
     search: (owner: string, { text, embedding, embeddingModel, limit, vectorWeight = 1, filter }: Search) =>
-      statementFor(embeddingModel, embedding.length, filter !== undefined).execute({
+      statementFor(embeddingModel, embedding.width, filter !== undefined).execute({
         owner,
         text: text.slice(0, longestText),
         limit,
         vectorWeight,
-        embedding: JSON.stringify(embedding),
+        embedding: embedding.json,
         filter: JSON.stringify(filter),
         ...constants,
       }),

@@ -11,10 +11,15 @@ export type Deadlines = {
 /** A 2xx answer. Whoever gets one ends it with `drain` or `destroy`; until then its deadline runs. */
 export type HttpAnswer = {
   contentType: string
-  /** The next bytes, null at the end. Rejects with an `LlmError`, or with the reason of the signal that was aborted. */
-  read: () => Promise<Buffer | null>
+  /**
+   * Waits for the next bytes, null at the end, and tells one of the two once: `onFailure` of an `LlmError`, or of the reason
+   * of the signal that was aborted. By callback, since a promise more for each token shows.
+   */
+  read: (onBytes: (bytes: Buffer | null) => void, onFailure: (reason: unknown) => void) => void
   /** Says that the first event is here: from now on the idle deadline counts. */
   markStarted: () => void
+  /** Says that what may still come is of little worth, and not waited for long. */
+  markWhole: () => void
   /** Nothing more is needed: lets the last bytes go by, so that the connection serves the next call. */
   drain: () => void
   /** Closes the connection at once; does nothing after `drain`. */
@@ -38,6 +43,9 @@ export type HttpCall = {
 
 /** Bytes may trail `[DONE]` by a packet; a connection that lingers longer is not worth keeping. */
 const drainTimeoutMs = 1000
+
+/** What follows an answer comes with its last event or a packet later; some servers say `stop` before the end. */
+const lastEventsTimeoutMs = 5000
 
 /** Read ahead of a slow reader: two full reads of a socket, so that a quick one is never paused for. */
 const maxBytesAhead = 128 * 1024
@@ -73,18 +81,28 @@ export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswe
   const reader = createReader(response, call)
   let isStarted = false
   let isDrained = false
+
+  // A timer that is set anew for each token shows; and a reader that takes its time is no fault of the model's.
+  const watch = (ms: number) => {
+    clearTimeout(call.deadline)
+    call.deadline = setTimeout(() => {
+      const leftMs = call.idleTimeoutMs - reader.waitedMs()
+      if (leftMs > 0) watch(leftMs)
+      else call.onLate()
+    }, ms)
+  }
   return {
     contentType: response.headers['content-type'] ?? '',
-    read: () => {
-      if (isStarted) call.deadline.refresh()
-      return reader.read()
-    },
+    read: reader.read,
     markStarted: () => {
       if (isStarted) return
       isStarted = true
-      clearTimeout(call.deadline)
-      // A reader that takes its time is no fault of the model's.
-      call.deadline = setTimeout(() => reader.isWaiting() && call.onLate(), call.idleTimeoutMs)
+      watch(call.idleTimeoutMs)
+    },
+    markWhole: () => {
+      if (call.idleTimeoutMs <= lastEventsTimeoutMs) return
+      call.idleTimeoutMs = lastEventsTimeoutMs
+      watch(call.idleTimeoutMs)
     },
     drain: () => {
       if (isDrained) return
@@ -100,27 +118,29 @@ export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswe
   }
 }
 
-/** A response by promises: one pending `read` at a time, and backpressure while there is none. */
+/** A response by one pending `read` at a time, with backpressure while there is none. */
 function createReader(response: IncomingMessage, call: HttpCall) {
   let chunks: Buffer[] = []
   let bytesAhead = 0
-  let pending: PromiseWithResolvers<Buffer | null> | undefined
+  let waiting: { onBytes: (bytes: Buffer | null) => void; onFailure: (reason: unknown) => void } | undefined
+  let waitingSince = 0
 
   const takeChunks = () => {
     const bytes = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
     chunks = []
     bytesAhead = 0
-    response.resume()
+    if (response.isPaused()) response.resume()
     return bytes
   }
   const settle = () => {
-    if (!pending) return
-    if (call.failure) pending.reject(call.failure.reason)
-    else if (chunks.length > 0) pending.resolve(takeChunks())
-    else if (response.readableEnded) pending.resolve(null)
-    else if (response.destroyed) pending.reject(call.fail(describeFailure(response.errored)))
-    else return
-    pending = undefined
+    if (!waiting) return
+    const { onBytes, onFailure } = waiting
+    waiting = undefined // whoever is told may wait again at once
+    if (call.failure) onFailure(call.failure.reason)
+    else if (chunks.length > 0) onBytes(takeChunks())
+    else if (response.readableEnded) onBytes(null)
+    else if (response.destroyed) onFailure(call.fail(describeFailure(response.errored)))
+    else waiting = { onBytes, onFailure }
   }
   response.on('data', (bytes: Buffer) => {
     chunks.push(bytes)
@@ -131,14 +151,18 @@ function createReader(response: IncomingMessage, call: HttpCall) {
   for (const event of ['end', 'error', 'close']) response.on(event, settle)
 
   return {
-    isWaiting: () => pending !== undefined,
-    read: () => {
-      pending = Promise.withResolvers()
-      const { promise } = pending
+    waitedMs: () => (waiting ? performance.now() - waitingSince : 0),
+    read: (onBytes: (bytes: Buffer | null) => void, onFailure: (reason: unknown) => void) => {
+      waiting = { onBytes, onFailure }
+      waitingSince = performance.now()
       settle()
-      return promise
     },
   }
+}
+
+/** `read` as a promise, for what is not read token by token. */
+export function readBytes(answer: HttpAnswer): Promise<Buffer | null> {
+  return new Promise(answer.read)
 }
 
 /** Reads an answer to its end and closes it. Throws an `LlmError` (`model_protocol`) beyond 32 MiB. */
@@ -146,7 +170,7 @@ export async function readText(answer: HttpAnswer): Promise<string> {
   const parts: Buffer[] = []
   let length = 0
   try {
-    for (let bytes = await answer.read(); bytes; bytes = await answer.read()) {
+    for (let bytes = await readBytes(answer); bytes; bytes = await readBytes(answer)) {
       parts.push(bytes)
       length += bytes.length
       if (length > maxBodyBytes) throw new LlmError('model_protocol', 'the model sent a body without end')

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import net from 'node:net'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { readText } from './http-call.ts'
+import { readBytes, readText } from './http-call.ts'
 import { createHttpClient } from './http-client.ts'
 import type { LlmErrorCode } from './llm.ts'
 import { startHttpServer, startTcpServer } from './test-server.ts'
@@ -259,8 +259,8 @@ describe('an abort', () => {
     const abort = new AbortController()
     const server = await startHttpServer((response) => response.writeHead(200).write('{'))
     const answer = await createClient(server.url).post('/', {}, abort.signal)
-    expect((await answer.read())?.toString()).toBe('{')
-    const reading = answer.read()
+    expect((await readBytes(answer))?.toString()).toBe('{')
+    const reading = readBytes(answer)
     abort.abort(reason)
     await expect(reading).rejects.toBe(reason)
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)

@@ -124,5 +124,9 @@ function guardEmbedder(embedder: Embedder, beforeCall: () => void): Embedder {
       beforeCall()
       return embedder.embed(texts, signal)
     },
+    embedQuery: async (text, signal) => {
+      beforeCall()
+      return embedder.embedQuery(text, signal)
+    },
   }
 }

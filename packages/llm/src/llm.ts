@@ -31,6 +31,9 @@ export type ChatModel = {
   stream: (request: ChatRequest) => Promise<AsyncIterable<AnswerEvent[]>>
 }
 
+/** A vector as JSON, `[0.1,-0.2]`, which is how Postgres reads one, and how many numbers it holds. */
+export type JsonVector = { json: string; width: number }
+
 export type Embedder = {
   /** Stored in each row, so that vectors of two models never mix. */
   name: string
@@ -38,6 +41,8 @@ export type Embedder = {
   weight?: number
   /** One vector a text, in order, all of one width. Throws an `LlmError`. */
   embed: (texts: string[], signal?: AbortSignal) => Promise<number[][]>
+  /** The vector of what is searched for. Nobody on its way to Postgres needs its numbers. Throws an `LlmError`. */
+  embedQuery: (text: string, signal?: AbortSignal) => Promise<JsonVector>
 }
 
 export type Llm = {

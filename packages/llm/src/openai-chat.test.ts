@@ -358,6 +358,43 @@ describe('a stream that fails', () => {
   })
 })
 
+describe('an event that is nearly a plain piece of text', () => {
+  const head = '"id":"chatcmpl-1","object":"chat.completion.chunk","created":1764028800,"model":"m",'
+  const send = async (...events: string[]) => {
+    const { url } = await startStream(...events.map((json) => `data: ${json}\n\n`), stop + done)
+    return collect(url)
+  }
+  const choice = (delta: string, end = 'null') =>
+    `"choices":[{"index":0,"delta":{${delta}},"logprobs":null,"finish_reason":${end}}]`
+
+  it('is read by what it says besides', async () => {
+    expect(await send(`{${head}${choice('"content":"a"')},"usage":null}`)).toEqual([...text('a'), finished])
+    expect(await send(`{${head}${choice('"content":"a \\"b\\" \\u00e9\\n"')}}`)).toEqual([
+      ...text('a "b" é\n'),
+      finished,
+    ])
+    expect(await send(`{${head}${choice('"content":"a","reasoning":"b"')}}`)).toEqual([
+      ...reasoning('b'),
+      ...text('a'),
+      finished,
+    ])
+    expect(await send(`{${head}${choice('"content":"a"', '"length"')}}`)).toMatchObject([
+      ...text('a'),
+      { type: 'finish' },
+    ])
+    const usage = '"usage":{"prompt_tokens":3,"completion_tokens":1}'
+    expect(await send(`{${head}${choice('"content":"a"')},${usage}}`)).toEqual([...text('a'), ...finish('stop', 3, 1)])
+  })
+
+  it('is an error when it reports one', async () => {
+    const error = '"error":{"message":"overloaded","code":503}'
+    await expect(send(`{${error},${head}${choice('"content":"a"')}}`)).rejects.toEqual(isError('model_failed'))
+    await expect(send(`{${head}${choice('"content":"a"')},${error}}`)).rejects.toEqual(isError('model_failed'))
+    await expect(send(`{${head}${choice('"content":"a"', '"error"')}}`)).rejects.toEqual(isError('model_failed'))
+    await expect(send(`{${head}${choice('"content":"a"')}`)).rejects.toEqual(isError('model_protocol'))
+  })
+})
+
 describe('the reader', () => {
   it('gets the stream at the headers, before the first token is made', async () => {
     let begin = () => {}

@@ -156,3 +156,30 @@ describe('createOpenAiEmbedder', () => {
     expect(server.requests.length).toBe(1)
   })
 })
+
+describe('a query', () => {
+  const bodies: Record<string, [string, string, number]> = {
+    'as the vendor wrote it': ['{"data":[{"embedding":[0.10,-2e-7,3],"index":0}]}', '[0.10,-2e-7,3]', 3],
+    'printed with spaces': ['{"data": [{"index": 0, "embedding": [ 1, -2.50 ]}]}', '[1,-2.5]', 2],
+    'of one number': ['{"data":[{"embedding":[-1]}]}', '[-1]', 1],
+  }
+  for (const [how, [body, json, width]] of Object.entries(bodies)) {
+    it(`has a vector ${how}`, async () => {
+      const { url } = await startHttpServer((response) => response.end(body))
+      expect(await createEmbedder(url).embedQuery('a')).toEqual({ json, width })
+    })
+  }
+
+  it.each(['[]', '[1,]', '[,1]', '[1 2]', '[1,null]', '["1"]', '[[1]]', '[01x]', '"AACAPw=="', '[1e999]'])(
+    'is model_protocol when its vector is %s',
+    async (vector) => {
+      const { url } = await startHttpServer((response) => response.end(`{"data":[{"embedding":${vector}}]}`))
+      await expect(createEmbedder(url).embedQuery('a')).rejects.toEqual(isError('model_protocol'))
+    },
+  )
+
+  it('is model_protocol when its vector is not as wide as asked', async () => {
+    const { url } = await startEmbedding(() => [{ index: 0, embedding: [1, 2, 3] }])
+    await expect(createEmbedder(url, 2).embedQuery('a')).rejects.toEqual(isError('model_protocol'))
+  })
+})

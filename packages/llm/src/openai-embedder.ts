@@ -2,7 +2,7 @@ import { readText } from './http-call.ts'
 import type { HttpClient } from './http-client.ts'
 import { isObject, parseJson } from './json.ts'
 import type { Embedder } from './llm.ts'
-import { LlmError } from './llm.ts'
+import { type JsonVector, LlmError } from './llm.ts'
 
 /** Gemini takes 100 texts, OpenAI 2,048, and a request stays a few hundred kilobytes. */
 const maxBatchSize = 96
@@ -18,10 +18,14 @@ const refusals: unknown[] = [400, 413, 422]
 export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions?: number): Embedder {
   let knownBatchSize = maxBatchSize
 
-  const embedBatch = async (input: string[], signal: AbortSignal | undefined) => {
+  const post = async (input: string[], signal: AbortSignal | undefined) => {
     const body = { model, input, encoding_format: 'float', ...(dimensions && { dimensions }) }
-    const answer = await http.post('/embeddings', body, signal)
-    return readVectors(parseJson(await readText(answer)), input.length)
+    return readText(await http.post('/embeddings', body, signal))
+  }
+  const embedBatch = async (input: string[], signal: AbortSignal | undefined) =>
+    readVectors(parseJson(await post(input, signal)), input.length)
+  const assertWidth = (width: number, wanted = dimensions) => {
+    if (wanted && width !== wanted) throw new LlmError('model_protocol', 'the model sent a vector of another width')
   }
 
   return {
@@ -40,11 +44,13 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
         }
       }
       knownBatchSize = Math.min(knownBatchSize, batchSize)
-      const width = dimensions ?? vectors[0]?.length
-      if (vectors.some((vector) => vector.length !== width)) {
-        throw new LlmError('model_protocol', 'the model sent a vector of another width')
-      }
+      for (const vector of vectors) assertWidth(vector.length, dimensions ?? vectors[0]?.length)
       return vectors
+    },
+    embedQuery: async (text, signal) => {
+      const vector = readOnlyVector(await post([text], signal))
+      assertWidth(vector.width)
+      return vector
     },
   }
 }
@@ -61,6 +67,27 @@ function readVectors(body: unknown, count: number): number[][] {
     if (!vector) throw new LlmError('model_protocol', 'the model did not send a vector for every text')
     return vector
   })
+}
+
+const plainNumber = '-?(?:0|[1-9]\\d{0,9})(?:\\.\\d+)?(?:[eE]-\\d+)?' // of no size that Postgres would refuse
+const plainVector = new RegExp(`^\\[${plainNumber}(?:,${plainNumber})*\\]$`)
+
+/**
+ * The one vector of an answer, cut out of its text where it can be: to read 384 numbers and to print them again takes 80 µs,
+ * as long as a query.
+ */
+function readOnlyVector(body: string): JsonVector {
+  const start = body.indexOf('[', body.indexOf('"embedding":'))
+  const json = body.slice(start, body.indexOf(']', start) + 1)
+  if (plainVector.test(json)) return { json, width: countNumbers(json) }
+  const [vector = []] = readVectors(parseJson(body), 1)
+  return { json: JSON.stringify(vector), width: vector.length }
+}
+
+function countNumbers(json: string): number {
+  let count = 1
+  for (let comma = json.indexOf(','); comma !== -1; comma = json.indexOf(',', comma + 1)) count += 1
+  return count
 }
 
 function isVector(value: unknown): value is number[] {

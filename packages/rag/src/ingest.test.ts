@@ -1,5 +1,5 @@
 import { connect, createStore, sql } from '@repo/db'
-import { createTestDatabase } from '@repo/db/testing'
+import { asJson, createTestDatabase } from '@repo/db/testing'
 import { createLlm, type Embedder } from '@repo/llm'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { ingestDocument } from './ingest.ts'
@@ -94,8 +94,9 @@ describe('when the embedder is another one by now', () => {
     ...(await db.execute(sql`select embedding_model from chunks where document_id = ${id}`)).flatMap(Object.values),
   ]
   /** The word is in no chunk: only the vector, that of the document itself, can find one. */
-  const findsByVector = async (by: Embedder, { id, title }: { id: string; title: string }) => {
-    const [embedding = []] = await by.embed([title])
+  const findsByVector = async (by: Pick<Embedder, 'name' | 'embed'>, { id, title }: { id: string; title: string }) => {
+    const [vector = []] = await by.embed([title])
+    const embedding = asJson(vector)
     const found = await store.passages.search(owner, { text: 'xyzzy', embedding, embeddingModel: by.name, limit: 50 })
     return found.some(({ documentId }) => documentId === id)
   }
@@ -131,7 +132,7 @@ it('keeps a document as failed whose vectors the database refuses, until it is p
 })
 
 /** The embedder, and for each call the number of its texts and of the turns that the event loop had taken by then. */
-function watch({ name, embed }: Embedder) {
+function watch({ name, embed }: Pick<Embedder, 'name' | 'embed'>) {
   const batches: { texts: number; turns: number }[] = []
   let turns = 0
   const count = () => {
@@ -140,7 +141,7 @@ function watch({ name, embed }: Embedder) {
   }
   let next = setImmediate(count)
   onTestFinished(() => clearImmediate(next))
-  const watched: Embedder = {
+  const watched: Pick<Embedder, 'name' | 'embed'> = {
     name,
     embed: (texts) => {
       batches.push({ texts: texts.length, turns })

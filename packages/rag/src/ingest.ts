@@ -9,7 +9,7 @@ export type Extracted = { text: string; pages?: number[] }
 
 export type IngestOptions = {
   store: Store
-  embedder: Embedder
+  embedder: Pick<Embedder, 'name' | 'embed'>
   /** Reads what was posted. Throws a `DocumentError` for what nobody could read. Left out: it is a text. */
   extract?: (upload: Upload, signal?: AbortSignal) => Promise<Extracted>
 }
@@ -97,7 +97,7 @@ async function readUpload({ extract }: IngestOptions, upload: Upload, signal?: A
 }
 
 async function embedChunks(
-  embedder: Embedder,
+  embedder: IngestOptions['embedder'],
   { title, text, pages }: DocumentContent,
   noteProgress: (progress: number) => Promise<void>,
   signal?: AbortSignal,

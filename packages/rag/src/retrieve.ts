@@ -1,7 +1,7 @@
 import type { Metadata, Store } from '@repo/db'
 import type { Embedder } from '@repo/llm'
 
-export type RetrieveOptions = { store: Store; embedder: Embedder }
+export type RetrieveOptions = { store: Store; embedder: Pick<Embedder, 'name' | 'weight' | 'embedQuery'> }
 export type RetrievedPassage = Awaited<ReturnType<Store['passages']['search']>>[number]
 
 export type Wanted = {
@@ -18,8 +18,7 @@ export async function retrievePassages(
   question: string,
   { limit, filter, signal }: Wanted,
 ): Promise<RetrievedPassage[]> {
-  const [embedding] = await embedder.embed([question], signal)
-  if (!embedding) return []
+  const embedding = await embedder.embedQuery(question, signal)
   const { name: embeddingModel, weight: vectorWeight = 1 } = embedder
   return store.passages.search(owner, { text: question, embedding, embeddingModel, vectorWeight, limit, filter })
 }

@@ -76,9 +76,9 @@ async function printRecall({ db, store, owner, embedder, questions }: Scaled, sh
   const vector = sql.raw(`halfvec(${width})`)
   let [found, wanted] = [0, 0]
   for (const question of questions) {
-    const [embedding = []] = await embedder.embed([question])
+    const embedding = await embedder.embedQuery(question)
     const exact = await db.execute<{ distance: number }>(sql`
-      select (embedding::${vector} <=> ${JSON.stringify(embedding)}::${vector}) + 0 as distance from chunks
+      select (embedding::${vector} <=> ${embedding.json}::${vector}) + 0 as distance from chunks
       where owner_id = ${owner} and document_id in (
         select id from documents where metadata @> ${JSON.stringify(filter)}::jsonb)
       order by distance limit ${depth}`)

@@ -33,6 +33,10 @@ export function createOfflineEmbedder(): Embedder {
       }
       return vectors
     },
+    embedQuery: async (text, signal) => {
+      signal?.throwIfAborted()
+      return { json: JSON.stringify(embedText(text)), width }
+    },
   }
 }
 

@@ -73,8 +73,9 @@ export function readQuestion(messages: ChatMessage[]): Question {
  * with the question that it leans on. No model is called.
  */
 export function toSearchText(asked: string[]): string {
-  const { terms } = readQuestion(asked.map((content) => ({ role: 'user', content })))
   const last = asked.at(-1) ?? ''
+  if (asked.length < 2) return last // it has nothing to lean on
+  const { terms } = readQuestion(asked.map((content) => ({ role: 'user', content })))
   if (terms.every(({ share }) => share === 1)) return last
   return `${last} ${asked.slice(-4, -1).findLast((question) => readTerms(readCue(question).rest).length > 0) ?? ''}`
 }
