@@ -92,9 +92,10 @@ async function runScenario(scenario: Scenario, repeat: number, signal: AbortSign
 function chooseScenarios(options: Options): Scenario[] {
   const { quick, live, streams, tokens, seconds } = options
   const { only } = options
+  const isUsual = (scenario: Scenario) => !scenario.isExtra && (!quick || live || scenario.quick !== undefined)
   return (live && !only ? [liveScenario] : scenarios)
     .filter(({ subject }) => !live || subject !== 'connections')
-    .filter((scenario) => only?.includes(scenario.name) ?? (!quick || live || scenario.quick !== undefined))
+    .filter((scenario) => only?.includes(scenario.name) ?? isUsual(scenario))
     .map((scenario) => {
       const { load, variants } = (quick && scenario.quick) || scenario
       const asked = { ...scenario.load, ...load }

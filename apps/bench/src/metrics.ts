@@ -11,9 +11,12 @@ const described = {
   lateP50: { title: 'token late p50 ms', digits: 1 },
   lateP99: { title: 'token late p99 ms', digits: 0 },
   refusalP99: { title: 'refused within p99 ms', digits: 0 },
+  tokensPerSecond: { title: 'tokens a second', digits: 0 },
   cpuPerToken: { title: 'CPU a token µs', digits: 0, isCost: true },
   cpuPerChat: { title: 'CPU a request ms', digits: 2, isCost: true },
   databasePerChat: { title: 'database CPU a request ms', digits: 2, isCost: true },
+  serverCores: { title: 'cores of the API', digits: 2 },
+  databaseCores: { title: 'cores of the database', digits: 2 },
   mockLateP99: { title: 'mock late p99 ms', digits: 0 },
   mockPerToken: { title: 'mock CPU a token µs', digits: 0 },
   loadPerToken: { title: 'load CPU a token µs', digits: 0 },
@@ -42,11 +45,12 @@ export function measure(result: LoadResult, samples: Sample[], fromMs: number, t
   const gain = (read: (sample: Sample) => number) => (first && last ? read(last) - read(first) : 0)
   const cpu = (...names: string[]) =>
     gain(({ usage }) => names.reduce((total, name) => total + (usage[name]?.cpuMs ?? 0), 0))
-  const per = (costMs: number, count: number) => (costMs > 0 && count > 0 ? costMs / count : undefined)
+  const per = (amount: number, count: number) => (amount > 0 && count > 0 ? amount / count : undefined)
   const highest = (read: (sample: Sample) => number | undefined) =>
     samples.length > 0 ? Math.max(...samples.map((sample) => read(sample) ?? 0)) : undefined
 
   const tokens = gain((sample) => sample.tokens)
+  const seconds = gain((sample) => sample.atMs) / 1000
   const requests = gain((sample) => sample.completed)
   const memoryKb = highest(({ usage }) => usage.server?.rssKb) ?? 0
   const grownKb = memoryKb - (samples.at(0)?.usage.server?.rssKb ?? 0)
@@ -60,9 +64,12 @@ export function measure(result: LoadResult, samples: Sample[], fromMs: number, t
     lateP50: result.late?.p50,
     lateP99: result.late?.p99,
     refusalP99: result.refusal?.p99,
+    tokensPerSecond: per(tokens, seconds),
     cpuPerToken: toMicroseconds(per(cpu('server'), tokens)),
     cpuPerChat: per(cpu('server'), requests),
     databasePerChat: per(cpu('postgres', 'pgbouncer'), requests),
+    serverCores: per(cpu('server') / 1000, seconds),
+    databaseCores: per(cpu('postgres', 'pgbouncer') / 1000, seconds),
     mockPerToken: toMicroseconds(per(cpu('mock'), tokens)),
     loadPerToken: toMicroseconds(per(cpu('load'), tokens)),
     open,

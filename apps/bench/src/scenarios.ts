@@ -18,6 +18,8 @@ export type Scenario = {
   /** Over the defaults of each server's environment. */
   env?: Record<string, string>
   goals: Goal[]
+  /** Runs only when it is named. */
+  isExtra?: true
   /** What is smaller under `--quick`; scenarios without are left out there. */
   quick?: { variants: Variant[]; load: Partial<Load> }
 }
@@ -44,6 +46,17 @@ const arrivals = (perSecond: number): Scenario => ({
   variants: ['floor', 'pooled', 'held', 'blocking'],
   load: chats({ tokens: 25, perSecond, seconds: 5, patienceMs: 2000 }),
   goals: noError,
+})
+
+/** For infra/README.md: what a core of the API carries, and whether more processes carry more. */
+const scale = (processes: number): Scenario => ({
+  name: `scale-${processes}`,
+  title: `600 answers at once, a token every 60 ms, from API processes: ${processes}`,
+  variants: ['pooled'],
+  load: chats({ intervalMs: 60, clients: 600, rampMs: 5000, seconds: 16 }),
+  env: { WEB_CONCURRENCY: `${processes}` },
+  goals: nothingHeld,
+  isExtra: true,
 })
 
 /** For people who watch the page: as fast as models speak, and long enough to see. */
@@ -137,6 +150,18 @@ export const scenarios: Scenario[] = [
     load: chats({ intervalMs: 60, perSecond: 575, seconds: 12 }), // 115 a second leave as many as come
     env: { WEB_CONCURRENCY: '2', MAX_STREAMS: '350' },
     goals: [...nothingHeld, { metric: 'refusalP99', atMost: 100 }, { metric: 'lateP99', atMost: 50 }],
+  },
+  scale(1),
+  scale(2),
+  scale(4),
+  {
+    name: 'three-thousand',
+    title: '3,000 answers at once, five tokens a second, on all that this machine has',
+    variants: ['pooled'],
+    load: chats({ intervalMs: 200, clients: 3000, rampMs: 15_000, seconds: 45 }),
+    env: { WEB_CONCURRENCY: '2' },
+    goals: [...nothingHeld, { metric: 'lateP99', atMost: 50 }],
+    isExtra: true,
   },
   {
     name: 'ten-thousand',

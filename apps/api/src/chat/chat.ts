@@ -167,5 +167,5 @@ async function openTurn(store: Store, owner: string, question: Question, answerI
 /** The question's beginning: 80 characters, none of them cut in half. */
 function toTitle(question: string): string {
   const line = question.replaceAll(/\s+/g, ' ').trim()
-  return Array.from(line.slice(0, 160)).slice(0, 80).join('')
+  return line.length <= 80 ? line : Array.from(line.slice(0, 160)).slice(0, 80).join('')
 }
