@@ -163,6 +163,24 @@ describe('the page', { timeout: 60_000 }, () => {
     await page.close()
   })
 
+  it('asks for nothing that a document names, neither in an answer that quotes it nor where the document is open', async () => {
+    const { browser, url } = given()
+    const text =
+      'The bittern booms. ![x](https://a.example/?q=secret) <img src="https://a.example/2">\n\n[x]: https://a.example/3'
+    await post(`${url}/documents`, {}, { title: 'Bitterns', text })
+    await untilReady(url, 'Bitterns')
+    const page = await browser.open()
+    const answer = await ask(page, 'What does the bittern do?')
+    answer.say(`${text} ![x][x] [1]`)
+    answer.end()
+    await page.getByRole('button', { name: 'Source 1: Bitterns' }).click()
+    const dialog = page.getByRole('dialog', { name: 'Bitterns' })
+    await expect.poll(() => dialog.locator('mark').textContent()).toContain('<img src="https://a.example/2">')
+    expect(await page.locator('img').count()).toBe(0)
+    expect([...browser.hosts]).toHaveLength(1)
+    await page.close()
+  })
+
   it('takes a document that is dropped on it, and one that is chosen; both are asked about', async () => {
     const page = await given().browser.open()
     await page.evaluate(() => {

@@ -8,7 +8,9 @@ afterAll(close)
 beforeAll(async () => {
   const crowd = Array.from({ length: 12 }, (_, n) => ({ title: `Price ${n}`, text: `Item ${n} will cost ${n} EUR.` }))
   const express = { title: 'Express', text: 'Express delivery takes one day and comes at 12 EUR.' }
-  for (const payload of [...crowd, express]) {
+  const preise = Array.from({ length: 12 }, (_, n) => ({ title: `Preis ${n}`, text: `Ware ${n} kostet ${n} Euro.` }))
+  const eilboten = { title: 'Eilboten', text: 'Ein Eilbote braucht einen Tag und kommt auf 12 Euro.' }
+  for (const payload of [...crowd, express, ...preise, eilboten]) {
     await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
   }
   await work()
@@ -18,9 +20,23 @@ const listTitles = (parts: Part[]) => parts.flatMap(({ type, title }) => (type =
 const chat = async (body: object) => readParts(await post(`${url}/chat`, alice, body))
 const followUp = 'and how much does it cost?'
 
-it('finds for a follow-up what the question before it was about', async () => {
-  await chat({ conversationId: 'express', message: 'How long does express delivery take?' })
-  expect(listTitles(await chat({ conversationId: 'express', message: followUp }))).toContain('Express')
+it.each([
+  ['Express', 'How long does express delivery take?', followUp],
+  ['Express', 'How long does express delivery take?', 'How much is it?'],
+  ['Eilboten', 'Wie lange braucht ein Eilbote?', 'Und was kostet das?'],
+  ['Eilboten', 'Wie lange braucht ein Eilbote?', 'Wie viel kostet er?'],
+])('finds %s for a follow-up: %j %j', async (title, question, next) => {
+  const conversationId = crypto.randomUUID()
+  await chat({ conversationId, message: question })
+  expect(listTitles(await chat({ conversationId, message: next }))).toContain(title)
+  expect(listTitles(await chat({ message: next }))).not.toContain(title)
+})
+
+it('finds for a question that stands alone what it says, whatever was asked before', async () => {
+  await chat({ conversationId: 'new', message: 'How long does express delivery take?' })
+  const titles = listTitles(await chat({ conversationId: 'new', message: 'How much does item 7 cost in total?' }))
+  expect(titles[0]).toBe('Price 7')
+  expect(titles).not.toContain('Express')
 })
 
 it('finds for the same words alone what they say', async () => {

@@ -119,7 +119,7 @@ describe('citations', () => {
     expect(citations).toMatchObject([{ n: 1, documentId: document.id, title: 'Pool' }])
     const system = JSON.stringify(lastCall())
     for (const { n, start, end } of citations) {
-      expect(system).toContain(`<passage n=\\"${n}\\"`)
+      expect(system).toContain(` n=\\"${n}\\" title=`)
       expect(system).toContain(JSON.stringify(text.slice(start, end)).slice(1, -1))
     }
   })

@@ -93,6 +93,30 @@ describe('composeAnswer', () => {
     )
   })
 
+  it.each([
+    [
+      'When does the shop close?',
+      'The shop was closed in 1990 for a year. The shop is open from 9 a.m. to 6 p.m.',
+      '9 a.m.',
+    ],
+    ['Wann schließt das Rathaus?', 'Das Rathaus steht seit 1912. Das Rathaus ist von 8 bis 16 Uhr geöffnet.', '16 Uhr'],
+    ['À quelle heure ferme la mairie ?', 'La mairie date de 1912. La mairie est ouverte de 8 h à 16 h.', '16 h'],
+  ])('answers %j with the hours, and with nothing where there are none', (question, text, end) => {
+    const answer = bodyOf(ask(question, number(text)))
+    expect(answer).toContain(end)
+    expect(answer).not.toContain('19')
+    const [past = ''] = text.split(/(?<=\.) /)
+    expect(bodyOf(ask(question, number(past)))).toMatch(/^The documents do not say\./)
+  })
+
+  it('finds what a German question says with a verb and the text with a noun, or in a compound', () => {
+    const text = 'Kauf und Lieferung regelt § 3. Die Fensterreinigung übernimmt der Vermieter. Der Keller ist trocken.'
+    expect(bodyOf(ask('Wer reinigt die Fenster?', number(text)))).toBe(
+      'Die Fensterreinigung übernimmt der Vermieter. [1]',
+    )
+    expect(bodyOf(ask('Wer streicht die Fenster?', number('Der Keller ist trocken.')))).toMatch(/^The documents do not/)
+  })
+
   it('brings the sentence that a pronoun refers to, under one citation', () => {
     const text = 'The tower stands on Maray. It was designed by Alison Forsyth.'
     expect(bodyOf(ask('Who is Alison Forsyth?', number(text)))).toBe(`${text} [1]`)

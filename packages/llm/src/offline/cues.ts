@@ -2,10 +2,14 @@ import type { Unit } from './sentences.ts'
 
 /** What kind of answer a question wants, and how a sentence shows that it has it. */
 export type Cue = {
-  name: 'reason' | 'quantity' | 'time' | 'person' | 'steps'
+  name: 'reason' | 'hours' | 'quantity' | 'time' | 'person' | 'steps'
   asks: RegExp
+  /** Other words that an answer need not repeat. */
+  drops?: RegExp
   /** Whether the unit looks like such an answer. */
   shows: (unit: Unit) => boolean
+  /** What does not show it is no answer, whatever words it holds. */
+  isRequired?: boolean
 }
 
 /** Whole words or phrases in any script; `\b` knows ASCII only. Scripts without spaces match anywhere. */
@@ -22,6 +26,17 @@ const timePattern = phrases(
   String.raw`\d|[年月日天时]|الساعة|اليوم`,
 )
 
+/** Opening and closing are asked of the same sentence: `9 to 5`. `When did it open?` asks for a day, `When do I close it?` for advice. */
+const asksHours = phrases(
+  String.raw`(?:when|what time) (?:do|does|is|are)(?= (?!i |we ).*(?:open|closed?|shut)(?!\p{L}))|opening (?:hours|times)|(?:ab |bis )?wann(?=.* (?:öffnet|schließt|geöffnet|offen|geschlossen|auf|zu)(?!\p{L}))|öffnungszeiten|(?:quand|à quelle heure)(?=.* (?:ouvre|ferme|ouvert|fermé))|(?:cu[aá]ndo|a qu[eé] hora)(?=.* (?:abre|cierra|abiert|cerrad))`,
+  '几点(?=.*(?:开|关))',
+)
+const openingWord = phrases(
+  'open(?:s|ing)?|clos(?:es?|ed|ing)|shuts?|hours|öffnet|schließt|macht|geöffnet|offen|geschlossen|öffnungszeiten|ouvre|ferme|ferment|ouvert(?:e|s|es|ure)?|fermée?s?|horaires|abre|cierra|abiert[oa]s?|cerrad[oa]s?|horario',
+  '开门|关门|营业',
+)
+const clockTime = /\d\s?(?:uhr|[ap]\.?\s?m(?!\p{L})|h(?!\p{L})|o'clock|[点时])|(?<!\d)\d?\d[:.]\d\d(?!\d)/iu
+
 const cues: Cue[] = [
   {
     name: 'reason',
@@ -31,10 +46,17 @@ const cues: Cue[] = [
     ),
     shows: textShows(
       phrases(
-        `because|since|so that|therefore|otherwise|due to|led to|in order to|thus|hence|weil|da|damit|sonst|denn|deshalb|daher|aufgrund|parce qu|car|afin|sinon|porque|ya que|para que|debido|perché`,
+        `because|since|so that|therefore|otherwise|due to|led to|in order to|to (?:avoid|prevent)|thus|hence|reasons?|weil|da|damit|sonst|denn|deshalb|daher|aufgrund|wegen|nämlich|grund|parce qu|car|afin|sinon|à cause|en raison|raison|porque|ya que|para que|debido|razón|motivo|perché`,
         '因为|由于|所以|以便|ため|بسبب|لأن',
       ),
     ),
+  },
+  {
+    name: 'hours',
+    asks: asksHours,
+    drops: openingWord,
+    shows: ({ text, context, asked }) => clockTime.test(text) && openingWord.test(`${text}\n${context}\n${asked}`),
+    isRequired: true,
   },
   {
     name: 'quantity',
@@ -80,5 +102,6 @@ function textShows(pattern: RegExp): Cue['shows'] {
  */
 export function readCue(question: string): { cue: Cue | undefined; rest: string } {
   const cue = cues.find(({ asks }) => asks.test(question))
-  return { cue, rest: cue ? question.replace(cue.asks, ' ') : question }
+  const rest = cue ? question.replace(cue.asks, ' ') : question
+  return { cue, rest: cue?.drops ? rest.replace(cue.drops, ' ') : rest }
 }

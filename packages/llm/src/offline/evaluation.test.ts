@@ -19,23 +19,45 @@ const findUnanswered = (table: questions.Answerable[]): string[] =>
 
 const findInvented = (table: string[]): string[] => table.filter((question) => !isSilent(ask(question)))
 
+/** `answered`, `silent`: the least share that must be. Nothing was tuned on the later questions: theirs is what to expect. */
 describe.each([
-  { part: 'tuned', answerable: questions.tunedAnswerable, unanswerable: questions.tunedUnanswerable },
-  { part: 'held-out', answerable: questions.heldOutAnswerable, unanswerable: questions.heldOutUnanswerable },
-])('$part questions over fourteen documents', ({ part, answerable, unanswerable }) => {
-  it('quotes the right sentence for at least 85 % of those that the documents answer', ({ annotate }) => {
+  {
+    part: 'tuned',
+    answerable: questions.tunedAnswerable,
+    unanswerable: questions.tunedUnanswerable,
+    answered: 0.85,
+    silent: 0.9,
+  },
+  {
+    part: 'held-out',
+    answerable: questions.heldOutAnswerable,
+    unanswerable: questions.heldOutUnanswerable,
+    answered: 0.85,
+    silent: 0.9,
+  },
+  {
+    part: 'later',
+    answerable: questions.laterAnswerable,
+    unanswerable: questions.laterUnanswerable,
+    answered: 0.65,
+    silent: 0.8,
+  },
+])('$part questions over eighteen documents', ({ part, answerable, unanswerable, answered, silent }) => {
+  it(`quotes the right sentence for at least ${100 * answered} % of those that the documents answer`, ({
+    annotate,
+  }) => {
     const failed = findUnanswered(answerable)
     void annotate(
       `${part}: ${answerable.length - failed.length} of ${answerable.length} answered; not: ${failed.join(' | ')}`,
     )
-    expect(failed.length, failed.join('\n')).toBeLessThanOrEqual(0.15 * answerable.length)
+    expect(failed.length, failed.join('\n')).toBeLessThanOrEqual((1 - answered) * answerable.length)
   })
 
-  it('says that the documents do not say for at least 90 % of the others', ({ annotate }) => {
+  it(`says that the documents do not say for at least ${100 * silent} % of the others`, ({ annotate }) => {
     const failed = findInvented(unanswerable)
     void annotate(
       `${part}: ${unanswerable.length - failed.length} of ${unanswerable.length} silent; not: ${failed.join(' | ')}`,
     )
-    expect(failed.length, failed.join('\n')).toBeLessThanOrEqual(0.1 * unanswerable.length)
+    expect(failed.length, failed.join('\n')).toBeLessThanOrEqual((1 - silent) * unanswerable.length)
   })
 })

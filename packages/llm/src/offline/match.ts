@@ -1,10 +1,11 @@
 import type { Entry } from './lexicon.ts'
 import type { Term } from './question.ts'
 import { findSynonyms } from './synonyms.ts'
-import { isUnspaced } from './words.ts'
+import { findGermanRoot, isUnspaced } from './words.ts'
 
 const partCredit = 0.4
 const synonymCredit = 0.85
+const inflectedCredit = 0.9
 const startsCredit = 0.8
 const endsCredit = 0.6
 const kinCredit = 0.7
@@ -30,7 +31,13 @@ function matchWord(term: Term, { word, stem: other }: Entry, group: number | und
   if (other === term.stem) return 1
   if (term.parts.includes(other)) return partCredit / term.parts.length
   if (group !== undefined && group === findSynonyms(other)) return synonymCredit
-  return matchKin(term.stem, other)
+  return Math.max(matchKin(term.stem, other), term.isGerman ? matchGerman(term.word, word) : 0)
+}
+
+/** The same root, or one in a compound of the other. */
+function matchGerman(one: string, other: string): number {
+  const [asked, found] = [findGermanRoot(one), findGermanRoot(other)]
+  return asked === found ? inflectedCredit : matchKin(asked, found)
 }
 
 /** What German, French and Spanish add to a short word; `Tag` and `Tage` are one, `auth` and `author` are not. */

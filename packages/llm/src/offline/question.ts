@@ -1,6 +1,6 @@
 import type { ChatMessage } from '../llm.ts'
 import { type Cue, readCue } from './cues.ts'
-import { isUnspaced, pickFunctionWords, readWords, segmentRun, stem, type Word } from './words.ts'
+import { isGerman, isUnspaced, pickFunctionWords, readWords, segmentRun, stem, type Word } from './words.ts'
 
 /** A word that the answer should have something to do with. */
 export type Term = {
@@ -10,10 +10,12 @@ export type Term = {
   parts: readonly string[]
   /** More than 1 for an identifier, less for what `this` points at. */
   weight: number
-  /** How much more it counts against an answer that lacks it; more than 1 for a name. */
+  /** How much it counts against an answer that lacks it: more than 1 for a name, less for a German verb. */
   need: number
   /** Less than 1 for a word borrowed from the question before. */
   share: number
+  /** It is of a German question: its kin are found as German makes them. */
+  isGerman: boolean
 }
 
 export type Question = {
@@ -27,6 +29,8 @@ export type Question = {
 const maxTerms = 24
 const maxQuestionLength = 1000
 const nameNeed = 1.3
+/** What a question says with a verb, a text says with another: `eine Badekappe tragen`, `Badekappen sind Pflicht`. */
+const germanVerbNeed = 0.6
 const exactWeight = 1.6
 const pointedWeight = 0.3
 const leaningShare = 0.5
@@ -83,14 +87,17 @@ export function toSearchText(asked: string[]): string {
 function readTerms(text: string): Term[] {
   const words = readWords(text).flatMap(separate)
   const functionWords = pickFunctionWords(words.map(({ word }) => word))
+  const german = isGerman(words.map(({ word }) => word))
   const terms = new Map<string, Term>()
   words.forEach(({ word, parts, isExact, isName }, index) => {
     if (word === '' || functionWords.has(word) || (word.length === 1 && !/[\d\p{Lo}]/u.test(word))) return
     const isPointedAt = demonstratives.has(words[index - 1]?.word ?? '')
     const weight = isExact ? exactWeight : isPointedAt ? pointedWeight : 1
-    const need = isName && index > 0 ? nameNeed : 1
+    // German nouns are all written as names are.
+    const need = german ? (isName || isExact ? 1 : germanVerbNeed) : isName && index > 0 ? nameNeed : 1
     const key = stem(word)
-    if (!terms.has(key)) terms.set(key, { word, stem: key, parts: parts.map(stem), weight, need, share: 1 })
+    if (!terms.has(key))
+      terms.set(key, { word, stem: key, parts: parts.map(stem), weight, need, share: 1, isGerman: german })
   })
   return [...terms.values()].slice(0, maxTerms)
 }

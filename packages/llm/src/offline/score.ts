@@ -1,4 +1,5 @@
 import type { Passage } from '../llm.ts'
+import type { Cue } from './cues.ts'
 import { embedText } from './embedder.ts'
 import type { Lexicon } from './lexicon.ts'
 import { createMatcher } from './match.ts'
@@ -109,10 +110,16 @@ function rate(candidate: Candidate, columns: Column[], row: number, question: Qu
     lacking += loss * (1 - credit)
     total += weight
   }
-  const fit = question.cue ? (question.cue.shows(candidate.unit) ? 1.15 : 0.85) : 1
+  const fit = measureFit(candidate.unit, question.cue)
   const evidence = held > 0 ? (held / (held + lacking)) * Math.min(1, fit) : 0
   const isDirect = columns.some(({ holders }) => holders[row])
   return { ...candidate, isDirect, evidence, score: total > 0 ? (held / total) * fit * measureShape(candidate) : 0 }
+}
+
+/** More than 1 for the kind of answer that the question wants, 0 for what cannot be one. */
+function measureFit(unit: Unit, cue: Cue | undefined): number {
+  if (!cue) return 1
+  return cue.shows(unit) ? 1.15 : cue.isRequired ? 0 : 0.85
 }
 
 /** Fit to be quoted: short, whole, from a passage that retrieval put high. */

@@ -18,7 +18,7 @@ type Outline = { headings: { level: number; text: string }[]; asked: string; lea
 const maxUnitLength = 400
 const maxListLength = 600
 const leaningStart =
-  /^(?:it|its|they|this|that|these|those|he|she|er|sie|es|dies|diese[rs]?|il|elle|ils|elles|cela|esto|eso|它|他们|这|هو|هي)(?!\p{L})/iu
+  /^(?:the reason|der grund|grund dafür|la raison|la razón|it|its|they|this|that|these|those|he|she|er|sie|es|dies|diese[rs]?|il|elle|ils|elles|cela|esto|eso|它|他们|这|هو|هي)(?!\p{L})/iu
 const abbreviation =
   /(?:^|[\s(])(?:\p{L}|e\.g|i\.e|Dr|Mrs?|Ms|Prof|St|No|Nr|Fig|Sec|Art|Abs|vs|ca|approx|Inc|Ltd|Co|pp?|cf|Tel|max|min|incl|inkl|Mme|Sra?|núm|ej|bzw|evtl|usw|d\. ?h|z\. ?B|u\. ?a)\.\s*$/u
 

@@ -51,6 +51,7 @@ export function segmentRun(run: string): string[] {
 
 const wordSegmenter = new Intl.Segmenter(undefined, { granularity: 'word' })
 const functionWords = createFunctionWords(fold)
+const germanWords = functionWords.find((list) => list.has('nicht')) ?? new Set<string>()
 const anyFunctionWord = new Set(functionWords.flatMap((words) => [...words]))
 
 /** Whether the word is a function word in any of the languages; `die` and `war` are, whatever the text. */
@@ -63,6 +64,12 @@ export function pickFunctionWords(words: string[]): ReadonlySet<string> {
   const counts = functionWords.map((list) => words.filter((word) => list.has(word)).length)
   const best = Math.max(...counts)
   return new Set(functionWords.flatMap((list, index) => (counts[index] === best ? [...list] : [])))
+}
+
+/** Whether more of these words are function words of German than of any other language. */
+export function isGerman(words: string[]): boolean {
+  const count = (list: ReadonlySet<string>) => words.filter((word) => list.has(word)).length
+  return functionWords.every((list) => list === germanWords || count(list) < count(germanWords))
 }
 
 const irregular = new Map(
@@ -87,6 +94,12 @@ export function stem(word: string): string {
   const rest =
     cut !== base && cut.length >= 3 && /[aeiouy]/.test(cut) ? cut.replace(/([b-df-hj-np-rtvwz])\1$/, '$1') : base
   return rest.length > 3 ? rest.replace(/e$/, '').replace(/([^aeiou])y$/, '$1i') : rest
+}
+
+/** `reinigt`, `gereinigt` and `Reinigung` are one: a German question asks with the verb for what a text says with the noun. */
+export function findGermanRoot(word: string): string {
+  const bare = word.replace(/^ge(?=.{5})/, '')
+  return bare.replace(/(?<=.{4})(?:ungs?|ungen|tet|ten|te|et|est|st|en|em|er|es|t|e|n|s)$/, '')
 }
 
 function stemArabic(word: string): string {
