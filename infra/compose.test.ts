@@ -127,6 +127,24 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
       expect(output).toContain(word)
   })
 
+  it('is watched by Prometheus, each replica by itself, with rules that are loaded', async () => {
+    await compose.sh('docker compose --profile observability up --detach --wait prometheus')
+    const query = (expression: string) =>
+      compose.sh(`docker compose exec -T prometheus promtool query instant http://localhost:9090 '${expression}'`)
+    try {
+      const up = /^up\{instance="[\d.]+:3000", job="sluice-api"\} => 1 @/m
+      await expect.poll(() => query('up'), { timeout: 45_000, interval: 1000 }).toMatch(up)
+      expect(await query('max(sluice_pgbouncer_pool_size)')).toMatch(/=> 20 @/)
+      expect(await query('sum(sluice_processes)')).toMatch(/=> 1 @/)
+      const rules = JSON.parse(await (await fetch(`http://127.0.0.1:${compose.prometheusPort}/api/v1/rules`)).text())
+      const [{ rules: loaded }] = rules.data.groups
+      expect(loaded.length).toBe(12)
+      expect(loaded.filter(({ health }: { health: string }) => health === 'err')).toEqual([])
+    } finally {
+      await compose.sh('docker compose rm --stop --force prometheus')
+    }
+  })
+
   it('survives a restart of Postgres with more memory', async () => {
     await run('Sizes of pools')
     expect(await compose.sh(`${asSuperuser} -c 'show shared_buffers'`)).toBe('256MB\n')
