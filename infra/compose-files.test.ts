@@ -72,11 +72,19 @@ describe('the containers, as their files say', () => {
     expect(users).toEqual(['USER node', 'USER postgres'])
   })
 
-  it('publish the API alone, to this machine alone', () => {
-    expect(services.map(({ name }) => name)).toEqual(['postgres', 'migrate', 'pgbouncer', 'api', 'worker'])
+  it('publish the API alone, and Prometheus where it is asked for, to this machine alone', () => {
+    expect(services.map(({ name }) => name)).toEqual([
+      'postgres',
+      'migrate',
+      'pgbouncer',
+      'api',
+      'worker',
+      'prometheus',
+    ])
     const published = services.filter(({ text }) => /^ +ports:/m.test(text))
-    expect(published.map(({ name }) => name)).toEqual(['api'])
-    expect(published[0]?.text).toMatch(/^ {4}ports: \["127\.0\.0\.1:[^"]+"\]/m)
+    expect(published.map(({ name }) => name)).toEqual(['api', 'prometheus'])
+    for (const { text } of published) expect(text).toMatch(/^ {4}ports: \["127\.0\.0\.1:[^"]+"\]/m)
+    expect(services.filter(({ text }) => text.includes('profiles:')).map(({ name }) => name)).toEqual(['prometheus'])
   })
 
   it('log no rows: Postgres leaves out the DETAIL of errors, as in `npm start`', () => {

@@ -63,6 +63,13 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
     expect.poll(() => call('/health/ready').then(({ status }) => status, String), { timeout: 30_000 }).toBe(200)
   /** The commands of a section of infra/README.md. */
   const run = (heading: string) => compose.sh(readCommands(readSection(heading)).join('\n'))
+  const query = (expression: string) =>
+    compose.sh(`docker compose exec -T prometheus promtool query instant http://localhost:9090 '${expression}'`)
+  const becomeScraped = () =>
+    expect
+      .poll(() => query('up'), { timeout: 45_000, interval: 1000 })
+      .toMatch(/^up\{instance="[\d.]+:3000", job="sluice-api"\} => 1 @/m)
+  const removePrometheus = 'docker compose rm --stop --force prometheus'
   const secondsSince = (start: number) => ((performance.now() - start) / 1000).toFixed(1)
 
   /** Asks the mock model, which runs inside the API's container, and stops a service in the middle of the answer, or all of them. */
@@ -125,6 +132,22 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
       'durationMs',
     ])
       expect(output).toContain(word)
+  })
+
+  it('is watched by Prometheus, with rules that are loaded', async () => {
+    const [start = ''] = readCommands(readSection('Prometheus and Grafana'))
+    await compose.sh(start)
+    try {
+      await becomeScraped()
+      expect(await query('max(sluice_pgbouncer_pool_size)')).toMatch(/=> 20 @/)
+      expect(await query('sum(sluice_processes)')).toMatch(/=> 1 @/)
+      const rules = JSON.parse(await (await fetch(`http://127.0.0.1:${compose.prometheusPort}/api/v1/rules`)).text())
+      const [{ rules: loaded }] = rules.data.groups
+      expect(loaded.length).toBe(12)
+      expect(loaded.filter(({ health }: { health: string }) => health === 'err')).toEqual([])
+    } finally {
+      await compose.sh(removePrometheus)
+    }
   })
 
   it('survives a restart of Postgres with more memory', async () => {
@@ -199,6 +222,17 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
     const answer = await call('/documents', { headers: { authorization: `Bearer ${key}` } })
     expect(await answer.json()).toEqual({ items: [], next: null })
     expect(await compose.sh(`${asSuperuser} -c "select count(*) from documents"`)).toBe('0\n')
+  })
+
+  it('is watched with a key then, of an owner that has nothing', async () => {
+    const [start = '', makeKey = ''] = readCommands(readSection('Prometheus and Grafana'))
+    await compose.sh(makeKey)
+    await compose.sh(`export METRICS_KEY_FILE=./prometheus.key; ${start}`)
+    try {
+      await becomeScraped()
+    } finally {
+      await compose.sh(removePrometheus)
+    }
   })
 
   it('is refused with one clear line when it shall be open in production', async () => {

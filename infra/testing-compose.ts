@@ -25,8 +25,14 @@ export async function createComposeProject() {
   const project = `sluice-test-${process.pid}`
   const directory = await mkdtemp(join(tmpdir(), 'sluice compose '))
   const port = await findFreePort()
+  const prometheusPort = await findFreePort()
   const inherited = Object.entries(process.env).filter(([name]) => /^(PATH|HOME|DOCKER_\w+|\w+_PROXY)$/i.test(name))
-  const env = { ...Object.fromEntries(inherited), COMPOSE_PROJECT_NAME: project, PORT: `${port}` }
+  const env = {
+    ...Object.fromEntries(inherited),
+    COMPOSE_PROJECT_NAME: project,
+    PORT: `${port}`,
+    PROMETHEUS_PORT: `${prometheusPort}`,
+  }
   const options = { cwd: directory, env, maxBuffer: 1e8 }
 
   /** Runs a line as a shell in the checkout would. Throws with all that it wrote when it fails. */
@@ -41,6 +47,7 @@ export async function createComposeProject() {
     project,
     directory,
     port,
+    prometheusPort,
     sh,
     /** Starts again whatever these lines of `.env` change. */
     up: async (settings: Record<string, string> = {}) => {

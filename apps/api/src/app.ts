@@ -6,6 +6,7 @@ import type { Llm } from '@repo/llm'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
+import type { Measured } from './completions/call.ts'
 import type { Config } from './config.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
@@ -17,6 +18,7 @@ import openapi from './plugins/openapi.ts'
 import page from './plugins/page.ts'
 import security, { securityHeaders } from './plugins/security.ts'
 import shapes from './plugins/shapes.ts'
+import type { Tracing } from './tracing/sdk.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -57,10 +59,19 @@ export type AppOptions = {
   store: Store
   llm: Llm
   logger: FastifyBaseLogger
+  /** Undefined without `OTEL_EXPORTER_OTLP_ENDPOINT`. */
+  tracing?: Tracing | undefined
 }
 
 /** The whole API, not listening yet: plugins in order, then every file of routes/. What it is given it does not close. */
-export async function buildApp({ config, database, store, llm, logger }: AppOptions): Promise<FastifyInstance> {
+export async function buildApp({
+  config,
+  database,
+  store,
+  llm,
+  logger,
+  tracing,
+}: AppOptions): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
     // Its lines hold the query string, where /search has the question.
@@ -89,8 +100,12 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
   const metrics = createMetrics(config, database)
   const { countAnswer, countRequest } = metrics
   app.decorate('metrics', metrics)
+  const onAnswer = (answer: Measured) => {
+    countAnswer(answer)
+    tracing?.traceAnswer(answer)
+  }
   const ownerLimits = createOwnerLimits({ config, store, log: app.log })
-  const chatOptions = { store, llm, log: app.log, maxStreams, ownerLimits, systemPrompt, onAnswer: countAnswer }
+  const chatOptions = { store, llm, log: app.log, maxStreams, ownerLimits, systemPrompt, onAnswer }
   app.decorate('chat', createChat(chatOptions))
   app.decorate('systemPrompt', systemPrompt)
 
@@ -100,14 +115,8 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
     metrics.close()
   })
 
-  app.addHook('onRequest', async (request, reply) => {
-    reply.header('x-request-id', request.id)
-  })
-  app.addHook('onResponse', async ({ method, routeOptions, log }, { statusCode: status, elapsedTime }) => {
-    const request = { method, route: routeOptions.url, status }
-    countRequest(request, elapsedTime)
-    log.info({ ...request, durationMs: Math.round(elapsedTime) }, 'request ended')
-  })
+  if (tracing) await app.register(tracing.traceRequests)
+  reportRequests(app, countRequest)
   // Browsers open connections ahead and never ask: Node waits a minute for each.
   app.addHook('preClose', async () => {
     setTimeout(() => app.server.closeAllConnections(), closeGraceMs).unref()
@@ -124,6 +133,18 @@ export async function buildApp({ config, database, store, llm, logger }: AppOpti
   await app.register(page)
   await registerRoutes(app, new URL('./routes/', import.meta.url))
   return app
+}
+
+/** Each request has an id, in its response and in its lines of the log, and one line when it has ended. */
+function reportRequests(app: FastifyInstance, countRequest: Metrics['countRequest']) {
+  app.addHook('onRequest', async (request, reply) => {
+    reply.header('x-request-id', request.id)
+  })
+  app.addHook('onResponse', async ({ method, routeOptions, log }, { statusCode: status, elapsedTime }) => {
+    const request = { method, route: routeOptions.url, status }
+    countRequest(request, elapsedTime)
+    log.info({ ...request, durationMs: Math.round(elapsedTime) }, 'request ended')
+  })
 }
 
 /**

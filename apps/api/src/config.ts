@@ -47,11 +47,31 @@ const models = {
   MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens, far less is normal
 }
 
+/** The exporter and the SDK read these, and other `OTEL_` variables, themselves: here they are checked. */
+const tracing = {
+  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl.optional(),
+  OTEL_TRACES_SAMPLER: z
+    .enum([
+      'always_on',
+      'always_off',
+      'traceidratio',
+      'parentbased_always_on',
+      'parentbased_always_off',
+      'parentbased_traceidratio',
+    ])
+    .optional(),
+  OTEL_TRACES_SAMPLER_ARG: z
+    .string()
+    .regex(/^(0(\.\d+)?|1(\.0+)?)$/, 'should be a number from 0 to 1')
+    .optional(),
+}
+
 const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')
 
 const ApiEnvironment = z
   .object({
     ...models,
+    ...tracing,
     NODE_ENV: optional,
     DATABASE_URL: postgresUrl,
     DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat needs about 10 ms of a connection in all
@@ -88,6 +108,7 @@ const ApiEnvironment = z
 const WorkerEnvironment = z
   .object({
     ...models,
+    ...tracing,
     DATABASE_URL: postgresUrl,
     WORKER_CONCURRENCY: integer(1, 100).default(2), // a vendor answers while the other document is read
     LOG_LEVEL: logLevel,
@@ -107,6 +128,7 @@ export type WorkerConfig = z.output<typeof WorkerEnvironment>
 export type MigrationConfig = z.output<typeof MigrationEnvironment>
 export type DoctorConfig = ReturnType<typeof readDoctorConfig>
 export type ModelConfig = z.output<z.ZodObject<typeof models>>
+export type TracingConfig = z.output<z.ZodObject<typeof tracing>>
 
 /** The server of `EMBEDDING_MODEL`. A key is sent to its own server alone, never to the other one. */
 export function findEmbeddingServer(env: ModelConfig) {

@@ -1,10 +1,11 @@
 import { assertNoConnectionHeld } from '@repo/db'
 import { createLlm, type Llm } from '@repo/llm'
 import { findEmbeddingServer, type ModelConfig } from './config.ts'
+import type { Tracing } from './tracing/sdk.ts'
 
 /** The models that the environment names, behind the guard that no caller holds a database connection. */
-export function createModels(config: ModelConfig): Llm {
-  return createLlm({
+export function createModels(config: ModelConfig, tracing?: Tracing): Llm {
+  const llm = createLlm({
     baseUrl: config.OPENAI_BASE_URL,
     ...(config.OPENAI_API_KEY && { apiKey: config.OPENAI_API_KEY }),
     embeddingServer: findEmbeddingServer(config),
@@ -14,5 +15,7 @@ export function createModels(config: ModelConfig): Llm {
     beforeCall: assertNoConnectionHeld,
     firstByteTimeoutMs: config.MODEL_FIRST_BYTE_TIMEOUT_MS,
     idleTimeoutMs: config.MODEL_IDLE_TIMEOUT_MS,
+    callHeaders: tracing?.headers,
   })
+  return tracing ? tracing.traceModels(llm) : llm
 }

@@ -7,6 +7,7 @@ import { type Config, readConfig } from './config.ts'
 import { createLogger } from './logger.ts'
 import { createModels } from './models.ts'
 import { describeError } from './plugins/errors.ts'
+import { startTracing } from './tracing/tracing.ts'
 
 const closeTimeoutMs = 15_000 // after the drain: storing, sockets and pool take a few ms, and up to 12 s without a database
 
@@ -19,8 +20,17 @@ async function serve(config: Config) {
     poolSize: config.DATABASE_POOL_SIZE,
     applicationName: 'sluice-api',
   })
-  const llm = createModels(config)
-  const app = await buildApp({ config, database, store: createStore(database.db), llm, logger })
+  const tracing = await startTracing(config, 'sluice-api', logger)
+  const store = createStore(database.db)
+  const llm = createModels(config, tracing)
+  const app = await buildApp({
+    config,
+    database,
+    store: tracing ? tracing.traceStore(store) : store,
+    llm,
+    logger,
+    tracing,
+  })
 
   const skip = cluster.isWorker ? [...terminalSignals] : []
   for (const signal of skip) process.on(signal, () => {})
@@ -30,6 +40,7 @@ async function serve(config: Config) {
     await app.close()
     llm.close()
     await database.close()
+    await tracing?.close()
   })
 
   const address = await app.listen({ port: config.PORT, host: config.HOST })

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import { fileURLToPath } from 'node:url'
 import { afterAll, expect, onTestFailed, onTestFinished, vi } from 'vitest'
 import { z } from 'zod'
@@ -71,11 +71,11 @@ export async function startApi(env: Record<string, string>, nodeOptions: string[
 
 /** An OpenAI-compatible server whose answers the test speaks. `env` points the API at it. */
 export async function startVendor() {
-  const waiting: ServerResponse[] = []
+  const waiting: { headers: IncomingHttpHeaders; response: ServerResponse }[] = []
   const server = createServer((request, response) => {
     request.resume()
     response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
-    waiting.push(response)
+    waiting.push({ headers: request.headers, response })
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   onFinished(() => {
@@ -89,13 +89,68 @@ export async function startVendor() {
     env: { OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1`, CHAT_MODEL: 'spoken' },
     /** The answer to the next question, once the API has asked it. */
     takeAnswer: async () => {
-      const response = await until(() => waiting.shift())
+      const { headers, response } = await until(() => waiting.shift())
       return {
+        headers,
         say: (content: string) => void response.write(toEvent({ delta: { content } })),
         end: () => void response.end(`${toEvent({ delta: {}, finish_reason: 'stop' })}data: [DONE]\n\n`),
+        /** As vendors end a stream that fails: with an error that may quote anything. */
+        fail: (message: string) => void response.end(`data: ${JSON.stringify({ error: { message } })}\n\n`),
         isHungUp: () => response.destroyed,
       }
     },
+  }
+}
+
+const Value = z.object({ stringValue: z.string().optional(), intValue: z.number().optional() }).loose()
+const CollectedSpan = z.object({
+  traceId: z.string(),
+  spanId: z.string(),
+  parentSpanId: z.string().optional(),
+  name: z.string(),
+  startTimeUnixNano: z.string().transform(BigInt),
+  endTimeUnixNano: z.string().transform(BigInt),
+  attributes: z
+    .array(z.object({ key: z.string(), value: Value }))
+    .transform((list) => Object.fromEntries(list.map(({ key, value }) => [key, Object.values(value)[0]]))),
+  status: z.object({ code: z.number().optional(), message: z.string().optional() }),
+})
+const Export = z.object({
+  resourceSpans: z.array(z.looseObject({ scopeSpans: z.array(z.looseObject({ spans: z.array(CollectedSpan) })) })),
+})
+
+/** An OpenTelemetry collector that keeps what it gets. `env` points a program at it. */
+export async function startCollector() {
+  const bodies: string[] = []
+  const server = createServer(async (request, response) => {
+    bodies.push(`${Buffer.concat(await request.toArray())}`)
+    response.writeHead(200, { 'content-type': 'application/json' }).end('{}')
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  onFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : undefined
+  const spans = () =>
+    bodies.flatMap((body) =>
+      Export.parse(JSON.parse(body)).resourceSpans.flatMap(({ scopeSpans }) =>
+        scopeSpans.flatMap(({ spans }) => spans),
+      ),
+    )
+  return {
+    env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`, OTEL_BSP_SCHEDULE_DELAY: '100' },
+    /** All that came, as it came. */
+    text: () => bodies.join('\n'),
+    spans,
+    /** The spans of a trace, in the order of their beginnings, once these are among them. */
+    findTrace: (traceId: string, ...names: string[]) =>
+      until(() => {
+        const found = spans().filter((span) => span.traceId === traceId)
+        if (!names.every((name) => found.some((span) => span.name === name))) return undefined
+        return found.sort((a, b) => Number(a.startTimeUnixNano - b.startTimeUnixNano))
+      }),
   }
 }
 

@@ -1,3 +1,4 @@
+import { bindTrace } from '@repo/api/tracing'
 import { ensureQueue, type PgBoss, startQueue } from '@repo/db/queue'
 import type { Job, JobContext } from './job.ts'
 
@@ -37,8 +38,9 @@ async function workOn(boss: PgBoss, job: Job, context: JobContext) {
   })
 }
 
-async function runJob({ name, run }: Job, context: JobContext, data: object, signal: AbortSignal) {
+async function runJob({ name, run }: Job, options: JobContext, data: object, signal: AbortSignal) {
   const startedAt = performance.now()
+  const context = { ...options, log: bindTrace(options.log) }
   const line = () => ({ job: name, durationMs: Math.round(performance.now() - startedAt) })
   try {
     await run(context, data, signal)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { readWorkerConfig, type WorkerConfig } from '@repo/api/config'
 import { createLogger } from '@repo/api/logger'
 import { createModels } from '@repo/api/models'
+import { startTracing } from '@repo/api/tracing'
 import { connect, createStore } from '@repo/db'
 import closeWithGrace from 'close-with-grace'
 import { loadJobs } from './job.ts'
@@ -20,7 +21,8 @@ async function work(config: WorkerConfig) {
   const log = createLogger(config.LOG_LEVEL)
   const { DATABASE_URL: databaseUrl, WORKER_CONCURRENCY: concurrency } = config
   const database = connect({ url: databaseUrl, poolSize: concurrency + 1, applicationName: 'sluice-worker' })
-  const llm = createModels(config)
+  const tracing = await startTracing(config, 'sluice-worker', log)
+  const llm = createModels(config, tracing)
   const jobs = await loadJobs(new URL('./jobs/', import.meta.url))
   const context = { db: database.db, store: createStore(database.db), llm, log }
   const { stop } = await startJobs({ databaseUrl, context, jobs, concurrency })
@@ -37,6 +39,7 @@ async function work(config: WorkerConfig) {
     await stop(err ? 1000 : closeTimeoutMs)
     llm.close()
     await database.close()
+    await tracing?.close()
   })
   log.info({ embedder: llm.embedder.name }, 'working')
 }

@@ -9,6 +9,8 @@ export type Pool = {
   countWaiting: () => number
   /** Calls `listener`, the only one, whenever somebody has waited: for how long, with success or without. */
   onWait: (listener: (waitedMs: number) => void) => void
+  /** The same whenever somebody gives a connection back: how long they had it, new attempts included. */
+  onHold: (listener: (heldMs: number) => void) => void
 }
 
 type Places = ReturnType<typeof createPlaces>
@@ -69,7 +71,7 @@ export function gateClient(client: Sql, places: Places): Sql {
 function createGate({ enter, leave, waitTimeoutMs }: Places) {
   return async <T>(work: () => Promise<T>, mayRepeat: (error: unknown) => boolean): Promise<T> => {
     const deadline = performance.now() + waitTimeoutMs
-    await enter()
+    const enteredAt = await enter()
     try {
       for (let longestMs = 50; ; longestMs = Math.min(2 * longestMs, 1000)) {
         try {
@@ -81,7 +83,7 @@ function createGate({ enter, leave, waitTimeoutMs }: Places) {
         }
       }
     } finally {
-      leave()
+      leave(enteredAt)
     }
   }
 }
@@ -94,6 +96,7 @@ export function createPlaces(size: number, waitTimeoutMs: number) {
   let free = size
   const waiting = new Set<() => void>()
   let tellWait = (_waitedMs: number) => {}
+  let tellHold = (_heldMs: number) => {}
 
   function wait(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -117,21 +120,26 @@ export function createPlaces(size: number, waitTimeoutMs: number) {
     onWait: (listener) => {
       tellWait = listener
     },
+    onHold: (listener) => {
+      tellHold = listener
+    },
   }
 
   return {
     pool,
     waitTimeoutMs,
-    /** Throws `PoolBusyError`. */
+    /** Gives the time, as `performance.now()` tells it. Throws `PoolBusyError`. */
     enter: async () => {
+      const startedAt = performance.now()
       if (free > 0) {
         free -= 1
-        return
+        return startedAt
       }
-      const startedAt = performance.now()
       await wait().finally(() => tellWait(performance.now() - startedAt))
+      return performance.now()
     },
-    leave: () => {
+    leave: (enteredAt: number) => {
+      tellHold(performance.now() - enteredAt)
       const [next] = waiting
       if (next) next()
       else free += 1

@@ -37,9 +37,17 @@ it('counts the clients and connections of one database alone', async () => {
   await holder.db.transaction(async (tx) => {
     await tx.execute(sql`select 1`)
     const held = await readPools(console, new URL(database.databaseUrl).pathname.slice(1))
-    expect(held).toMatchObject({ activeClients: 1, waitingClients: 0, activeServers: 1, longestWaitSeconds: 0 })
+    const expected = { activeClients: 1, waitingClients: 0, activeServers: 1, poolSize: 20, longestWaitSeconds: 0 }
+    expect(held).toMatchObject(expected)
   })
-  const none = { activeClients: 0, waitingClients: 0, activeServers: 0, idleServers: 0, longestWaitSeconds: 0 }
+  const none = {
+    activeClients: 0,
+    waitingClients: 0,
+    activeServers: 0,
+    idleServers: 0,
+    poolSize: 0,
+    longestWaitSeconds: 0,
+  }
   expect(await readPools(console, 'no such database')).toEqual(none)
 })
 

@@ -89,12 +89,15 @@ export function readPgbouncer(target: Target) {
 export function readPools(target: Target, database: string) {
   return withClient(target, async (sql) => {
     const pools = (await sql.unsafe('show pools').simple()).filter((pool) => pool.database === database)
+    const databases = (await sql.unsafe('show databases').simple()).filter(({ name }) => name === database)
     const sum = (column: string) => pools.reduce((total, pool) => total + Number(pool[column]), 0)
     return {
       activeClients: sum('cl_active'),
       waitingClients: sum('cl_waiting'),
       activeServers: sum('sv_active'),
       idleServers: sum('sv_idle'),
+      /** Connections to Postgres that one role may have at once. */
+      poolSize: Math.max(0, ...databases.map(({ pool_size: size }) => Number(size))),
       /** How long the first in the queue has waited. */
       longestWaitSeconds: Math.max(
         0,

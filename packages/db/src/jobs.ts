@@ -1,3 +1,4 @@
+import { context, propagation } from '@opentelemetry/api'
 import { sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 
@@ -53,14 +54,22 @@ export async function sendJobs(db: Executor, queue: string, jobs: { id: string; 
   const [row] = await db.execute<{ known: boolean }>(sql`
     with queue as (select * from pgboss.queue where name = ${queue}), added as (
       insert into pgboss.job (id, name, data, retry_limit, retry_delay, retry_backoff, retry_delay_max, expire_seconds,
-        deletion_seconds, keep_until, policy, dead_letter, heartbeat_seconds)
+        deletion_seconds, keep_until, policy, dead_letter, heartbeat_seconds, trace_context)
       select job.id, name, job.data, retry_limit, retry_delay, retry_backoff, retry_delay_max, expire_seconds,
-        deletion_seconds, now() + retention_seconds * interval '1 second', policy, dead_letter, heartbeat_seconds
+        deletion_seconds, now() + retention_seconds * interval '1 second', policy, dead_letter, heartbeat_seconds,
+        ${readTrace()}::jsonb
       from queue, jsonb_to_recordset(${JSON.stringify(jobs)}::jsonb) as job(id uuid, data jsonb)
       on conflict do nothing)
     select exists (select from queue) as known`)
   if (!row?.known)
     throw new Error(`There is no queue ${queue}: start the worker, which makes one for each of its jobs.`)
+}
+
+/** The trace that the caller is in, which the span of its job goes on with; null without tracing. */
+function readTrace(): string | null {
+  const carrier = {}
+  propagation.inject(context.active(), carrier)
+  return Object.keys(carrier).length > 0 ? JSON.stringify(carrier) : null
 }
 
 /** How full each queue is, over all owners. `oldestSeconds`: how long the first of the jobs that are due has waited. */

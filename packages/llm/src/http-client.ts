@@ -5,7 +5,12 @@ import type { Deadlines, HttpAnswer, HttpCall } from './http-call.ts'
 import { describeFailure, openAnswer, readErrorCode, startCall } from './http-call.ts'
 import { LlmError, type LlmErrorCode } from './llm.ts'
 
-export type HttpClientOptions = Deadlines & { baseUrl: string; apiKey?: string | undefined }
+export type HttpClientOptions = Deadlines & {
+  baseUrl: string
+  apiKey?: string | undefined
+  /** Headers of one call, asked for when it is made. */
+  callHeaders?: (() => Record<string, string>) | undefined
+}
 
 export type HttpClient = {
   /** Resolves at the 2xx headers. Rejects with an `LlmError`, or with the signal's reason. */
@@ -36,7 +41,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     agent: http.Agent | false = keepAlive,
   ): Promise<http.IncomingMessage> => {
     const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>()
-    const request = transport.request({ ...base, path: root + path, method: 'POST', headers, agent })
+    const allHeaders = options.callHeaders ? { ...headers, ...options.callHeaders() } : headers
+    const request = transport.request({ ...base, path: root + path, method: 'POST', headers: allHeaders, agent })
     let bytesBefore = 0
     let sent = payload
     request.on('socket', (socket) => {

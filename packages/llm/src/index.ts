@@ -41,6 +41,8 @@ export type LlmOptions = ModelServer & {
   firstByteTimeoutMs: number
   /** Between two reads of a stream. */
   idleTimeoutMs: number
+  /** Headers of one call, asked for when it is made: the trace that it is part of. */
+  callHeaders?: (() => Record<string, string>) | undefined
 }
 
 /** The one door to every model: OpenAI-compatible where a model is named, offline where not. */

@@ -26,6 +26,7 @@ export async function readPooler(config: Urls): Promise<string> {
     tell('cl_waiting', 'Clients that wait for a connection to Postgres.', pools.waitingClients)
     tell('sv_active', 'Connections to Postgres that are lent to a client.', pools.activeServers)
     tell('sv_idle', 'Connections to Postgres that are free.', pools.idleServers)
+    tell('pool_size', 'Connections to Postgres that one role may have at once: default_pool_size.', pools.poolSize)
     tell('maxwait_seconds', 'How long the first of the waiting clients has waited.', pools.longestWaitSeconds)
   }
   return registry.metrics()

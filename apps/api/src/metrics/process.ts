@@ -4,8 +4,11 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
 type Request = { method: string; route: string | undefined; status: number }
 
-const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] // seconds
-const waitBuckets = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5] // seconds; after 5 it is given up
+// Seconds, all of them. An objective is read off an edge of its own: between two edges there is only a guess.
+const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] // 50 ms: a cheap route; a stream lasts
+const waitBuckets = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5] // after 5 it is given up
+const holdBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 10] // a statement; at 10 Postgres ends it
+const delayBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 1, 3] // 50 ms: tokens in time; at 300 ms load is shed (limits.ts)
 const resolutionMs = 10
 const lastSecondMs = 1000
 
@@ -44,6 +47,13 @@ export function measurePool(registry: Registry, pool: Pool): void {
     registers,
   })
   pool.onWait((waitedMs) => waits.observe(waitedMs / 1000))
+  const holds = new Histogram({
+    name: 'sluice_pool_hold_seconds',
+    help: 'How long queries and transactions had a connection. The rate of its sum is how many are in use on average.',
+    buckets: holdBuckets,
+    registers,
+  })
+  pool.onHold((heldMs) => holds.observe(heldMs / 1000))
 }
 
 /** Processor, memory and event loop. Returns a function that ends the measuring. */
@@ -89,15 +99,22 @@ export function measureProcess(registry: Registry): () => void {
 }
 
 /**
- * How late timers were in the last whole second. Whoever reads it takes nothing from another reader, as each reading of
+ * How late timers were in each whole second. Whoever reads it takes nothing from another reader, as each reading of
  * `sluice_event_loop_delay_seconds` does. Returns a function that ends the measuring.
  */
 export function measureLastSecond(registry: Registry): () => void {
   const delay = monitorEventLoopDelay({ resolution: resolutionMs })
+  const seconds = new Histogram({
+    name: 'sluice_event_loop_worst_delay_seconds',
+    help: 'How late timers were at worst, once for each second of each process.',
+    buckets: delayBuckets,
+    registers: [registry],
+  })
   let worst = 0
   delay.enable()
   const timer = setInterval(() => {
     worst = toDelay(delay.max)
+    seconds.observe(worst)
     delay.reset()
   }, lastSecondMs).unref()
   new Gauge({

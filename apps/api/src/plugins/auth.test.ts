@@ -150,6 +150,20 @@ describe('with AUTH=off', async () => {
   })
 
   it.each([
+    ['/metrics', { host: '172.18.0.5:3000' }, 200],
+    ['/metrics', { host: 'rebound.example:3000' }, 403],
+    ['/metrics', { host: '172.18.0.5:3000', origin: 'https://evil.example' }, 403],
+    ['/metrics', { host: '172.18.0.5:3000', 'sec-fetch-site': 'cross-site' }, 403],
+    ['/documents', { host: '172.18.0.5:3000' }, 403],
+    ['/live', { host: '172.18.0.5:3000' }, 403],
+  ])(
+    'Prometheus, in a network of its own, may read what is counted, and nobody anything else: %s %j',
+    async (url, headers, status) => {
+      expect((await app.inject({ url, headers })).statusCode).toBe(status)
+    },
+  )
+
+  it.each([
     ['text/plain', '{"title":"Planted","text":"by a page"}'],
     ['application/x-www-form-urlencoded', 'title=Planted&text=by+a+page'],
     [

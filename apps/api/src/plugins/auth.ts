@@ -1,4 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { isIPv4 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Store } from '@repo/db'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
@@ -14,6 +15,10 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The id of the owner that the request speaks for. Everything it reads and writes belongs to them. */
     owner: string
+  }
+  interface FastifyContextConfig {
+    /** With `AUTH=off`, whoever reaches the API by its address may ask for this too: Prometheus, in a network of its own. */
+    isScraped?: boolean
   }
   interface FastifyInstance {
     /** Asked in turn, until one knows whose a request is. A plugin after this one may add a kind of credentials. */
@@ -56,8 +61,10 @@ async function identify(authenticators: Authenticate[], request: FastifyRequest)
 /** Without keys, only this machine's own programs may ask: a web page elsewhere gives itself away, or has a Host of its own. */
 function createLocalAccess({ CORS_ORIGINS }: AuthOptions['config'], store: Store): Authenticate {
   let owner: string | undefined
-  return async ({ headers: { host = '', origin, 'sec-fetch-site': site } }) => {
-    const isLocal = localHosts.has(hostnameOf(`http://${host}`))
+  return async ({ headers: { host = '', origin, 'sec-fetch-site': site }, routeOptions }) => {
+    const hostname = hostnameOf(`http://${host}`)
+    // A page that has its own name point here comes with that name, and never with an address.
+    const isLocal = localHosts.has(hostname) || (routeOptions.config.isScraped === true && isIPv4(hostname))
     // A browser sends no Origin when a page shows an image; but it says that the page is another.
     const isOwnPage =
       origin === undefined

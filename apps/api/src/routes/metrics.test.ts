@@ -149,6 +149,14 @@ describe('the pool', async () => {
     expect(findValue(text, 'sluice_pool_wait_seconds_count')).toBe(before + 2)
   })
 
+  it('tells how many had a connection, and for how long', async () => {
+    const total = async (part: string) => (await find(`sluice_pool_hold_seconds_${part}`)) ?? 0
+    const [count, sum] = [await total('count'), await total('sum')]
+    await app.db.transaction(() => sleep(300))
+    expect(await total('sum')).toBeGreaterThan(sum + 0.29)
+    expect(await total('count')).toBeGreaterThan(count)
+  })
+
   it('tells how late the event loop was since the last reading', async () => {
     const longest = 'sluice_event_loop_delay_seconds{quantile="1"}'
     await read()
@@ -157,6 +165,17 @@ describe('the pool', async () => {
     await sleep(30)
     expect(await find(longest)).toBeGreaterThan(0.6)
     expect(await find(longest)).toBeLessThan(0.6)
+  })
+
+  it('counts the seconds in which it was late, for whoever reads how often', async () => {
+    const late = async () => {
+      const text = await read()
+      const count = (series: string) => findValue(text, `sluice_event_loop_worst_delay_seconds_${series}`) ?? 0
+      return count('count') - count('bucket{le="0.3"}')
+    }
+    const before = await late()
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
+    await expect.poll(late, { timeout: 5000 }).toBeGreaterThan(before)
   })
 })
 
@@ -185,6 +204,7 @@ describe('PgBouncer’s own numbers', () => {
     expect(findValue(text, 'sluice_pgbouncer_cl_active')).toBeGreaterThanOrEqual(3)
     expect(findValue(text, 'sluice_pgbouncer_cl_waiting')).toBe(0)
     expect(findValue(text, 'sluice_pgbouncer_maxwait_seconds')).toBe(0)
+    expect(findValue(text, 'sluice_pgbouncer_pool_size')).toBe(20)
     await expect.poll(() => find('sluice_pgbouncer_sv_idle')).toBeGreaterThanOrEqual(3)
   })
 

@@ -1,0 +1,26 @@
+import { post } from '@repo/api/testing'
+import { startApi, startCollector, startProgram } from '@repo/api/testing-processes'
+import { createTestDatabase } from '@repo/db/testing'
+import { afterAll, expect, it } from 'vitest'
+
+const test = await createTestDatabase()
+afterAll(test.drop)
+const collector = await startCollector()
+const env = { DATABASE_URL: test.databaseUrl, ...collector.env }
+const [api, worker] = [await startApi(env), startProgram('../../worker/src/worker.ts', env)]
+
+it('what a worker does for a document is in the trace of who posted it, and its log says so', async () => {
+  const traceId = crypto.randomUUID().replaceAll('-', '')
+  const traceparent = `00-${traceId}-00000000000000aa-01`
+  expect((await post(`${api.url}/documents`, { traceparent }, { title: 'Heron', text: 'A bird.' })).status).toBe(202)
+  const names = ['POST /documents', 'process ingest-document', 'embeddings offline-384']
+  const [request, job, embedding] = await collector.findTrace(traceId, ...names)
+  expect([request?.name, job?.name, embedding?.name]).toEqual(names)
+  expect(job?.parentSpanId).toBe(request?.spanId)
+  expect(embedding?.parentSpanId).toBe(job?.spanId)
+  await worker.findLog(({ msg, trace_id: id }) => msg === 'job ended' && id === traceId)
+  expect(collector.text()).toContain('sluice-worker')
+  expect(collector.text()).not.toContain('Heron')
+  worker.child.kill('SIGTERM')
+  expect(await worker.ended).toBe(0)
+})

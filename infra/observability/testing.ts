@@ -1,0 +1,14 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+export const read = (file: string) => readFileSync(join(import.meta.dirname, file), 'utf8')
+
+/** What the alerts ask, in PromQL. */
+export const rules = [...read('alerts.yml').matchAll(/expr: (?:>-\n)?([\s\S]*?)\n +(?:for|annotations):/g)].map(
+  ([, rule = '']) => rule,
+)
+
+const dashboard: { panels: { targets: { expr: string }[] }[] } = JSON.parse(read('dashboard.json'))
+
+/** What the panels of the dashboard ask. */
+export const queries = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr))
