@@ -81,9 +81,6 @@ export function measure(result: LoadResult, samples: Sample[], fromMs: number, t
     memoryPerStream: per(grownKb, open ?? 0),
     serverMemory: memoryKb / 1024,
     databaseMemory: (highest((sample) => sample.databaseKb) ?? 0) / 1024,
-    eventLoopP99: samples.some(({ eventLoopP99Ms }) => eventLoopP99Ms !== undefined)
-      ? highest((sample) => sample.eventLoopP99Ms)
-      : undefined,
   }
 }
 

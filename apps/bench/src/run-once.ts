@@ -4,6 +4,7 @@ import type { LoadResult } from './load/tally.ts'
 import { measure, type Values } from './metrics.ts'
 import type { Scenario } from './scenarios.ts'
 import { prepareConversation, type Target } from './stand.ts'
+import { measureEventLoop } from './watch/event-loop.ts'
 import { type Sample, startSampler } from './watch/sampler.ts'
 
 export type Run = {
@@ -23,7 +24,12 @@ export async function runOnce(scenario: Scenario, target: Target, signal: AbortS
   await startLoad({ ...asked, ...warmUp }, signal).result
   const { pid, counts, result } = startLoad(whole, signal)
   const sampler = startSampler({ ...target, counts, pids: { ...target.pids, load: pid } })
-  const ended = await result.finally(sampler.stop)
+  const steadyMs = load.seconds * 1000 - load.rampMs
+  const [ended, eventLoopP99] = await Promise.all([
+    result.finally(sampler.stop),
+    measureEventLoop(target.url, load.rampMs, steadyMs, signal),
+  ])
   const samples = await sampler.stop()
-  return { values: measure(ended, samples, load.rampMs, load.seconds * 1000), result: ended, samples }
+  const values = measure(ended, samples, load.rampMs, load.seconds * 1000)
+  return { values: { ...values, eventLoopP99 }, result: ended, samples }
 }

@@ -10,12 +10,9 @@ export type Sample = Connections &
     /** By name; missing where there is no /proc. */
     usage: Record<string, Usage | undefined>
     databaseKb: number
-    eventLoopP99Ms: number | undefined
   }
 
 type Watched = Parameters<typeof watchConnections>[0] & {
-  /** What is under test; a server's `/metrics` is read when it has one. */
-  url: string
   /** What the load has counted so far. */
   counts: Counts
   /** Numbers of processes by name; `postgres` and `pgbouncer` are those whose memory is looked at closely. */
@@ -23,10 +20,10 @@ type Watched = Parameters<typeof watchConnections>[0] & {
 }
 
 const intervalMs = 100
-const slowEvery = 10 // memory in which nothing is counted twice, and /metrics, cost too much for each time
+const slowEvery = 10 // memory in which nothing is counted twice costs too much for each time
 
 /** Samples ten times a second until `stop`, which gives the samples; the last one is taken then. */
-export function startSampler({ url, counts, pids, ...urls }: Watched) {
+export function startSampler({ counts, pids, ...urls }: Watched) {
   const connections = watchConnections(urls)
   const samples: Sample[] = []
   const stopping = new AbortController()
@@ -40,7 +37,6 @@ export function startSampler({ url, counts, pids, ...urls }: Watched) {
       ...sample,
       ...(await connections.count()),
       databaseKb: isSlow ? measureMemoryKb(pids.postgres) + measureMemoryKb(pids.pgbouncer) : (last?.databaseKb ?? 0),
-      eventLoopP99Ms: isSlow ? await readEventLoopDelay(url) : last?.eventLoopP99Ms,
     })
   }
   const run = async () => {
@@ -58,13 +54,4 @@ export function startSampler({ url, counts, pids, ...urls }: Watched) {
       return samples
     },
   }
-}
-
-/** As `GET /metrics` tells it; undefined for a server without. */
-async function readEventLoopDelay(url: string): Promise<number | undefined> {
-  if (!url.startsWith('http')) return undefined
-  const response = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(500) }).catch(() => undefined)
-  const text = response?.ok ? await response.text().catch(() => '') : ''
-  const seconds = /^sluice_event_loop_delay_seconds\{quantile="0.99"\} (\S+)$/m.exec(text)?.[1]
-  return seconds === undefined ? undefined : Number(seconds) * 1000
 }
