@@ -36,6 +36,7 @@ declare module 'fastify' {
   }
 }
 
+const clientLeft = 499 // nginx's word for one that did not wait for a response
 const closeGraceMs = 2000 // for requests that run; answers have had their own time in the drain
 
 /**
@@ -135,15 +136,20 @@ export async function buildApp({
   return app
 }
 
-/** Each request has an id, in its response and in its lines of the log, and one line when it has ended. */
+/**
+ * Each request has an id, in its response and in its lines of the log, and one line when it has ended. Fastify's own hook for
+ * that, `onResponse`, is not called for a client that leaves in the middle of a stream.
+ */
 function reportRequests(app: FastifyInstance, countRequest: Metrics['countRequest']) {
   app.addHook('onRequest', async (request, reply) => {
     reply.header('x-request-id', request.id)
-  })
-  app.addHook('onResponse', async ({ method, routeOptions, log }, { statusCode: status, elapsedTime }) => {
-    const request = { method, route: routeOptions.url, status }
-    countRequest(request, elapsedTime)
-    log.info({ ...request, durationMs: Math.round(elapsedTime) }, 'request ended')
+    reply.raw.once('close', () => {
+      const { elapsedTime, statusCode, raw } = reply
+      const status = raw.headersSent ? statusCode : clientLeft
+      const ended = { method: request.method, route: request.routeOptions.url, status }
+      countRequest(ended, elapsedTime)
+      request.log.info({ ...ended, durationMs: Math.round(elapsedTime) }, 'request ended')
+    })
   })
 }
 

@@ -16,7 +16,7 @@ const lastSecondMs = 1000
 export function measureRequests(registry: Registry): (request: Request, durationMs: number) => void {
   const durations = new Histogram({
     name: 'sluice_http_request_duration_seconds',
-    help: 'From a request to the end of its response, for a stream to the end of that.',
+    help: 'From a request to the end of its response, for a stream to the end of that. 499: the client left before it began.',
     labelNames: ['method', 'route', 'status'],
     buckets: requestBuckets,
     registers: [registry],

@@ -19,12 +19,13 @@ async function openApp(environment: Record<string, string> = {}) {
     find: async (series: string) => findValue(await read(), series),
     /** Resolves when the first word is there. */
     begin: async (conversationId: string) => {
-      const asked = post(`${url}/chat`, alice, { message: 'What is a heron?', conversationId })
+      const leaving = new AbortController()
+      const asked = post(`${url}/chat`, alice, { message: 'What is a heron?', conversationId }, leaving.signal)
       const answer = await model.takeAnswer()
       answer.say('a')
       const parts = streamParts(await asked)
       await readDelta(parts)
-      return { answer, parts }
+      return { answer, parts, leave: () => leaving.abort() }
     },
     url,
     close,
@@ -51,7 +52,7 @@ it('tells how full the worker’s queues are', async () => {
 })
 
 describe('GET /metrics', async () => {
-  const { app, alice, read, find, begin, close } = await openApp()
+  const { app, alice, read, find, begin, url, close } = await openApp()
   afterAll(close)
 
   it('asks for a key, as every route of an owner does', async () => {
@@ -119,6 +120,28 @@ describe('GET /metrics', async () => {
     answer.end()
     await readParts(parts)
     await expect.poll(() => count('/chat', 'POST', 200)).toBe(streams + 1)
+  })
+
+  it('counts those whose client left too, in the middle of a stream or before its beginning', async () => {
+    const count = async (status: number) =>
+      (await find(`sluice_http_request_duration_seconds_count{method="POST",route="/chat",status="${status}"}`)) ?? 0
+    const [streams, left] = [await count(200), await count(499)]
+    const { answer, leave } = await begin('left')
+    leave()
+    await expect.poll(() => count(200)).toBe(streams + 1)
+    answer.end()
+
+    const leaving = new AbortController()
+    const asked = post(
+      `${url}/chat`,
+      alice,
+      { message: 'What is a heron?', conversationId: 'left-early' },
+      leaving.signal,
+    )
+    await expect.poll(() => find('sluice_open_streams')).toBe(1)
+    leaving.abort()
+    await expect(asked).rejects.toThrow()
+    await expect.poll(() => count(499)).toBe(left + 1)
   })
 
   it('says nothing of a user: no id, no name, no word', async () => {
