@@ -1,5 +1,6 @@
 import { globSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import { readConfig, readWorkerConfig } from '../apps/api/src/config.ts'
 import { read, readSection, root } from './testing.ts'
 
 const composeFile = read('docker-compose.yml')
@@ -49,6 +50,18 @@ describe('the containers, as their files say', () => {
     expect(numbers).toEqual(numbers.map(([name]) => [name, setting(String(name))]))
   })
 
+  it('say in PgBouncer’s ini what a deploy of four replicas and two workers opens, as infra/README.md does', () => {
+    const [, replicas, processes, connections, workers, jobs, sum] =
+      ini.match(/2 x (\d+) x (\d+) x (\d+) \+ (\d+) x (\d+) = (\d+)/)?.map(Number) ?? []
+    const { DATABASE_POOL_SIZE, WEB_CONCURRENCY } = readConfig({ DATABASE_URL: 'postgres://sluice@localhost/sluice' })
+    const { WORKER_CONCURRENCY } = readWorkerConfig({ DATABASE_URL: 'postgres://sluice@localhost/sluice' })
+    expect([processes, connections]).toEqual([WEB_CONCURRENCY, DATABASE_POOL_SIZE + 1])
+    expect(jobs).toBe(WORKER_CONCURRENCY + 3)
+    expect(sum).toBe(2 * Number(replicas) * Number(processes) * Number(connections) + Number(workers) * Number(jobs))
+    expect(sum).toBeLessThan(setting('max_client_conn'))
+    expect(readSection('Sizes of pools')).toContain(`${sum} with both versions at once`)
+  })
+
   it('change nothing of themselves and gain no right, but for Postgres, whose image is its vendor’s', () => {
     const [, locked = ''] = composeFile.match(/x-locked: &locked\n((?: {2}.*\n)+)/) ?? []
     expect(locked.trim().split(/\n */)).toEqual([
@@ -64,25 +77,26 @@ describe('the containers, as their files say', () => {
   })
 
   it('run without root where the image is ours', () => {
-    const users = ['infra/api/Dockerfile', 'infra/pgbouncer/Dockerfile'].map((file) =>
+    const users = ['infra/api/Dockerfile', 'infra/pgbouncer/Dockerfile', 'infra/balancer/Dockerfile'].map((file) =>
       read(file)
         .match(/^USER (.*)$/gm)
         ?.at(-1),
     )
-    expect(users).toEqual(['USER node', 'USER postgres'])
+    expect(users).toEqual(['USER node', 'USER postgres', 'USER nobody'])
   })
 
-  it('publish the API alone, and Prometheus where it is asked for, to this machine alone', () => {
+  it('publish the balancer alone, and Prometheus where it is asked for, to this machine alone', () => {
     expect(services.map(({ name }) => name)).toEqual([
       'postgres',
       'migrate',
       'pgbouncer',
       'api',
+      'balancer',
       'worker',
       'prometheus',
     ])
     const published = services.filter(({ text }) => /^ +ports:/m.test(text))
-    expect(published.map(({ name }) => name)).toEqual(['api', 'prometheus'])
+    expect(published.map(({ name }) => name)).toEqual(['balancer', 'prometheus'])
     for (const { text } of published) expect(text).toMatch(/^ {4}ports: \["127\.0\.0\.1:[^"]+"\]/m)
     expect(services.filter(({ text }) => text.includes('profiles:')).map(({ name }) => name)).toEqual(['prometheus'])
   })

@@ -1,7 +1,11 @@
+import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
+import http from 'node:http'
+import https from 'node:https'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { findFreePort } from './embedded/stack.ts'
 import {
   askAsTheReadmeDoes,
   execute,
@@ -242,14 +246,25 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
       await expect(compose.sh(`docker compose run --rm --no-deps ${service}`)).rejects.toThrow(line)
   })
 
-  it('is a valid project with the proxy of infra/README.md', async () => {
-    await writeFile(
-      join(compose.directory, 'docker-compose.override.yml'),
-      readBlock(readSection('TLS in front'), 'yaml'),
-    )
-    const config = JSON.parse(await compose.sh('docker compose config --format json'))
-    expect(config.services.api.ports).toBeUndefined()
-    expect(config.services.caddy.command).toContain('api:3000')
+  it('speaks TLS with the lines of infra/README.md, and believes whom it is told to', async () => {
+    const section = readSection('TLS in front')
+    const site = readBlock(section, 'dotenv').replace('chat.example.com', 'localhost') // signed by an authority of its own
+    const settings = `NODE_ENV=production\nAUTH=required\nPOSTGRES_PASSWORD=another\nTRUSTED_PROXIES=private_ranges\n`
+    await writeFile(join(compose.directory, '.env'), settings + site)
+    const tlsPort = await findFreePort()
+    const override = readBlock(section, 'yaml').replace('"80:80", "443:443"', `"127.0.0.1:${tlsPort}:443"`)
+    await writeFile(join(compose.directory, 'docker-compose.override.yml'), override)
+    await compose.sh('docker compose up --detach --wait')
+    const security = async (client: typeof http | typeof https, url: string, options: object) => {
+      const [response] = await once(client.get(url, options), 'response')
+      response.resume()
+      return response.headers['strict-transport-security']
+    }
+    const secure = () => security(https, `https://localhost:${tlsPort}/health/ready`, { rejectUnauthorized: false })
+    await expect.poll(() => secure().catch(String), { timeout: 20_000 }).toBe('max-age=31536000')
+    const plain = `http://127.0.0.1:${compose.port}/health/ready`
+    expect(await security(http, plain, {})).toBeUndefined()
+    expect(await security(http, plain, { headers: { 'x-forwarded-proto': 'https' } })).toBe('max-age=31536000')
   })
 
   it('runs on a Postgres elsewhere, whose certificate it checks', async (context) => {

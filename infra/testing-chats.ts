@@ -38,8 +38,14 @@ export async function resume(url: string, client: Client, conversationId: string
 
 /** Stops a conversation's running answer. Never rejects. */
 export async function stop(url: string, client: Client, conversationId: string): Promise<Reading> {
+  return send(`${url}/chat/${conversationId}/stop`, client)
+}
+
+/** Posts something that is answered at once. Never rejects. */
+export async function send(url: string, client: Client, body?: object): Promise<Reading> {
   const init = { method: 'POST', headers: client.headers, signal: withPatience(client) }
-  return read(fetch(`${url}/chat/${conversationId}/stop`, init), { text: '' })
+  const request = body ? post(url, client.headers, body, init.signal) : fetch(url, init)
+  return read(request, { text: '' })
 }
 
 /** Asks something that is answered at once. Never rejects. */

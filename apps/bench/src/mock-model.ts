@@ -25,7 +25,7 @@ const rememberedRequests = 1000 // a load test must not fill the memory
  * byte can be checked, at the pace and with the faults that the question asks for (see `readSettings`).
  * `url` is what `OPENAI_BASE_URL` wants; GET /stats beside it tells the counts.
  */
-export async function startMockModel({ port = 0 }: { port?: number } = {}) {
+export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: number; host?: string } = {}) {
   const pacer = createPacer()
   const requests: MockRequest[] = []
   const counts = { open: 0, started: 0, completed: 0, aborted: 0, tokens: 0, embeddings: 0 }
@@ -58,7 +58,7 @@ export async function startMockModel({ port = 0 }: { port?: number } = {}) {
   const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
     answer(request, response).catch((error: Error) => sendError(response, 400, error.message))
   })
-  server.listen({ port, host: '127.0.0.1', backlog: 4096 }) // thousands of clients may come at once
+  server.listen({ port, host, backlog: 4096 }) // thousands of clients may come at once
   await once(server, 'listening')
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('not listening on a port')

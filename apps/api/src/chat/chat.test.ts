@@ -198,6 +198,7 @@ describe('a drain', async () => {
     const drained = app.chat.drain(1000)
     const refused = await ask('late')
     expect(refused.headers.get('retry-after')).toBe('2')
+    expect(refused.headers.get('x-should-retry')).toBe('true') // elsewhere, says this to the balancer
     expect(await refused.json()).toMatchObject({ status: 503, code: 'shutting_down' })
 
     short.answer.say(' and half')

@@ -45,14 +45,13 @@ export function createPlaces(count: number, ownerLimits: OwnerLimits) {
   }
 }
 
+/** What another process takes: the balancer in front asks it (infra/balancer). */
 export function shuttingDown(): ProblemError {
-  return unavailable('shutting_down', 'The server is restarting; try again.')
+  const detail = 'The server is restarting; try again.'
+  return new ProblemError(503, 'shutting_down', detail, { retryAfterSeconds: 2, isUntouched: true })
 }
 
 export function tooManyStreams(): ProblemError {
-  return unavailable('too_many_streams', 'No more answers can stream at once; try again.')
-}
-
-function unavailable(code: string, detail: string): ProblemError {
-  return new ProblemError(503, code, detail, { retryAfterSeconds: 2 })
+  const detail = 'No more answers can stream at once; try again.'
+  return new ProblemError(503, 'too_many_streams', detail, { retryAfterSeconds: 2 })
 }

@@ -36,6 +36,8 @@ const OpenAiError = z
 
 type Details = {
   retryAfterSeconds?: number | undefined
+  /** Nothing has been done: a balancer may hand the request to another process at once, whatever it is. */
+  isUntouched?: boolean
   /** Which parameter is wrong, as in `messages[0].content`; told below /v1/ alone. */
   param?: string
   extra?: Partial<z.output<typeof Problem>>
@@ -46,17 +48,19 @@ export class ProblemError extends Error {
   status: number
   code: string
   retryAfterSeconds: number | undefined
+  isUntouched: boolean
   param: string | undefined
   extra: Partial<z.output<typeof Problem>>
 
-  constructor(status: number, code: string, detail: string, { retryAfterSeconds, param, extra = {} }: Details = {}) {
+  constructor(status: number, code: string, detail: string, details: Details = {}) {
     super(detail)
     this.name = 'ProblemError'
     this.status = status
     this.code = code
-    this.retryAfterSeconds = retryAfterSeconds
-    this.param = param
-    this.extra = extra
+    this.retryAfterSeconds = details.retryAfterSeconds
+    this.isUntouched = details.isUntouched ?? false
+    this.param = details.param
+    this.extra = details.extra ?? {}
   }
 }
 
@@ -163,6 +167,7 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Prob
   reply.code(problem.status).header('x-request-id', request.id)
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer') // RFC 9110, section 11.6.1
   if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(problem.retryAfterSeconds))
+  if (problem.isUntouched) reply.header('x-should-retry', 'true')
   if (!isOpenAi(request.url)) reply.type('application/problem+json')
   return reply.send(toErrorBody(problem, request.url, request.id))
 }

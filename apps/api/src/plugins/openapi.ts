@@ -152,7 +152,9 @@ function listHeaders(status: string, url: string) {
     'x-request-id': text('The caller’s own, where it was a plain word of at most 64 characters; else a new one'),
     ...(['429', '503'].includes(status) && { 'retry-after': { type: 'integer', description: 'Seconds' } }),
     ...(status === '401' && { 'www-authenticate': text('Bearer') }),
-    ...(isOpenAi(url) && { 'x-should-retry': text('`false` once the model was called: each try is paid for') }),
+    ...((isOpenAi(url) || status === '503') && {
+      'x-should-retry': text('`false` once the model was called: each try is paid for; `true` where nothing was done'),
+    }),
   }
 }
 

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { shuttingDown } from '../chat/places.ts'
 import { ProblemError } from '../plugins/errors.ts'
 
 const databaseDeadlineMs = 2000 // probes give up after a few seconds; a healthy answer takes one or two ms
@@ -30,17 +31,14 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async () => {
-      if (app.chat.isDraining()) throw notReady('shutting_down', 'The server is shutting down.')
+      if (app.chat.isDraining()) throw shuttingDown()
       await app.pingDatabase(databaseDeadlineMs).catch(() => {
-        throw notReady('database_unavailable', 'The database does not answer.')
+        const detail = 'The database does not answer.'
+        throw new ProblemError(503, 'database_unavailable', detail, { retryAfterSeconds: 2 })
       })
       return { status: 'ok' as const }
     },
   )
-}
-
-function notReady(code: string, detail: string): ProblemError {
-  return new ProblemError(503, code, detail, { retryAfterSeconds: 2 })
 }
 
 export default routes

@@ -1,0 +1,79 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { mockAnswer } from '../apps/bench/src/mock-model.ts'
+import { ask, type Client, get, type Reading, resume, send } from './testing-chats.ts'
+
+export type Chat = Reading & { id: string; question: string; tokens: number; reconnects: number }
+
+const client: Client = { headers: {} }
+const intervalMs = 20
+const clients = 12
+/** The last of them takes 8 s. */
+const lengths = [5, 20, 60, 400]
+
+/** `delayMs`: how long the model says nothing at all. */
+export function createChat(id: string, tokens: number, delayMs = 0): Chat {
+  const question = `${id} [mock tokens=${tokens} interval=${intervalMs} delay=${delayMs}]`
+  return { id, question, tokens, reconnects: 0, text: '' }
+}
+
+export function startChat(url: string, chat: Chat): Promise<Reading> {
+  return ask(`${url}`, client, { message: chat.question, conversationId: chat.id }, chat)
+}
+
+/** Reads on in an answer that was cut, over one new connection. */
+export function reconnect(url: string, chat: Chat): Promise<Reading> {
+  chat.reconnects += 1
+  return resume(url, client, chat.id, chat)
+}
+
+/** Whether the client has every word of an answer that was told to be complete. */
+export function isWhole({ end, text, question, tokens }: Chat): boolean {
+  return end === 'complete' && text === mockAnswer(question, tokens)
+}
+
+/**
+ * What people do while a new version comes: 12 read answers of 0.1 to 8 s, one after the other, and reconnect once when they
+ * are told that one was interrupted; others read lists, write rows and post documents.
+ */
+export function startPeople(url: string) {
+  const chats: Chat[] = []
+  const requests: Reading[] = []
+  const versions: number[] = []
+  let isOver = false
+  const chatOn = async (number: number) => {
+    for (let turn = 0; !isOver; turn += 1) {
+      const chat = createChat(`deploy-${number}-${turn}`, lengths[(number + turn) % lengths.length] ?? 0)
+      chats.push(chat)
+      await startChat(url, chat)
+      if (chat.end === 'interrupted') await reconnect(url, chat)
+    }
+  }
+  const repeatEvery = async (pauseMs: number, request: (turn: number) => Promise<Reading>) => {
+    for (let turn = 0; !isOver; turn += 1) {
+      requests.push(await request(turn))
+      await sleep(pauseMs)
+    }
+  }
+  const readVersion = async (): Promise<Reading> => {
+    const response = await fetch(`${url}/mottos`)
+    if (response.ok) versions.push(JSON.parse(await response.text()).version)
+    return { text: '', status: response.status, ...(!response.ok && { code: 'no version' }) }
+  }
+  const done = Promise.all([
+    ...Array.from({ length: clients }, (_, number) => chatOn(number)),
+    repeatEvery(50, () => get(`${url}/conversations?limit=1`, client)),
+    repeatEvery(50, readVersion),
+    repeatEvery(50, () => send(`${url}/mottos`, client)),
+    repeatEvery(200, (turn) => send(`${url}/documents`, client, { title: 'News', text: `News ${turn}.` })),
+  ])
+  return {
+    chats,
+    requests,
+    /** Who has answered, in turn. */
+    versions,
+    stop: async () => {
+      isOver = true
+      await done
+    },
+  }
+}

@@ -1,0 +1,57 @@
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+
+// Two versions of a project that meet in one database, by expand and contract: the second has `words` where the first has
+// `line`, of one table. https://martinfowler.com/bliki/ParallelChange.html
+
+const migrations = {
+  first: ['create table mottos (line text not null)', "insert into mottos values ('0')"],
+  /** Both versions find what the other writes. */
+  expand: [
+    'alter table mottos add column words text',
+    `create function share_mottos() returns trigger language plpgsql as $$ begin
+      new.words := coalesce(new.words, new.line);
+      new.line := coalesce(new.line, new.words);
+      return new;
+    end $$`,
+    'create trigger share_mottos before insert on mottos for each row execute function share_mottos()',
+    'update mottos set words = line where words is null',
+  ],
+  contract: [
+    'drop trigger share_mottos on mottos',
+    'drop function share_mottos',
+    'alter table mottos drop column line',
+    'alter table mottos alter column words set not null',
+  ],
+}
+
+const writeRoute = (version: number, column: string) => `import { sql } from '@repo/db'
+export default async (app) => {
+  app.get('', async () => {
+    const [row] = await app.db.execute(sql\`select count(${column})::int as count from mottos\`)
+    return { version: ${version}, count: row.count }
+  })
+  app.post('', async () => {
+    await app.db.execute(sql\`insert into mottos (${column}) values ('${version}')\`)
+    return { version: ${version} }
+  })
+}
+`
+
+/** Adds a migration to a copy of the working tree, as `npm run db:generate` would. */
+export async function addMigration(directory: string, name: keyof typeof migrations): Promise<void> {
+  const folder = join(directory, 'packages/db/migrations')
+  const journalFile = join(folder, 'meta/_journal.json')
+  const journal = JSON.parse(await readFile(journalFile, 'utf8'))
+  const { idx, when } = journal.entries.at(-1)
+  const tag = `9${idx}_${name}`
+  journal.entries.push({ idx: idx + 1, version: '7', when: when + 1, tag, breakpoints: true })
+  await writeFile(journalFile, JSON.stringify(journal))
+  await writeFile(join(folder, `${tag}.sql`), migrations[name].join(';\n--> statement-breakpoint\n'))
+}
+
+/** Makes a copy of the working tree one version or the other: its route /mottos. */
+export async function writeVersion(directory: string, version: 1 | 2): Promise<void> {
+  const route = writeRoute(version, version === 1 ? 'line' : 'words')
+  await writeFile(join(directory, 'apps/api/src/routes/mottos.ts'), route)
+}
