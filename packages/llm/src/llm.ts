@@ -34,7 +34,7 @@ export type ChatModel = {
 export type Embedder = {
   /** Stored in each row, so that vectors of two models never mix. */
   name: string
-  /** How much its ranking counts beside that by words, from 0 to 1. Unset = as much. */
+  /** How much nearness counts beside the words, from 0 to 1. Unset = as much. */
   weight?: number
   /** One vector a text, in order, all of one width. Throws an `LlmError`. */
   embed: (texts: string[], signal?: AbortSignal) => Promise<number[][]>

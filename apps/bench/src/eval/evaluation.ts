@@ -1,4 +1,5 @@
 import { writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { drawIntervals } from '../report/intervals.ts'
 import { createBm25 } from './bm25.ts'
 import { type Collection, readCollection } from './collection.ts'
@@ -18,7 +19,9 @@ export async function runEvaluation(options: Options, target: Target, signal: Ab
   const byName = { ...rankings, bm25: rankByScript(collection) }
   const results = Object.fromEntries(names.map((name) => [name, judge(collection, byName[name])]))
   console.log(formatResults(results))
-  console.log(`${queriesPerSecond.toFixed(0)} queries a second, one after the other, their embedding included`)
+  console.log(
+    `${queriesPerSecond.toFixed(0)} queries a second on ${availableParallelism()} cores, one after the other, their embedding included`,
+  )
   if (options.json) {
     const about = { documents: documents.length, queries: queries.length, embedder: target.embedder.name }
     writeFileSync(options.json, `${JSON.stringify({ ...results, ...about, queriesPerSecond }, null, 2)}\n`)

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { connect, createStore, type Db, type Store, sql } from '@repo/db'
 import { migrate } from '@repo/db/migrate'
 import { retrievePassages } from '@repo/rag'
@@ -111,7 +112,7 @@ async function printCosts({ store, owner, embedder, questions }: Scaled, home: s
   times.sort((a, b) => a - b)
   const at = (share: number) => `${times[Math.floor(share * times.length)]?.toFixed(1)} ms`
   console.log(
-    `${concurrency} at once: p50 ${at(0.5)}, p95 ${at(0.95)}, ${(searches / seconds).toFixed(0)} searches a second, ` +
+    `${concurrency} at once on ${availableParallelism()} cores: p50 ${at(0.5)}, p95 ${at(0.95)}, ${(searches / seconds).toFixed(0)} searches a second, ` +
       `${cpu.toFixed(1)} ms of Postgres' CPU a search`,
   )
 }

@@ -191,7 +191,7 @@ it('floor finds the same passages as the shipped search, in the same order', asy
     const options = { store, embedder: { name: embeddingModel, embed: async (all: string[]) => all.map(embed) } }
     await ingestDocument(options, position === 5 ? other : owner, document)
   }
-  const search = prepareSearch(embeddingModel, 16)
+  const search = prepareSearch(embeddingModel)
   for (const question of ['Which room opens late?', 'Room 7', 'floor 3 at nine', 'nothing of this']) {
     const embedding = embed(question)
     const shipped = await store.passages.search(owner, { text: question, embedding, embeddingModel, limit: 6 })
