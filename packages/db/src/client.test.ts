@@ -5,7 +5,7 @@ import { connect } from './client.ts'
 import { describeDatabaseError } from './errors.ts'
 import { conversations } from './schema.ts'
 import { createStore, type Store } from './store.ts'
-import { asJson, createTestDatabase } from './testing.ts'
+import { createTestDatabase } from './testing.ts'
 import { forward, openDoor } from './testing-door.ts'
 
 const database = await createTestDatabase()
@@ -24,7 +24,12 @@ async function chat(store: Store, owner: string) {
   const turn = { conversationId: `c${id}`, title: '', questionId: `q${id}`, question: 'When?', answerId: `a${id}` }
   const end = { sources: [], finishReason: null, inputTokens: null, outputTokens: null, error: null }
   await store.turns.open(owner, turn)
-  await store.passages.search(owner, { text: 'When?', embedding: asJson([1, 2]), embeddingModel: 'tiny', limit: 5 })
+  await store.passages.search(owner, {
+    text: 'When?',
+    embedding: JSON.stringify([1, 2]),
+    embeddingModel: 'tiny',
+    limit: 5,
+  })
   await store.turns.history(owner, turn.conversationId, turn.questionId, 10)
   expect(await store.answers.finish(owner, turn, { ...end, status: 'complete', content: `answer ${id}` })).toBe(true)
   const messages = [{ content: `answer ${id}` }, { content: 'When?' }]

@@ -5,7 +5,7 @@ import type { Cursor } from './conversations.ts'
 import type { NewChunk } from './documents.ts'
 import { chunks, documents as table, uploads } from './schema.ts'
 import { createStore } from './store.ts'
-import { asJson, createTestDatabase } from './testing.ts'
+import { createTestDatabase } from './testing.ts'
 
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 10 })
@@ -224,7 +224,7 @@ describe('removing a document', () => {
   it('takes its chunks with it, is true once, and search finds it no more', async () => {
     const { id } = await addDocument()
     await documents.addChunks(owner, id, 'offline-384', [{ ...chunk, content: 'zyzzyva' }])
-    const search = { text: 'zyzzyva', embedding: asJson(embedding), embeddingModel: 'offline-384', limit: 100 }
+    const search = { text: 'zyzzyva', embedding: JSON.stringify(embedding), embeddingModel: 'offline-384', limit: 100 }
     const found = async () => (await passages.search(owner, search)).some(({ documentId }) => documentId === id)
     expect(await found()).toBe(true)
     expect(await documents.remove(owner, id)).toBe(true)

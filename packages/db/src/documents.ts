@@ -2,8 +2,8 @@ import { and, desc, eq, ne, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import type { Cursor } from './conversations.ts'
 import { ingestQueue, sendJob } from './jobs.ts'
-import { chunks, type DocumentStatus, documents, type Metadata, uploads } from './schema.ts'
-import { selectLanguages } from './text-leg.ts'
+import { quoteLiteral } from './passages.ts'
+import { chunks, type DocumentStatus, documents, languages, type Metadata, uploads } from './schema.ts'
 
 /** A text is plain or Markdown; the bytes of a file are whatever `mediaType` says. */
 export type NewDocument = {
@@ -224,6 +224,7 @@ async function failDocument(db: Db, owner: string, document: DocumentVersion, er
 
 /** Chunks a statement: each is an insertion into the vectors' index, 2 to 5 ms of work, and a statement has 10 s. */
 const batchSize = 100
+const knownLanguages = sql.raw(`array[${languages.filter((language) => language !== 'simple').map(quoteLiteral)}]`)
 /** In UTF-16 units; a page tells a language. */
 const sampleLength = 4000
 
@@ -248,19 +249,17 @@ async function addChunks(
     if (found.length === 0) return
     await tx.delete(uploads).where(eq(uploads.documentId, id))
     await tx.delete(chunks).where(eq(chunks.documentId, id))
-    const language = selectLanguages(
-      sql`${newChunks
-        .map(({ content }) => content)
-        .join('\n')
-        .slice(0, sampleLength)}::text`,
-    )
+    const sample = newChunks
+      .map(({ content }) => content)
+      .join('\n')
+      .slice(0, sampleLength)
     for (let start = 0; start < newChunks.length; start += batchSize) {
       const rows = newChunks.slice(start, start + batchSize)
       const json = JSON.stringify(rows.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) })))
       await tx.execute(sql`
         insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding, language)
         select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding,
-          (${language} limit 1)
+          (select (guess_languages(${sample}, ${knownLanguages}))[1])
         from jsonb_to_recordset(${json}::jsonb)
           as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
     }

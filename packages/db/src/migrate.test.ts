@@ -5,7 +5,7 @@ import { connect, type Database } from './client.ts'
 import { migrate } from './migrate.ts'
 import { chunks } from './schema.ts'
 import { createStore } from './store.ts'
-import { asJson, createTestDatabase, dropDatabase } from './testing.ts'
+import { createTestDatabase, dropDatabase } from './testing.ts'
 
 const database = await createTestDatabase()
 const { directDatabaseUrl: directUrl } = database
@@ -58,7 +58,7 @@ describe('the settings of the database', () => {
     ['idle_in_transaction_session_timeout', '10s'],
     ['jit', 'off'],
     ['hnsw.iterative_scan', 'relaxed_order'],
-    ['hnsw.ef_search', '300'],
+    ['hnsw.ef_search', '150'],
   ])('reach a session through PgBouncer: %s is %s', async (name, value) => {
     const [row] = await pooled.db.execute(sql`select current_setting(${name}) as value`)
     expect(row).toEqual({ value })
@@ -101,7 +101,7 @@ describe('the index of an embedder', () => {
     expect(await findIndexes(embedder.model)).toEqual([])
     const documentId = await addChunk(embedder.model, 5000)
     const { owners, passages } = createStore(pooled.db)
-    const search = { text: 'no such word', embedding: asJson(unit(5000)), embeddingModel: 'widest', limit: 5 }
+    const search = { text: 'no such word', embedding: JSON.stringify(unit(5000)), embeddingModel: 'widest', limit: 5 }
     expect(await passages.search(await owners.ensure('ada'), search)).toMatchObject([{ documentId }])
   })
 })

@@ -1,13 +1,12 @@
-import { and, asc, eq, inArray, is, Placeholder, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
+import { asc, desc, eq, is, Placeholder, type SQL, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Db } from './client.ts'
 import { chunks, documents, type Metadata } from './schema.ts'
-import { selectMatching } from './text-leg.ts'
 
 export type Search = {
   text: string
-  /** As JSON, `[0.1,-0.2]`, which is what Postgres reads, and how many numbers it holds. */
-  embedding: { json: string; width: number }
+  /** A vector as JSON, `[0.1,-0.2]`, which is what Postgres reads. */
+  embedding: string
   embeddingModel: string
   limit: number
   /** How much the nearest vectors count beside the words in the fusion, from 0 to 1. By default as much. */
@@ -17,82 +16,49 @@ export type Search = {
 }
 
 const { placeholder } = sql
-const isOwned = eq(chunks.ownerId, placeholder('owner'))
+const [owner, filter] = [sql`${placeholder('owner')}::uuid`, sql`${placeholder('filter')}::jsonb`]
 /** How many candidates each leg gives to the fusion. */
-const legSize = 50
-/** Damps the lead of a leg's first ranks. 60 is usual (Cormack 2009); by `npm run eval`, a larger lead finds more. */
-const fusionConstant = 5
+const legSize = sql.raw('50')
 /** Characters of a question whose words are looked up; the stack of Postgres holds no query of 20,000 words. */
 const longestText = 4000
-/**
- * Always true, which is known where a plan is made for these very values. A plan for any values, which Postgres would
- * keep for all owners, small and large, after a few executions, would have to count this far: it always costs more.
- */
-const isPlannedAnew = sql`(${placeholder('true')}::boolean or (select count(*) from generate_series(1, 1000000000)) > 0)`
-
-/** Parameters that are always the same. */
-const constants = { legSize, true: true }
 
 /** Hybrid search over an owner's chunks. */
 export function createPassages(db: Db) {
-  const statements = new Map<string, ReturnType<typeof prepareSearch>>()
-  const statementFor = (model: string, width: number, isFiltered: boolean) => {
-    const key = `${width} ${isFiltered} ${model}`
-    const statement = statements.get(key) ?? prepareSearch(db, model, width, isFiltered)
-    statements.set(key, statement)
-    return statement
-  }
+  const search = buildSearch(db).prepare('search_passages')
   return {
-    /** The best chunks for a question, best first: nearest vectors and matching words, fused by reciprocal rank. */
+    /** The best chunks for a question, best first: nearest vectors and matching words, fused by their scores. */
     search: (owner: string, { text, embedding, embeddingModel, limit, vectorWeight = 1, filter }: Search) =>
-      statementFor(embeddingModel, embedding.width, filter !== undefined).execute({
+      search.execute({
         owner,
         text: text.slice(0, longestText),
         limit,
         vectorWeight,
-        embedding: embedding.json,
-        filter: JSON.stringify(filter),
-        ...constants,
+        embedding,
+        model: embeddingModel,
+        filter: filter ? JSON.stringify(filter) : null,
       }),
   }
 }
 
 /** The search as text and the names of its parameters in their order: for the benchmark's client without Drizzle. */
-export function describeSearch(model: string, width: number) {
-  const { sql: text, params } = buildSearch(drizzle.mock(), model, width, false).toSQL()
-  return { text, names: params.map((param) => (is(param, Placeholder) ? param.name : '')), constants }
+export function describeSearch() {
+  const { sql: text, params } = buildSearch(drizzle.mock()).toSQL()
+  return { text, names: params.map((param) => (is(param, Placeholder) ? param.name : '')) }
 }
 
-function prepareSearch(db: Db, model: string, width: number, isFiltered: boolean) {
-  return buildSearch(db, model, width, isFiltered).prepare('search_passages')
-}
-
-function buildSearch(db: Db, model: string, width: number, isFiltered: boolean) {
-  const filter = isFiltered ? fitsFilter(db) : undefined
-  const nearest = selectNearest(db, model, width, filter)
-  // + 0, because the index gives them almost in order, and Postgres would believe that it is one.
-  const vectorRank = sql<number | null>`row_number() over (order by ${nearest.distance} + 0, ${nearest.id})`.mapWith(
-    Number,
+function buildSearch(db: Db) {
+  const [embedding, model] = [sql`${placeholder('embedding')}::halfvec`, sql`${placeholder('model')}`]
+  const vectors = sql`search_vectors(${owner}, ${embedding}, ${model}, ${filter}, ${legSize})`
+  const byVector = asLeg(db, 'by_vector', vectors, shareOfNearness)
+  const byText = asLeg(
+    db,
+    'by_text',
+    sql`search_words(${owner}, ${placeholder('text')}, ${filter}, ${legSize})`,
+    shareOfBest,
   )
-  const byVector = db
-    .$with('by_vector')
-    .as(
-      db
-        .select({ id: nearest.id, vectorDistance: nearest.distance, vectorRank: vectorRank.as('vector_rank') })
-        .from(nearest),
-    )
-  const byText = db
-    .$with('by_text', {
-      id: sql<string>`matching_id`.as('matching_id'),
-      textScore: sql<number | null>`text_score`.as('text_score'),
-      textRank: sql<number | null>`text_rank`.mapWith(Number).as('text_rank'),
-    })
-    .as(selectMatching(legSize, filter))
-
-  const vectorWeight = sql`${placeholder('vectorWeight')}::float8`
-  const score = sql<number>`${vectorWeight} * ${reciprocal(byVector.vectorRank)} + ${reciprocal(byText.textRank)}`
+  const fused = fuse(db, byVector, byText)
   return db
-    .with(byVector, byText)
+    .with(byVector, byText, fused)
     .select({
       chunkId: chunks.id,
       documentId: chunks.documentId,
@@ -102,49 +68,63 @@ function buildSearch(db: Db, model: string, width: number, isFiltered: boolean) 
       start: chunks.start,
       end: chunks.end,
       page: chunks.page,
-      score: score.as('score'),
+      score: fused.score,
       // Where each leg has it, from 1; null where it does not.
-      vectorRank: byVector.vectorRank,
-      vectorDistance: byVector.vectorDistance,
-      textRank: byText.textRank,
-      textScore: byText.textScore,
+      vectorRank: fused.vectorRank,
+      vectorDistance: fused.vectorDistance,
+      textRank: fused.textRank,
+      textScore: fused.textScore,
     })
-    .from(byVector)
-    .fullJoin(byText, eq(byText.id, byVector.id))
-    .innerJoin(chunks, eq(chunks.id, sql`coalesce(${byVector.id}, ${byText.id})`))
+    .from(fused)
+    .innerJoin(chunks, eq(chunks.id, fused.id))
     .innerJoin(documents, eq(documents.id, chunks.documentId))
-    .where(isPlannedAnew)
-    .orderBy(sql`score desc`, asc(chunks.id))
-    .limit(placeholder('limit'))
+    .orderBy(desc(fused.score), asc(chunks.id))
 }
 
-/** Inside each leg, so that what does not fit takes no place. */
-function fitsFilter(db: Db): SQL {
-  const fits = and(
-    eq(documents.ownerId, placeholder('owner')),
-    sql`${documents.metadata} @> ${placeholder('filter')}::jsonb`,
-  )
-  return inArray(chunks.documentId, db.select({ id: documents.id }).from(documents).where(fits))
+type Leg = ReturnType<typeof asLeg>
+
+/** The best of both legs: what each has to say of a chunk, from 0 to 1, the vectors' by their weight. */
+function fuse(db: Db, byVector: Leg, byText: Leg) {
+  const id = sql<string>`coalesce(${byVector.id}, ${byText.id})`.as('found_id')
+  const weighed = sql`${placeholder('vectorWeight')}::float8 * coalesce(${byVector.share}, 0)`
+  const columns = {
+    id,
+    score: sql<number>`${weighed} + coalesce(${byText.share}, 0)`.as('score'),
+    vectorRank: byVector.rank,
+    vectorDistance: byVector.measure,
+    textRank: byText.rank,
+    textScore: byText.measure,
+  }
+  const both = db.select(columns).from(byVector).fullJoin(byText, eq(byText.id, byVector.id))
+  return db.$with('fused').as(both.orderBy(sql`score desc`, sql`found_id`).limit(placeholder('limit')))
 }
 
 /**
- * The model's name and the width are literals, as in the partial index that `db:migrate` makes for each model: a cast
- * takes no parameter for its width.
+ * What a function of search.sql finds: chunks, what they were measured by, and their ranks from 1; `share` is the measure
+ * from 0 to 1. Drizzle writes such columns without their table's name: so each has its own.
  */
-function selectNearest(db: Db, model: string, width: number, filter: SQL | undefined) {
-  const vector = sql.raw(`halfvec(${width})`)
-  const distance = sql<number | null>`(${chunks.embedding}::${vector} <=> ${placeholder('embedding')}::${vector})`
+function asLeg(db: Db, name: string, call: SQL, toShare: (measure: SQL) => SQL) {
+  const column = (part: string) => sql`${sql.identifier(`${name}_${part}`)}`
+  const [id, measure, rank, share] = [column('id'), column('measure'), column('rank'), column('share')]
+  const columns = {
+    id: sql<string>`${id}`.as(`${name}_id`),
+    measure: sql<number | null>`${measure}`.as(`${name}_measure`),
+    rank: sql<number | null>`${rank}`.mapWith(Number).as(`${name}_rank`),
+    share: sql<number | null>`${share}`.as(`${name}_share`),
+  }
   return db
-    .select({ id: chunks.id, distance: distance.as('distance') })
-    .from(chunks)
-    .where(and(isOwned, sql`${chunks.embeddingModel} = ${sql.raw(quoteLiteral(model))}`, filter))
-    .orderBy(sql`distance`)
-    .limit(placeholder('legSize'))
-    .as('nearest')
+    .$with(name, columns)
+    .as(sql`select *, ${toShare(measure)} as ${share} from ${call} as found (${id}, ${measure}, ${rank})`)
 }
 
-function reciprocal(rank: SQLWrapper) {
-  return sql`coalesce(1::float8 / (${sql.raw(String(fusionConstant))} + ${rank}), 0)`
+/** From 0 of the farthest that was found to 1 of the nearest. */
+function shareOfNearness(distance: SQL): SQL {
+  const farthest = sql`max(${distance}) over ()`
+  return sql`coalesce((${farthest} - ${distance}) / nullif(${farthest} - min(${distance}) over (), 0), 1)`
+}
+
+function shareOfBest(score: SQL): SQL {
+  return sql`${score} / max(${score}) over ()`
 }
 
 /** A literal for SQL text that must not be a parameter. `standard_conforming_strings` is on since PostgreSQL 9.1. */

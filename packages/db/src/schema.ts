@@ -243,7 +243,7 @@ export const chunks = pgTable(
   },
   (table) => [
     index('chunks_document').on(table.documentId),
-    index('chunks_owner').on(table.ownerId),
+    index('chunks_owner').on(table.ownerId, table.language),
     index('chunks_search').using('gin', table.search),
   ],
 )

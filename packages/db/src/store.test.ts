@@ -4,7 +4,7 @@ import { afterAll, describe, expect, it } from 'vitest'
 import type { AnswerEnd } from './answers.ts'
 import { connect } from './client.ts'
 import { createStore } from './store.ts'
-import { asJson, createTestDatabase } from './testing.ts'
+import { createTestDatabase } from './testing.ts'
 
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
@@ -43,7 +43,7 @@ await documents.addChunks(ada, ready.id, 'offline-384', [chunk])
 const processing = await documents.add(ada, { ...secret, contentHash: 'other' })
 await owners.addKey(ada, 'adas-key', 'hash')
 
-const search = { text: 'secret', embedding: asJson(embedding), embeddingModel: 'offline-384', limit: 10 }
+const search = { text: 'secret', embedding: JSON.stringify(embedding), embeddingModel: 'offline-384', limit: 10 }
 
 /** Each function of the store, called by `owner` with the ids of Ada's rows, those that remove them last. */
 const calls: Record<string, (owner: string) => Promise<unknown>> = {

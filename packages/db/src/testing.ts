@@ -4,11 +4,6 @@ import { migrate } from './migrate.ts'
 
 export type TestDatabase = { databaseUrl: string; directDatabaseUrl: string; drop: () => Promise<void> }
 
-/** A vector as a search takes it. */
-export function asJson(vector: number[]): { json: string; width: number } {
-  return { json: JSON.stringify(vector), width: vector.length }
-}
-
 /** The width that tests' embedders have, real ones included: it is the offline embedder's. */
 const template = { embedder: { model: 'offline-384', dimensions: 384 } }
 

@@ -31,18 +31,15 @@ export type ChatModel = {
   stream: (request: ChatRequest) => Promise<AsyncIterable<AnswerEvent[]>>
 }
 
-/** A vector as JSON, `[0.1,-0.2]`, which is how Postgres reads one, and how many numbers it holds. */
-export type JsonVector = { json: string; width: number }
-
 export type Embedder = {
   /** Stored in each row, so that vectors of two models never mix. */
   name: string
-  /** How much its ranking counts beside that by words, from 0 to 1. Unset = as much. */
+  /** How much nearness counts beside the words, from 0 to 1. Unset = as much. */
   weight?: number
   /** One vector a text, in order, all of one width. Throws an `LlmError`. */
   embed: (texts: string[], signal?: AbortSignal) => Promise<number[][]>
-  /** The vector of what is searched for. Nobody on its way to Postgres needs its numbers. Throws an `LlmError`. */
-  embedQuery: (text: string, signal?: AbortSignal) => Promise<JsonVector>
+  /** The vector of what is searched for as JSON, `[0.1,-0.2]`: Postgres reads it so. Throws an `LlmError`. */
+  embedQuery: (text: string, signal?: AbortSignal) => Promise<string>
 }
 
 export type Llm = {

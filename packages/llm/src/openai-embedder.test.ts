@@ -158,15 +158,15 @@ describe('createOpenAiEmbedder', () => {
 })
 
 describe('a query', () => {
-  const bodies: Record<string, [string, string, number]> = {
-    'as the vendor wrote it': ['{"data":[{"embedding":[0.10,-2e-7,3],"index":0}]}', '[0.10,-2e-7,3]', 3],
-    'printed with spaces': ['{"data": [{"index": 0, "embedding": [ 1, -2.50 ]}]}', '[1,-2.5]', 2],
-    'of one number': ['{"data":[{"embedding":[-1]}]}', '[-1]', 1],
+  const bodies: Record<string, [string, string]> = {
+    'as the vendor wrote it': ['{"data":[{"embedding":[0.10,-2e-7,3],"index":0}]}', '[0.10,-2e-7,3]'],
+    'printed with spaces': ['{"data": [{"index": 0, "embedding": [ 1, -2.50 ]}]}', '[1,-2.5]'],
+    'of one number': ['{"data":[{"embedding":[-1]}]}', '[-1]'],
   }
-  for (const [how, [body, json, width]] of Object.entries(bodies)) {
+  for (const [how, [body, json]] of Object.entries(bodies)) {
     it(`has a vector ${how}`, async () => {
       const { url } = await startHttpServer((response) => response.end(body))
-      expect(await createEmbedder(url).embedQuery('a')).toEqual({ json, width })
+      expect(await createEmbedder(url).embedQuery('a')).toBe(json)
     })
   }
 

@@ -2,7 +2,7 @@ import { readText } from './http-call.ts'
 import type { HttpClient } from './http-client.ts'
 import { isObject, parseJson } from './json.ts'
 import type { Embedder } from './llm.ts'
-import { type JsonVector, LlmError } from './llm.ts'
+import { LlmError } from './llm.ts'
 
 /** Gemini takes 100 texts, OpenAI 2,048, and a request stays a few hundred kilobytes. */
 const maxBatchSize = 96
@@ -49,7 +49,7 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
     },
     embedQuery: async (text, signal) => {
       const vector = readOnlyVector(await post([text], signal))
-      assertWidth(vector.width)
+      assertWidth(countNumbers(vector))
       return vector
     },
   }
@@ -76,12 +76,10 @@ const plainVector = new RegExp(`^\\[${plainNumber}(?:,${plainNumber})*\\]$`)
  * The one vector of an answer, cut out of its text where it can be: to read 384 numbers and to print them again takes 80 µs,
  * as long as a query.
  */
-function readOnlyVector(body: string): JsonVector {
+function readOnlyVector(body: string): string {
   const start = body.indexOf('[', body.indexOf('"embedding":'))
   const json = body.slice(start, body.indexOf(']', start) + 1)
-  if (plainVector.test(json)) return { json, width: countNumbers(json) }
-  const [vector = []] = readVectors(parseJson(body), 1)
-  return { json: JSON.stringify(vector), width: vector.length }
+  return plainVector.test(json) ? json : JSON.stringify(readVectors(parseJson(body), 1)[0])
 }
 
 function countNumbers(json: string): number {

@@ -1,5 +1,5 @@
 import { connect, createStore, sql } from '@repo/db'
-import { asJson, createTestDatabase } from '@repo/db/testing'
+import { createTestDatabase } from '@repo/db/testing'
 import { createLlm, type Embedder } from '@repo/llm'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { ingestDocument } from './ingest.ts'
@@ -96,7 +96,7 @@ describe('when the embedder is another one by now', () => {
   /** The word is in no chunk: only the vector, that of the document itself, can find one. */
   const findsByVector = async (by: Pick<Embedder, 'name' | 'embed'>, { id, title }: { id: string; title: string }) => {
     const [vector = []] = await by.embed([title])
-    const embedding = asJson(vector)
+    const embedding = JSON.stringify(vector)
     const found = await store.passages.search(owner, { text: 'xyzzy', embedding, embeddingModel: by.name, limit: 50 })
     return found.some(({ documentId }) => documentId === id)
   }

@@ -31,7 +31,7 @@ const passage = {
   chunkId: '9b1c6a52-58a1-4b0e-8f4e-2d1f6c1b7a90',
   title: 'Handbook',
   text: 'Monday to Friday, 9 to 5.',
-  score: 0.031,
+  score: 0.87,
 }
 
 const Passage = z

@@ -85,5 +85,6 @@ it('prints and writes each leg’s measures, by one search a query', async () =>
     expect(readFileSync(plot, 'utf8')).toContain(`>${leg}</text>`)
   }
   expect(results.hybrid['ndcg@10'].value).toBe(1)
-  expect(printed).toMatch(/\d+ queries a second/)
+  expect(printed).toMatch(/hybrid less (text|vector): -?\d\.\d{3} nDCG@10 \(/)
+  expect(printed).toMatch(/\d+ queries a second on \d+ cores/)
 })

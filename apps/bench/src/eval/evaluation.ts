@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { drawIntervals } from '../report/intervals.ts'
 import { createBm25 } from './bm25.ts'
 import { type Collection, readCollection } from './collection.ts'
-import { type MeasureName, type Measures, measure, measureNames } from './measures.ts'
+import { bootstrap, computeNdcg, type MeasureName, type Measures, measure, measureNames } from './measures.ts'
 import type { Options } from './options.ts'
 import { type LegName, legNames, searchCollection, type Target } from './search-collection.ts'
 
@@ -18,7 +19,10 @@ export async function runEvaluation(options: Options, target: Target, signal: Ab
   const byName = { ...rankings, bm25: rankByScript(collection) }
   const results = Object.fromEntries(names.map((name) => [name, judge(collection, byName[name])]))
   console.log(formatResults(results))
-  console.log(`${queriesPerSecond.toFixed(0)} queries a second, one after the other, their embedding included`)
+  console.log(compareHybrid(collection, rankings))
+  console.log(
+    `${queriesPerSecond.toFixed(0)} queries a second on ${availableParallelism()} cores, one after the other, their embedding included`,
+  )
   if (options.json) {
     const about = { documents: documents.length, queries: queries.length, embedder: target.embedder.name }
     writeFileSync(options.json, `${JSON.stringify({ ...results, ...about, queriesPerSecond }, null, 2)}\n`)
@@ -33,6 +37,17 @@ function rankByScript({ documents, queries }: Collection): string[][] {
 
 function judge({ queries }: Collection, rankings: string[][]): Measures {
   return measure(queries.map(({ relevance }, index) => ({ relevance, ranking: rankings[index] ?? [] })))
+}
+
+/** What hybrid has over the better of its legs, question by question. */
+function compareHybrid({ queries }: Collection, rankings: Record<LegName, string[][]>): string {
+  const ndcgs = (name: LegName) =>
+    queries.map(({ relevance }, index) => computeNdcg({ relevance, ranking: rankings[name][index] ?? [] }))
+  const [text, vector, hybrid] = [ndcgs('text'), ndcgs('vector'), ndcgs('hybrid')]
+  const sum = (values: number[]) => values.reduce((total, value) => total + value, 0)
+  const [name, better] = sum(text) >= sum(vector) ? ['text', text] : ['vector', vector]
+  const { value, low, high } = bootstrap(hybrid.map((ndcg, index) => ndcg - (better[index] ?? 0)))
+  return `hybrid less ${name}: ${value.toFixed(3)} nDCG@10 (${low.toFixed(3)} to ${high.toFixed(3)})`
 }
 
 function formatResults(results: Record<string, Measures>): string {

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { connect, createStore, type Db, type Store, sql } from '@repo/db'
 import { migrate } from '@repo/db/migrate'
 import { retrievePassages } from '@repo/rag'
@@ -78,7 +79,7 @@ async function printRecall({ db, store, owner, embedder, questions }: Scaled, sh
   for (const question of questions) {
     const embedding = await embedder.embedQuery(question)
     const exact = await db.execute<{ distance: number }>(sql`
-      select (embedding::${vector} <=> ${embedding.json}::${vector}) + 0 as distance from chunks
+      select (embedding::${vector} <=> ${embedding}::${vector}) + 0 as distance from chunks
       where owner_id = ${owner} and document_id in (
         select id from documents where metadata @> ${JSON.stringify(filter)}::jsonb)
       order by distance limit ${depth}`)
@@ -111,7 +112,7 @@ async function printCosts({ store, owner, embedder, questions }: Scaled, home: s
   times.sort((a, b) => a - b)
   const at = (share: number) => `${times[Math.floor(share * times.length)]?.toFixed(1)} ms`
   console.log(
-    `${concurrency} at once: p50 ${at(0.5)}, p95 ${at(0.95)}, ${(searches / seconds).toFixed(0)} searches a second, ` +
+    `${concurrency} at once on ${availableParallelism()} cores: p50 ${at(0.5)}, p95 ${at(0.95)}, ${(searches / seconds).toFixed(0)} searches a second, ` +
       `${cpu.toFixed(1)} ms of Postgres' CPU a search`,
   )
 }

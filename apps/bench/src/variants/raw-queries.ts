@@ -52,13 +52,13 @@ export async function openTurn(sql: Queryable, owner: string, turn: Turn): Promi
 }
 
 /** Hybrid search: the text of `packages/db/src/passages.ts`, each parameter once. `embedding` is `[…]` as text. */
-export function prepareSearch(model: string, width: number, vectorWeight = 1) {
-  const { text, names, constants } = describeSearch(model, width)
+export function prepareSearch(model: string, vectorWeight = 1) {
+  const { text, names } = describeSearch()
   const distinct = [...new Set(names)]
   const query = text.replaceAll(/\$(\d+)/g, (_, n) => `$${distinct.indexOf(names[Number(n) - 1] ?? '') + 1}`)
   return async (sql: Queryable, owner: string, question: string, embedding: string): Promise<Passage[]> => {
     const values = new Map(
-      Object.entries({ owner, text: question.slice(0, 4000), embedding, vectorWeight, limit: 6, ...constants }),
+      Object.entries({ owner, text: question.slice(0, 4000), embedding, model, vectorWeight, filter: null, limit: 6 }),
     )
     const inOrder = distinct.map((name) => values.get(name) ?? null)
     return (await sql.unsafe<FoundRow[]>(query, inOrder, named)).map(toPassage)

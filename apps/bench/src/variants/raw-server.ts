@@ -20,8 +20,7 @@ export async function serveRaw(environment: Environment, hooks: Hooks = {}): Pro
   const sql = connectRaw(environment.databaseUrl, environment.poolSize)
   const owner = await ensureOwner(sql)
   const model = createModelClient(environment)
-  const width = (await model.embed('How wide is it?')).split(',').length
-  const search = prepareSearch(environment.embeddingModel, width)
+  const search = prepareSearch(environment.embeddingModel)
   const chat = createChat({ sql, owner, model, search, withConnection })
 
   const answer = async (request: IncomingMessage, response: ServerResponse) => {

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { connect, createStore } from '@repo/db'
-import { asJson, createTestDatabase, type TestDatabase, watchConnections } from '@repo/db/testing'
+import { createTestDatabase, type TestDatabase, watchConnections } from '@repo/db/testing'
 import { createLlm } from '@repo/llm'
 import { ingestDocument } from '@repo/rag'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -191,12 +191,12 @@ it('floor finds the same passages as the shipped search, in the same order', asy
     const options = { store, embedder: { name: embeddingModel, embed: async (all: string[]) => all.map(embed) } }
     await ingestDocument(options, position === 5 ? other : owner, document)
   }
-  const search = prepareSearch(embeddingModel, 16)
+  const search = prepareSearch(embeddingModel)
   for (const question of ['Which room opens late?', 'Room 7', 'floor 3 at nine', 'nothing of this']) {
     const embedding = embed(question)
     const shipped = await store.passages.search(owner, {
       text: question,
-      embedding: asJson(embedding),
+      embedding: JSON.stringify(embedding),
       embeddingModel,
       limit: 6,
     })

@@ -4,7 +4,7 @@ import { isFunctionWord, isUnspaced, readWords, stem } from './words.ts'
 
 const width = 384
 /** It knows spelling, not meaning: beside the words' own ranking it may fill gaps. Measured by `npm run eval`. */
-const weight = 0.25
+const weight = 0.1
 const stemWeight = 1
 const gramWeight = 0.3
 const pairWeight = 0.4
@@ -35,7 +35,7 @@ export function createOfflineEmbedder(): Embedder {
     },
     embedQuery: async (text, signal) => {
       signal?.throwIfAborted()
-      return { json: JSON.stringify(embedText(text)), width }
+      return JSON.stringify(embedText(text))
     },
   }
 }

@@ -1,0 +1,143 @@
+-- The two legs of a search, for `db:migrate`. Each is a function whose one query over the chunks is dynamic: Postgres plans
+-- that for each search, with its values in sight, and takes the index that is right for an owner of few chunks or of many,
+-- for rare words or common ones. All the rest is planned once a session.
+
+-- An owner's nearest chunks: `distance` is the cosine's, from 0 to 2.
+create or replace function search_vectors(owner uuid, query halfvec, model text, filter jsonb, depth int)
+returns table (id uuid, distance float8, rank bigint)
+language plpgsql stable rows 50 as $$
+begin
+  -- The model's name and the width are literals, as in the partial index that `db:migrate` makes for each model.
+  -- distance + 0, because the index gives them almost in order, and Postgres would believe that it is one.
+  return query execute format($query$
+    select id, least(distance, 2), row_number() over (order by distance + 0, id) -- a vector of zeros is at NaN
+    from (
+      select id, embedding::halfvec(%1$s) <=> $2::halfvec(%1$s) as distance from chunks
+      where owner_id = $1 and embedding_model = %2$L and %3$s
+      order by distance
+      limit $4) as nearest
+    $query$, vector_dims(query), model, fits_filter(filter))
+    using owner, query, filter, depth;
+end $$;
+
+-- An owner's best chunks for any of a question's words, by BM25 (Robertson and Zaragoza 2009) with its usual constants.
+-- How many chunks hold a word is counted in the very rows that are read, so that nothing has to be kept up to date; only
+-- of words too common to be read for it is it taken from the statistics that ANALYZE keeps anyway.
+create or replace function search_words(owner uuid, question text, filter jsonb, depth int)
+returns table (id uuid, score float8, rank bigint)
+language plpgsql stable rows 50 as $$
+#variable_conflict use_column
+declare
+  read_budget constant int := 300; -- chunks read for words: half as many cost 0.01 of nDCG@10, twice as many gain nothing
+  most_words constant int := 40; -- the rarest ones; a question has ten
+  size float8 := (select count(*) from (select from chunks where owner_id = owner limit read_budget + 1) as counted);
+  common_words text[];
+  common_shares real[];
+  words tsquery[];
+  shares float8[];
+  sought tsquery;
+begin
+  if size > read_budget then -- an owner of fewer is read for every word
+    select
+      max(most_common_freqs[array_position(most_common_vals::text::text[], owner::text)]) filter (where attname = 'owner_id')
+        * (select reltuples from pg_class where oid = 'chunks'::regclass),
+      max(most_common_elems::text) filter (where attname = 'search'),
+      max(most_common_elem_freqs) filter (where attname = 'search')
+    into size, common_words, common_shares
+    from pg_stats where schemaname = current_schema() and tablename = 'chunks' and attname in ('owner_id', 'search');
+    size := coalesce(size, (select count(*) from chunks where owner_id = owner));
+  end if;
+
+  -- Sought are the rarest words, as many as the budget allows, and of the others the rarest where it stands with another:
+  -- so a question of common words alone, or whose rare ones are nowhere, finds too.
+  with asked as (
+    select word, coalesce(share, 0)::float8 as share
+    from list_words(owner, question) as word
+    left join unnest(common_words, common_shares) as common (word, share) using (word)
+    order by 2, length(word) desc
+    limit most_words),
+  placed as (
+    select array_to_tsvector(array[word])::text as word, share, row_number() over rarest as place,
+      sum(share) over rarest * size <= read_budget as is_sought
+    from asked
+    window rarest as (order by share, word)),
+  parts as (
+    select array_agg(word::tsquery order by place) as words,
+      array_agg(case when not is_sought then share end order by place) as shares,
+      string_agg(word, ' | ') filter (where is_sought) as rare,
+      array_agg(word order by place) filter (where not is_sought) as others
+    from placed)
+  select words, shares,
+    concat_ws(' | ', rare, others[1] || coalesce(' & (' || nullif(array_to_string(others[2:], ' | '), '') || ')', ''))::tsquery
+  into words, shares, sought
+  from parts;
+  if words is null then return; end if;
+
+  -- ts_rank of one word is the sum of 1 / n² over its occurrences, over π² / 6: what is missing from 1 is about
+  -- 1 / (π² / 6 · (occurrences + 1/2)). No other function of Postgres reads it as fast.
+  return query execute format($query$
+    with matched as materialized (
+      select id, length(search)::float8 as length, %1$s from chunks
+      where owner_id = $1 and search @@ $2 and %4$s
+      limit 500), -- a bound on the work, whichever rows come first
+    known as materialized (select avg(length) as mean_length, %2$s from matched)
+    select id, score, row_number() over (order by score desc, id)
+    from (select id, 2.2 * (%3$s) as score from matched, known) as scored
+    order by score desc, id
+    limit $7
+    $query$,
+    for_each(words, ', ', $piece$6 / (pi() ^ 2 * (1 - nullif(least(ts_rank('{1, 1, 1, 1}', search, $4[#])::float8, 0.999), 0))) - 0.5 as count_#$piece$),
+    for_each(words, ', ', 'ln(($6 + 1) / (least($6, coalesce($5[#] * $6, count(count_#))) + 0.5)) as rarity_#'),
+    for_each(words, ' + ', 'coalesce(rarity_# * count_# / (count_# + 1.2 * (0.25 + 0.75 * length / mean_length)), 0)'),
+    fits_filter(filter))
+    using owner, sought, filter, words, shares, size, depth;
+end $$;
+
+-- The words of a question, in those languages of its owner's documents that it may be in, English too: which texts that tell
+-- no language count as.
+create or replace function list_words(owner uuid, question text) returns setof text
+language plpgsql stable rows 10 as $$
+declare
+  spoken text[];
+begin
+  with recursive languages as ( -- one step in the index a language
+    (select language from chunks where owner_id = owner order by language limit 1)
+    union all
+    select (select language from chunks where owner_id = owner and language > languages.language order by language limit 1)
+    from languages where language is not null)
+  select array_agg(language) into spoken from languages where language is not null;
+  return query
+    select distinct lexeme
+    from unnest(guess_languages(question, spoken) || array(select 'english' where 'english' = any(spoken))) as language,
+      unnest(to_tsvector(language::regconfig, question));
+end $$;
+
+-- The languages of a text among some: those whose stop words it uses the most, as Postgres knows them, English first
+-- among equals.
+create or replace function guess_languages(sample text, among text[]) returns text[]
+language plpgsql stable as $$
+begin
+  if cardinality(among) < 2 then return among; end if;
+  return (
+    select array_agg(language order by language <> 'english', language)
+    from (
+      select language, rank() over (order by (
+        select coalesce(sum(cardinality(positions)), 0) from unnest(to_tsvector(language::regconfig, sample)))) as place
+      from unnest(among) as language) as known
+    where place = 1);
+end $$;
+
+-- The condition of a filter, inside each leg, so that what does not fit takes no place: $1 is the owner, $3 the filter.
+create or replace function fits_filter(filter jsonb) returns text
+language plpgsql immutable as $$
+begin
+  if filter is null then return 'true'; end if;
+  return 'document_id in (select id from documents where owner_id = $1 and metadata @> $3)';
+end $$;
+
+-- A piece of a query for each word, with the word's number in the place of each #.
+create or replace function for_each(words tsquery[], separator text, piece text) returns text
+language plpgsql immutable as $$
+begin
+  return (select string_agg(replace(piece, '#', place::text), separator) from generate_subscripts(words, 1) as place);
+end $$;
