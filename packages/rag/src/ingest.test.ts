@@ -1,3 +1,6 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import { text as readText } from 'node:stream/consumers'
 import { connect, createStore, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { createLlm, type Embedder } from '@repo/llm'
@@ -129,6 +132,53 @@ it('keeps a document as failed whose vectors the database refuses, until it is p
   const [failed] = await store.documents.list(owner, 1)
   expect(failed).toMatchObject({ title: 'Overflow', status: 'failed', error: expect.stringContaining('again') })
   expect(await ingest(content)).toEqual({ ...failed, status: 'ready', progress: 1, error: null })
+})
+
+describe('an embedder’s server that is asked too much', () => {
+  const fourBatches = { title: 'Long', text: '# a\nb\n'.repeat(200) }
+
+  /** Answers all batches but the second, which it puts off `times` times. */
+  async function startBusy(times: number, retryAfter: string | undefined, status = 429) {
+    const sizes: number[] = []
+    const server = createServer(async (request, response) => {
+      const { input }: { input: string[] } = JSON.parse(await readText(request))
+      const isPutOff = sizes.push(input.length) > 1 && sizes.length <= 1 + times
+      if (isPutOff) response.writeHead(status, retryAfter ? { 'retry-after': retryAfter } : {}).end()
+      else response.end(JSON.stringify({ data: input.map(() => ({ embedding: [1, 0] })) }))
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    onTestFinished(() => void server.close())
+    const address = server.address()
+    const port = typeof address === 'object' ? address?.port : undefined
+    const baseUrl = `http://127.0.0.1:${port}/v1`
+    const { embedder } = createLlm({ ...modelOptions, baseUrl, embeddingModel: `busy-${port}` })
+    return { embedder, sizes }
+  }
+
+  it.each([
+    { name: '429 with Retry-After', status: 429, retryAfter: '1', times: 2, waitedMs: 2000 },
+    { name: '429 without', status: 429, retryAfter: undefined, times: 1, waitedMs: 500 },
+    { name: '503', status: 503, retryAfter: '0', times: 5, waitedMs: 0 },
+  ])(
+    'is asked for that batch again, and for no other ($name)',
+    async (row) => {
+      const { name, status, retryAfter, times, waitedMs } = row
+      const { embedder, sizes } = await startBusy(times, retryAfter, status)
+      const startedAt = performance.now()
+      const content = { ...fourBatches, title: name }
+      expect(await ingestDocument({ store, embedder }, owner, content)).toMatchObject({ status: 'ready' })
+      expect(sizes).toEqual([64, ...Array.from({ length: times }, () => 64), 64, 64, 8])
+      expect(performance.now() - startedAt).toBeGreaterThanOrEqual(waitedMs)
+    },
+    20_000,
+  )
+
+  it('is left to the queue when it puts it off for an hour', async () => {
+    const { embedder, sizes } = await startBusy(1, '3600')
+    const content = { ...fourBatches, title: 'An hour' }
+    expect(await ingestDocument({ store, embedder }, owner, content)).toMatchObject({ status: 'failed' })
+    expect(sizes).toEqual([64, 64])
+  })
 })
 
 /** The embedder, and for each call the number of its texts and of the turns that the event loop had taken by then. */

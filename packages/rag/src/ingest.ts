@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { DocumentContent, DocumentSummary, DocumentVersion, NewChunk, Store, Upload } from '@repo/db'
 import { type Embedder, LlmError } from '@repo/llm'
 import { type Chunk, splitText } from './split.ts'
@@ -18,6 +18,10 @@ export type IngestOptions = {
 const batchSize = 64
 /** Two million characters of prose are at most 3,400. The vectors of all are held at once and stored in one statement. */
 const maxChunks = 4000
+
+/** With delays that double, half a minute in all; then the queue goes on, which waits up to ten minutes. */
+const maxRepeats = 5
+const longestDelaySeconds = 60 // vendors count tokens by the minute
 
 /** The document itself is to blame, and to try again is in vain. `message` tells its reader why, and what to do. */
 export class DocumentError extends Error {
@@ -107,10 +111,8 @@ async function embedChunks(
     if (embedded.length + batch.length > maxChunks)
       throw new DocumentError(`It has more than ${maxChunks} sections: divide it into several documents.`)
     const described = batch.map(({ headings, ...chunk }) => ({ ...chunk, heading: [title, ...headings].join(' > ') }))
-    const vectors = await embedder.embed(
-      described.map(({ heading, content }) => `${heading}\n${content}`),
-      signal,
-    )
+    const texts = described.map(({ heading, content }) => `${heading}\n${content}`)
+    const vectors = await embedPatiently(embedder, texts, signal)
     for (const [index, chunk] of described.entries()) {
       const embedding = vectors[index]
       if (embedding) embedded.push({ ...chunk, embedding })
@@ -119,6 +121,23 @@ async function embedChunks(
     await nextTurn() // a long document must not keep the event loop from heartbeats
   }
   return embedded
+}
+
+/**
+ * A server that is asked too much (429, 503) is asked again when it says, or after 1, 2, 4 … s, so that a long document need
+ * not begin anew with each refusal. What it puts off for longer is thrown: the queue has more time.
+ */
+async function embedPatiently(embedder: Embedder, texts: string[], signal?: AbortSignal): Promise<number[][]> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      return await embedder.embed(texts, signal)
+    } catch (error) {
+      if (!(error instanceof LlmError) || ![429, 503].includes(error.status ?? 0) || tries === maxRepeats) throw error
+      const seconds = error.retryAfterSeconds ?? 2 ** tries * (0.5 + Math.random()) // workers do not come back all at once
+      if (seconds > longestDelaySeconds) throw error
+      await sleep(1000 * seconds, undefined, { signal })
+    }
+  }
 }
 
 /** Reads no further than it is asked to, so that splitting, too, is done a batch at a time. */

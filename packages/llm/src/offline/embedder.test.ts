@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { createOfflineEmbedder, embedText } from './embedder.ts'
 
@@ -13,6 +15,25 @@ describe('createOfflineEmbedder', () => {
     expect(vectors).toEqual([embedText('one'), embedText('two')])
     expect(vectors.every((vector) => vector.length === 384)).toBe(true)
     expect(embedder.name).toBe('offline-384')
+  })
+
+  it('is there in a cold process within its budget of 2 s and 250 MB', async ({ annotate }) => {
+    const file = new URL('embedder.ts', import.meta.url).href
+    const code = `const before = performance.now()
+      const { embedText } = await import(${JSON.stringify(file)})
+      embedText('warm')
+      const coldMs = performance.now() - before
+      const texts = Array.from({ length: 500 }, (_, n) => \`passage \${n}: \${'the tide turns twice a day, '.repeat(40)}\`)
+      const startedAt = performance.now()
+      for (const text of texts) embedText(text)
+      const chunkMs = (performance.now() - startedAt) / texts.length
+      console.log(JSON.stringify({ coldMs, chunkMs, megabytes: process.memoryUsage().rss / 1e6 }))`
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', code])
+    const { coldMs, chunkMs, megabytes } = JSON.parse(stdout)
+    expect(megabytes).toBeLessThan(250)
+    await annotate(
+      `offline embedder: cold start ${coldMs.toFixed(0)} ms, ${chunkMs.toFixed(2)} ms a chunk, ${megabytes.toFixed(0)} MB the whole process`,
+    )
   })
 
   it('gives a vector of length 1 for every text, even an empty or a broken one', () => {
