@@ -41,6 +41,24 @@ describe('manage ingest', () => {
     expect([result.code, lastLine(result)]).toEqual([1, '2 ready, 0 failed, 1 left out'])
   }, 60_000)
 
+  it('takes in 2,000 short files, and the next time queues none of them', async ({ annotate, skip }) => {
+    skip(!process.env.SLUICE_FULL, 'it takes a minute: npm test -- --full')
+    const many = join(folder, 'many')
+    mkdirSync(many)
+    const sentence = 'The harbour master writes the tide of the day into a book, with wind and weather. '
+    for (let n = 0; n < 2000; n += 1) writeFileSync(join(many, `${n}.txt`), `Port ${n}. ${sentence.repeat(6)}`)
+    const timed = async () => {
+      const startedAt = performance.now()
+      return { ...(await ingest(many)), seconds: (performance.now() - startedAt) / 1000 }
+    }
+    const first = await timed()
+    expect(lastLine(first)).toBe('2000 ready, 0 failed, 0 left out')
+    const again = await timed()
+    expect(again.out).toContain('2000 files, 0 of them new or changed\n')
+    const toRate = ({ seconds }: { seconds: number }) => `${(2000 / seconds).toFixed(0)} a second`
+    await annotate(`2,000 short files: ${toRate(first)}; as they were: ${toRate(again)}`)
+  }, 200_000)
+
   it('says in one line that there is no such path', async () => {
     const { code, err } = await ingest('/no/such/path')
     expect(err).toMatch(/^The command failed: ENOENT.*\/no\/such\/path'\n$/)

@@ -34,6 +34,29 @@ describe('a PDF', () => {
     expect((await read(makePdf([asSeen(line)]))).text).toBe(line)
   })
 
+  it('gives words whole that its lines break, and leaves hyphens where they belong', async () => {
+    const lines = [
+      'A well-known har-',
+      'bour, once un-',
+      'known, is well-',
+      'known now. Ein-',
+      'und Ausgang, ab-',
+      'seits.',
+    ]
+    const { text } = await read(makePdf([lines.join('\n')]))
+    expect(text).toBe('A well-known harbour, once unknown, is well-known now. Ein-\nund Ausgang, abseits.')
+  })
+
+  it('leaves out what stands above and below every page, and keeps what only looks like it', async () => {
+    const page = (n: number) => `Harbour rules\nRule ${n}.\nHarbour rules\nIt is strict.\n- ${n} -`
+    const { text, pages = [] } = await read(
+      makePdf(['Harbour rules', ...[1, 2, 3].map(page), '1984\nRule 4.\nPage 5 of 5']),
+    )
+    const starts = pages.map((start, index) => text.slice(start, pages[index + 1]).trim())
+    const kept = [1, 2, 3].map((n) => `Rule ${n}.\nHarbour rules\nIt is strict.`)
+    expect(starts).toEqual(['Harbour rules', ...kept, '1984\nRule 4.'])
+  })
+
   it('of 200 pages, each at its place', async ({ annotate }) => {
     const line = 'The tide turns twice a day, and the harbour master writes it down.\n'
     const startedAt = performance.now()
