@@ -41,9 +41,9 @@ export async function stop(url: string, client: Client, conversationId: string):
   return send(`${url}/chat/${conversationId}/stop`, client)
 }
 
-/** Posts something that is answered at once. Never rejects. */
-export async function send(url: string, client: Client, body?: object): Promise<Reading> {
-  const init = { method: 'POST', headers: client.headers, signal: withPatience(client) }
+/** Sends something that is answered at once. Never rejects. */
+export async function send(url: string, client: Client, body?: object, method = 'POST'): Promise<Reading> {
+  const init = { method, headers: client.headers, signal: withPatience(client) }
   const request = body ? post(url, client.headers, body, init.signal) : fetch(url, init)
   return read(request, { text: '' })
 }

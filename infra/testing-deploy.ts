@@ -33,37 +33,49 @@ export function isWhole({ end, text, question, tokens }: Chat): boolean {
 
 /**
  * What people do while a new version comes: 12 read answers of 0.1 to 8 s, one after the other, and reconnect once when they
- * are told that one was interrupted; others read lists, write rows and post documents.
+ * are told that one was interrupted; others read lists, write rows and post documents. Who is told that this machine has
+ * too much to do, comes back as told: that is no matter of the deploy.
  */
 export function startPeople(url: string) {
   const chats: Chat[] = []
   const requests: Reading[] = []
   const versions: number[] = []
+  let sheds = 0
   let isOver = false
+  const patiently = async (request: () => Promise<Reading>): Promise<Reading> => {
+    for (;;) {
+      const reading = await request()
+      if (reading.code !== 'overloaded') return reading
+      delete reading.code
+      sheds += 1
+      await sleep(2000) // its Retry-After
+    }
+  }
   const chatOn = async (number: number) => {
     for (let turn = 0; !isOver; turn += 1) {
       const chat = createChat(`deploy-${number}-${turn}`, lengths[(number + turn) % lengths.length] ?? 0)
       chats.push(chat)
-      await startChat(url, chat)
-      if (chat.end === 'interrupted') await reconnect(url, chat)
+      await patiently(() => startChat(url, chat))
+      if (chat.end === 'interrupted') await patiently(() => reconnect(url, chat))
     }
   }
   const repeatEvery = async (pauseMs: number, request: (turn: number) => Promise<Reading>) => {
     for (let turn = 0; !isOver; turn += 1) {
-      requests.push(await request(turn))
+      requests.push(await patiently(() => request(turn)))
       await sleep(pauseMs)
     }
   }
   const readVersion = async (): Promise<Reading> => {
     const response = await fetch(`${url}/mottos`)
-    if (response.ok) versions.push(JSON.parse(await response.text()).version)
-    return { text: '', status: response.status, ...(!response.ok && { code: 'no version' }) }
+    const { version, code } = JSON.parse(await response.text())
+    if (response.ok) versions.push(version)
+    return { text: '', status: response.status, code }
   }
   const done = Promise.all([
     ...Array.from({ length: clients }, (_, number) => chatOn(number)),
-    repeatEvery(50, () => get(`${url}/conversations?limit=1`, client)),
-    repeatEvery(50, readVersion),
-    repeatEvery(50, () => send(`${url}/mottos`, client)),
+    repeatEvery(100, () => get(`${url}/conversations?limit=1`, client)),
+    repeatEvery(100, readVersion),
+    repeatEvery(100, () => send(`${url}/mottos`, client, undefined, 'PUT')),
     repeatEvery(200, (turn) => send(`${url}/documents`, client, { title: 'News', text: `News ${turn}.` })),
   ])
   return {
@@ -71,6 +83,7 @@ export function startPeople(url: string) {
     requests,
     /** Who has answered, in turn. */
     versions,
+    countSheds: () => sheds,
     stop: async () => {
       isOver = true
       await done

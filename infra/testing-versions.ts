@@ -31,7 +31,7 @@ export default async (app) => {
     const [row] = await app.db.execute(sql\`select count(${column})::int as count from mottos\`)
     return { version: ${version}, count: row.count }
   })
-  app.post('', async () => {
+  app.put('', async () => {
     await app.db.execute(sql\`insert into mottos (${column}) values ('${version}')\`)
     return { version: ${version} }
   })
