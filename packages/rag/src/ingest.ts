@@ -127,7 +127,11 @@ async function embedChunks(
  * A server that is asked too much (429, 503) is asked again when it says, or after 1, 2, 4 … s, so that a long document need
  * not begin anew with each refusal. What it puts off for longer is thrown: the queue has more time.
  */
-async function embedPatiently(embedder: IngestOptions['embedder'], texts: string[], signal?: AbortSignal): Promise<number[][]> {
+async function embedPatiently(
+  embedder: IngestOptions['embedder'],
+  texts: string[],
+  signal?: AbortSignal,
+): Promise<number[][]> {
   for (let tries = 0; ; tries += 1) {
     try {
       return await embedder.embed(texts, signal)
