@@ -28,7 +28,7 @@ returns table (id uuid, score float8, rank bigint)
 language plpgsql stable rows 50 as $$
 #variable_conflict use_column
 declare
-  read_budget constant int := 300; -- chunks read for words: half as many cost 0.01 of nDCG@10, twice as many gain nothing
+  read_budget constant int := 300; -- chunks read for words: half as many cost 0.01 of nDCG@10
   most_words constant int := 40; -- the rarest ones; a question has ten
   size float8 := (select count(*) from (select from chunks where owner_id = owner limit read_budget + 1) as counted);
   total float8 := (select reltuples from pg_class where oid = 'chunks'::regclass);
