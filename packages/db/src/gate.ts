@@ -9,8 +9,8 @@ export type Pool = {
   countWaiting: () => number
   /** Calls `listener`, the only one, whenever somebody has waited: for how long, with success or without. */
   onWait: (listener: (waitedMs: number) => void) => void
-  /** The same whenever somebody gives a connection back: how long they had it, new attempts included. */
-  onHold: (listener: (heldMs: number) => void) => void
+  /** How many have given a connection back, and for how long they had it in all, new attempts included. */
+  countHeld: () => { times: number; ms: number }
 }
 
 type Places = ReturnType<typeof createPlaces>
@@ -96,7 +96,7 @@ export function createPlaces(size: number, waitTimeoutMs: number) {
   let free = size
   const waiting = new Set<() => void>()
   let tellWait = (_waitedMs: number) => {}
-  let tellHold = (_heldMs: number) => {}
+  const held = { times: 0, ms: 0 }
 
   function wait(): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
@@ -120,9 +120,7 @@ export function createPlaces(size: number, waitTimeoutMs: number) {
     onWait: (listener) => {
       tellWait = listener
     },
-    onHold: (listener) => {
-      tellHold = listener
-    },
+    countHeld: () => ({ ...held }),
   }
 
   return {
@@ -139,7 +137,8 @@ export function createPlaces(size: number, waitTimeoutMs: number) {
       return performance.now()
     },
     leave: (enteredAt: number) => {
-      tellHold(performance.now() - enteredAt)
+      held.times += 1
+      held.ms += performance.now() - enteredAt
       const [next] = waiting
       if (next) next()
       else free += 1

@@ -173,11 +173,11 @@ describe('the pool', async () => {
   })
 
   it('tells how many had a connection, and for how long', async () => {
-    const total = async (part: string) => (await find(`sluice_pool_hold_seconds_${part}`)) ?? 0
-    const [count, sum] = [await total('count'), await total('sum')]
+    const total = async (name: string) => (await find(`sluice_pool_${name}_total`)) ?? 0
+    const [holds, seconds] = [await total('holds'), await total('hold_seconds')]
     await app.db.transaction(() => sleep(300))
-    expect(await total('sum')).toBeGreaterThan(sum + 0.29)
-    expect(await total('count')).toBeGreaterThan(count)
+    expect(await total('hold_seconds')).toBeGreaterThan(seconds + 0.29)
+    expect(await total('holds')).toBeGreaterThan(holds)
   })
 
   it('tells how late the event loop was since the last reading', async () => {
