@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { parse } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import type { Database, Db, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
@@ -118,10 +119,7 @@ export async function buildApp({
 
   if (tracing) await app.register(tracing.traceRequests)
   reportRequests(app, countRequest)
-  // Browsers open connections ahead and never ask: Node waits a minute for each.
-  app.addHook('preClose', async () => {
-    setTimeout(() => app.server.closeAllConnections(), closeGraceMs).unref()
-  })
+  app.addHook('preClose', () => prepareClose(app))
   await app.register(security)
   await app.register(errors)
   await app.register(shapes)
@@ -134,6 +132,13 @@ export async function buildApp({
   await app.register(page)
   await registerRoutes(app, new URL('./routes/', import.meta.url))
   return app
+}
+
+async function prepareClose({ server }: FastifyInstance): Promise<void> {
+  // Browsers open connections ahead and never ask: Node waits a minute for each.
+  setTimeout(() => server.closeAllConnections(), closeGraceMs).unref()
+  // Whoever has connected meanwhile is let in: the end of the listening, which comes next, would reset them.
+  for (let turn = 0; turn < 3; turn += 1) await setImmediate()
 }
 
 /**
