@@ -99,6 +99,7 @@ describe('composeAnswer', () => {
       'The shop was closed in 1990 for a year. The shop is open from 9 a.m. to 6 p.m.',
       '9 a.m.',
     ],
+    ['When does the office open?', 'The office is closed since May. The office opens at nine.', 'at nine'],
     ['Wann schließt das Rathaus?', 'Das Rathaus steht seit 1912. Das Rathaus ist von 8 bis 16 Uhr geöffnet.', '16 Uhr'],
     ['À quelle heure ferme la mairie ?', 'La mairie date de 1912. La mairie est ouverte de 8 h à 16 h.', '16 h'],
   ])('answers %j with the hours, and with nothing where there are none', (question, text, end) => {

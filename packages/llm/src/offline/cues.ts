@@ -36,6 +36,11 @@ const openingWord = phrases(
   '开门|关门|营业',
 )
 const clockTime = /\d\s?(?:uhr|[ap]\.?\s?m(?!\p{L})|h(?!\p{L})|o'clock|[点时])|(?<!\d)\d?\d[:.]\d\d(?!\d)/iu
+const spelledTime = phrases(
+  '(?:at|from|until|till|to|by|um|ab|von|bis|à|de|las?) (?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|noon|midnight|eins|zwei|drei|vier|fünf|sechs|sieben|acht|neun|zehn|elf|zwölf|mittags?|mitternacht|une|deux|trois|quatre|cinq|sept|huit|neuf|dix|onze|midi|minuit|una|dos|tres|cuatro|cinco|seis|siete|ocho|nueve|diez|once|doce)',
+  '[一二三四五六七八九十][点时]',
+)
+const showsTime = (text: string) => clockTime.test(text) || spelledTime.test(text)
 
 const cues: Cue[] = [
   {
@@ -55,7 +60,7 @@ const cues: Cue[] = [
     name: 'hours',
     asks: asksHours,
     drops: openingWord,
-    shows: ({ text, context, asked }) => clockTime.test(text) && openingWord.test(`${text}\n${context}\n${asked}`),
+    shows: ({ text, context, asked }) => showsTime(text) && openingWord.test(`${text}\n${context}\n${asked}`),
     isRequired: true,
   },
   {
