@@ -22,7 +22,7 @@ const followUp = 'and how much does it cost?'
 
 it.each([
   ['Express', 'How long does express delivery take?', followUp],
-  ['Express', 'How long does express delivery take?', 'How much is it?'],
+  ['Express', 'How long does express delivery take?', 'What will it cost?'],
   ['Eilboten', 'Wie lange braucht ein Eilbote?', 'Und was kostet das?'],
   ['Eilboten', 'Wie lange braucht ein Eilbote?', 'Wie viel kostet er?'],
 ])('finds %s for a follow-up: %j %j', async (title, question, next) => {
@@ -30,6 +30,11 @@ it.each([
   await chat({ conversationId, message: question })
   expect(listTitles(await chat({ conversationId, message: next }))).toContain(title)
   expect(listTitles(await chat({ message: next }))).not.toContain(title)
+})
+
+it('finds it for a follow-up without a word of its own', async () => {
+  await chat({ conversationId: 'wordless', message: 'How long does express delivery take?' })
+  expect(listTitles(await chat({ conversationId: 'wordless', message: 'How much is it?' }))[0]).toBe('Express')
 })
 
 it('finds for a question that stands alone what it says, whatever was asked before', async () => {
