@@ -19,7 +19,7 @@ const findUnanswered = (table: questions.Answerable[]): string[] =>
 
 const findInvented = (table: string[]): string[] => table.filter((question) => !isSilent(ask(question)))
 
-/** `answered`, `silent`: the least share that must be. Nothing was tuned on the later questions: theirs is what to expect. */
+/** `answered`, `silent`: the least share that must be. The later questions were tuned on the least: theirs is what to expect at most. */
 describe.each([
   {
     part: 'tuned',
