@@ -108,7 +108,8 @@ export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswe
       if (isDrained) return
       isDrained = true
       call.release()
-      response.removeAllListeners('data').resume()
+      reader.discard()
+      if (response.complete) return
       const late = setTimeout(() => response.destroy(), drainTimeoutMs).unref()
       response.on('close', () => clearTimeout(late))
     },
@@ -122,6 +123,7 @@ export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswe
 function createReader(response: IncomingMessage, call: HttpCall) {
   let chunks: Buffer[] = []
   let bytesAhead = 0
+  let isDiscarding = false
   let waiting: { onBytes: (bytes: Buffer | null) => void; onFailure: (reason: unknown) => void } | undefined
   let waitingSince = 0
 
@@ -143,6 +145,7 @@ function createReader(response: IncomingMessage, call: HttpCall) {
     else waiting = { onBytes, onFailure }
   }
   response.on('data', (bytes: Buffer) => {
+    if (isDiscarding) return
     chunks.push(bytes)
     bytesAhead += bytes.length
     if (bytesAhead >= maxBytesAhead) response.pause()
@@ -156,6 +159,10 @@ function createReader(response: IncomingMessage, call: HttpCall) {
       waiting = { onBytes, onFailure }
       waitingSince = performance.now()
       settle()
+    },
+    discard: () => {
+      isDiscarding = true
+      if (response.isPaused()) response.resume()
     },
   }
 }

@@ -24,15 +24,17 @@ export type HttpClient = {
  * A request that met a connection which the server had closed already is sent again, once; nothing else is.
  */
 export function createHttpClient(options: HttpClientOptions): HttpClient {
-  const base = urlToHttpOptions(new URL(options.baseUrl))
-  const root = (base.path ?? '').replace(/\/+$/, '')
-  const transport = base.protocol === 'https:' ? https : http
+  const url = new URL(options.baseUrl)
+  const { protocol, hostname, port, auth, path } = urlToHttpOptions(url)
+  const root = (path ?? '').replace(/\/+$/, '')
+  const transport = protocol === 'https:' ? https : http
   const keepAlive = new transport.Agent({ keepAlive: true })
-  const headers = {
-    'content-type': 'application/json',
-    'user-agent': 'sluice',
-    ...(options.apiKey && { authorization: `Bearer ${options.apiKey}` }),
-  }
+  const credentials = options.apiKey ? `Bearer ${options.apiKey}` : auth && `Basic ${Buffer.from(auth).toString('base64')}`
+  // As a list: an object would become a list of Node's own first, at 15 µs a call.
+  const headers = [
+    ...['host', url.host, 'content-type', 'application/json', 'user-agent', 'sluice'],
+    ...(credentials ? ['authorization', credentials] : []),
+  ]
 
   const send = (
     call: HttpCall,
@@ -41,8 +43,9 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     agent: http.Agent | false = keepAlive,
   ): Promise<http.IncomingMessage> => {
     const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>()
-    const allHeaders = options.callHeaders ? { ...headers, ...options.callHeaders() } : headers
-    const request = transport.request({ ...base, path: root + path, method: 'POST', headers: allHeaders, agent })
+    const length = ['content-length', String(Buffer.byteLength(payload))]
+    const allHeaders = [...headers, ...length, ...Object.entries(options.callHeaders?.() ?? {}).flat()]
+    const request = transport.request({ hostname, port, path: root + path, method: 'POST', headers: allHeaders, agent })
     let bytesBefore = 0
     let sent = payload
     request.on('socket', (socket) => {
