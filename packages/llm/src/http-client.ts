@@ -29,7 +29,9 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const root = (path ?? '').replace(/\/+$/, '')
   const transport = protocol === 'https:' ? https : http
   const keepAlive = new transport.Agent({ keepAlive: true })
-  const credentials = options.apiKey ? `Bearer ${options.apiKey}` : auth && `Basic ${Buffer.from(auth).toString('base64')}`
+  const credentials = options.apiKey
+    ? `Bearer ${options.apiKey}`
+    : auth && `Basic ${Buffer.from(auth).toString('base64')}`
   // As a list: an object would become a list of Node's own first, at 15 µs a call.
   const headers = [
     ...['host', url.host, 'content-type', 'application/json', 'user-agent', 'sluice'],
