@@ -1,9 +1,11 @@
 import cluster from 'node:cluster'
 import { connect, createStore } from '@repo/db'
+import { findPort } from '@repo/listen'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
-import { runWorkers, terminalSignals } from './cluster.ts'
+import { reportListening, runWorkers, terminalSignals } from './cluster.ts'
 import { type Config, readConfig } from './config.ts'
+import { listen } from './listen.ts'
 import { createLogger } from './logger.ts'
 import { createModels } from './models.ts'
 import { describeError } from './plugins/errors.ts'
@@ -43,8 +45,9 @@ async function serve(config: Config) {
     await tracing?.close()
   })
 
-  const address = await app.listen({ port: config.PORT, host: config.HOST })
+  const address = await listen(app, config)
   logger.info({ address, chat: llm.chat.name, embedder: llm.embedder.name }, 'listening')
+  if (cluster.worker) reportListening(cluster.worker)
 }
 
 const listenErrors: Record<string, string> = {
@@ -65,8 +68,9 @@ function explain(error: unknown): string {
 
 try {
   const config = readConfig()
-  if (cluster.isPrimary && config.WEB_CONCURRENCY > 1) runWorkers(config.WEB_CONCURRENCY)
-  else await serve(config)
+  const PORT = cluster.isPrimary ? await findPort(config.HOST, config.PORT) : config.PORT
+  if (cluster.isPrimary && config.WEB_CONCURRENCY > 1) runWorkers(config.WEB_CONCURRENCY, { PORT })
+  else await serve({ ...config, PORT })
 } catch (error) {
   console.error(explain(error))
   process.exit(1)

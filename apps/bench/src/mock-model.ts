@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
+import { canSharePort, listenMore } from '@repo/listen'
 import { toMachineTime } from './machine-clock.ts'
 import { mockAnswer, mockEmbedding, mockToken, readSettings, type Settings } from './mock-settings.ts'
 import { createPacer, type Pacer } from './pacer.ts'
@@ -58,8 +59,9 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
   const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
     answer(request, response).catch((error: Error) => sendError(response, 400, error.message))
   })
-  server.listen({ port, host, backlog: 4096 }) // thousands of clients may come at once
+  server.listen({ port, host, reusePort: canSharePort })
   await once(server, 'listening')
+  const endListening = await listenMore(server)
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('not listening on a port')
   return {
@@ -72,7 +74,7 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
       pacer.stop()
       server.closeAllConnections()
       server.close()
-      await once(server, 'close')
+      await Promise.all([endListening(), once(server, 'close')])
     },
   }
 }

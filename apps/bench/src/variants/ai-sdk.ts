@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { assertNoConnectionHeld, connect, createStore, type Store, toStorableText } from '@repo/db'
+import { canSharePort, listenMore } from '@repo/listen'
 import { createLlm, type Embedder } from '@repo/llm'
 import { buildPrompt, retrievePassages } from '@repo/rag'
 import {
@@ -56,7 +57,10 @@ async function serve({ databaseUrl, poolSize, modelUrl, chatModel, embeddingMode
     return { status: 'ok' }
   })
 
-  return app.listen({ port, host })
+  const options = { port, host, reusePort: canSharePort }
+  const url = await app.listen(options)
+  await listenMore(app.server)
+  return url
 }
 
 type ChatOptions = { store: Store; owner: string; embedder: Embedder; model: LanguageModel }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { toStorableText } from '@repo/db'
+import { canSharePort, listenMore } from '@repo/listen'
 import { type ChatOptions, createChat } from './raw-chat.ts'
 import { createModelClient } from './raw-model.ts'
 import { connectRaw, ensureOwner, prepareSearch, readConversation, type Turn } from './raw-queries.ts'
@@ -45,10 +46,11 @@ export async function serveRaw(environment: Environment, hooks: Hooks = {}): Pro
       else sendProblem(response, isConflict(error) ? 409 : 502)
     })
   })
-  await once(server.listen(environment.port, environment.host), 'listening')
+  const { port, host } = environment
+  await once(server.listen({ port, host, reusePort: canSharePort }), 'listening')
+  await listenMore(server)
   const address = server.address()
-  const port = typeof address === 'object' ? address?.port : undefined
-  return `http://${environment.host}:${port}`
+  return `http://${host}:${typeof address === 'object' ? address?.port : port}`
 }
 
 const isId = /^[A-Za-z0-9_-]{1,64}$/

@@ -1,0 +1,95 @@
+import { once } from 'node:events'
+import { createServer, get, type Server } from 'node:http'
+import { type AddressInfo, connect, type Socket } from 'node:net'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { canSharePort, findPort, listenMore } from './index.ts'
+
+const host = '127.0.0.1'
+
+async function listen(server: Server) {
+  await once(server.listen({ host, port: 0, reusePort: canSharePort }), 'listening')
+  onTestFinished(() => void server.close())
+  return (server.address() as AddressInfo).port
+}
+
+async function openClients(port: number, count: number): Promise<Socket[]> {
+  const clients = Array.from({ length: count }, () => connect(port, host))
+  onTestFinished(() => clients.forEach((client) => void client.destroy()))
+  await Promise.all(clients.map((client) => once(client, 'connect')))
+  return clients
+}
+
+/** How many turns of the event loop a server takes until it has met so many clients, who have all come in one turn. */
+async function countTurns(server: Server, port: number, clients: number): Promise<number> {
+  let met = 0
+  let turns = 0
+  server.on('connection', () => {
+    met += 1
+  })
+  await openClients(port, 1) // the connecting takes turns, too: the others come while nobody looks
+  const hold = Promise.withResolvers<void>()
+  const turn = () => {
+    if (met > 1) turns += 1
+    if (met < clients) setImmediate(turn)
+    else hold.resolve()
+  }
+  turn()
+  for (let n = 1; n < clients; n += 1) {
+    const client = connect(port, host)
+    onTestFinished(() => void client.destroy())
+  }
+  await hold.promise
+  return turns
+}
+
+describe.runIf(canSharePort)('listenMore', () => {
+  it('lets in several clients in a turn of the event loop, where one socket lets in one', async () => {
+    const [one, many] = [createServer(), createServer()]
+    const ports = [await listen(one), await listen(many)] as const
+    onTestFinished(await listenMore(many))
+    const turns = [await countTurns(one, ports[0], 64), await countTurns(many, ports[1], 64)] as const
+    expect(turns[0]).toBeGreaterThanOrEqual(62)
+    expect(turns[1]).toBeLessThan(32)
+  })
+
+  it('serves what comes through any of the sockets', async () => {
+    const server = createServer((_, response) => response.end('yes'))
+    const port = await listen(server)
+    onTestFinished(await listenMore(server))
+    const ask = async () => {
+      const [response] = await once(get({ host, port, agent: false }), 'response')
+      return String((await response.toArray()).join(''))
+    }
+    expect(new Set(await Promise.all(Array.from({ length: 50 }, ask)))).toEqual(new Set(['yes']))
+  })
+
+  it('lets in nobody once it is ended, and waits for those who are there', async () => {
+    const server = createServer()
+    const port = await listen(server)
+    const end = await listenMore(server)
+    const sockets: Socket[] = []
+    server.on('connection', (socket) => void sockets.push(socket))
+    const clients = await openClients(port, 50)
+    await expect.poll(() => sockets.length).toBe(50)
+    let hasEnded = false
+    const ended = end().then(() => {
+      hasEnded = true
+    })
+    server.close()
+    await expect(once(connect(port, host), 'connect')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    expect(hasEnded).toBe(false)
+    for (const client of clients) client.destroy()
+    await ended
+  })
+})
+
+describe('findPort', () => {
+  it('rejects while somebody listens, also on sockets that share the port', async () => {
+    const server = createServer()
+    const port = await listen(server)
+    await expect(findPort(host, port)).rejects.toMatchObject({ code: 'EADDRINUSE' })
+    await once(server.close(), 'close')
+    expect(await findPort(host, port)).toBe(port)
+    expect(await findPort(host, 0)).toBeGreaterThan(1023)
+  })
+})
