@@ -200,13 +200,11 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
     const watch = compose.start('watch', '--no-up')
     await expect.poll(watch.readOutput, { timeout: 20_000 }).toContain('Watch enabled')
     const route = "export default async (app) => { app.get('', async () => 'written while it runs') }\n"
-    const start = performance.now()
     await writeFile(join(compose.directory, 'apps/api/src/routes/watched.ts'), route)
     await expect
       .poll(() => call('/watched').then((response) => response.text(), String), { timeout: 60_000 })
       .toBe('written while it runs')
     await watch.stop()
-    expect(Number(secondsSince(start))).toBeLessThan(60)
   })
 
   it('takes another password with the commands of infra/README.md', async () => {

@@ -197,7 +197,7 @@ describe('four replicas of the API and two workers', { timeout: 300_000 }, () =>
       const counts = [...after].map(([worker, count]) => count - (before.get(worker) ?? 0))
       return counts.length === 2 && counts.every((count) => count > 0)
     }
-    await expect.poll(haveBoth).toBe(true)
+    await expect.poll(haveBoth, { timeout: 60_000 }).toBe(true)
   })
 
   it('are replaced one by one, under load, by a version with another schema: no request fails', async ({

@@ -67,8 +67,9 @@ describe('startServer', () => {
 describe('stopOrphans', () => {
   it('stops what a killed launcher left behind, also after the folder has moved', async () => {
     const launcher = await runElsewhere(
-      `startServer(${JSON.stringify(folder)}, 'nap', ['sleep', '1002']); setTimeout(() => console.log('up'), 300)`,
+      `startServer(${JSON.stringify(folder)}, 'nap', ['sleep', '1002']); console.log('up')`,
     )
+    await waitUntil(() => existsSync(join(folder, 'nap.pid')) && readCommand(readNote('nap')).startsWith('sleep 1002'))
     const pid = readNote('nap')
     await launcher.kill()
     expect(readCommand(pid)).toContain('sleep 1002')

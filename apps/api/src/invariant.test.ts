@@ -9,7 +9,7 @@ import { startApi } from './testing-processes.ts'
 // The promise of this project: how many connections are in use does not depend on how many answers stream.
 
 const [streams, poolSize, sampleCount] = [300, 5, 60]
-const answerTokens = 400 // one each 100 ms: they stream until the processes are told to stop
+const answerTokens = 2000 // one each 100 ms: they stream until the processes are told to stop
 
 it('while 300 answers stream from two processes, none holds a connection, and each is stored', async ({ annotate }) => {
   const test = await createTestDatabase()

@@ -19,7 +19,7 @@ const oldEmbedder = createLlm({
   firstByteTimeoutMs: 1,
   idleTimeoutMs: 1,
 }).embedder
-const model = 'mock-32?delay=100'
+const model = 'mock-32?delay=250'
 const env = { DATABASE_URL: test.databaseUrl, OPENAI_BASE_URL: mock.url, EMBEDDING_MODEL: model }
 const count = 40
 

@@ -122,7 +122,7 @@ export function createSpokenModel() {
     answers,
     /** The answer to the next question, once the app has asked it. */
     takeAnswer: (): Promise<SpokenAnswer> =>
-      vi.waitFor(() => answers.shift() ?? Promise.reject(new Error('no question')), 5000),
+      vi.waitFor(() => answers.shift() ?? Promise.reject(new Error('no question')), 10_000),
   }
 }
 

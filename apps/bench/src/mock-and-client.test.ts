@@ -3,8 +3,8 @@ import { createLlm } from '@repo/llm'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { mockAnswer, mockEmbedding, startMockModel } from './mock-model.ts'
 
-/** Sluice's own client of model vendors on the mock, with deadlines that faults can wait for. */
-async function startBoth({ firstByteTimeoutMs = 300, idleTimeoutMs = 300 } = {}) {
+/** Sluice's own client of model vendors on the mock. */
+async function startBoth({ firstByteTimeoutMs = 10_000, idleTimeoutMs = 10_000 } = {}) {
   const mock = await startMockModel()
   const models = { chatModel: 'mock', embeddingModel: 'mock-embed-16' }
   const llm = createLlm({ baseUrl: mock.url, ...models, beforeCall: () => {}, firstByteTimeoutMs, idleTimeoutMs })
@@ -41,7 +41,7 @@ async function ask(chat: Chat, content: string, signal = new AbortController().s
 
 describe('the client of packages/llm on the mock', () => {
   it('reads every byte of answers short, long, paced and reasoned', async () => {
-    const { llm } = await startBoth({ firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 })
+    const { llm } = await startBoth()
     const asked: [string, number, number][] = [
       ['[mock tokens=1]', 1, 0],
       ['[mock tokens=20000]', 20_000, 0],
@@ -59,7 +59,7 @@ describe('the client of packages/llm on the mock', () => {
   })
 
   it('mixes up nothing when 200 answers stream at once', async () => {
-    const { llm } = await startBoth({ firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 })
+    const { llm } = await startBoth()
     const prompts = Array.from({ length: 200 }, (_, index) => `${index} [mock tokens=50 interval=5]`)
     const answers = await Promise.all(prompts.map((prompt) => ask(llm.chat, prompt)))
     expect(answers.map(({ text }) => text)).toEqual(prompts.map((prompt) => mockAnswer(prompt, 50)))
@@ -82,7 +82,8 @@ describe('the client of packages/llm on the mock', () => {
   ]
   for (const [fault, code] of faults) {
     it(`calls ${fault} ${code}, asks once, and keeps the text that came before`, async () => {
-      const { llm, mock } = await startBoth()
+      const patience = fault.startsWith('hang') ? { firstByteTimeoutMs: 1000, idleTimeoutMs: 1000 } : {}
+      const { llm, mock } = await startBoth(patience)
       const prompt = `[mock tokens=20 interval=1 fault=${fault}]`
       const { text, end } = await ask(llm.chat, prompt)
       expect(end).toMatchObject({ name: 'LlmError', code })
@@ -94,7 +95,7 @@ describe('the client of packages/llm on the mock', () => {
   const windows = ['[mock fault=hang]', '[mock delay=60000]', '[mock fault=hang@0]', '[mock tokens=10000 interval=2]']
   for (const prompt of windows) {
     it(`takes an abort to the mock during ${prompt}`, async () => {
-      const { llm, mock } = await startBoth({ firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 })
+      const { llm, mock } = await startBoth()
       const abort = new AbortController()
       const answer = ask(llm.chat, prompt, abort.signal)
       await expect.poll(() => mock.stats().open).toBe(1)
@@ -105,7 +106,7 @@ describe('the client of packages/llm on the mock', () => {
   }
 
   it('embeds in batches what the mock embeds one by one', async () => {
-    const { llm, mock } = await startBoth({ firstByteTimeoutMs: 10_000 })
+    const { llm, mock } = await startBoth()
     const texts = Array.from({ length: 200 }, (_, index) => `text ${index}`)
     expect(await llm.embedder.embed(texts)).toEqual(texts.map((text) => mockEmbedding(text, 16)))
     expect(mock.stats().embeddings).toBe(3)

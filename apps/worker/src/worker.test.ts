@@ -19,7 +19,8 @@ afterAll(async () => {
 })
 
 const away = { EMBEDDING_MODEL: 'away', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' }
-const slow = { EMBEDDING_MODEL: 'mock-32?delay=300', OPENAI_BASE_URL: mock.url }
+const embedIn = (ms: number) => ({ EMBEDDING_MODEL: `mock-32?delay=${ms}`, OPENAI_BASE_URL: mock.url })
+const slow = embedIn(2000) // so long that nobody who looks for a document at work comes too late
 
 async function startWorker(env: Record<string, string> = {}) {
   const worker = startProgram('../../worker/src/worker.ts', { DATABASE_URL: test.databaseUrl, ...env })
@@ -113,12 +114,12 @@ describe('a worker that is killed', () => {
     }
     let kills = 0
     for (; kills < 5 && !(await isDone()); kills += 1) {
-      const worker = await startWorker(slow)
+      const worker = await startWorker(embedIn(300))
       await sleep(100 + 200 * kills) // before, in the middle of, and after its first documents
       worker.child.kill('SIGKILL')
       await worker.ended
     }
-    await startWorker(slow)
+    await startWorker(embedIn(300))
     await until(isDone, 60_000)
     for (const { id } of added) {
       const stored = await db.select().from(chunks).where(eq(chunks.documentId, id)).orderBy(chunks.start)

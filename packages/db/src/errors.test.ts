@@ -1,4 +1,3 @@
-import { createServer } from 'node:net'
 import { eq, sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
@@ -52,8 +51,7 @@ describe('an error of the database is described', () => {
 
 describe('the database is unavailable', () => {
   it('when nothing listens', async () => {
-    const port = await freePort()
-    const gone = connect({ url: `postgres://ada:${secret}@127.0.0.1:${port}/ada`, poolSize: 1, waitTimeoutMs: 100 })
+    const gone = connect({ url: `postgres://ada:${secret}@127.0.0.1:9/ada`, poolSize: 1, waitTimeoutMs: 100 })
     const expected = { code: 'ECONNREFUSED', constraint: undefined, unavailable: true }
     expect(describeDatabaseError(await errorOf(gone.db.execute(sql`select ${secret}`)))).toEqual(expected)
     expect(describeDatabaseError(await errorOf(gone.db.transaction(async () => {})))).toEqual(expected)
@@ -89,12 +87,3 @@ it('is undefined for errors that are not the database’s', () => {
     expect(describeDatabaseError(error)).toBeUndefined()
   }
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (address === null || typeof address === 'string') throw new Error('no port')
-  return address.port
-}

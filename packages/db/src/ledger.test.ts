@@ -62,7 +62,7 @@ it('nothing is done by halves, outside its transaction or in another, while back
     while (performance.now() < end) {
       await killer.db.execute(sql`
         select pg_terminate_backend(pid) from pg_stat_activity
-        where datname = current_database() and application_name <> 'killer' order by random() limit 1`)
+        where datname = current_database() and usename = current_user and application_name <> 'killer' order by random() limit 1`)
       await sleep(50)
     }
   }

@@ -95,7 +95,7 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
       finished.push(name)
     }
     await Promise.all([run('first', 0), run('first', 0)])
-    await Promise.all([run('slow', 0.5), run('fast', 0), run('fast', 0), run('fast', 0)])
+    await Promise.all([run('slow', 2), run('fast', 0), run('fast', 0), run('fast', 0)])
     return finished
   },
 

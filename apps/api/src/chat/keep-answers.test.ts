@@ -228,7 +228,7 @@ it('an answer waits for a row that is locked for longer than a statement may wai
 async function shortenLockTimeout() {
   const database = sql.identifier(new URL(test.databaseUrl).pathname.slice(1))
   await direct.db.execute(sql`alter database ${database} set lock_timeout = '100ms'`)
-  const others = sql`datname = current_database() and pid <> pg_backend_pid()`
+  const others = sql`datname = current_database() and usename = current_user and pid <> pg_backend_pid()`
   await direct.db.execute(sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity where ${others}`)
   const read = () => app.db.execute(sql`show lock_timeout`).catch(() => [])
   await expect.poll(read).toMatchObject([{ lock_timeout: '100ms' }])

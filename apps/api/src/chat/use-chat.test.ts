@@ -56,7 +56,7 @@ function openPage(chat: UseChatOptions<UIMessage> = {}) {
     return state.chat
   }
   return {
-    ready: () => vi.waitFor(readChat, 5000),
+    ready: () => vi.waitFor(readChat, 10_000),
     chat: readChat,
     lines: () => Array.from(element.children, ({ textContent }) => textContent),
     close: () => root.unmount(),

@@ -42,7 +42,7 @@ beforeEach(() => {
   vendor.chat = complete
 })
 
-const timeouts = { MODEL_FIRST_BYTE_TIMEOUT_MS: '400', MODEL_IDLE_TIMEOUT_MS: '400' }
+const timeouts = { MODEL_FIRST_BYTE_TIMEOUT_MS: '2000', MODEL_IDLE_TIMEOUT_MS: '2000' }
 async function openApp(environment: Record<string, string>) {
   const { app, alice, work, listen, close } = await testApp({
     environment: { OPENAI_BASE_URL: vendorUrl, OPENAI_API_KEY: 'vendor-key', CHAT_MODEL: 'model', ...environment },
@@ -159,11 +159,14 @@ describe('a model', async () => {
     ['breaks off', (response: ServerResponse) => response.destroy()],
   ])('that accepts and then %s before the first word: an error part, now and later', async (name, end: Answer) => {
     const conversationId = `accepted-${name.replaceAll(/\W/g, '-')}`
+    let endNow = () => {}
     vendor.chat = (response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
-      setTimeout(() => end(response), 50) // ms; else the end is there before the beginning
+      endNow = () => end(response)
     }
-    const parts = await readParts(await ask({ message: 'Why?', conversationId }))
+    const response = await ask({ message: 'Why?', conversationId })
+    endNow()
+    const parts = await readParts(response)
     expect(listTypes(parts)).toEqual(['start', 'data-conversation', 'error', '[DONE]'])
     const stored = (await read(conversationId)).messages[1]
     expect(stored).toMatchObject({ content: '', status: 'failed' })
@@ -194,7 +197,7 @@ describe('models that are slow to accept', async () => {
     await work()
     const held: ServerResponse[] = []
     const hold: Answer = (response) => held.push(response)
-    const untilHeld = (count: number) => vi.waitFor(() => expect(held).toHaveLength(count), 5000)
+    const untilHeld = (count: number) => vi.waitFor(() => expect(held).toHaveLength(count), 10_000)
     vendor.chat = hold
     const pendingRefused = ask({ message: 'Why?' })
     await untilHeld(1)

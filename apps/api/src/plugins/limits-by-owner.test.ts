@@ -78,6 +78,7 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
   })
 
   it('comes before the body, and after the key', async () => {
+    startMinute()
     const { app, alice } = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '1' } })
     const ask = (headers: object) =>
       app.inject({
@@ -93,16 +94,15 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
 
   it('holds for all processes together, within about a second', async () => {
     startMinute()
-    const one = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '5' } })
-    const other = joinAs(one, { requests: 5 })
+    const limit = 1000 // more than this process is asked itself
+    const one = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: `${limit}` } })
+    const other = joinAs(one, { requests: limit })
     const owner = await one.store.owners.ensure('alice')
-    for (let request = 0; request < 5; request += 1) other.countRequest(owner)
+    for (let request = 0; request < limit; request += 1) other.countRequest(owner)
     expect(() => other.countRequest(owner)).toThrow()
     // One that comes before the other process has told is let in: that is the overrun.
     expect((await search(one, one.alice)).statusCode).toBe(200)
-    await expect
-      .poll(async () => (await search(one, one.alice)).statusCode, { timeout: 10_000, interval: 1000 })
-      .toBe(429)
+    await expect.poll(async () => (await search(one, one.alice)).statusCode).toBe(429)
   })
 
   it('holds in each process while the database is away', async () => {
@@ -176,14 +176,14 @@ function isRefused(work: () => void): boolean {
 }
 
 it('without limits, or without anybody who costs anything, the database hears nothing', async () => {
+  startMinute()
   const one = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '9', OWNER_STREAMS: '9' } })
   const exchange = vi.spyOn(one.store.usage, 'exchange')
   await list(one, one.alice)
   await new Promise((resolve) => setTimeout(resolve, 2500)) // two rounds, in which nothing happens
   expect(exchange).not.toHaveBeenCalled()
   await search(one, one.alice)
-  await expect.poll(() => exchange.mock.calls.length, { timeout: 10_000 }).toBeGreaterThan(0)
-  expect(await one.app.db.select().from(usage)).toMatchObject([{ requests: 1, streams: 0 }])
+  await expect.poll(() => one.app.db.select().from(usage)).toMatchObject([{ requests: 1, streams: 0 }])
   const unlimited = await startApp({})
   await search(unlimited, unlimited.alice)
   expect(await unlimited.app.db.select().from(usage)).toEqual([])

@@ -2,13 +2,20 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from '@repo/db'
+import type { Embedder } from '@repo/llm'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { createSpokenModel, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
 
 /** An app with a spoken model, and what it counts. */
 async function openApp(environment: Record<string, string> = {}) {
   const model = createSpokenModel()
-  const { app, alice, listen, close } = await testApp({ llm: model.llm, environment })
+  const holds: (() => Promise<void>)[] = []
+  const embedQuery: Embedder['embedQuery'] = async (...query) => {
+    await holds.shift()?.()
+    return model.llm.embedder.embedQuery(...query)
+  }
+  const llm = { ...model.llm, embedder: { ...model.llm.embedder, embedQuery } }
+  const { app, alice, listen, close } = await testApp({ llm, environment })
   const url = await listen()
   const read = async () => (await app.inject({ url: '/metrics', headers: alice })).payload
   return {
@@ -27,6 +34,8 @@ async function openApp(environment: Record<string, string> = {}) {
       await readDelta(parts)
       return { answer, parts, leave: () => leaving.abort() }
     },
+    /** The next question waits for this before it is embedded: no headers leave before that. */
+    holdNext: (hold: () => Promise<void>) => holds.push(hold),
     url,
     close,
   }
@@ -52,7 +61,7 @@ it('tells how full the worker’s queues are', async () => {
 })
 
 describe('GET /metrics', async () => {
-  const { app, alice, read, find, begin, url, close } = await openApp()
+  const { app, alice, read, find, begin, holdNext, url, close } = await openApp()
   afterAll(close)
 
   it('asks for a key, as every route of an owner does', async () => {
@@ -131,17 +140,15 @@ describe('GET /metrics', async () => {
     await expect.poll(() => count(200)).toBe(streams + 1)
     answer.end()
 
-    const leaving = new AbortController()
-    const asked = post(
-      `${url}/chat`,
-      alice,
-      { message: 'What is a heron?', conversationId: 'left-early' },
-      leaving.signal,
-    )
-    await expect.poll(() => find('sluice_open_streams')).toBe(1)
-    leaving.abort()
-    await expect(asked).rejects.toThrow()
+    const [leaving, held] = [new AbortController(), Promise.withResolvers<void>()]
+    holdNext(() => {
+      leaving.abort()
+      return held.promise
+    })
+    const question = { message: 'What is a heron?', conversationId: 'left-early' }
+    await expect(post(`${url}/chat`, alice, question, leaving.signal)).rejects.toThrow()
     await expect.poll(() => count(499)).toBe(left + 1)
+    held.reject(new Error('no longer needed')) // else the model’s next answer would be this question’s
   })
 
   it('says nothing of a user: no id, no name, no word', async () => {
@@ -161,15 +168,15 @@ describe('the pool', async () => {
     const holder = app.db.transaction(() => held.promise)
     await expect.poll(() => find('sluice_pool_in_use')).toBe(1)
     const waiting = [1, 2].map(() => app.db.execute(sql`select 1`).then(() => 1))
-    await expect.poll(() => find('sluice_pool_waiting')).toBe(2)
+    await expect.poll(() => find('sluice_pool_waiting')).toBeGreaterThanOrEqual(2) // a sweep of the app's own may be there too
     const before = (await find('sluice_pool_wait_seconds_count')) ?? 0
     held.resolve()
     await Promise.all([holder, ...waiting])
+    await expect.poll(() => find('sluice_pool_in_use')).toBe(0)
     const text = await read()
     expect(findValue(text, 'sluice_pool_size')).toBe(1)
-    expect(findValue(text, 'sluice_pool_in_use')).toBe(0)
     expect(findValue(text, 'sluice_pool_waiting')).toBe(0)
-    expect(findValue(text, 'sluice_pool_wait_seconds_count')).toBe(before + 2)
+    expect(findValue(text, 'sluice_pool_wait_seconds_count')).toBeGreaterThanOrEqual(before + 2)
   })
 
   it('tells how many had a connection, and for how long', async () => {
@@ -187,7 +194,7 @@ describe('the pool', async () => {
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700)
     await sleep(30)
     expect(await find(longest)).toBeGreaterThan(0.6)
-    expect(await find(longest)).toBeLessThan(0.6)
+    await expect.poll(() => find(longest)).toBeLessThan(0.6) // a busy machine may hold it up again
   })
 
   it('counts the seconds in which it was late, for whoever reads how often', async () => {
@@ -197,8 +204,11 @@ describe('the pool', async () => {
       return count('count') - count('bucket{le="0.3"}')
     }
     const before = await late()
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500)
-    await expect.poll(late, { timeout: 5000 }).toBeGreaterThan(before)
+    const lateAgain = () => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500) // not seen when a second has just begun
+      return late()
+    }
+    await expect.poll(lateAgain).toBeGreaterThan(before)
   })
 })
 

@@ -126,13 +126,12 @@ describe('a collector', () => {
     await once(server, 'listening')
     const address = server.address()
     const port = typeof address === 'object' ? address?.port : 0
-    const silent = { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}` }
+    const endpoint = `http://127.0.0.1:${port}`
+    const silent = { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_TIMEOUT: '3600000' }
     const alone = await startApi({ ...database, ...silent })
     await fetch(`${alone.url}/documents`)
-    const start = performance.now()
     alone.child.kill('SIGTERM')
-    expect(await alone.ended).toBe(0)
-    expect(performance.now() - start).toBeLessThan(8000) // its own timeout is 10 s
+    expect(await alone.ended).toBe(0) // a test has 20 s
     server.close()
   })
 
