@@ -67,6 +67,21 @@ export async function processDocument(
 }
 
 /**
+ * Embeds a document anew beside what another embedder made of it, which stays. False when the document is gone, holds
+ * nothing yet or changes meanwhile: nothing is done then. Throws what the embedder throws.
+ */
+export async function embedBeside(
+  { store: { documents }, embedder }: Pick<IngestOptions, 'store' | 'embedder'>,
+  owner: string,
+  id: string,
+): Promise<boolean> {
+  const content = await documents.readContent(owner, id)
+  if (!content) return false
+  const chunks = await embedChunks(embedder, content, async () => {})
+  return documents.addChunksBeside(owner, id, embedder.name, chunks, content)
+}
+
+/**
  * Stores a text and makes it searchable at once instead of leaving that to a worker: for commands and tests. When the
  * embedder fails, the document is kept as `failed` with the reason; to add it again tries again.
  */
