@@ -4,7 +4,7 @@ import { DocumentError, embedBeside } from '@repo/rag'
 
 export type ReindexOptions = {
   db: Db
-  embedder: Pick<Embedder, 'name' | 'embed'>
+  embedder: Pick<Embedder, 'name' | 'embed' | 'loadTokenCounter'>
   /** Processes of the older embedder go on searching: its vectors stay, and go with the next run. */
   keepOthers?: boolean
   report: (line: string) => void

@@ -9,7 +9,7 @@ export type Extracted = { text: string; pages?: number[] }
 
 export type IngestOptions = {
   store: Store
-  embedder: Pick<Embedder, 'name' | 'embed'>
+  embedder: Pick<Embedder, 'name' | 'embed' | 'loadTokenCounter'>
   /** Reads what was posted. Throws a `DocumentError` for what nobody could read. Left out: it is a text. */
   extract?: (upload: Upload, signal?: AbortSignal) => Promise<Extracted>
 }
@@ -122,7 +122,8 @@ async function embedChunks(
   signal?: AbortSignal,
 ): Promise<NewChunk[]> {
   const embedded: NewChunk[] = []
-  for (const batch of groupChunks(splitText(text, pages ?? []))) {
+  const count = await embedder.loadTokenCounter?.()
+  for (const batch of groupChunks(splitText(text, pages ?? [], count))) {
     if (embedded.length + batch.length > maxChunks)
       throw new DocumentError(`It has more than ${maxChunks} sections: divide it into several documents.`)
     const described = batch.map(({ headings, ...chunk }) => ({ ...chunk, heading: [title, ...headings].join(' > ') }))
