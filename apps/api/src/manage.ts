@@ -10,8 +10,8 @@ import { createModels } from './models.ts'
 import { createKey } from './plugins/auth.ts'
 import { reindexDocuments } from './reindex.ts'
 
-const options = { owner: { type: 'string' } } as const
-type Given = { owner?: string | boolean; operands: string[] }
+const options = { owner: { type: 'string' }, keep: { type: 'boolean' } } as const
+type Given = { owner?: string | boolean; keep?: string | boolean; operands: string[] }
 
 /** Each gives the exit code. The options and operands of `args` follow its name. */
 const commands = [
@@ -48,7 +48,7 @@ const commands = [
   {
     name: 'reindex',
     args: '',
-    what: 'has the documents of another embedder embedded anew, after EMBEDDING_MODEL was changed',
+    what: 'embeds the documents of another embedder anew, then removes its vectors; --keep leaves them to who asks by it',
     run: reindex,
   },
 ]
@@ -113,9 +113,9 @@ async function ingest({ owner = 'local', operands: paths }: Given): Promise<numb
   })
 }
 
-async function reindex(): Promise<number> {
+async function reindex({ keep }: Given): Promise<number> {
   return withModels(async (db, embedder) => {
-    const failed = await reindexDocuments({ db, embedder, report })
+    const failed = await reindexDocuments({ db, embedder, keepOthers: keep === true, report })
     return failed > 0 ? 1 : 0
   })
 }

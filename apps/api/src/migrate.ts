@@ -34,12 +34,11 @@ async function reportOthers(url: string, current: string) {
   const database = connect({ url, poolSize: 1, applicationName: 'sluice-migrate' })
   try {
     await database.db.execute(sql`set statement_timeout = 0`) // a start must not fail because there is much to count
-    for (const { model, documents } of await createEmbedders(database.db).countDocuments()) {
-      if (model === current) continue
+    const documents = await createEmbedders(database.db).countWithout(current)
+    if (documents > 0)
       console.log(
-        `Documents of ${model} (${documents}) are found by their words alone until \`npm run manage -- reindex\`.`,
+        `Documents of another embedder (${documents}) are found by their words alone until \`npm run manage -- reindex\`.`,
       )
-    }
   } finally {
     await database.close()
   }

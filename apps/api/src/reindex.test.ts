@@ -1,10 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { startMockModel } from '@repo/bench/mock-model'
-import { connect, createEmbedders, createStore, type DocumentJob, ingestQueue } from '@repo/db'
-import { startQueue } from '@repo/db/queue'
+import { connect, createEmbedders, createStore, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { type Embedder, LlmError } from '@repo/llm'
-import { ingestDocument, processDocument } from '@repo/rag'
+import { ingestDocument } from '@repo/rag'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { readManageConfig } from './config.ts'
 import { createModels } from './models.ts'
@@ -27,30 +25,10 @@ function createEmbedder(EMBEDDING_MODEL = ''): Embedder {
   return createModels(readManageConfig(env)).embedder
 }
 
-/** Runs it beside a worker of that embedder, which gives up at the first failure. */
-async function reindex(embedder: ReindexOptions['embedder']) {
+async function reindex(embedder: ReindexOptions['embedder'], keepOthers = false) {
   const lines: string[] = []
-  const working = new AbortController()
-  const worker = work(embedder, working.signal)
-  const failed = await reindexDocuments({ db, embedder, report: (line) => lines.push(line) }).finally(() =>
-    working.abort(),
-  )
-  await worker
+  const failed = await reindexDocuments({ db, embedder, keepOthers, report: (line) => lines.push(line) })
   return { failed, lines }
-}
-
-async function work(embedder: ReindexOptions['embedder'], signal: AbortSignal) {
-  const queue = await startQueue(test.databaseUrl, () => {})
-  while (!signal.aborted) {
-    const [job] = await queue.fetch<DocumentJob>(ingestQueue)
-    if (!job) await sleep(50)
-    if (!job) continue
-    const { owner, documentId: id, version } = job.data
-    const giveUp = () => store.documents.fail(owner, { id, version }, 'given up')
-    await processDocument({ store, embedder }, owner, { id, version }).catch(giveUp)
-    await queue.complete(ingestQueue, job.id)
-  }
-  await queue.stop({ graceful: false })
 }
 
 const count = async () => (await embedders.countDocuments()).map(({ model, documents }) => `${documents} ${model}`)
@@ -78,19 +56,15 @@ describe('reindexing', () => {
     const embedder = createEmbedder('mock-32')
     const { failed, lines } = await reindex(embedder)
     expect(failed).toBe(0)
-    expect([lines.at(0), ...lines.slice(-2)]).toEqual([
-      '3 queued for mock-32',
-      '3 of 3 done',
-      '3 embedded anew by mock-32, 0 failed',
-    ])
+    expect(lines).toEqual(['1 of 3 done', '2 of 3 done', '3 of 3 done', '3 embedded anew by mock-32, 0 failed'])
     expect(await embedders.countDocuments()).toEqual([{ model: 'mock-32', dimensions: 32, documents: 3 }])
     expect(await reindex(embedder)).toEqual({
       failed: 0,
-      lines: ['0 queued for mock-32', '0 embedded anew by mock-32, 0 failed'],
+      lines: ['0 embedded anew by mock-32, 0 failed'],
     })
   })
 
-  it('goes on after a document that fails, which keeps what it has until the next run', async () => {
+  it('goes on after a document that fails, and no vectors go before all have new ones', async () => {
     const { name, embed } = createEmbedder('mock-32')
     const faulty: ReindexOptions['embedder'] = {
       name,
@@ -102,9 +76,40 @@ describe('reindexing', () => {
     const { failed, lines } = await reindex(faulty)
     expect(failed).toBe(1)
     expect(lines.at(-1)).toBe('2 embedded anew by mock-32, 1 failed')
-    expect(await count()).toEqual(['2 mock-32', '1 offline-384'])
+    expect(await count()).toEqual(['2 mock-32', '3 offline-384'])
     expect((await reindex({ name, embed })).lines.at(-1)).toBe('1 embedded anew by mock-32, 0 failed')
     expect(await count()).toEqual(['3 mock-32'])
+  })
+
+  it('keeps the others’ vectors when told to, and removes them in the next run', async () => {
+    const embedder = createEmbedder('mock-32')
+    await reindex(embedder, true)
+    expect(await count()).toEqual(['3 mock-32', '3 offline-384'])
+    await reindex(embedder)
+    expect(await count()).toEqual(['3 mock-32'])
+  })
+
+  it('takes in what comes meanwhile, and what changes meanwhile as it is then', async () => {
+    const [{ name, embed }, old] = [createEmbedder('mock-32'), createEmbedder()]
+    const owner = await store.owners.ensure('ada')
+    const post = (externalId: string, text: string) =>
+      ingestDocument({ store, embedder: old }, owner, { title: externalId, text, externalId })
+    await post('report', 'A draft.')
+    let isFirst = true
+    const busy: Embedder['embed'] = async (texts, signal) => {
+      const vectors = await embed(texts, signal)
+      if (!isFirst || !texts.some((text) => text.includes('draft'))) return vectors
+      isFirst = false
+      await post('report', 'The final version.')
+      await post('addition', 'It came meanwhile.')
+      return vectors
+    }
+    await reindex({ name, embed: busy })
+    expect(await count()).toEqual(['5 mock-32'])
+    const contents = await db.execute(
+      sql`select content from chunks where heading in ('report', 'addition') order by 1`,
+    )
+    expect([...contents]).toEqual([{ content: 'It came meanwhile.' }, { content: 'The final version.' }])
   })
 
   it('does not bring back a document that its owner deletes meanwhile', async () => {

@@ -41,6 +41,22 @@ endcmap end end`
   return joinObjects(objects, encrypted ? `/Encrypt ${objects.length} 0 R /ID [<00> <00>]` : '')
 }
 
+/** A PDF with one line in a font that names a `cmap` every reader is expected to have, and has no table of characters. */
+export function makePdfWithCmap(ordering: string, cmap: string, line: Buffer): Buffer {
+  const content = `BT /F 12 Tf 50 750 Td <${line.toString('hex')}> Tj ET`
+  return joinObjects([
+    '<< /Type /Catalog /Pages 2 0 R >>',
+    '<< /Type /Pages /Count 1 /Kids [3 0 R] >>',
+    '<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Resources << /Font << /F 4 0 R >> >> /Contents 7 0 R >>',
+    `<< /Type /Font /Subtype /Type0 /BaseFont /A /Encoding /${cmap} /DescendantFonts [5 0 R] >>`,
+    `<< /Type /Font /Subtype /CIDFontType0 /BaseFont /A /FontDescriptor 6 0 R
+      /CIDSystemInfo << /Registry (Adobe) /Ordering (${ordering}) /Supplement 2 >> >>`,
+    `<< /Type /FontDescriptor /FontName /A /Flags 4 /FontBBox [0 -200 1000 900] /ItalicAngle 0 /Ascent 800
+      /Descent -200 /CapHeight 700 /StemV 80 >>`,
+    `<< /Length ${content.length} >>\nstream\n${content}\nendstream`,
+  ])
+}
+
 /** A PDF whose one page is `megabytes` of zeros, packed to a thousandth. */
 export function makePdfBomb(megabytes: number): Buffer {
   const packed = deflateSync(Buffer.alloc(megabytes * 1024 * 1024, ' '), { level: 9 })

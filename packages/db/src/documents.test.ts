@@ -1,8 +1,8 @@
 import { count, eq, sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
+import type { NewChunk } from './chunks.ts'
 import { connect } from './client.ts'
 import type { Cursor } from './conversations.ts'
-import type { NewChunk } from './documents.ts'
 import { chunks, documents as table, uploads } from './schema.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
@@ -132,12 +132,15 @@ describe('posting a document again', () => {
     expect(await jobsOf(first.id)).toEqual([first.version])
   })
 
-  it('adds a job when another model embedded it', async () => {
+  it('adds a job when another model embedded it, and this one has not', async () => {
     const post = (embeddingModel: string) =>
       documents.add(owner, { title: 'Tides', text: 'Moved.', contentHash: 'moved', embeddingModel })
     const first = await post('offline-384')
     await makeReady(first, 'Moved.')
     expect(await post('offline-384')).toMatchObject({ status: 'ready' })
+    const content = { title: 'Tides', text: 'Moved.', pages: null }
+    expect(await documents.addChunksBeside(owner, first.id, 'beside', [chunk], content)).toBe(true)
+    expect(await post('beside')).toMatchObject({ status: 'ready' })
     const again = await post('other')
     expect(again).toMatchObject({ id: first.id, status: 'queued' })
     expect(await jobsOf(first.id)).toHaveLength(2)

@@ -1,9 +1,17 @@
 import { and, desc, eq, ne, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
+import {
+  addChunks,
+  addChunksBeside,
+  type DocumentContent,
+  type DocumentVersion,
+  isDocument,
+  isUnderWay,
+  type NewChunk,
+} from './chunks.ts'
 import type { Db } from './client.ts'
 import type { Cursor } from './conversations.ts'
 import { ingestQueue, sendJob } from './jobs.ts'
-import { quoteLiteral } from './passages.ts'
-import { chunks, type DocumentStatus, documents, languages, type Metadata, uploads } from './schema.ts'
+import { chunks, type DocumentStatus, documents, type Metadata, uploads } from './schema.ts'
 
 /** A text is plain or Markdown; the bytes of a file are whatever `mediaType` says. */
 export type NewDocument = {
@@ -17,15 +25,6 @@ export type NewDocument = {
   embeddingModel?: string
 } & ({ text: string } | { bytes: Buffer; mediaType: string })
 
-export type NewChunk = {
-  heading: string
-  content: string
-  start: number
-  end: number
-  page?: number
-  embedding: number[]
-}
-
 export type DocumentSummary = {
   id: string
   externalId: string | null
@@ -37,11 +36,6 @@ export type DocumentSummary = {
   createdAt: Date
 }
 
-/** One content of a document. What is done for it is not done any more once there is a newer one, or no document. */
-export type DocumentVersion = { id: string; version: string }
-
-/** What a document's chunks are cut from. `pages`: where each page begins in `text`. */
-export type DocumentContent = { title: string; text: string; pages: number[] | null }
 export type Upload = { title: string; mediaType: string; bytes: Buffer }
 
 const summary = {
@@ -55,11 +49,9 @@ const summary = {
   createdAt: documents.createdAt,
 }
 
-const withVersion = { ...summary, version: documents.version }
+const content = { title: documents.title, text: documents.text, pages: documents.pages }
 
-const isDocument = (owner: string, id: string) => and(eq(documents.ownerId, owner), eq(documents.id, id))
-const isUnderWay = (owner: string, { id, version }: DocumentVersion) =>
-  and(isDocument(owner, id), eq(documents.version, version), ne(documents.status, 'ready'))
+const withVersion = { ...summary, version: documents.version }
 
 /** An owner's documents and their chunks. */
 export function createDocuments(db: Db) {
@@ -93,6 +85,22 @@ export function createDocuments(db: Db) {
       content?: DocumentContent & { version: string },
     ) => addChunks(db, owner, id, model, newChunks, content),
 
+    /** What the search holds of a document, also while newer content waits; nothing while it holds none. */
+    readContent: async (owner: string, id: string): Promise<DocumentContent | undefined> =>
+      (
+        await db
+          .select(content)
+          .from(documents)
+          .where(and(isDocument(owner, id), ne(documents.text, '')))
+      ).at(0),
+
+    /**
+     * Stores the chunks of one more model beside those of others, so that a search by either has vectors of its own. False,
+     * and nothing is done, when the document is gone, or its content is not any more what they are cut from.
+     */
+    addChunksBeside: (owner: string, id: string, model: string, newChunks: NewChunk[], content: DocumentContent) =>
+      addChunksBeside(db, owner, id, model, newChunks, content),
+
     /**
      * Marks a document as failed, with a reason for its reader: that of the last try, or else `error`. What its older content put into the search stays there;
      * where there is no newer one, the document is as ready as it was.
@@ -100,22 +108,7 @@ export function createDocuments(db: Db) {
     fail: (owner: string, document: DocumentVersion, error: string): Promise<boolean> =>
       failDocument(db, owner, document, error),
 
-    list: (
-      owner: string,
-      limit: number,
-      after: Cursor = { time: 'infinity', id: '00000000-0000-0000-0000-000000000000' },
-    ) =>
-      db
-        .select(summary)
-        .from(documents)
-        .where(
-          and(
-            eq(documents.ownerId, owner),
-            sql`(${documents.createdAt}, ${documents.id}) < (${after.time}::timestamptz, ${after.id}::uuid)`,
-          ),
-        )
-        .orderBy(desc(documents.createdAt), desc(documents.id))
-        .limit(limit),
+    list: (owner: string, limit: number, after?: Cursor) => listDocuments(db, owner, limit, after),
 
     find: async (owner: string, id: string): Promise<DocumentSummary | undefined> =>
       (await db.select(summary).from(documents).where(isDocument(owner, id))).at(0),
@@ -179,10 +172,10 @@ async function addDocument(
   })
 }
 
-/** A ready document that another model embedded is embedded anew. */
+/** A ready document that only other models embedded is embedded anew. */
 function renew(tx: Pick<Db, 'update'>, owner: string, id: string, model: string) {
-  const isOther = sql`exists (
-    select from ${chunks} where ${chunks.documentId} = ${documents.id} and ${chunks.embeddingModel} <> ${model})`
+  const isOther = sql`exists (select from ${chunks} where ${chunks.documentId} = ${documents.id}) and not exists (
+    select from ${chunks} where ${chunks.documentId} = ${documents.id} and ${chunks.embeddingModel} = ${model})`
   return tx
     .update(documents)
     .set({ status: 'queued', progress: 0, version: sql`gen_random_uuid()` })
@@ -190,18 +183,30 @@ function renew(tx: Pick<Db, 'update'>, owner: string, id: string, model: string)
     .returning(withVersion)
 }
 
+const newest: Cursor = { time: 'infinity', id: '00000000-0000-0000-0000-000000000000' }
+
+function listDocuments(db: Db, owner: string, limit: number, after = newest) {
+  const isOlder = sql`(${documents.createdAt}, ${documents.id}) < (${after.time}::timestamptz, ${after.id}::uuid)`
+  return db
+    .select(summary)
+    .from(documents)
+    .where(and(eq(documents.ownerId, owner), isOlder))
+    .orderBy(desc(documents.createdAt), desc(documents.id))
+    .limit(limit)
+}
+
 async function beginDocument(db: Db, owner: string, document: DocumentVersion) {
-  const [content] = await db
+  const [begun] = await db
     .update(documents)
     .set({ status: 'processing', progress: 0, error: null })
     .where(isUnderWay(owner, document))
-    .returning({ title: documents.title, text: documents.text, pages: documents.pages })
-  if (!content) return undefined
+    .returning(content)
+  if (!begun) return undefined
   const [upload] = await db
     .select({ title: uploads.title, mediaType: uploads.mediaType, bytes: uploads.bytes })
     .from(uploads)
     .where(and(eq(uploads.ownerId, owner), eq(uploads.documentId, document.id)))
-  return { content, upload }
+  return { content: begun, upload }
 }
 
 async function failDocument(db: Db, owner: string, document: DocumentVersion, error: string): Promise<boolean> {
@@ -219,49 +224,5 @@ async function failDocument(db: Db, owner: string, document: DocumentVersion, er
       .returning({ id: documents.id })
     if (found.length > 0) await tx.delete(uploads).where(eq(uploads.documentId, document.id))
     return found.length > 0
-  })
-}
-
-/** Chunks a statement: each is an insertion into the vectors' index, 2 to 5 ms of work, and a statement has 10 s. */
-const batchSize = 100
-const knownLanguages = sql.raw(`array[${languages.filter((language) => language !== 'simple').map(quoteLiteral)}]`)
-/** In UTF-16 units; a page tells a language. */
-const sampleLength = 4000
-
-/**
- * One transaction, so that a search never sees half a document. The lock on the document's row makes a second worker wait
- * and find it ready.
- */
-async function addChunks(
-  db: Db,
-  owner: string,
-  id: string,
-  model: string,
-  newChunks: NewChunk[],
-  { version, ...content }: Partial<DocumentContent & { version: string }> = {},
-) {
-  await db.transaction(async (tx) => {
-    const found = await tx
-      .update(documents)
-      .set({ ...content, status: 'ready', progress: 1, error: null })
-      .where(version ? isUnderWay(owner, { id, version }) : isDocument(owner, id))
-      .returning({ id: documents.id })
-    if (found.length === 0) return
-    await tx.delete(uploads).where(eq(uploads.documentId, id))
-    await tx.delete(chunks).where(eq(chunks.documentId, id))
-    const sample = newChunks
-      .map(({ content }) => content)
-      .join('\n')
-      .slice(0, sampleLength)
-    for (let start = 0; start < newChunks.length; start += batchSize) {
-      const rows = newChunks.slice(start, start + batchSize)
-      const json = JSON.stringify(rows.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) })))
-      await tx.execute(sql`
-        insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding, language)
-        select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding,
-          (select (guess_languages(${sample}, ${knownLanguages}))[1])
-        from jsonb_to_recordset(${json}::jsonb)
-          as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
-    }
   })
 }

@@ -2,7 +2,6 @@ import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
 import { createEmbedders } from './embedders.ts'
-import { type DocumentJob, ingestQueue } from './jobs.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
 
@@ -44,19 +43,28 @@ describe('over all owners', () => {
     ])
   })
 
-  it('those of other models are queued a few at a time, each with its owner, and are searched meanwhile', async () => {
-    expect([await embedders.requeue('new', 2), await embedders.requeue('new', 2)]).toEqual([2, 1])
-    expect([await embedders.requeue('new', 2), await embedders.countWaiting('new')]).toEqual([0, 3])
-    const jobs = await db.execute<{ data: DocumentJob }>(sql`
-      select data from pgboss.job where name = ${ingestQueue} and id in (select version from documents where status = 'queued' and title <> '')`)
-    const found: string[] = []
-    for (const { data } of jobs) {
-      const document = { id: data.documentId, version: data.version }
-      expect(await documents.find(data.owner, document.id)).toMatchObject({ status: 'queued' })
-      const begun = await documents.begin(data.owner, document)
-      found.push(`${begun?.content.title}${begun?.upload ? ' anew' : ''}`)
-    }
-    expect(found.toSorted()).toEqual(['ebb', 'flood', 'moon'])
-    expect(await embedders.countDocuments()).toHaveLength(3)
+  it('those without a model’s chunks are counted, and listed with their owners page by page', async () => {
+    const first = await embedders.listWithout('new', 2)
+    const all = [...first, ...(await embedders.listWithout('new', 2, first.at(-1)?.id))]
+    expect([first.length, all.length, await embedders.countWithout('new')]).toEqual([2, 3, 3])
+    const titles = await Promise.all(all.map(async ({ owner, id }) => (await documents.find(owner, id))?.title))
+    expect(titles.toSorted()).toEqual(['ebb', 'flood', 'moon'])
+    expect(await embedders.countWithout('old')).toBe(1)
+  })
+
+  it('chunks of other models go a few at a time, of those documents alone that have this one’s', async () => {
+    const id = await addDocument('ada', 'stars', 'old', [1, 0])
+    const content = { title: 'stars', text: 'On stars.', pages: null }
+    await db.execute(sql`update documents set text = 'On stars.' where id = ${id}`)
+    const beside = [1, 2, 3].map((start) => ({ ...chunk, start, embedding: [1, 0, 0, 0] }))
+    expect(await documents.addChunksBeside(await owners.ensure('ada'), id, 'new', beside, content)).toBe(true)
+    expect(await embedders.countDocuments()).toContainEqual({ model: 'old', dimensions: 2, documents: 3 })
+    const removed = [await embedders.removeOthers('new', 1), await embedders.removeOthers('new', 5)]
+    expect([...removed, await embedders.removeOthers('new', 5)]).toEqual([1, 1, 0])
+    expect(await embedders.countDocuments()).toEqual([
+      { model: 'new', dimensions: 4, documents: 2 },
+      { model: 'old', dimensions: 2, documents: 2 },
+      { model: 'old', dimensions: 3, documents: 1 },
+    ])
   })
 })

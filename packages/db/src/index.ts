@@ -1,9 +1,10 @@
 // Operators for an app's own queries come from here, so that only this package depends on drizzle-orm.
 export { and, asc, desc, eq, gt, gte, inArray, isNull, lt, lte, ne, not, or, sql } from 'drizzle-orm'
 export type { AnswerEnd, AnswerKey, Position, Progress, StoredAnswer } from './answers.ts'
+export type { DocumentContent, DocumentVersion, NewChunk } from './chunks.ts'
 export { assertDriverPatched, connect, type Database, type DatabaseOptions, type Db } from './client.ts'
 export type { Cursor } from './conversations.ts'
-export type { DocumentContent, DocumentSummary, DocumentVersion, NewChunk, NewDocument, Upload } from './documents.ts'
+export type { DocumentSummary, NewDocument, Upload } from './documents.ts'
 export { createEmbedders } from './embedders.ts'
 export { ConflictError, type DatabaseFailure, describeDatabaseError } from './errors.ts'
 export type { Pool } from './gate.ts'

@@ -142,6 +142,11 @@ export function countByEmbedder(target: Target) {
   return withClient(target, async (sql) => createEmbedders(drizzle(sql)).countDocuments())
 }
 
+/** How many documents this model has no vectors of. */
+export function countWithoutEmbedder(target: Target, model: string) {
+  return withClient(target, async (sql) => createEmbedders(drizzle(sql)).countWithout(model))
+}
+
 /** Whether `db:migrate` has made, or would not make, the index for vectors of this model and width. */
 export function hasEmbeddingIndex(target: Target, model: string, dimensions: number): Promise<boolean> {
   return withClient(target, async (sql) => {

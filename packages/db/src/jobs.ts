@@ -46,20 +46,14 @@ export type Executor = Pick<Db, 'execute'>
  * Throws when no worker has made that queue yet.
  */
 export async function sendJob(db: Executor, queue: string, data: object, id: string = crypto.randomUUID()) {
-  await sendJobs(db, queue, [{ id, data }])
-}
-
-/** Many at once, in one statement. */
-export async function sendJobs(db: Executor, queue: string, jobs: { id: string; data: object }[]): Promise<void> {
   const [row] = await db.execute<{ known: boolean }>(sql`
     with queue as (select * from pgboss.queue where name = ${queue}), added as (
       insert into pgboss.job (id, name, data, retry_limit, retry_delay, retry_backoff, retry_delay_max, expire_seconds,
         deletion_seconds, keep_until, policy, dead_letter, heartbeat_seconds, trace_context)
-      select job.id, name, job.data, retry_limit, retry_delay, retry_backoff, retry_delay_max, expire_seconds,
-        deletion_seconds, now() + retention_seconds * interval '1 second', policy, dead_letter, heartbeat_seconds,
-        ${readTrace()}::jsonb
-      from queue, jsonb_to_recordset(${JSON.stringify(jobs)}::jsonb) as job(id uuid, data jsonb)
-      on conflict do nothing)
+      select ${id}::uuid, name, ${JSON.stringify(data)}::jsonb, retry_limit, retry_delay, retry_backoff,
+        retry_delay_max, expire_seconds, deletion_seconds, now() + retention_seconds * interval '1 second', policy,
+        dead_letter, heartbeat_seconds, ${readTrace()}::jsonb
+      from queue on conflict do nothing)
     select exists (select from queue) as known`)
   if (!row?.known)
     throw new Error(`There is no queue ${queue}: start the worker, which makes one for each of its jobs.`)

@@ -71,6 +71,22 @@ describe('a search', () => {
     expect((await search(owner, 'lantern')).map(({ score }) => score)).toEqual([1, 1])
   })
 
+  it('finds a document that two models have embedded once by its words, with the chunks of the asking one', async () => {
+    const owner = await owners.ensure('beside')
+    const id = await ingest(owner, 'both', { 'a lantern': [1, 0, 0] })
+    const content = { title: 'both', text: '', pages: null }
+    const other = { ...chunk, content: 'a lantern, cut otherwise', embedding: [1] }
+    expect(await documents.addChunksBeside(owner, id, 'another model', [other], content)).toBe(true)
+    await ingest(owner, 'older alone', { 'an old lantern': [1] }, 'another model')
+    const [first, ...rest] = await search(owner, 'lantern')
+    expect([first?.text, first?.vectorRank, texts(rest)]).toEqual(['a lantern', 1, ['an old lantern']])
+    const asked = { text: 'lantern', embedding: '[1]', embeddingModel: 'another model', limit: 10 }
+    const byOther = await passages.search(owner, asked)
+    expect(texts(byOther).toSorted()).toEqual(['a lantern, cut otherwise', 'an old lantern'])
+    const byThird = await passages.search(owner, { ...asked, embeddingModel: 'a third' })
+    expect(texts(byThird).toSorted()).toEqual(['a lantern, cut otherwise', 'an old lantern'])
+  })
+
   it('tells where a passage comes from', async () => {
     const owner = await owners.ensure('origin')
     const { id } = await documents.add(owner, { title: 'Tides', text: '', contentHash: 'tides' })

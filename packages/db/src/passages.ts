@@ -53,7 +53,7 @@ function buildSearch(db: Db) {
   const byText = asLeg(
     db,
     'by_text',
-    sql`search_words(${owner}, ${placeholder('text')}, ${filter}, ${legSize})`,
+    sql`search_words(${owner}, ${placeholder('text')}, ${model}, ${filter}, ${legSize})`,
     shareOfBest,
   )
   const fused = fuse(db, byVector, byText)

@@ -242,7 +242,7 @@ export const chunks = pgTable(
       ),
   },
   (table) => [
-    index('chunks_document').on(table.documentId),
+    index('chunks_document_model').on(table.documentId, table.embeddingModel),
     index('chunks_owner').on(table.ownerId, table.language),
     index('chunks_search').using('gin', table.search),
   ],

@@ -23,7 +23,9 @@ end $$;
 -- An owner's best chunks for any of a question's words, by BM25 (Robertson and Zaragoza 2009) with its usual constants.
 -- How many chunks hold a word is counted in the very rows that are read, so that nothing has to be kept up to date; only
 -- of words too common to be read for it is it taken from the statistics that ANALYZE keeps anyway.
-create or replace function search_words(owner uuid, question text, filter jsonb, depth int)
+-- `model` is the asking process's: of a document that `reindex` has embedded anew beside its older chunks, only one
+-- model's are found, its own if there are any.
+create or replace function search_words(owner uuid, question text, model text, filter jsonb, depth int)
 returns table (id uuid, score float8, rank bigint)
 language plpgsql stable rows 50 as $$
 #variable_conflict use_column
@@ -83,6 +85,10 @@ begin
     with matched as materialized (
       select id, length(search)::float8 as length, %1$s from chunks
       where owner_id = $1 and %4$s and %5$s
+        and (embedding_model = $8 or
+          not exists (select from chunks as own where own.document_id = chunks.document_id and own.embedding_model = $8)
+          and not exists (select from chunks as other
+            where other.document_id = chunks.document_id and other.embedding_model < chunks.embedding_model))
       limit 500), -- a bound on the work, whichever rows come first
     known as materialized (select avg(length) as mean_length, %2$s from matched)
     select id, score, row_number() over (order by score desc, id)
@@ -94,7 +100,7 @@ begin
     for_each(words, ', ', 'ln(($6 + 1) / (least($6, coalesce($5[#] * $6, count(count_#))) + 0.5)) as rarity_#'),
     for_each(words, ' + ', 'coalesce(rarity_# * count_# / (count_# + 1.2 * (0.25 + 0.75 * length / mean_length)), 0)'),
     matches, fits_filter(filter))
-    using owner, sought, filter, words, shares, size, depth;
+    using owner, sought, filter, words, shares, size, depth, model;
 end $$;
 
 -- The words of a question, in those languages of its owner's documents that it may be in, English too: which texts that tell

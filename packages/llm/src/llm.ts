@@ -40,6 +40,8 @@ export type Embedder = {
   embed: (texts: string[], signal?: AbortSignal) => Promise<number[][]>
   /** The vector of what is searched for as JSON, `[0.1,-0.2]`: Postgres reads it so. Throws an `LlmError`. */
   embedQuery: (text: string, signal?: AbortSignal) => Promise<string>
+  /** Counts a text's tokens in the model's own vocabulary, where that is known. Loaded when it is asked for: 45 MB. */
+  loadTokenCounter?: () => Promise<(text: string) => number>
 }
 
 export type Llm = {

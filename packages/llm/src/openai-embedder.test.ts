@@ -33,6 +33,15 @@ describe('createOpenAiEmbedder', () => {
     expect(createEmbedder('http://127.0.0.1', 256).name).toBe('the-model@256')
   })
 
+  it('counts the tokens of OpenAI’s models, whoever serves them, and of no others', async () => {
+    const http = createHttpClient({ baseUrl: 'http://127.0.0.1', ...deadlines })
+    const load = async (model: string) =>
+      (await createOpenAiEmbedder(http, model).loadTokenCounter?.())?.('hello world')
+    expect(await load('text-embedding-3-large')).toBe(2)
+    expect(await load('openai/text-embedding-ada-002')).toBe(2)
+    expect([await load('my-text-embedding-3-large'), await load('nomic-embed-text')]).toEqual([undefined, undefined])
+  })
+
   it('asks for nothing when there is no text', async () => {
     const server = await startEmbedding(() => [])
     expect(await createEmbedder(server.url).embed([])).toEqual([])

@@ -10,6 +10,9 @@ const maxBatchSize = 96
 /** So vendors answer a request that holds too much, and some any other that they do not like. */
 const refusals: unknown[] = [400, 413, 422]
 
+/** OpenAI's own, also as routers call them: their vocabulary is published (cl100k). */
+const cl100kModels = /(^|\/)text-embedding-(3-small|3-large|ada-002)$/
+
 /**
  * Embeddings over `POST /embeddings`, in batches of 96, one after the other. A batch that is refused is halved: Mistral
  * takes 16,384 tokens a request, TEI 32 texts, Alibaba 10, and none says so beforehand.
@@ -30,6 +33,7 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
 
   return {
     name: dimensions ? `${model}@${dimensions}` : model,
+    ...(cl100kModels.test(model) && { loadTokenCounter }),
     embed: async (texts, signal) => {
       const vectors: number[][] = []
       let batchSize = knownBatchSize
@@ -53,6 +57,11 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
       return vector
     },
   }
+}
+
+async function loadTokenCounter() {
+  const { countTokens } = await import('gpt-tokenizer/encoding/cl100k_base')
+  return (text: string) => countTokens(text, { disallowedSpecial: new Set() }) // `<|endoftext|>` is a text like any other
 }
 
 /** The vectors of one answer in the order of the texts. Gemini leaves out an index of 0, and some servers every index. */

@@ -1,6 +1,7 @@
 export {
   DocumentError,
   type Extracted,
+  embedBeside,
   hashContent,
   type IngestOptions,
   ingestDocument,

@@ -9,7 +9,7 @@ export type Extracted = { text: string; pages?: number[] }
 
 export type IngestOptions = {
   store: Store
-  embedder: Pick<Embedder, 'name' | 'embed'>
+  embedder: Pick<Embedder, 'name' | 'embed' | 'loadTokenCounter'>
   /** Reads what was posted. Throws a `DocumentError` for what nobody could read. Left out: it is a text. */
   extract?: (upload: Upload, signal?: AbortSignal) => Promise<Extracted>
 }
@@ -67,6 +67,21 @@ export async function processDocument(
 }
 
 /**
+ * Embeds a document anew beside what another embedder made of it, which stays. False when the document is gone, holds
+ * nothing yet or changes meanwhile: nothing is done then. Throws what the embedder throws.
+ */
+export async function embedBeside(
+  { store: { documents }, embedder }: Pick<IngestOptions, 'store' | 'embedder'>,
+  owner: string,
+  id: string,
+): Promise<boolean> {
+  const content = await documents.readContent(owner, id)
+  if (!content) return false
+  const chunks = await embedChunks(embedder, content, async () => {})
+  return documents.addChunksBeside(owner, id, embedder.name, chunks, content)
+}
+
+/**
  * Stores a text and makes it searchable at once instead of leaving that to a worker: for commands and tests. When the
  * embedder fails, the document is kept as `failed` with the reason; to add it again tries again.
  */
@@ -107,7 +122,8 @@ async function embedChunks(
   signal?: AbortSignal,
 ): Promise<NewChunk[]> {
   const embedded: NewChunk[] = []
-  for (const batch of groupChunks(splitText(text, pages ?? []))) {
+  const count = await embedder.loadTokenCounter?.()
+  for (const batch of groupChunks(splitText(text, pages ?? [], count))) {
     if (embedded.length + batch.length > maxChunks)
       throw new DocumentError(`It has more than ${maxChunks} sections: divide it into several documents.`)
     const described = batch.map(({ headings, ...chunk }) => ({ ...chunk, heading: [title, ...headings].join(' > ') }))

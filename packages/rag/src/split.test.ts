@@ -1,3 +1,4 @@
+import { createLlm } from '@repo/llm'
 import { describe, expect, it } from 'vitest'
 import { type Chunk, splitText } from './split.ts'
 
@@ -117,13 +118,51 @@ describe('any text', () => {
 })
 
 describe('the size of a chunk', () => {
-  it('is in tokens: a quarter as many ideographs as Latin letters, half as many letters of other alphabets', () => {
+  it('is in tokens: half as many Cyrillic as Latin letters, a quarter as many of all others', () => {
     const longest = (text: string) => Math.max(...checkSplit(text).map(({ content }) => content.length))
     expect(longest('x'.repeat(5000))).toBe(1200)
     expect(longest('д'.repeat(5000))).toBe(600)
     expect(longest('字'.repeat(5000))).toBe(300)
     expect(longest('한'.repeat(5000))).toBe(300)
-    expect(longest('ش'.repeat(5000))).toBe(600)
+    expect(longest('ش'.repeat(5000))).toBe(300)
+  })
+
+  it('is in the embedder’s own tokens where they can be counted', () => {
+    const countWords = (text: string) => text.match(/\S+/g)?.length ?? 0
+    const text = 'a, bb cccccc '.repeat(500)
+    const sizes = [...splitText(text, [], countWords)].map(({ content }) => countWords(content))
+    expect(Math.max(...sizes)).toBe(300)
+    expect(sizes.slice(0, -1).every((size) => size > 290)).toBe(true)
+  })
+
+  it.each([
+    ['English', 'The tide turns twice a day, in 12 hours and 25 minutes; see `tide_table`.\n'],
+    ['Finnish', 'Vuorovesi vaihtuu kahdesti päivässä, ja satamasta lähdetään aamulla.\n\n'],
+    ['Hebrew', 'הגאות באה פעמיים ביום, והספינה יוצאת בבוקר. '],
+    ['Chinese', '潮水每天涨落两次，船早上出发。'],
+    ['special tokens', '<|endoftext|> and <|im_start|> are texts. '],
+  ])('is 300 of OpenAI’s tokens where its embedder is asked: %s', async (_, sentence) => {
+    const options = { baseUrl: 'http://127.0.0.1', beforeCall: () => {}, firstByteTimeoutMs: 1, idleTimeoutMs: 1 }
+    const { embedder } = createLlm({ ...options, embeddingModel: 'text-embedding-3-small' })
+    const count = (await embedder.loadTokenCounter?.()) ?? expect.fail('no tokenizer')
+    const sizes = [...splitText(sentence.repeat(300), [], count)].map(({ content }) => count(content))
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(301) // where a word of more than 64 letters is cut
+    expect(Math.min(...sizes.slice(0, -1))).toBeGreaterThan(250)
+  })
+
+  it('is counted in short pieces, and no further than the chunks that are asked for', () => {
+    let [read, longest] = [0, 0]
+    const count = (text: string) => {
+      read += text.length
+      longest = Math.max(longest, text.length)
+      return text.length
+    }
+    for (const text of ['x'.repeat(1e6), '-'.repeat(1e6), '字'.repeat(1e6), '😀'.repeat(5e5)]) {
+      read = 0
+      splitText(text, [], count).next()
+      expect(read).toBeLessThan(10_000)
+    }
+    expect(longest).toBeLessThanOrEqual(256)
   })
 
   it('of right-to-left text is cut after words, and leads back', () => {

@@ -1,4 +1,4 @@
-import { countByEmbedder, hasEmbeddingIndex } from '@repo/db/inspect'
+import { countByEmbedder, countWithoutEmbedder, hasEmbeddingIndex } from '@repo/db/inspect'
 import type { Embedder, Llm } from '@repo/llm'
 import type { DoctorConfig } from '../config.ts'
 import { createModels } from '../models.ts'
@@ -23,12 +23,13 @@ export function checkEmbedder(config: DoctorConfig, signal: AbortSignal): Promis
 
 export function checkStoredVectors(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ embedder: { name } }) => {
-    const counts = await countByEmbedder(targetPooler(config, signal))
-    const others = counts.filter(({ model }) => model !== name)
-    if (others.length === 0) return [ok(`all are of ${name}`)]
-    return others.map(({ model, documents }) =>
-      warn(`documents of ${model} (${documents}) are found by their words alone`, '`npm run manage -- reindex`'),
-    )
+    const target = targetPooler(config, signal)
+    const models = (await countByEmbedder(target)).map(({ model }) => model)
+    const others = [...new Set(models)].filter((model) => model !== name).join(', ')
+    if (others === '') return [ok(`all are of ${name}`)]
+    const lacking = await countWithoutEmbedder(target, name)
+    if (lacking === 0) return [ok(`all documents have some of ${name}, beside those of ${others}`)]
+    return [warn(`documents of ${others} (${lacking}) are found by their words alone`, '`npm run manage -- reindex`')]
   })
 }
 

@@ -1,6 +1,6 @@
 import { DocumentError, docxType, htmlType, pdfType, sniffMediaType } from '@repo/rag'
 import { describe, expect, it } from 'vitest'
-import { makeDocx, makeDocxBomb, makePdf, makePdfBomb } from '../testing-files.ts'
+import { makeDocx, makeDocxBomb, makePdf, makePdfBomb, makePdfWithCmap } from '../testing-files.ts'
 import { extract } from './extract.ts'
 
 /** What a file says, its type sniffed as at `POST /documents`. */
@@ -25,6 +25,16 @@ describe('a PDF', () => {
     ['beyond the basic plane', 'mathematics 𝒜 and 😀'],
   ])('in %s', async (_, line) => {
     expect((await read(makePdf([line]))).text.normalize('NFKC')).toBe(line.normalize('NFKC'))
+  })
+
+  const toUtf16 = (text: string) => Buffer.from(text, 'utf16le').swap16()
+  it.each([
+    ['GB1', 'UniGB-UCS2-H', toUtf16('退货运费'), '退货运费'],
+    ['CNS1', 'UniCNS-UTF16-H', toUtf16('潮水漲落'), '潮水漲落'],
+    ['Japan1', '90ms-RKSJ-H', Buffer.from('8d6082cc92aa', 'hex'), '港の潮'], // Shift JIS
+    ['Korea1', 'KSCms-UHC-H', Buffer.from('b0a1b3aa', 'hex'), '가나'],
+  ])('in a font of %s that names the characters by %s alone', async (ordering, cmap, line, text) => {
+    expect((await read(makePdfWithCmap(ordering, cmap, line))).text).toBe(text)
   })
 
   it.each([

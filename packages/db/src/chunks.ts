@@ -1,0 +1,92 @@
+import { and, eq, ne, sql } from 'drizzle-orm'
+import type { Db } from './client.ts'
+import { quoteLiteral } from './passages.ts'
+import { chunks, documents, languages, uploads } from './schema.ts'
+
+export type NewChunk = {
+  heading: string
+  content: string
+  start: number
+  end: number
+  page?: number
+  embedding: number[]
+}
+
+/** One content of a document. What is done for it is not done any more once there is a newer one, or no document. */
+export type DocumentVersion = { id: string; version: string }
+
+/** What a document's chunks are cut from. `pages`: where each page begins in `text`. */
+export type DocumentContent = { title: string; text: string; pages: number[] | null }
+
+export const isDocument = (owner: string, id: string) => and(eq(documents.ownerId, owner), eq(documents.id, id))
+export const isUnderWay = (owner: string, { id, version }: DocumentVersion) =>
+  and(isDocument(owner, id), eq(documents.version, version), ne(documents.status, 'ready'))
+
+/** Chunks a statement: each is an insertion into the vectors' index, 2 to 5 ms of work, and a statement has 10 s. */
+const batchSize = 100
+const knownLanguages = sql.raw(`array[${languages.filter((language) => language !== 'simple').map(quoteLiteral)}]`)
+/** In UTF-16 units; a page tells a language. */
+const sampleLength = 4000
+
+/**
+ * One transaction, so that a search never sees half a document. The lock on the document's row makes a second worker wait
+ * and find it ready.
+ */
+export async function addChunks(
+  db: Db,
+  owner: string,
+  id: string,
+  model: string,
+  newChunks: NewChunk[],
+  { version, ...content }: Partial<DocumentContent & { version: string }> = {},
+) {
+  await db.transaction(async (tx) => {
+    const found = await tx
+      .update(documents)
+      .set({ ...content, status: 'ready', progress: 1, error: null })
+      .where(version ? isUnderWay(owner, { id, version }) : isDocument(owner, id))
+      .returning({ id: documents.id })
+    if (found.length === 0) return
+    await tx.delete(uploads).where(eq(uploads.documentId, id))
+    await tx.delete(chunks).where(eq(chunks.documentId, id))
+    await insertChunks(tx, owner, id, model, newChunks)
+  })
+}
+
+export async function addChunksBeside(
+  db: Db,
+  owner: string,
+  id: string,
+  model: string,
+  newChunks: NewChunk[],
+  { title, text }: DocumentContent,
+): Promise<boolean> {
+  return db.transaction(async (tx) => {
+    const found = await tx
+      .select({ id: documents.id })
+      .from(documents)
+      .where(and(isDocument(owner, id), eq(documents.title, title), eq(documents.text, text)))
+      .for('update')
+    if (found.length === 0) return false
+    await tx.delete(chunks).where(and(eq(chunks.documentId, id), eq(chunks.embeddingModel, model)))
+    await insertChunks(tx, owner, id, model, newChunks)
+    return true
+  })
+}
+
+async function insertChunks(tx: Pick<Db, 'execute'>, owner: string, id: string, model: string, newChunks: NewChunk[]) {
+  const sample = newChunks
+    .map(({ content }) => content)
+    .join('\n')
+    .slice(0, sampleLength)
+  for (let start = 0; start < newChunks.length; start += batchSize) {
+    const rows = newChunks.slice(start, start + batchSize)
+    const json = JSON.stringify(rows.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) })))
+    await tx.execute(sql`
+      insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding, language)
+      select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding,
+        (select (guess_languages(${sample}, ${knownLanguages}))[1])
+      from jsonb_to_recordset(${json}::jsonb)
+        as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
+  }
+}
