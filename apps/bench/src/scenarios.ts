@@ -145,10 +145,10 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'overload',
-    title: 'Five times what two cores carry arrives, where 700 answers at once are allowed: who is sent away?',
+    title: 'Five times what two cores carry arrives, where 500 answers at once are allowed: who is sent away?',
     variants: ['pooled'],
-    load: chats({ intervalMs: 60, perSecond: 575, seconds: 12 }), // 115 a second leave as many as come
-    env: { WEB_CONCURRENCY: '2', MAX_STREAMS: '350' },
+    load: chats({ intervalMs: 60, perSecond: 415, seconds: 12 }), // 83 a second leave as many as come
+    env: { WEB_CONCURRENCY: '2', MAX_STREAMS: '250' },
     goals: [...nothingHeld, { metric: 'refusalP99', atMost: 100 }, { metric: 'lateP99', atMost: 50 }],
   },
   scale(1),
@@ -167,7 +167,8 @@ export const scenarios: Scenario[] = [
     name: 'ten-thousand',
     title: '10,000 answers at once, a token every second, for a minute, on all that this machine has',
     variants: ['pooled'],
-    load: chats({ intervalMs: 1000, clients: 10_000, rampMs: 40_000, seconds: 100 }),
+    // As many come a second as leave one from then on: 100.
+    load: chats({ intervalMs: 1000, clients: 10_000, rampMs: 100_000, seconds: 160 }),
     env: { WEB_CONCURRENCY: '2', MAX_STREAMS: '6000' },
     goals: [
       ...nothingHeld,
