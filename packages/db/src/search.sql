@@ -6,17 +6,25 @@
 create or replace function search_vectors(owner uuid, query halfvec, model text, filter jsonb, depth int)
 returns table (id uuid, distance float8, rank bigint)
 language plpgsql stable rows 50 as $$
+declare
+  size float8;
+  total float8;
+  unindexed text := '';
 begin
+  select * into size, total from count_chunks(owner);
+  -- Among many others' the index goes on long until it has enough of these: 40 ms for 2,000 of 100,000, where to compare all
+  -- takes 2. Postgres believes the opposite.
+  if size <= 10000 and size * 10 < total then unindexed := '+ 0'; end if; -- which no index serves
   -- The model's name and the width are literals, as in the partial index that `db:migrate` makes for each model.
   -- distance + 0, because the index gives them almost in order, and Postgres would believe that it is one.
   return query execute format($query$
     select id, least(distance, 2), row_number() over (order by distance + 0, id) -- a vector of zeros is at NaN
     from (
-      select id, embedding::halfvec(%1$s) <=> $2::halfvec(%1$s) as distance from chunks
+      select id, (embedding::halfvec(%1$s) <=> $2::halfvec(%1$s)) %4$s as distance from chunks
       where owner_id = $1 and embedding_model = %2$L and %3$s
       order by distance
       limit $4) as nearest
-    $query$, vector_dims(query), model, fits_filter(filter))
+    $query$, vector_dims(query), model, fits_filter(filter), unindexed)
     using owner, query, filter, depth;
 end $$;
 
@@ -32,8 +40,8 @@ language plpgsql stable rows 50 as $$
 declare
   read_budget constant int := 300; -- chunks read for words: half as many cost 0.01 of nDCG@10
   most_words constant int := 40; -- the rarest ones; a question has ten
-  size float8 := (select count(*) from (select from chunks where owner_id = owner limit read_budget + 1) as counted);
-  total float8 := (select reltuples from pg_class where oid = 'chunks'::regclass);
+  size float8;
+  total float8;
   matches text := 'search @@ $2';
   common_words text[];
   common_shares real[];
@@ -41,21 +49,18 @@ declare
   shares float8[];
   sought tsquery;
 begin
+  select * into size, total from count_chunks(owner);
   if size > read_budget then -- an owner of fewer is read for every word
-    select
-      max(most_common_freqs[array_position(most_common_vals::text::text[], owner::text)]) filter (where attname = 'owner_id') * total,
-      max(most_common_elems::text) filter (where attname = 'search'),
-      max(most_common_elem_freqs) filter (where attname = 'search')
-    into size, common_words, common_shares
-    from pg_stats where schemaname = current_schema() and tablename = 'chunks' and attname in ('owner_id', 'search');
-    size := coalesce(size, (select count(*) from chunks where owner_id = owner));
+    select most_common_elems::text, most_common_elem_freqs into common_words, common_shares
+    from pg_stats where schemaname = current_schema() and tablename = 'chunks' and attname = 'search';
   end if;
   -- The words' index holds all owners' chunks: for an owner of few among many, to read its own is
   -- faster than Postgres believes.
   if size <= 5000 and size * 10 < total then matches := '(search @@ $2) is true'; end if; -- which no index serves
 
-  -- Sought are the rarest words, as many as the budget allows, and of the others the rarest where it stands with another:
-  -- so a question of common words alone, or whose rare ones are nowhere, finds too.
+  -- Sought are the rarest words, as many as the budget allows, and of the others the rarest where it stands with one of the
+  -- next, as many as the budget allows again (that words do not know of each other is near enough): so a question of common
+  -- words alone, or whose rare ones are nowhere, finds too. The commonest are not looked up: that would take the longest.
   with asked as (
     select word, coalesce(share, 0)::float8 as share
     from list_words(owner, question) as word
@@ -64,15 +69,20 @@ begin
     limit most_words),
   placed as (
     select array_to_tsvector(array[word])::text as word, share, row_number() over rarest as place,
-      sum(share) over rarest * size <= read_budget as is_sought
+      sum(share) over rarest * size <= read_budget as is_rare
     from asked
     window rarest as (order by share, word)),
+  paired as (
+    select *, row_number() over others = 2
+      or min(share) over others * (sum(share) over others - min(share) over others) * size <= read_budget as is_read
+    from placed
+    window others as (partition by is_rare order by place)),
   parts as (
     select array_agg(word::tsquery order by place) as words,
-      array_agg(case when not is_sought then share end order by place) as shares,
-      string_agg(word, ' | ') filter (where is_sought) as rare,
-      array_agg(word order by place) filter (where not is_sought) as others
-    from placed)
+      array_agg(case when not is_rare then share end order by place) as shares,
+      string_agg(word, ' | ') filter (where is_rare) as rare,
+      array_agg(word order by place) filter (where not is_rare and is_read) as others
+    from paired)
   select words, shares,
     concat_ws(' | ', rare, others[1] || coalesce(' & (' || nullif(array_to_string(others[2:], ' | '), '') || ')', ''))::tsquery
   into words, shares, sought
@@ -80,7 +90,8 @@ begin
   if words is null then return; end if;
 
   -- ts_rank of one word is the sum of 1 / n² over its occurrences, over π² / 6: what is missing from 1 is about
-  -- 1 / (π² / 6 · (occurrences + 1/2)). No other function of Postgres reads it as fast.
+  -- 1 / (π² / 6 · (occurrences + 1/2)), so there are (6 / π² - 1/2 + rank / 2) / (1 - rank) of it, and the division is left
+  -- out of BM25's. No other function of Postgres reads it as fast.
   return query execute format($query$
     with matched as materialized (
       select id, length(search)::float8 as length, %1$s from chunks
@@ -92,15 +103,31 @@ begin
       limit 500), -- a bound on the work, whichever rows come first
     known as materialized (select avg(length) as mean_length, %2$s from matched)
     select id, score, row_number() over (order by score desc, id)
-    from (select id, 2.2 * (%3$s) as score from matched, known) as scored
+    from (
+      select id, 2.2 * (%3$s) as score
+      from known, lateral (select *, 1.2 * (0.25 + 0.75 * length / mean_length) as slowness from matched) as measured) as scored
     order by score desc, id
     limit $7
     $query$,
-    for_each(words, ', ', $piece$6 / (pi() ^ 2 * (1 - nullif(least(ts_rank('{1, 1, 1, 1}', search, $4[#])::float8, 0.999), 0))) - 0.5 as count_#$piece$),
-    for_each(words, ', ', 'ln(($6 + 1) / (least($6, coalesce($5[#] * $6, count(count_#))) + 0.5)) as rarity_#'),
-    for_each(words, ' + ', 'coalesce(rarity_# * count_# / (count_# + 1.2 * (0.25 + 0.75 * length / mean_length)), 0)'),
+    for_each(words, ', ', $piece$nullif(ts_rank('{1, 1, 1, 1}', search, $4[#]), 0)::float8 as rank_#$piece$),
+    for_each(words, ', ', 'ln(($6 + 1) / (least($6, coalesce($5[#] * $6, count(rank_#))) + 0.5)) as rarity_#'),
+    for_each(words, ' + ',
+      'coalesce(rarity_# * (0.107927 + rank_# / 2) / (0.107927 + rank_# / 2 + (1 - rank_#) * slowness), 0)'),
     matches, fits_filter(filter))
     using owner, sought, filter, words, shares, size, depth, model;
+end $$;
+
+-- How many chunks an owner has and how many there are: counted up to 300, above that by the statistics of ANALYZE.
+create or replace function count_chunks(owner uuid, out size float8, out total float8)
+language plpgsql stable as $$
+begin
+  total := (select reltuples from pg_class where oid = 'chunks'::regclass);
+  size := (select count(*) from (select from chunks where owner_id = owner limit 301) as counted);
+  if size <= 300 then return; end if;
+  size := coalesce(
+    (select most_common_freqs[array_position(most_common_vals::text::text[], owner::text)] * total
+    from pg_stats where schemaname = current_schema() and tablename = 'chunks' and attname = 'owner_id'),
+    (select count(*) from chunks where owner_id = owner));
 end $$;
 
 -- The words of a question, in those languages of its owner's documents that it may be in, English too: which texts that tell

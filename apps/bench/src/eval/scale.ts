@@ -10,6 +10,8 @@ import type { Target } from './search-collection.ts'
 /** How many chunks a document has: enough that documents are not the work. */
 const chunksPerDocument = 50
 const concurrency = 20
+/** As an API process has by default. */
+const poolSize = 10
 const searches = 2000
 const [depth, legSize] = [10, 50]
 /** Shares of the documents that a filter lets through, in percent. */
@@ -24,7 +26,7 @@ type Scaled = { db: Db; store: Store; owner: string; questions: string[] } & Tar
 export async function runScale(folder: string, count: number, target: Target, home: string): Promise<void> {
   const collection = await readCollection(folder)
   await migrate({ directUrl: target.directDatabaseUrl })
-  const { db, close } = connect({ url: target.databaseUrl, poolSize: concurrency })
+  const { db, close } = connect({ url: target.databaseUrl, poolSize })
   try {
     const store = createStore(db)
     const owner = await store.owners.ensure('scale')
