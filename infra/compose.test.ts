@@ -156,7 +156,7 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
 
   it('survives a restart of Postgres with more memory', async () => {
     await run('Sizes of pools')
-    expect(await compose.sh(`${asSuperuser} -c 'show shared_buffers'`)).toBe('256MB\n')
+    expect(await compose.sh(`${asSuperuser} -c 'show shared_buffers'`)).toBe('1GB\n')
     await becomeReady()
   })
 

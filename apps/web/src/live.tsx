@@ -28,7 +28,8 @@ export function Live() {
   const counts = series.slice(0, 3).flat()
   const countMax = Math.max(leastCount, ...counts.map((value) => value ?? 0))
   return (
-    <section className="live" aria-label="The live picture">
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard
+    <section className="live" aria-label="The live picture" tabIndex={0}>
       <h2>{now ? sayIt(now) : 'Listening to the server…'}</h2>
       {!isConnected && now && <p role="status">The server does not answer; trying again.</p>}
       {now && <Flow now={now} />}
