@@ -20,6 +20,7 @@ afterAll(async () => {
 
 const embedding = Array.from({ length: 384 }, (_, n) => (n === 0 ? 1 : 0))
 const chunk = { heading: 'Secret', content: 'Ada’s secret.', start: 0, end: 13, embedding }
+const content = { title: 'Secret', text: 'Ada’s secret.', pages: null }
 const secret = { title: 'Secret', text: 'Ada’s secret.', contentHash: 'secret' }
 const end: AnswerEnd = {
   content: 'overwritten',
@@ -39,7 +40,7 @@ await turns.open(ada, running)
 const abandoned = { ...ended, conversationId: 'abandoned' }
 await turns.open(ada, abandoned)
 const ready = await documents.add(ada, secret)
-await documents.addChunks(ada, ready.id, 'offline-384', [chunk])
+await documents.addChunks(ada, ready.id, 'offline-384', [chunk], { ...content, version: ready.version })
 const processing = await documents.add(ada, { ...secret, contentHash: 'other' })
 await owners.addKey(ada, 'adas-key', 'hash')
 
@@ -61,11 +62,13 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'documents.list': (owner) => documents.list(owner, 10),
   'documents.find': (owner) => documents.find(owner, ready.id),
   'documents.readText': (owner) => documents.readText(owner, ready.id),
+  'documents.readContent': (owner) => documents.readContent(owner, ready.id),
   'documents.begin': (owner) => documents.begin(owner, processing),
   'documents.noteProgress': (owner) => documents.noteProgress(owner, processing, 0.5),
   'documents.postpone': (owner) => documents.postpone(owner, processing, 'later'),
   'documents.fail': (owner) => documents.fail(owner, processing, 'broken'),
   'documents.addChunks': (owner) => documents.addChunks(owner, processing.id, 'offline-384', [chunk]),
+  'documents.addChunksBeside': (owner) => documents.addChunksBeside(owner, ready.id, 'other-384', [chunk], content),
   'passages.search': (owner) => passages.search(owner, search),
   'conversations.remove': (owner) => conversations.remove(owner, 'ended'),
   'documents.remove': (owner) => documents.remove(owner, ready.id),
