@@ -166,7 +166,7 @@ describe('two workers', () => {
     })
     return { api, first, second }
   }
-  /** Over a connection of its own: workers take turns by the connection. */
+  /** Over a connection of its own: which worker gets it is chance. */
   const ask = async ({ url }: Api) => {
     const [answer] = await once(get(`${url}/health/live`, { agent: false }), 'response')
     answer.resume()
