@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, get, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { canSharePort, findPort, listenMore } from './index.ts'
 
@@ -19,27 +20,25 @@ async function openClients(port: number, count: number): Promise<Socket[]> {
   return clients
 }
 
-/** How many turns of the event loop a server takes until it has met so many clients, who have all come in one turn. */
-async function countTurns(server: Server, port: number, clients: number): Promise<number> {
-  let met = 0
-  let turns = 0
+/** How many clients a server lets in at most in one turn of the event loop, of so many who all wait when it looks. */
+async function countMostInTurn(server: Server, port: number, clients: number): Promise<number> {
+  let [met, inTurn, most] = [0, 0, 0]
   server.on('connection', () => {
     met += 1
+    inTurn += 1
+    most = Math.max(most, inTurn)
   })
-  await openClients(port, 1) // the connecting takes turns, too: the others come while nobody looks
-  const hold = Promise.withResolvers<void>()
-  const turn = () => {
-    if (met > 1) turns += 1
-    if (met < clients) setImmediate(turn)
-    else hold.resolve()
-  }
-  turn()
-  for (let n = 1; n < clients; n += 1) {
+  for (let n = 0; n < clients; n += 1) {
     const client = connect(port, host)
     onTestFinished(() => void client.destroy())
   }
-  await hold.promise
-  return turns
+  // They connect on the next tick; the kernel has time to finish that while nobody looks.
+  process.nextTick(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100))
+  while (met < clients) {
+    await setImmediate()
+    inTurn = 0
+  }
+  return most
 }
 
 describe.runIf(canSharePort)('listenMore', () => {
@@ -47,9 +46,8 @@ describe.runIf(canSharePort)('listenMore', () => {
     const [one, many] = [createServer(), createServer()]
     const ports = [await listen(one), await listen(many)] as const
     onTestFinished(await listenMore(many))
-    const turns = [await countTurns(one, ports[0], 64), await countTurns(many, ports[1], 64)] as const
-    expect(turns[0]).toBeGreaterThanOrEqual(62)
-    expect(turns[1]).toBeLessThan(32)
+    expect(await countMostInTurn(one, ports[0], 64)).toBe(1)
+    expect(await countMostInTurn(many, ports[1], 64)).toBeGreaterThan(4)
   })
 
   it('serves what comes through any of the sockets', async () => {
