@@ -5,6 +5,7 @@ import { ApiError, explain, type Source, type StoredMessage, useApi } from './ap
 import { Composer } from './composer.tsx'
 import { Message } from './message.tsx'
 import { Passage } from './passage.tsx'
+import { Scroller } from './scroller.tsx'
 import { useLoaded } from './use-loaded.ts'
 
 type Props = { id: string; isNew: boolean; onBegin: (id: string) => void; onTurn: () => void }
@@ -121,10 +122,9 @@ function Thread({ isRunning, turns, children }: { isRunning: boolean; turns: num
     isAtEnd.current = scrollHeight - scrollTop - clientHeight < 60 // px, about two lines
   }
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard
-    <section className="thread" ref={box} onScroll={note} aria-label="Messages" aria-busy={isRunning} tabIndex={0}>
+    <Scroller className="thread" ref={box} onScroll={note} aria-label="Messages" aria-busy={isRunning}>
       <div className="column">{children}</div>
-    </section>
+    </Scroller>
   )
 }
 

@@ -1,5 +1,6 @@
 import { Chart } from './chart.tsx'
 import { Flow } from './flow.tsx'
+import { Scroller } from './scroller.tsx'
 import { type Moment, useLive } from './use-live.ts'
 import { useTheme } from './use-theme.ts'
 
@@ -28,8 +29,7 @@ export function Live() {
   const counts = series.slice(0, 3).flat()
   const countMax = Math.max(leastCount, ...counts.map((value) => value ?? 0))
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard
-    <section className="live" aria-label="The live picture" tabIndex={0}>
+    <Scroller className="live" aria-label="The live picture">
       <h2>{now ? sayIt(now) : 'Listening to the server…'}</h2>
       {!isConnected && now && <p role="status">The server does not answer; trying again.</p>}
       {now && <Flow now={now} />}
@@ -54,7 +54,7 @@ export function Live() {
       <p className="hint">
         The counts share one scale. <code>npm run bench -- --live</code> puts 500 streams on it.
       </p>
-    </section>
+    </Scroller>
   )
 }
 

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from 'react'
 import { type Source, useApi } from './api.ts'
+import { Scroller } from './scroller.tsx'
 import { useLoaded } from './use-loaded.ts'
 
 const around = 3000 // characters before and after a passage: a screen or two
@@ -36,8 +37,7 @@ export function Passage({ source, onClose }: { source: Source; onClose: () => vo
           Close
         </button>
       </header>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard */}
-      <section className="document" tabIndex={0} aria-label="The document">
+      <Scroller className="document" aria-label="The document">
         {error && <p role="alert">{error}</p>}
         {value && value.start > 0 && (
           <button
@@ -60,7 +60,7 @@ export function Passage({ source, onClose }: { source: Source; onClose: () => vo
             Later
           </button>
         )}
-      </section>
+      </Scroller>
     </dialog>
   )
 }

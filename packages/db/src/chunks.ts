@@ -53,6 +53,7 @@ export async function addChunks(
   })
 }
 
+/** The lock keeps newer content from coming between the comparison and the end. */
 export async function addChunksBeside(
   db: Db,
   owner: string,
