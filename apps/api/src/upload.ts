@@ -1,4 +1,3 @@
-import type { MultipartFile } from '@fastify/multipart'
 import type { Metadata, NewDocument } from '@repo/db'
 import { hashContent, MediaTypeError, sniffMediaType } from '@repo/rag'
 import type { FastifyRequest } from 'fastify'
@@ -36,7 +35,7 @@ async function readForm(request: FastifyRequest) {
   const given: Record<string, unknown> = {}
   let file: { filename: string; bytes: Buffer } | undefined
   for await (const part of request.parts({ limits })) {
-    if (part.type === 'file') file = { filename: part.filename, bytes: await readFile(part) }
+    if (part.type === 'file') file = { filename: part.filename, bytes: await part.toBuffer() }
     else given[part.fieldname] = part.value
   }
   return { file, given }
@@ -44,20 +43,18 @@ async function readForm(request: FastifyRequest) {
 
 /** The parser's own errors have no code: the form is no form, or ends too early. */
 function explain(error: unknown): never {
-  if (error instanceof Error && 'code' in error) throw error
+  const code = error instanceof Error && 'code' in error && error.code
+  // Comes from the file, or from the form when the limit fell between two chunks of it.
+  if (code === 'FST_REQ_FILE_TOO_LARGE') {
+    const detail = `A file has at most ${maxFileSize / 1024 / 1024} MB: divide it, or leave out its pictures.`
+    throw new ProblemError(413, 'document_too_large', detail)
+  }
+  if (code) throw error
   throw new ProblemError(
     400,
     'invalid_body',
     'The form cannot be read: it is cut off, or not built as its boundary says.',
   )
-}
-
-function readFile(part: MultipartFile): Promise<Buffer> {
-  return part.toBuffer().catch((error) => {
-    if (error.code !== 'FST_REQ_FILE_TOO_LARGE') throw error
-    const detail = `A file has at most ${maxFileSize / 1024 / 1024} MB: divide it, or leave out its pictures.`
-    throw new ProblemError(413, 'document_too_large', detail)
-  })
 }
 
 function sniff(bytes: Buffer, filename: string): string {
