@@ -117,7 +117,9 @@ const WorkerEnvironment = z
 
 const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkKeys)
 
-const ManageEnvironment = z.object({ ...models, DATABASE_URL: postgresUrl }).superRefine(checkKeys)
+const ManageEnvironment = z
+  .object({ ...models, DATABASE_URL: postgresUrl, DIRECT_DATABASE_URL: postgresUrl.optional() })
+  .superRefine(checkKeys)
 
 const DoctorEnvironment = ApiEnvironment.safeExtend({
   DIRECT_DATABASE_URL: postgresUrl.optional(),

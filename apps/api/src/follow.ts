@@ -3,11 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const pollMs = 500
 const patienceMs = 30_000 // a worker takes a document from the queue within a second, and a large one within a minute
 
-/** Reports how many of `total` the worker has done, whenever that changes, until none is left. */
-export async function follow(countLeft: () => Promise<number>, total: number, report: (line: string) => void) {
+/** Reports how many of `total` the worker has done, whenever that changes, until none is left. `signal` ends it: it throws. */
+export async function follow(
+  countLeft: () => Promise<number>,
+  total: number,
+  report: (line: string) => void,
+  signal?: AbortSignal,
+) {
   let [last, changedAt, isTold] = [total, Date.now(), false]
   while (last > 0) {
-    await sleep(pollMs)
+    await sleep(pollMs, undefined, { signal })
     const left = await countLeft()
     if (left !== last) {
       report(`${total - left} of ${total} done`)

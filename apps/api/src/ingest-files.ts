@@ -3,6 +3,7 @@ import { basename, join } from 'node:path'
 import { createStore, type Db, documents, sql, toStorableText } from '@repo/db'
 import type { Embedder } from '@repo/llm'
 import { hashContent, MediaTypeError, sniffMediaType } from '@repo/rag'
+import { loadWithoutIndex } from './bulk-load.ts'
 import { follow } from './follow.ts'
 import { maxFileSize } from './upload.ts'
 
@@ -12,24 +13,42 @@ export type IngestFilesOptions = {
   /** The name of the owner whose documents they become. */
   owner: string
   paths: string[]
+  /** Straight to Postgres: without it a large load takes a third longer, beside the vector index. */
+  directUrl?: string | undefined
   report: (line: string) => void
 }
 
 export const ingestPoolSize = 4 // one transaction a file, most of it waiting: so many at once keep the database busy
+
+const bulk = 1000 // files: for fewer, the index costs a few seconds at most
 
 /**
  * Queues files, and all files of folders but hidden ones, for the worker, follows it until all are done, and gives how many
  * failed or were left out. A file's path is its document's `externalId`, so that a changed file takes the place of its older
  * version, and one that is as it was costs nothing. Throws when a path is not there.
  */
-export async function ingestFiles({ db, embedder, owner: name, paths, report }: IngestFilesOptions): Promise<number> {
+export async function ingestFiles(options: IngestFilesOptions): Promise<number> {
+  const { directUrl, embedder, report } = options
+  const files = options.paths.flatMap(listFiles)
+  const load = (signal?: AbortSignal) => takeIn(files, options, signal)
+  const { ready, failed, skipped } =
+    directUrl && files.length >= bulk ? await loadWithoutIndex({ directUrl, embedder, report }, load) : await load()
+  report(`${ready} ready, ${failed} failed, ${skipped} left out`)
+  return failed + skipped
+}
+
+async function takeIn(
+  files: string[],
+  { db, embedder, owner: name, report }: IngestFilesOptions,
+  signal?: AbortSignal,
+) {
   const store = createStore(db)
   const owner = await store.owners.ensure(name)
-  const files = paths.flatMap(listFiles)
   const ids: string[] = []
   let [next, skipped] = [0, 0]
   const queueFiles = async () => {
     for (let path = files[next++]; path !== undefined; path = files[next++]) {
+      signal?.throwIfAborted()
       const document = readDocument(path)
       if (typeof document === 'string') {
         report(`${path} is left out: ${document}`)
@@ -43,10 +62,9 @@ export async function ingestFiles({ db, embedder, owner: name, paths, report }: 
   await Promise.all(Array.from({ length: ingestPoolSize }, queueFiles))
   const { left } = await countStates(db, ids)
   report(`${ids.length} files, ${left} of them new or changed`)
-  await follow(async () => (await countStates(db, ids)).left, left, report)
+  await follow(async () => (await countStates(db, ids)).left, left, report, signal)
   const { failed } = await countStates(db, ids)
-  report(`${ids.length - failed} ready, ${failed} failed, ${skipped} left out`)
-  return failed + skipped
+  return { ready: ids.length - failed, failed, skipped }
 }
 
 function listFiles(path: string): string[] {

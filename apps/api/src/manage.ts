@@ -53,6 +53,8 @@ const commands = [
   },
 ]
 
+let isBarOpen = false
+
 /** `npm run manage -- COMMAND`: what an operator does by hand. */
 await runCommand('The command failed', async () => {
   const { positionals, values } = parseArgs({ allowPositionals: true, strict: false, options })
@@ -107,8 +109,9 @@ function toTime(time: Date | null): string {
 
 async function ingest({ owner = 'local', operands: paths }: Given): Promise<number> {
   if (typeof owner !== 'string') return showUsage()
+  const directUrl = readManageConfig().DIRECT_DATABASE_URL
   return withModels(async (db, embedder) => {
-    const failed = await ingestFiles({ db, embedder, owner, paths, report })
+    const failed = await ingestFiles({ db, embedder, owner, paths, directUrl, report })
     return failed > 0 ? 1 : 0
   })
 }
@@ -123,9 +126,14 @@ async function reindex({ keep }: Given): Promise<number> {
 /** A line, or in a terminal a bar in the place of the last one. */
 function report(line: string) {
   const [, done, total] = line.match(/^(\d+) of (\d+) /) ?? []
-  if (!process.stdout.isTTY || !total) return console.log(line)
+  if (!process.stdout.isTTY || !total) {
+    console.log(isBarOpen ? `\n${line}` : line)
+    isBarOpen = false
+    return
+  }
   const width = Math.round((40 * Number(done)) / Number(total))
-  process.stdout.write(`\r[${'#'.repeat(width).padEnd(40)}] ${line}\x1b[K${done === total ? '\n' : ''}`)
+  isBarOpen = done !== total
+  process.stdout.write(`\r[${'#'.repeat(width).padEnd(40)}] ${line}\x1b[K${isBarOpen ? '' : '\n'}`)
 }
 
 async function withModels(work: (db: Db, embedder: Embedder) => Promise<number>): Promise<number> {

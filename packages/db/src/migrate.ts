@@ -4,10 +4,11 @@ import { fileURLToPath } from 'node:url'
 import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
-import postgres from 'postgres'
+import postgres, { type Sql } from 'postgres'
 import type { Db } from './client.ts'
 import { quoteLiteral } from './passages.ts'
 import { migrateQueue } from './queue.ts'
+import { chunks } from './schema.ts'
 
 export type MigrateOptions = {
   /** Straight to Postgres: the lock and the index builds need one session, which a transaction pooler does not give. */
@@ -22,6 +23,8 @@ const searchFile = fileURLToPath(new URL('search.sql', import.meta.url))
 
 /** hnsw indexes of pgvector hold no wider halfvec; wider ones are searched exactly. */
 export const widestIndex = 4000
+/** Chunks that a search compares one by one in a millisecond. `npm start` loads 68, its samples. */
+const mostUnindexed = 1000
 /** Any number will do, so long as nothing else in this database locks it. */
 const lockId = 7_305_411
 
@@ -41,6 +44,41 @@ export const databaseSettings = {
  * Safe when several start at once: they take turns. Throws when pgvector is older than 0.8.
  */
 export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<void> {
+  await withSession(directUrl, async (db, client) => {
+    await lock(db)
+    await applyMigrations(db, { migrationsFolder })
+    await client.file(searchFile)
+    await migrateQueue(db)
+    await configureDatabase(db)
+    if (embedder) await createEmbeddingIndex(db, embedder)
+  })
+}
+
+/**
+ * For a bulk load, which is faster without the embedder's index: drops it, or gives false where there are so many chunks
+ * that somebody would miss it. `buildEmbeddingIndex` makes it anew, and so does `migrate`.
+ */
+export async function dropEmbeddingIndex({ directUrl, embedder }: Required<MigrateOptions>): Promise<boolean> {
+  return withSession(directUrl, async (db) => {
+    const [row] = await db.execute<{ many: boolean }>(sql`
+      select count(*) > ${mostUnindexed} as many from (select from ${chunks} limit ${mostUnindexed + 1}) as counted`)
+    if (row?.many) return false
+    await lock(db)
+    const name = nameEmbeddingIndex(embedder.model, embedder.dimensions)
+    await db.execute(sql`drop index concurrently if exists ${sql.identifier(name)}`) // else searches would wait
+    return true
+  })
+}
+
+/** Makes the embedder's index, if there is none. Documents are taken in and searched meanwhile. */
+export async function buildEmbeddingIndex({ directUrl, embedder }: Required<MigrateOptions>): Promise<void> {
+  await withSession(directUrl, async (db) => {
+    await lock(db)
+    await createEmbeddingIndex(db, embedder)
+  })
+}
+
+async function withSession<T>(directUrl: string, work: (db: Db, client: Sql) => Promise<T>): Promise<T> {
   const client = postgres(directUrl, { max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {} })
   const db = drizzle(client)
   try {
@@ -48,12 +86,7 @@ export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<
     await db.execute(sql`select set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)`)
     // An index of vectors is built fast while it fits: 200,000 of 384 numbers do. Taken as it is needed.
     await db.execute(sql`select set_config('maintenance_work_mem', '256MB', false)`)
-    await lock(db)
-    await applyMigrations(db, { migrationsFolder })
-    await client.file(searchFile)
-    await migrateQueue(db)
-    await configureDatabase(db)
-    if (embedder && embedder.dimensions <= widestIndex) await createEmbeddingIndex(db, embedder)
+    return await work(db, client)
   } finally {
     await client.end({ timeout: 5 }) // the end of the session is the end of its lock
   }
@@ -90,6 +123,7 @@ const buildEffort = sql.raw('m = 24, ef_construction = 200')
 
 /** One partial index a model: its rows have one width, which the column itself does not have. */
 async function createEmbeddingIndex(db: Db, { model, dimensions }: { model: string; dimensions: number }) {
+  if (dimensions > widestIndex) return
   const name = nameEmbeddingIndex(model, dimensions)
   const [existing] = await db.execute<{ valid: boolean }>(sql`
     select indisvalid as valid from pg_index where indexrelid = to_regclass(${name})`)
