@@ -23,7 +23,7 @@ const searchFile = fileURLToPath(new URL('search.sql', import.meta.url))
 
 /** hnsw indexes of pgvector hold no wider halfvec; wider ones are searched exactly. */
 export const widestIndex = 4000
-/** Chunks that a search compares one by one in a millisecond. `npm start` loads 68, its samples. */
+/** Chunks that a search compares one by one in 3 ms. `npm start` loads 68, its samples. */
 const mostUnindexed = 1000
 /** Any number will do, so long as nothing else in this database locks it. */
 const lockId = 7_305_411
@@ -55,10 +55,11 @@ export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<
 }
 
 /**
- * For a bulk load, which is faster without the embedder's index: drops it, or gives false where there are so many chunks
- * that somebody would miss it. `buildEmbeddingIndex` makes it anew, and so does `migrate`.
+ * For a bulk load, which is faster without the embedder's index: drops it, or gives false where there is none to build, or
+ * so many chunks that somebody would miss it. `buildEmbeddingIndex` makes it anew, and so does `migrate`.
  */
 export async function dropEmbeddingIndex({ directUrl, embedder }: Required<MigrateOptions>): Promise<boolean> {
+  if (embedder.dimensions > widestIndex) return false
   return withSession(directUrl, async (db) => {
     const [row] = await db.execute<{ many: boolean }>(sql`
       select count(*) > ${mostUnindexed} as many from (select from ${chunks} limit ${mostUnindexed + 1}) as counted`)
