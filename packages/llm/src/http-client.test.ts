@@ -48,6 +48,14 @@ describe('a request', () => {
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
   })
 
+  it('keeps what it has read while others are read', async () => {
+    const server = await startHttpServer((response, request) => response.end(request.url?.repeat(1000)))
+    const client = createClient(server.url)
+    const answers = await Promise.all(['/a', '/b', '/c'].map((path) => client.post(path, {})))
+    const texts = await Promise.all(answers.map(readText))
+    expect(texts).toEqual(['/v1/a', '/v1/b', '/v1/c'].map((url) => url.repeat(1000)))
+  })
+
   it('uses the connection of one whose answer was not read to its end', async () => {
     const server = await startHttpServer(async (response) => {
       for (let count = 0; count < 200; count += 1) {

@@ -68,8 +68,8 @@ export function createSseParser(): SseParser {
         hold(bytes)
         return []
       }
-      const lines = bytes.subarray(0, end)
-      const text = unendedLength === 0 ? lines.toString() : Buffer.concat([...unended, lines]).toString()
+      if (unendedLength === 0 && end === bytes.length) return readLines(bytes.toString())
+      const text = Buffer.concat([...unended, bytes.subarray(0, end)]).toString()
       unended = []
       unendedLength = 0
       hold(bytes.subarray(end))
