@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { canSharePort, listenMore } from '@repo/listen'
 import { toMachineTime } from './machine-clock.ts'
-import { mockAnswer, mockEmbedding, mockToken, readSettings, type Settings } from './mock-settings.ts'
+import { mockAnswer, mockEmbedding, readSettings, type Settings, seededToken, seedOf } from './mock-settings.ts'
 import { createPacer, type Pacer } from './pacer.ts'
 
 export { mockAnswer, mockEmbedding, mockToken } from './mock-settings.ts'
@@ -101,32 +102,35 @@ async function sendChat(chat: Chat) {
 
 /** Steps from token to token by callbacks and one write each: 40,000 tokens a second leave time to be punctual. */
 function streamChat({ response, pacer, counts, body }: Chat, prompt: string, settings: Settings) {
+  const { socket } = response
+  if (!socket) return // its client has left
   const { tokens, reasoning, interval, clock, fault } = settings
-  const start = JSON.stringify(describe(body.model, 'chat.completion.chunk')).slice(0, -1)
-  const write = (choices: string, rest = '') =>
-    writeChunk(response, `data: ${start},"choices":[${choices}]${rest}}\n\n`)
+  const start = `data: ${JSON.stringify(describe(body.model, 'chat.completion.chunk')).slice(0, -1)},"choices":[`
+  const write = (choices: string, rest = '') => writeChunk(socket, `${start}${choices}]${rest}}\n\n`)
+  const [beforeContent, beforeReasoning] = ['content', 'reasoning_content'].map(
+    (name) => `${start}{"index":0,"delta":{"${name}":"`,
+  )
+  const seed = seedOf(prompt)
   const startedAt = performance.now()
   let index = 0
 
   const sendToken = () => {
     if (index === 0) write('{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}')
-    const isReasoning = index < reasoning
     const due =
       clock && index === reasoning ? `@${Math.round(toMachineTime(startedAt + index * interval) * 1000)} ` : ''
-    const token = due + mockToken(prompt, isReasoning ? index : index - reasoning)
+    const before = index < reasoning ? beforeReasoning : beforeContent
+    const token = seededToken(seed, index < reasoning ? index : index - reasoning)
     index += 1
     counts.tokens += 1
-    return write(
-      `{"index":0,"delta":{"${isReasoning ? 'reasoning_content' : 'content'}":"${token}"},"finish_reason":null}`,
-    )
+    return writeChunk(socket, `${before}${due}${token}"},"finish_reason":null}]}\n\n`)
   }
-  const step = () => {
-    while (!response.destroyed) {
+  const step = (now: number) => {
+    while (!socket.destroyed) {
       if (fault?.at === index) return fail(response, fault.kind)
       if (index === reasoning + tokens) return finish()
       const dueAt = startedAt + index * interval
-      if (dueAt > performance.now()) return pacer.at(dueAt, step)
-      if (!sendToken()) return void response.socket?.once('drain', step)
+      if (dueAt > now) return pacer.at(dueAt, step)
+      if (!sendToken()) return void socket.once('drain', () => step(performance.now()))
     }
   }
   const finish = () => {
@@ -137,12 +141,12 @@ function streamChat({ response, pacer, counts, body }: Chat, prompt: string, set
 
   response.writeHead(200, { 'content-type': 'text/event-stream' })
   response.flushHeaders()
-  step()
+  step(startedAt)
 }
 
 /** One HTTP chunk in one write; `response.write` makes three of it. ASCII only. */
-function writeChunk({ socket }: ServerResponse, chunk: string): boolean {
-  return socket?.write(`${chunk.length.toString(16)}\r\n${chunk}\r\n`, 'latin1') ?? false
+function writeChunk(socket: Socket, chunk: string): boolean {
+  return socket.write(`${chunk.length.toString(16)}\r\n${chunk}\r\n`, 'latin1')
 }
 
 /** Connections that the mock broke itself: no client aborted those. */
@@ -203,5 +207,5 @@ function sendJson(response: ServerResponse, status: number, body: object) {
 }
 
 function waitUntil(pacer: Pacer, time: number): Promise<void> | undefined {
-  return time > performance.now() ? new Promise((resolve) => pacer.at(time, resolve)) : undefined
+  return time > performance.now() ? new Promise((resolve) => pacer.at(time, () => resolve())) : undefined
 }

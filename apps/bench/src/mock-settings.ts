@@ -60,17 +60,24 @@ function readFault(value: string | undefined): Fault | undefined {
 
 /** The `index`th token of the answer to a prompt: whoever knows the prompt can check every byte. */
 export function mockToken(prompt: string, index: number): string {
-  return `${index === 0 ? '' : ' '}${seedOf(prompt)}-${index}`
+  return seededToken(seedOf(prompt), index)
+}
+
+/** The same, for who asks for token after token. */
+export function seededToken(seed: string, index: number): string {
+  return `${index === 0 ? '' : ' '}${seed}-${index}`
 }
 
 /** The whole answer. */
 export function mockAnswer(prompt: string, tokens: number): string {
-  return Array.from({ length: tokens }, (_, index) => mockToken(prompt, index)).join('')
+  const seed = seedOf(prompt)
+  return Array.from({ length: tokens }, (_, index) => seededToken(seed, index)).join('')
 }
 
 const seeds = new Map<string, string>()
 
-function seedOf(prompt: string): string {
+/** What the words of the answer to a prompt are made of. */
+export function seedOf(prompt: string): string {
   const known = seeds.get(prompt)
   if (known) return known
   if (seeds.size > 10_000) seeds.clear()

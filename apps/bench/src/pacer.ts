@@ -7,7 +7,7 @@ export type Pacer = ReturnType<typeof createPacer>
  * whether the model or the server under test was slow. Times are `performance.now()`, in ms.
  */
 export function createPacer() {
-  const slots = new Map<number, { time: number; run: () => void }[]>()
+  const slots = new Map<number, { time: number; run: (now: number) => void }[]>()
   const histogram = createHistogram()
   let last = 0 // the millisecond that ran last
   let timer: NodeJS.Timeout | undefined
@@ -20,8 +20,9 @@ export function createPacer() {
       if (!slot) continue
       slots.delete(last)
       for (const { time, run } of slot) {
-        histogram.record(Math.max(1, Math.round((performance.now() - time) * 1000)))
-        run()
+        const startedAt = performance.now()
+        histogram.record(Math.max(1, Math.round((startedAt - time) * 1000)))
+        run(startedAt)
       }
     }
     timer = slots.size > 0 ? setTimeout(runDue, 1) : undefined
@@ -29,7 +30,7 @@ export function createPacer() {
 
   return {
     /** Runs something at a time, or in the next millisecond when that is over. */
-    at: (time: number, run: () => void): void => {
+    at: (time: number, run: (now: number) => void): void => {
       if (!timer) {
         last = Math.floor(performance.now())
         timer = setTimeout(runDue, 1)

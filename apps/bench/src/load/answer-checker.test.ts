@@ -14,7 +14,7 @@ const whole = (deltas: string[]) => start + deltas.map(delta).join('') + end
 function check(stream: string, size = stream.length) {
   const seen: [number, number][] = []
   const { read, judge } = createAnswerChecker(prompt, 4, (...token) => seen.push(token))
-  for (let at = 0; at < stream.length; at += size) read(stream.slice(at, at + size))
+  for (let at = 0; at < stream.length; at += size) read(stream, at, Math.min(at + size, stream.length))
   return { verdict: judge(), seen }
 }
 

@@ -55,14 +55,17 @@ export function createAnswerChecker(prompt: string, tokens: number, onToken: (in
   }
 
   return {
-    read: (piece: string): void => {
-      const text = rest + piece
-      let at = 0
-      for (let to = text.indexOf('\n\n'); to !== -1; to = text.indexOf('\n\n', at)) {
-        readEvent(text, at, to)
-        at = to + 2
+    /** Takes what `piece` has between the two. */
+    read: (piece: string, from: number, to: number): void => {
+      const isInOne = rest === ''
+      const text = isInOne ? piece : rest + piece.slice(from, to)
+      const end = isInOne ? to : text.length
+      let at = isInOne ? from : 0
+      for (let mark = text.indexOf('\n\n', at); mark !== -1 && mark + 2 <= end; mark = text.indexOf('\n\n', at)) {
+        readEvent(text, at, mark)
+        at = mark + 2
       }
-      rest = text.slice(at)
+      rest = at === end ? '' : text.slice(at, end)
     },
     /** What is wrong with the answer, now that its response has ended. */
     judge: (): string | undefined => {

@@ -4,7 +4,7 @@ import { createResponseReader, type ResponseHandler } from './response-reader.ts
 export type Client = ReturnType<typeof createClient>
 
 /** `onFail` gets the code of a broken connection, or `closed` when it ended before the response did. */
-type Handler = ResponseHandler & { onFail: (kind: string) => void; onGiveUp: () => void }
+export type Handler = ResponseHandler & { onFail: (kind: string) => void; onGiveUp: () => void }
 type Connection = { socket: Socket; handler: Handler | undefined; idleSince: number }
 
 const maxIdleMs = 2000 // servers close idle connections; Node's do so after 5 s
@@ -57,7 +57,7 @@ function openConnection(url: string, buffer: Buffer, connections: Set<Connection
   }
   const read = createResponseReader({
     onHead: (status, head) => connection.handler?.onHead(status, head),
-    onBody: (text) => connection.handler?.onBody(text),
+    onBody: (text, from, to) => connection.handler?.onBody(text, from, to),
     onEnd: (canReuse) => {
       const handler = release()
       connection.idleSince = performance.now()

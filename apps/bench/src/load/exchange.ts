@@ -1,13 +1,13 @@
 import { toMachineTime } from '../machine-clock.ts'
 import { createAnswerChecker } from './answer-checker.ts'
-import { type Client, createClient } from './client.ts'
+import { type Client, createClient, type Handler } from './client.ts'
 import type { Load } from './load.ts'
 import type { Tally } from './tally.ts'
 
 /** One request and the check of its body: `judge` says what is wrong with it, once it has ended; `leave` comes last. */
 type Exchange = {
   request: string
-  read: (text: string) => void
+  read: (text: string, from: number, to: number) => void
   judge: () => string | undefined
   leave: () => void
   /** Who is given up has waited until now at least: a time that the slowest would otherwise be missing from. */
@@ -55,8 +55,8 @@ function createReads(host: string, path: string): CreateExchange {
 
   return (tally, intendedAt) => {
     let body = ''
-    const read = (text: string) => {
-      body += text
+    const read = (text: string, from: number, to: number) => {
+      body += text.slice(from, to)
     }
     const recordWait = () => tally.firstToken.record(performance.now() - intendedAt)
     const judge = () => {
@@ -83,15 +83,16 @@ function send(client: Client, exchange: Exchange, tally: Tally, intendedAt: numb
     if (isRefusal) tally.refusal.record(performance.now() - intendedAt)
     resolve(!isRefusal && failure === undefined)
   }
-  client.send(exchange.request, {
+  const readProblem: Exchange['read'] = (text, from, to) => {
+    problem += text.slice(from, to)
+  }
+  const handler: Handler = {
     onHead: (given, head) => {
       status = given
       isRefusal = status === 503 && /^retry-after:/im.test(head)
+      handler.onBody = status === 200 ? exchange.read : readProblem
     },
-    onBody: (text) => {
-      if (status === 200) exchange.read(text)
-      else problem += text
-    },
+    onBody: readProblem,
     onEnd: () => {
       const { code = '' } = /"code":"(?<code>\w+)"/.exec(problem)?.groups ?? {}
       end(status === 200 ? exchange.judge() : `${status} ${code}`.trim())
@@ -101,7 +102,8 @@ function send(client: Client, exchange: Exchange, tally: Tally, intendedAt: numb
       end(kind)
     },
     onGiveUp: exchange.giveUp,
-  })
+  }
+  client.send(exchange.request, handler)
   return promise
 }
 

@@ -56,6 +56,7 @@ export async function runLoad(load: Load, onProgress: (counts: Counts) => void =
   const ended = Promise.withResolvers<void>()
   const starter = setInterval(() => {
     for (const due of schedule.takeDue(performance.now() - startedAt)) void start(startedAt + due)
+    if (schedule.isOver()) clearInterval(starter) // a thousand turns a second for nothing
   }, 1)
   const reporter = setInterval(() => {
     onProgress(counts)

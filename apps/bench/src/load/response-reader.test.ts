@@ -6,9 +6,9 @@ function readAll(bytes: string, size = bytes.length) {
   const responses: { status: number; body: string; canReuse?: boolean }[] = []
   const read = createResponseReader({
     onHead: (status) => responses.push({ status, body: '' }),
-    onBody: (text) => {
+    onBody: (text, from, to) => {
       const last = responses.at(-1)
-      if (last) last.body += text
+      if (last) last.body += text.slice(from, to)
     },
     onEnd: (canReuse) => Object.assign(responses.at(-1) ?? {}, { canReuse }),
   })

@@ -1,6 +1,7 @@
 export type ResponseHandler = {
   onHead: (status: number, head: string) => void
-  onBody: (text: string) => void
+  /** A part of the body: what `text` has between the two, without a slice of its own. */
+  onBody: (text: string, from: number, to: number) => void
   /** The response is whole; `canReuse` says whether the connection takes another request. */
   onEnd: (canReuse: boolean) => void
 }
@@ -42,22 +43,22 @@ export function createResponseReader({ onHead, onBody, onEnd }: ResponseHandler)
       state = 'size'
     } else if (line === '') end()
   }
-  /** Passes on what there is of a chunk or a body. Returns how much that was. */
+  /** Passes on what there is of a chunk or a body. Returns where that ends. */
   const readPart = (text: string, at: number) => {
-    const part = text.slice(at, at + left)
-    left -= part.length
-    onBody(part)
+    const to = Math.min(at + left, text.length)
+    left -= to - at
+    onBody(text, at, to)
     if (left === 0 && state === 'chunk') state = 'chunk-end'
     else if (left === 0) end()
-    return part.length
+    return to
   }
 
   return (piece) => {
-    const text = rest + piece
+    const text = rest === '' ? piece : rest + piece
     rest = ''
     for (let at = 0; at < text.length; ) {
       if (state === 'chunk' || state === 'body') {
-        at += readPart(text, at)
+        at = readPart(text, at)
         continue
       }
       const mark = state === 'head' ? '\r\n\r\n' : '\r\n'
