@@ -1,8 +1,7 @@
 -- The two legs of a search, for `db:migrate`. To plan a query costs more than to compare some hundred chunks: so an owner of
--- few is searched by plans that a session makes once, for any values, and which read all of its chunks. For an owner of
--- many, what reads the chunks is planned for each search with its values in sight: Postgres takes the index that is right
--- for it, for rare words or common ones. A plan for any owner would read the whole table where one of them has most of it,
--- hence `enable_seqscan`.
+-- few is searched by plans that a session makes once, for any values. For an owner of many, what reads the chunks is planned
+-- for each search with its values in sight: Postgres takes the index that is right for rare words or for common ones.
+-- `enable_seqscan` is off because a plan for any owner would read the whole table where one of them has most of it.
 
 -- An owner's nearest chunks: `distance` is the cosine's, from 0 to 2.
 create or replace function search_vectors(owner uuid, query halfvec, model text, filter jsonb, depth int)
@@ -120,7 +119,7 @@ begin
     limit depth;
 end $$;
 
--- An owner's chunks in which the sought words are, as they were taken in by one model.
+-- An owner's chunks that hold the sought words, of each document those of one model.
 create or replace function match_words(owner uuid, sought tsquery, model text, filter jsonb, few boolean)
 returns table (id uuid, search tsvector)
 language plpgsql stable rows 500 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -130,8 +129,8 @@ begin
   return query
     select id, search from chunks
     where owner_id = owner
-      -- The words' index holds all owners' chunks: of an owner of few, to read all is faster. "is null" is known only to a
-      -- plan with its values, and without it no index serves.
+      -- The words' index holds all owners' chunks: to read an owner's few is faster. So it shall serve only where the plan
+      -- has its values, which then knows that nothing is null.
       and (sought is null or search @@ sought)
       and (filter is null or document_id in (select id from documents where owner_id = owner and metadata @> filter))
       and (embedding_model = model or
@@ -141,13 +140,13 @@ begin
     limit 500; -- a bound on the work, whichever rows come first
 end $$;
 
--- How many chunks an owner has and how many there are: counted up to 300, above that by the statistics of ANALYZE.
+-- How many chunks an owner has, counted up to 300; of more, by the statistics of ANALYZE, and also how many there are in all.
 create or replace function count_chunks(owner uuid, out size float8, out total float8)
 language plpgsql stable as $$
 begin
-  total := (select reltuples from pg_class where oid = 'chunks'::regclass);
   size := (select count(*) from (select from chunks where owner_id = owner limit 301) as counted);
   if size <= 300 then return; end if;
+  total := (select reltuples from pg_class where oid = 'chunks'::regclass);
   size := coalesce(
     (select most_common_freqs[array_position(most_common_vals::text::text[], owner::text)] * total
     from pg_stats where schemaname = current_schema() and tablename = 'chunks' and attname = 'owner_id'),
