@@ -82,6 +82,28 @@ describe('a search, through PgBouncer', () => {
     expect(read).not.toContainEqual(vectorIndex)
   })
 
+  it('reads an owner’s few chunks alone, also where a plan for any owner expects all of them', async () => {
+    await direct.db.execute(sql`alter table chunks alter column owner_id set (n_distinct = 1)`)
+    await direct.db.execute(sql`analyze chunks`)
+    const { db, close } = connect({ url: database.directDatabaseUrl, poolSize: 1 }) // of no plans yet
+    const countRead = async () => {
+      await db.execute(sql`select pg_stat_force_next_flush()`)
+      const [row] = await db.execute<{ rows: number }>(sql`
+        select (seq_tup_read + idx_tup_fetch)::int as rows from pg_stat_user_tables where relname = 'chunks'`)
+      return row?.rows ?? Number.NaN
+    }
+    const find = () => createStore(db).passages.search(tiny, { ...search, text: 'zyzzyva' })
+    await find() // makes the plans, and asks the statistics of the planner
+    const before = await countRead()
+    await find()
+    const read = (await countRead()) - before
+    await close()
+    await direct.db.execute(sql`alter table chunks alter column owner_id reset (n_distinct)`)
+    await direct.db.execute(sql`analyze chunks`)
+    expect(read).toBeGreaterThan(0)
+    expect(read).toBeLessThan(rows / 20)
+  })
+
   it.each([
     ['few chunks', () => tiny, () => large],
     ['many chunks', () => large, () => small],
