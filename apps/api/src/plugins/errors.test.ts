@@ -57,6 +57,11 @@ describe('a request that cannot be answered gets a problem with a status, a code
     expect(response.statusCode).toBe(status)
   })
 
+  it('but no body is none to a route that wants none, whatever type it has', async () => {
+    const response = await app.inject({ method: 'DELETE', url: '/conversations/none', headers: json, payload: '' })
+    expect(response.json()).toMatchObject({ status: 404, code: 'conversation_not_found' })
+  })
+
   it('a route that does not exist', async () => {
     const response = await app.inject({ url: '/no-such-route', headers: alice })
     expect(response.json()).toMatchObject({ title: 'Not Found', status: 404, code: 'route_not_found' })
