@@ -105,7 +105,7 @@ function chooseScenarios(options: Options): Scenario[] {
       asked.rampMs = Math.min(asked.rampMs, asked.seconds * 1000)
       const isChosen = (variant: Variant) =>
         live ? variant === 'pooled' : (options.variants?.includes(variant) ?? true)
-      return { ...scenario, variants: variants.filter(isChosen), load: asked }
+      return { ...scenario, ...(quick && { warmUpSeconds: 0.8 }), variants: variants.filter(isChosen), load: asked }
     })
 }
 

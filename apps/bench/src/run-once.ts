@@ -13,15 +13,15 @@ export type Run = {
   samples: Sample[]
 }
 
-const warmUp = { clients: 20, rampMs: 0, tokens: 20, intervalMs: 5, seconds: 0.8 }
+const warmUp = { clients: 20, rampMs: 0, tokens: 20, intervalMs: 5 }
 
 /** Puts a scenario's load on a server, once that is warm, and measures until it has ended. Rejects when `signal` aborts. */
 export async function runOnce(scenario: Scenario, target: Target, signal: AbortSignal): Promise<Run> {
-  const { load, subject } = scenario
+  const { load, subject, warmUpSeconds = 0.8 } = scenario
   const path = subject === 'conversation' ? await prepareConversation(target.url) : undefined
   const whole: Load = { ...load, url: target.url, ...(path && { path }) }
   const { perSecond: _, ...asked } = whole
-  await startLoad({ ...asked, ...warmUp }, signal).result
+  await startLoad({ ...asked, ...warmUp, seconds: warmUpSeconds }, signal).result
   const { pid, counts, result } = startLoad(whole, signal)
   const sampler = startSampler({ ...target, counts, pids: { ...target.pids, load: pid } })
   const steadyMs = load.seconds * 1000 - load.rampMs
