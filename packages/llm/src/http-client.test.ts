@@ -29,6 +29,13 @@ describe('a request', () => {
     expect(server.requests).toEqual(['{"a":1}', '{"a":1}'])
   })
 
+  it('carries the name and password of its URL where there is no key', async () => {
+    const server = await startHttpServer((response, request) => response.end(request.headers.authorization))
+    const baseUrl = server.url.replace('://', '://me:p%40ss@')
+    const client = createHttpClient({ baseUrl, firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 })
+    expect(await readText(await client.post('/', {}))).toBe(`Basic ${btoa('me:p@ss')}`)
+  })
+
   it('carries U+FFFD for U+0000 and lone surrogates, and every other character as it is', async () => {
     const server = await startHttpServer((response) => response.end())
     const content = 'a\0b\uD800c\uDC00d 🙂 \\u0000 \uFFFF'
