@@ -8,7 +8,7 @@ import type { Options } from './options.ts'
 import { createReport } from './report/report.ts'
 import { formatOutcome } from './report/text.ts'
 import { type Run, runOnce } from './run-once.ts'
-import { liveScenario, type Scenario, scenarios, type Variant } from './scenarios.ts'
+import { liveScenario, type Scenario, scenarios, shortWarmUp, type Variant } from './scenarios.ts'
 import { openDatabase, prepareDatabase, type Stack, startTarget, type Target } from './stand.ts'
 import { listHotFunctions, readProfile, startProfile } from './watch/profile.ts'
 
@@ -105,7 +105,12 @@ function chooseScenarios(options: Options): Scenario[] {
       asked.rampMs = Math.min(asked.rampMs, asked.seconds * 1000)
       const isChosen = (variant: Variant) =>
         live ? variant === 'pooled' : (options.variants?.includes(variant) ?? true)
-      return { ...scenario, ...(quick && { warmUpSeconds: 0.8 }), variants: variants.filter(isChosen), load: asked }
+      return {
+        ...scenario,
+        ...(quick && { warmUpSeconds: shortWarmUp }),
+        variants: variants.filter(isChosen),
+        load: asked,
+      }
     })
 }
 

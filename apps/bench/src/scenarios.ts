@@ -15,7 +15,7 @@ export type Scenario = {
   load: Omit<Load, 'url'>
   /** Instead of chats: reads of a stored conversation of ten messages, or bare connections to the database. */
   subject?: 'conversation' | 'connections'
-  /** How long a server works before it is measured; by default 0.8. */
+  /** How long a server works before it is measured; by default `shortWarmUp`. */
   warmUpSeconds?: number
   /** Over the defaults of each server's environment. */
   env?: Record<string, string>
@@ -34,6 +34,8 @@ const chats = (load: Partial<Load>): Omit<Load, 'url'> => ({
   seconds: 8,
   ...load,
 })
+
+export const shortWarmUp = 0.8 // seconds: connections are open, and each path has run
 
 /** Where CPU is compared: V8 compiles for seconds, and longer what has more code, which is no cost of a token. */
 const compiled = { warmUpSeconds: 6 }
