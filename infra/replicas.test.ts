@@ -157,15 +157,18 @@ describe('four replicas of the API and two workers', { timeout: 300_000 }, () =>
 
   it('one that is killed costs its clients one reconnect, and the others nothing', async ({ annotate }) => {
     const startedBefore = model.stats().started
-    const begun = Array.from({ length: 20 }, (_, number) => createChat(`killed-${number}`, 200))
+    const begun = Array.from({ length: 20 }, (_, number) => createChat(`killed-${number}`, 400))
     const silent = Array.from({ length: 8 }, (_, number) => createChat(`silent-${number}`, 5, 4000))
     const chats = [...begun, ...silent]
-    const asked = Promise.all(chats.map((chat) => startChat(url, chat)))
+    const [[victim = ''] = []] = await listContainers('api')
+    const ask = (some: Chat[]) => some.map((chat) => startChat(url, chat))
+    const asked = ask(begun)
     await expect.poll(() => begun.filter(({ text }) => text !== '').length).toBe(20)
     await sleep(1500) // beyond the second after which text is stored
-    const [[victim = ''] = []] = await listContainers('api')
+    asked.push(...ask(silent))
+    await expect.poll(() => model.stats().started - startedBefore).toBe(chats.length)
     await compose.sh(`docker kill ${victim}`)
-    await asked
+    await Promise.all(asked)
     const broken = begun.filter(({ failure }) => failure)
     const unanswered = silent.filter(({ status }) => status === 502)
     const cut = [...broken, ...unanswered]

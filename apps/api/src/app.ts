@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { parse } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
 import type { Database, Db, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
@@ -119,7 +118,7 @@ export async function buildApp({
 
   if (tracing) await app.register(tracing.traceRequests)
   reportRequests(app, countRequest)
-  app.addHook('preClose', () => prepareClose(app))
+  app.addHook('preClose', () => limitClose(app))
   await app.register(security)
   await app.register(errors)
   await app.register(shapes)
@@ -134,11 +133,9 @@ export async function buildApp({
   return app
 }
 
-async function prepareClose({ server }: FastifyInstance): Promise<void> {
-  // Browsers open connections ahead and never ask: Node waits a minute for each.
+/** Browsers open connections ahead and never ask: Node waits a minute for each. */
+async function limitClose({ server }: FastifyInstance): Promise<void> {
   setTimeout(() => server.closeAllConnections(), closeGraceMs).unref()
-  // Whoever has connected meanwhile is let in: the end of the listening, which comes next, would reset them.
-  for (let turn = 0; turn < 3; turn += 1) await setImmediate()
 }
 
 /**

@@ -62,7 +62,7 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
   })
   server.listen({ port, host, reusePort: canSharePort })
   await once(server, 'listening')
-  const endListening = await listenMore(server)
+  const listening = await listenMore(server)
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('not listening on a port')
   return {
@@ -73,9 +73,9 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
     requests,
     close: async () => {
       pacer.stop()
+      await listening.stop()
       server.closeAllConnections()
-      server.close()
-      await Promise.all([endListening(), once(server, 'close')])
+      await listening.ended
     },
   }
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, get, type Server } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
+import { Worker } from 'node:worker_threads'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { canSharePort, findPort, listenMore } from './index.ts'
 
@@ -45,7 +46,8 @@ describe.runIf(canSharePort)('listenMore', () => {
   it('lets in several clients in a turn of the event loop, where one socket lets in one', async () => {
     const [one, many] = [createServer(), createServer()]
     const ports = [await listen(one), await listen(many)] as const
-    onTestFinished(await listenMore(many))
+    const { stop } = await listenMore(many)
+    onTestFinished(stop)
     expect(await countMostInTurn(one, ports[0], 64)).toBe(1)
     expect(await countMostInTurn(many, ports[1], 64)).toBeGreaterThan(4)
   })
@@ -53,7 +55,8 @@ describe.runIf(canSharePort)('listenMore', () => {
   it('serves what comes through any of the sockets', async () => {
     const server = createServer((_, response) => response.end('yes'))
     const port = await listen(server)
-    onTestFinished(await listenMore(server))
+    const { stop } = await listenMore(server)
+    onTestFinished(stop)
     const ask = async () => {
       const [response] = await once(get({ host, port, agent: false }), 'response')
       return String((await response.toArray()).join(''))
@@ -61,23 +64,37 @@ describe.runIf(canSharePort)('listenMore', () => {
     expect(new Set(await Promise.all(Array.from({ length: 50 }, ask)))).toEqual(new Set(['yes']))
   })
 
-  it('lets in nobody once it is ended, and waits for those who are there', async () => {
+  it('lets in nobody once it is stopped, and waits for those who are there', async () => {
     const server = createServer()
     const port = await listen(server)
-    const end = await listenMore(server)
+    const { stop, ended } = await listenMore(server)
     const sockets: Socket[] = []
     server.on('connection', (socket) => void sockets.push(socket))
     const clients = await openClients(port, 50)
     await expect.poll(() => sockets.length).toBe(50)
     let hasEnded = false
-    const ended = end().then(() => {
+    void ended.then(() => {
       hasEnded = true
     })
-    server.close()
+    await stop()
     await expect(once(connect(port, host), 'connect')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
     expect(hasEnded).toBe(false)
     for (const client of clients) client.destroy()
     await ended
+  })
+
+  it('resets nobody who has connected and waits to be let in', async () => {
+    const server = createServer((_, response) => response.end('yes'))
+    const port = await listen(server)
+    const { stop } = await listenMore(server)
+    const asked = Array.from({ length: 300 }, async () => {
+      const [response] = await once(get({ host, port, agent: false }), 'response')
+      return String((await response.toArray()).join(''))
+    })
+    process.nextTick(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)) // all of them connect meanwhile
+    await setImmediate()
+    await stop()
+    expect(new Set(await Promise.all(asked))).toEqual(new Set(['yes']))
   })
 })
 
@@ -89,5 +106,27 @@ describe('findPort', () => {
     await once(server.close(), 'close')
     expect(await findPort(host, port)).toBe(port)
     expect(await findPort(host, 0)).toBeGreaterThan(1023)
+  })
+
+  it('lets in nobody', async () => {
+    const port = await findPort(host, 0)
+    const knocking = new Worker(
+      `const { connect } = require('node:net')
+       const { parentPort, workerData } = require('node:worker_threads')
+       const knock = () => connect(workerData).on('connect', () => parentPort.postMessage('connected')).on('error', knock)
+       knock()
+       parentPort.postMessage('knocking')`,
+      { eval: true, workerData: { host, port } },
+    )
+    onTestFinished(async () => void (await knocking.terminate()))
+    const messages: string[] = []
+    knocking.on('message', (message) => void messages.push(message))
+    await once(knocking, 'message')
+    for (let n = 0; n < 500; n += 1) expect(await findPort(host, port)).toBe(port)
+    expect(messages).toEqual(['knocking'])
+  })
+
+  it('rejects for a host that is not this machine’s', async () => {
+    await expect(findPort('192.0.2.1', 3000)).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' })
   })
 })
