@@ -83,7 +83,7 @@ export async function findPort(host: string, port: number): Promise<number> {
   const address = server.address()
   await once(server.close(), 'close')
   if (port === 0 && typeof address === 'object' && address) return address.port
-  if (canSharePort && (await isTaken(host, port)))
+  if (await isTaken(host, port))
     throw Object.assign(new Error(`listen EADDRINUSE: ${host}:${port}`), { code: 'EADDRINUSE' })
   return port
 }
@@ -93,7 +93,7 @@ async function isTaken(host: string, port: number): Promise<boolean> {
   const client = connect(port, host)
   try {
     await once(client, 'connect')
-    return true
+    return client.localPort !== port // else it was given this very port, and has met itself
   } catch {
     return false
   } finally {
