@@ -10,6 +10,7 @@ import { type Chat, createChat, isWhole, reconnect, startChat, startPeople } fro
 import { addMigration, writeVersion } from './testing-versions.ts'
 
 const nobody = { headers: {} }
+const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0)
 
 // One stack for all of these, in this order.
 describe('four replicas of the API and two workers', { timeout: 300_000 }, () => {
@@ -89,7 +90,9 @@ describe('four replicas of the API and two workers', { timeout: 300_000 }, () =>
     const chats = Array.from({ length: 100 }, (_, number) => createChat(`shared-${number}`, 50))
     const connections = await countServerConnections(Promise.all(chats.map((chat) => startChat(url, chat))))
     expect(chats.filter((chat) => !isWhole(chat))).toEqual([])
-    const counts = [...(await countByReplica('api', '"answer ended"')).values()]
+    const countEnded = async () => [...(await countByReplica('api', '"answer ended"')).values()]
+    await expect.poll(async () => sum(await countEnded()), { timeout: 10_000 }).toBe(100) // the log comes a moment later
+    const counts = await countEnded()
     expect(counts.length).toBe(4)
     expect(Math.min(...counts)).toBeGreaterThan(10)
     expect(connections).toBeLessThanOrEqual(20)
@@ -151,8 +154,8 @@ describe('four replicas of the API and two workers', { timeout: 300_000 }, () =>
     const { content, status } = await readStored(chat.id)
     expect(status).toBe('stopped')
     expect([chat, ...followers].map(({ text }) => text)).toEqual(Array(9).fill(content))
-    const replicas = await countByReplica('api', '"/chat/:id/stream"')
-    expect(replicas.size).toBeGreaterThan(2)
+    const countReplicas = async () => (await countByReplica('api', '"/chat/:id/stream"')).size
+    await expect.poll(countReplicas, { timeout: 10_000 }).toBeGreaterThan(2) // the log comes a moment later
   })
 
   it('one that is killed costs its clients one reconnect, and the others nothing', async ({ annotate }) => {
