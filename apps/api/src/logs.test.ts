@@ -190,7 +190,8 @@ it.for(isFull ? [1, 2] : [1])(
       `GET / HTTP/1.1\r\nHost: a\r\nX: ${secret('a header').repeat(2000)}\r\n\r\n`,
     ]) {
       const socket = dial(Number(new URL(api.url).port), '127.0.0.1').end(bytes)
-      await once(socket.resume(), 'close')
+      socket.on('error', () => {}) // a reset: the server has hung up before it read all of it
+      await new Promise((resolve) => socket.resume().once('close', resolve))
     }
 
     // What the database refuses, and quotes: a message twice, a row that a constraint does not allow, a table that is gone.
