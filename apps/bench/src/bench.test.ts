@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import type { Outcome } from './bench.ts'
+import type { Outcome } from './outcome.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 

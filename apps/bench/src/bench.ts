@@ -5,6 +5,7 @@ import { startLoad } from './load/start-load.ts'
 import { toMachineTime } from './machine-clock.ts'
 import { mergeValues } from './metrics.ts'
 import type { Options } from './options.ts'
+import type { Outcome, Row } from './outcome.ts'
 import { createReport } from './report/report.ts'
 import { formatOutcome } from './report/text.ts'
 import { type Run, runOnce } from './run-once.ts'
@@ -13,9 +14,6 @@ import { openDatabase, prepareDatabase, type Stack, startTarget, type Target } f
 import { listHotFunctions, readProfile, startProfile } from './watch/profile.ts'
 
 /** What a variant's runs in a scenario measured, and their medians. */
-export type Row = { variant: Variant; runs: Run[]; values: Run['values'] }
-export type Outcome = { scenario: Scenario; rows: Row[] }
-
 type Open = (scenario: Scenario, variant: Variant) => Promise<Target>
 
 /** Runs the chosen scenarios on a stack of their own. `signal` ends it at any time. */

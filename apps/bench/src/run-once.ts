@@ -1,4 +1,4 @@
-import type { Load } from './load/load.ts'
+import type { Load } from './load/plan.ts'
 import { startLoad } from './load/start-load.ts'
 import type { LoadResult } from './load/tally.ts'
 import { measure, type Values } from './metrics.ts'

@@ -1,4 +1,4 @@
-import type { Load } from './load/load.ts'
+import type { Load } from './load/plan.ts'
 import type { Metric } from './metrics.ts'
 
 export const variants = ['pooled', 'floor', 'ai-sdk', 'held', 'blocking', 'direct'] as const

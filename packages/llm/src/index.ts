@@ -1,5 +1,5 @@
 import { createHttpClient } from './http-client.ts'
-import type { ChatModel, Embedder, Llm } from './llm.ts'
+import type { ChatModel, Embedder } from './llm.ts'
 import { createOfflineChat } from './offline/chat.ts'
 import { createOfflineCompletions } from './offline/completions.ts'
 import { createOfflineEmbedder } from './offline/embedder.ts'
@@ -20,6 +20,16 @@ export {
   readMessageText,
   UnsupportedParameterError,
 } from './openai-api.ts'
+
+export type Llm = {
+  chat: ChatModel
+  embedder: Embedder
+  /** The same two models for clients that speak OpenAI's API themselves. */
+  completions: CompletionModel
+  embeddings: EmbeddingModel
+  /** Closes idle sockets to the vendor. */
+  close: () => void
+}
 
 type ModelServer = {
   /** The vendor's root, e.g. `https://api.openai.com/v1`. */

@@ -1,5 +1,3 @@
-import type { CompletionModel, EmbeddingModel } from './openai-api.ts'
-
 /** One turn as the model sees it; the wire format of every OpenAI-compatible vendor. */
 export type ChatMessage = { role: 'system' | 'user' | 'assistant'; content: string }
 
@@ -42,16 +40,6 @@ export type Embedder = {
   embedQuery: (text: string, signal?: AbortSignal) => Promise<string>
   /** Counts a text's tokens in the model's own vocabulary, where that is known. Loaded when it is asked for: 45 MB. */
   loadTokenCounter?: () => Promise<(text: string) => number>
-}
-
-export type Llm = {
-  chat: ChatModel
-  embedder: Embedder
-  /** The same two models for clients that speak OpenAI's API themselves. */
-  completions: CompletionModel
-  embeddings: EmbeddingModel
-  /** Closes idle sockets to the vendor. */
-  close: () => void
 }
 
 const advice = {

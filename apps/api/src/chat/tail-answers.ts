@@ -1,8 +1,8 @@
 import type { AnswerKey, Store, StoredAnswer } from '@repo/db'
 import type { FastifyBaseLogger } from 'fastify'
 import { describeError } from '../plugins/errors.ts'
+import { repeat } from '../repeat.ts'
 import { type Answer, createAnswer, type Reader } from './answer.ts'
-import { repeat } from './repeat.ts'
 import { AnswerEndedError, toOutcome } from './write-answer.ts'
 
 const pollIntervalMs = 250 // the text itself is stored once a second

@@ -1,7 +1,7 @@
 import type { Source } from '@repo/db'
 import { LlmError } from '@repo/llm'
 import { z } from 'zod'
-import type { Call } from './call.ts'
+import type { Call } from '../chat/call.ts'
 import type { ChunkStream } from './chunk-stream.ts'
 
 const Choice = z.looseObject({ delta: z.looseObject({ role: z.unknown().optional() }).nullish() })

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import type { Measured } from '../completions/call.ts'
+import type { Measured } from '../chat/call.ts'
 
 /** Seconds. Objectives of 300 and 500 ms, 1 and 2 s are edges, and so can be read off; reasoning models think for minutes. */
 const firstTokenBuckets = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 120]

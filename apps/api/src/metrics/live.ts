@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client'
-import { repeat } from '../chat/repeat.ts'
+import { repeat } from '../repeat.ts'
 import type { readPoolerState } from './pooler.ts'
 
 const intervalMs = 1000 // a person sees a change within a second, and a reading costs a few ms

@@ -4,8 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Store } from '@repo/db'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { repeat } from '../chat/repeat.ts'
 import type { Config } from '../config.ts'
+import { repeat } from '../repeat.ts'
 import { describeError, ProblemError } from './errors.ts'
 
 /** The id of the owner whose credentials a request carries; undefined when they are of another kind. Throws `ProblemError`. */

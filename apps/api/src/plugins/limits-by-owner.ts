@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Store, Usage } from '@repo/db'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { repeat } from '../chat/repeat.ts'
 import type { Config } from '../config.ts'
+import { repeat } from '../repeat.ts'
 import { describeError, ProblemError } from './errors.ts'
 
 declare module 'fastify' {

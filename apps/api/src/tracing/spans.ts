@@ -1,8 +1,8 @@
 import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import type { Store } from '@repo/db'
 import { type Llm, LlmError } from '@repo/llm'
+import type { Measured } from '../chat/call.ts'
 import { AnswerEndedError } from '../chat/write-answer.ts'
-import type { Measured } from '../completions/call.ts'
 
 const tracer = trace.getTracer('sluice')
 

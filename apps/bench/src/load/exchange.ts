@@ -1,7 +1,7 @@
 import { toMachineTime } from '../machine-clock.ts'
 import { createAnswerChecker } from './answer-checker.ts'
 import { type Client, createClient, type Handler } from './client.ts'
-import type { Load } from './load.ts'
+import type { Load } from './plan.ts'
 import type { Tally } from './tally.ts'
 
 /** One request and the check of its body: `judge` says what is wrong with it, once it has ended; `leave` comes last. */

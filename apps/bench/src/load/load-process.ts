@@ -1,4 +1,5 @@
-import { type Load, runLoad } from './load.ts'
+import { runLoad } from './load.ts'
+import type { Load } from './plan.ts'
 
 // node load-process.ts LOAD: a process of its own, so that what the load costs is not counted as the server's. Writes
 // lines of JSON: the counts as they grow, and last the result.

@@ -1,5 +1,5 @@
 import postgres from 'postgres'
-import type { Load } from './load.ts'
+import type { Load } from './plan.ts'
 import type { Tally } from './tally.ts'
 
 // Of nobody, by an index: what other scenarios have stored shall not matter.

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { Load } from './load.ts'
+import type { Load } from './plan.ts'
 import { type Counts, createTally, type LoadResult } from './tally.ts'
 
 const program = fileURLToPath(new URL('load-process.ts', import.meta.url))

@@ -1,5 +1,5 @@
-import type { Outcome, Row } from '../bench.ts'
 import type { Metric } from '../metrics.ts'
+import type { Outcome, Row } from '../outcome.ts'
 import type { Sample } from '../watch/sampler.ts'
 import { drawBars, drawLines, toSvg } from './plot.ts'
 

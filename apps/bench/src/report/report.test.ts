@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import type { Outcome, Row } from '../bench.ts'
 import { createTally } from '../load/tally.ts'
 import type { Values } from '../metrics.ts'
+import type { Outcome, Row } from '../outcome.ts'
 import type { Scenario } from '../scenarios.ts'
 import { createReport } from './report.ts'
 import { formatOutcome } from './text.ts'

@@ -1,5 +1,5 @@
 import { cpus, totalmem } from 'node:os'
-import type { Outcome } from '../bench.ts'
+import type { Outcome } from '../outcome.ts'
 import { drawConnections, drawCosts, drawWaiting } from './pictures.ts'
 import { tabulate } from './tabulate.ts'
 

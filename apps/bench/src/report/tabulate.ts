@@ -1,5 +1,5 @@
-import type { Outcome, Row } from '../bench.ts'
 import { type Metric, metricNames, metrics } from '../metrics.ts'
+import type { Outcome, Row } from '../outcome.ts'
 import type { Goal, Variant } from '../scenarios.ts'
 
 /** A scenario as a table of words: a line a metric, a column a variant, and ratios for what costs CPU. */

@@ -1,4 +1,4 @@
-import type { Outcome } from '../bench.ts'
+import type { Outcome } from '../outcome.ts'
 import { tabulate } from './tabulate.ts'
 
 /** A scenario for the terminal. */

@@ -1,4 +1,4 @@
-import type { Answer, Outcome } from '../chat/answer.ts'
+import type { Answer, Outcome } from './answer.ts'
 
 /** What the metrics read of an answer, or of a call. */
 export type Measured = Pick<Answer, 'startedAt' | 'firstDeltaAt' | 'deltas' | 'end' | 'ended'>

@@ -1,0 +1,8 @@
+import type { Run } from './run-once.ts'
+import type { Scenario, Variant } from './scenarios.ts'
+
+/** The runs of one variant in a scenario, and their combined values. */
+export type Row = { variant: Variant; runs: Run[]; values: Run['values'] }
+
+/** What a scenario has measured. */
+export type Outcome = { scenario: Scenario; rows: Row[] }
