@@ -1,6 +1,6 @@
 import { globSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { readConfig, readWorkerConfig } from '../apps/api/src/config.ts'
+import { readConfig, readWorkerConfig } from '../packages/config/src/index.ts'
 import { read, readSection, root } from './testing.ts'
 
 const composeFile = read('docker-compose.yml')

@@ -79,7 +79,7 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
   /** Asks the mock model, which runs inside the API's container, and stops a service in the middle of the answer, or all of them. */
   async function stopInMidAnswer(service: string, id: string, settings: Record<string, string>) {
     await compose.up({ ...mock, ...settings })
-    await compose.sh('docker compose exec -T --detach -e PORT=4010 api node apps/bench/src/mock-model-server.ts')
+    await compose.sh('docker compose exec -T --detach -e PORT=4010 api node packages/testing/src/mock-model/server.ts')
     await compose.sh('docker compose exec -T api bash -c "until </dev/tcp/127.0.0.1/4010; do sleep 0.1; done" 2>&1')
     const response = await post('/chat', { message: '[mock tokens=100 interval=50] Tell me more.', conversationId: id })
     expect(response.status).toBe(200)

@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { migrate } from '@repo/db/migrate'
 import postgres from 'postgres'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { readDoctorConfig } from '../apps/api/src/config.ts'
-import { checks } from '../apps/api/src/doctor/checks.ts'
-import { examine } from '../apps/api/src/doctor/examine.ts'
+import { checks } from '../apps/cli/src/doctor/checks.ts'
+import { examine } from '../apps/cli/src/doctor/examine.ts'
+import { readDoctorConfig } from '../packages/config/src/index.ts'
 import { isFree, type Stack, startStack } from './embedded/stack.ts'
 
 // `npm run manage -- doctor` on a stack of its own, whose PgBouncer is set up wrongly in one way after the other.

@@ -64,7 +64,7 @@ describe('.env.example', () => {
   it('explains every variable that the API reads, and no other', () => {
     const names = (text: string, pattern: RegExp) =>
       [...new Set([...text.matchAll(pattern)].map(([, name]) => name))].sort()
-    const known = names(read('apps/api/src/config.ts'), /[ {]([A-Z_]{4,}): (?!.*=>)/g).filter(
+    const known = names(read('packages/config/src/index.ts'), /[ {]([A-Z_]{4,}): (?!.*=>)/g).filter(
       (name) => name !== 'NODE_ENV',
     )
     const explained = names(read('.env.example'), /^# ([A-Z_]{4,})=/gm)

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { run, type startServer } from './embedded/processes.ts'
 import { findFreePort, type Stack } from './embedded/stack.ts'
 
-const inApi = (file: string) => join(import.meta.dirname, '../apps/api/src', file)
+const program = (path: string) => join(import.meta.dirname, '../apps', path)
 
 export type Api = Awaited<ReturnType<typeof startApi>>
 
@@ -12,7 +12,7 @@ export async function startApi(start: Stack['start'], name: string, environment:
   const port = await findFreePort()
   const url = `http://127.0.0.1:${port}`
   const env = { LOG_LEVEL: 'warn', CHAT_MODEL: 'mock', ...environment, PORT: `${port}` }
-  const launch = () => start(name, [process.execPath, inApi('server.ts')], { env })
+  const launch = () => start(name, [process.execPath, program('api/src/server.ts')], { env })
   const untilReady = async () => {
     while (!(await fetch(`${url}/health/ready`).catch(() => undefined))?.ok) {
       if (!server.isRunning()) throw await server.ended
@@ -43,11 +43,11 @@ export async function startApi(start: Stack['start'], name: string, environment:
 
 /** Headers that speak for a new owner. */
 export async function createOwner(databaseUrl: string, name: string): Promise<{ authorization: string }> {
-  const command = [process.execPath, inApi('manage.ts'), 'create-key', '--owner', name]
+  const command = [process.execPath, program('cli/src/manage.ts'), 'create-key', '--owner', name]
   return { authorization: `Bearer ${await run(command, { env: { DATABASE_URL: databaseUrl } })}` }
 }
 
 /** Makes the tables. */
 export async function migrate(directDatabaseUrl: string): Promise<void> {
-  await run([process.execPath, inApi('migrate.ts')], { env: { DIRECT_DATABASE_URL: directDatabaseUrl } })
+  await run([process.execPath, program('cli/src/migrate.ts')], { env: { DIRECT_DATABASE_URL: directDatabaseUrl } })
 }

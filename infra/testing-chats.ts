@@ -1,4 +1,4 @@
-import { type Part, post, streamParts } from '../apps/api/src/testing.ts'
+import { type Part, post, streamParts } from '@repo/testing/ui-stream'
 
 const patienceMs = 60_000 // a request that takes longer hangs
 

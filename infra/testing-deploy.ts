@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { mockAnswer } from '../apps/bench/src/mock-model.ts'
+import { mockAnswer } from '../packages/testing/src/mock-model/mock-model.ts'
 import { ask, type Client, get, type Reading, resume, send } from './testing-chats.ts'
 
 export type Chat = Reading & { id: string; question: string; tokens: number; reconnects: number }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
-import { mockAnswer } from '../apps/bench/src/mock-model.ts'
+import { mockAnswer } from '../packages/testing/src/mock-model/mock-model.ts'
 import { ask, type Client, get, type Reading, resume } from './testing-chats.ts'
 
 /** `api`: the index of the process that was asked. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, vi } from 'vitest'
-import { mockAnswer } from '../apps/bench/src/mock-model.ts'
+import { mockAnswer } from '../packages/testing/src/mock-model/mock-model.ts'
 import type { Api } from './testing-apis.ts'
 import { ask, type Client, get, type Reading, resume, stop } from './testing-chats.ts'
 

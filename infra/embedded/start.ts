@@ -3,7 +3,7 @@ import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, wri
 import { join } from 'node:path'
 import { env, execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { readConfig } from '../../apps/api/src/config.ts'
+import { readConfig } from '../../packages/config/src/index.ts'
 import { buildPage } from './page.ts'
 import { onStopRequest, run, stopOrphans, takeLock } from './processes.ts'
 import { isFree, type Stack, startStack } from './stack.ts'
@@ -12,7 +12,7 @@ import { isFree, type Stack, startStack } from './stack.ts'
 
 const root = join(import.meta.dirname, '../..')
 const inData = (name: string) => join(root, '.data', name)
-const inApi = (name: string) => join(root, 'apps/api/src', name)
+const program = (path: string) => join(root, 'apps', path)
 const stopping = new AbortController()
 const { signal } = stopping
 
@@ -59,8 +59,8 @@ async function startServices(stack: Stack, host: string, port: number): Promise<
       .join(''),
     { mode: 0o600 },
   )
-  for (const script of ['migrate.ts', 'seed.ts']) {
-    const output = await run([execPath, inApi(script)], { signal, env: { ...env, ...all } })
+  for (const script of ['cli/src/migrate.ts', 'cli/src/seed.ts']) {
+    const output = await run([execPath, program(script)], { signal, env: { ...env, ...all } })
     if (output) console.log(output)
   }
   const drainMs = Number(env.DRAIN_TIMEOUT_MS || 5000)
@@ -68,9 +68,9 @@ async function startServices(stack: Stack, host: string, port: number): Promise<
   // the direct URL is for migrations only
   const apiEnv = { ...env, ...pooled, ...defaults, DIRECT_DATABASE_URL: undefined, HOST: host, PORT: `${port}` }
   const watcher = process.argv.includes('--watch') ? [join(import.meta.dirname, 'watch.ts')] : []
-  const worker = [execPath, ...watcher, join(root, 'apps/worker/src/worker.ts')]
+  const worker = [execPath, ...watcher, program('worker/src/worker.ts')]
   stack.start('worker', worker, { env: { ...apiEnv, PGBOUNCER_ADMIN_URL: undefined }, show: true })
-  const command = [execPath, ...watcher, inApi('server.ts')]
+  const command = [execPath, ...watcher, program('api/src/server.ts')]
   stack.start('api', command, { env: apiEnv, graceMs: drainMs + 15_000, show: true })
   const ready = `http://${host.includes(':') ? '[::1]' : host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`
   const error = await Promise.race([waitUntilReady(ready), stack.died])

@@ -1,6 +1,6 @@
-import { post, readParts } from '@repo/api/testing'
-import { startApi } from '@repo/api/testing-processes'
 import { createTestDatabase } from '@repo/db/testing'
+import { startApi } from '@repo/testing/processes'
+import { post, readParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
 import { queries, read, rules } from './testing.ts'
 

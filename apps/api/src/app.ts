@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { parse } from 'node:path'
+import type { Config } from '@repo/config'
 import type { Database, Db, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
+import type { MeasuredAnswer, Tracing } from '@repo/telemetry'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
-import type { Measured } from './chat/call.ts'
 import { type Chat, createChat } from './chat/chat.ts'
-import type { Config } from './config.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
 import cors from './plugins/cors.ts'
@@ -18,7 +18,6 @@ import openapi from './plugins/openapi.ts'
 import page from './plugins/page.ts'
 import security, { securityHeaders } from './plugins/security.ts'
 import shapes from './plugins/shapes.ts'
-import type { Tracing } from './tracing/sdk.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -101,7 +100,7 @@ export async function buildApp({
   const metrics = createMetrics(config, database)
   const { countAnswer, countRequest } = metrics
   app.decorate('metrics', metrics)
-  const onAnswer = (answer: Measured) => {
+  const onAnswer = (answer: MeasuredAnswer) => {
     countAnswer(answer)
     tracing?.traceAnswer(answer)
   }

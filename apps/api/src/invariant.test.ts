@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { mockAnswer, startMockModel } from '@repo/bench/mock-model'
 import { connect, sql } from '@repo/db'
 import { createTestDatabase, watchConnections } from '@repo/db/testing'
+import { mockAnswer, startMockModel } from '@repo/testing/mock-model'
+import { startApi } from '@repo/testing/processes'
+import { joinText, post, readParts } from '@repo/testing/ui-stream'
 import { expect, it, onTestFinished } from 'vitest'
-import { joinText, post, readParts } from './testing.ts'
-import { startApi } from './testing-processes.ts'
 
 // The promise of this project: how many connections are in use does not depend on how many answers stream.
 

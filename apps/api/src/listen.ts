@@ -1,6 +1,6 @@
+import type { Config } from '@repo/config'
 import { canSharePort, type Listening, listenMore } from '@repo/listen'
 import type { FastifyInstance } from 'fastify'
-import type { Config } from './config.ts'
 
 /** Listens until the app is closed. Gives the address. */
 export async function listen(app: FastifyInstance, { HOST, PORT }: Pick<Config, 'HOST' | 'PORT'>): Promise<string> {

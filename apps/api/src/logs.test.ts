@@ -5,13 +5,12 @@ import { createServer, type ServerResponse } from 'node:http'
 import { connect as dial } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { connect, createStore, sql } from '@repo/db'
+import { connect, createKey, createStore, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
+import { startApi, startProgram } from '@repo/testing/processes'
+import { openGate } from '@repo/testing/tcp-proxy'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterAll, expect, it } from 'vitest'
-import { createKey } from './plugins/auth.ts'
-import { openGate } from './testing.ts'
-import { startApi, startProgram } from './testing-processes.ts'
 import { fillRequest, type Operation, readOperations } from './testing-routes.ts'
 
 // Real processes of API and worker that log all they can, a model that repeats in its errors what it was told, and a word in everything
@@ -124,7 +123,7 @@ it.for(isFull ? [1, 2] : [1])(
       CORS_ORIGINS: 'https://page.example',
     }
     const api = await startApi(environment)
-    const worker = startProgram('../../worker/src/worker.ts', environment)
+    const worker = startProgram('apps/worker/src/worker.ts', environment)
     const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
     const statuses = new Map<number, number>()
     const send = async (path: string, init: RequestInit = {}) => {

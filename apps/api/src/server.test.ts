@@ -3,9 +3,10 @@ import { Agent, get } from 'node:http'
 import { createServer } from 'node:net'
 import { connect, createStore } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
+import { isAlive, runProgram, startApi, startVendor, until } from '@repo/testing/processes'
+import { openGate } from '@repo/testing/tcp-proxy'
+import { joinText, type Part, post, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { joinText, openGate, type Part, post, streamParts } from './testing.ts'
-import { isAlive, runProgram, startApi, startVendor, until } from './testing-processes.ts'
 
 const test = await createTestDatabase()
 const DATABASE_URL = test.databaseUrl
@@ -47,7 +48,7 @@ describe('what cannot start', () => {
     ['PORT', 'should be a whole number', { PORT: 'http' }],
     ['HOST', 'is no address of this machine', { HOST: '192.0.2.1' }],
   ])('says in one line that %s %s', async (name, problem, env) => {
-    const { code, out, err } = await runProgram('server.ts', { DATABASE_URL, ...env })
+    const { code, out, err } = await runProgram('apps/api/src/server.ts', { DATABASE_URL, ...env })
     expect(err).toMatch(new RegExp(`^${name} ${problem}.*\n$`))
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })
@@ -58,7 +59,11 @@ describe('what cannot start', () => {
     onTestFinished(() => void other.close())
     const address = other.address()
     const PORT = String(typeof address === 'object' ? address?.port : '')
-    const { code, out, err } = await runProgram('server.ts', { DATABASE_URL, PORT, WEB_CONCURRENCY: count })
+    const { code, out, err } = await runProgram('apps/api/src/server.ts', {
+      DATABASE_URL,
+      PORT,
+      WEB_CONCURRENCY: count,
+    })
     expect(err).toMatch(/^PORT is taken by another program: .*\n$/)
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })

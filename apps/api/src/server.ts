@@ -1,15 +1,13 @@
 import cluster from 'node:cluster'
+import { type Config, readConfig } from '@repo/config'
 import { connect, createStore } from '@repo/db'
 import { findPort } from '@repo/listen'
+import { createModels } from '@repo/models'
+import { createLogger, describeError, startTracing } from '@repo/telemetry'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
 import { reportListening, runWorkers, terminalSignals } from './cluster.ts'
-import { type Config, readConfig } from './config.ts'
 import { listen } from './listen.ts'
-import { createLogger } from './logger.ts'
-import { createModels } from './models.ts'
-import { describeError } from './plugins/errors.ts'
-import { startTracing } from './tracing/tracing.ts'
 
 const closeTimeoutMs = 15_000 // after the drain: storing, sockets and pool take a few ms, and up to 12 s without a database
 

@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
+import { createSpokenModel } from '@repo/testing/scripted-model'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { createSpokenModel, testApp } from './testing.ts'
+import { testApp } from './testing.ts'
 import { closeLater, openSocket, parseResponses, readToEnd, sendBytes } from './testing-sockets.ts'
 
 const { app, alice, listen, close } = await testApp()

@@ -1,11 +1,10 @@
+import { maxFileSize } from '@repo/config'
 import type { Metadata, NewDocument } from '@repo/db'
 import { hashContent, MediaTypeError, sniffMediaType } from '@repo/rag'
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { ProblemError } from './plugins/errors.ts'
 
-/** Bytes. A file is held in memory while it arrives: a PDF of 1,000 pages with pictures has about so many. */
-export const maxFileSize = 20 * 1024 * 1024
 const limits = { fileSize: maxFileSize, files: 1, fields: 10, fieldSize: 10_000 }
 
 type Given = { title?: string | undefined; externalId?: string | undefined; metadata?: Metadata | undefined }

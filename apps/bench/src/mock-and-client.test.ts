@@ -1,7 +1,7 @@
 import type { AnswerEvent } from '@repo/llm'
 import { createLlm } from '@repo/llm'
+import { mockAnswer, mockEmbedding, startMockModel } from '@repo/testing/mock-model'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { mockAnswer, mockEmbedding, startMockModel } from './mock-model.ts'
 
 /** Sluice's own client of model vendors on the mock. */
 async function startBoth({ firstByteTimeoutMs = 10_000, idleTimeoutMs = 10_000 } = {}) {

@@ -30,7 +30,7 @@ export type Target = {
 }
 
 const inApi = (file: string) => fileURLToPath(new URL(`../../api/src/${file}`, import.meta.url))
-const mockModel = fileURLToPath(new URL('./mock-model-server.ts', import.meta.url))
+const mockModel = fileURLToPath(new URL('../../../packages/testing/src/mock-model/server.ts', import.meta.url))
 const servers: Record<Variant, string> = {
   pooled: inApi('server.ts'),
   direct: inApi('server.ts'),

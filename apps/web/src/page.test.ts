@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { createSpokenModel, post, readDelta, streamParts, testApp } from '@repo/api/testing'
-import { startProgram, until } from '@repo/api/testing-processes'
-import { makePdf } from '@repo/worker/testing-files'
+import { connect, createKey, createStore } from '@repo/db'
+import { createTestDatabase } from '@repo/db/testing'
+import { makePdf } from '@repo/testing/files'
+import { startApi, startProgram, startVendor, until } from '@repo/testing/processes'
+import { post, readDelta, streamParts } from '@repo/testing/ui-stream'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { expectAccessible, phone, startBrowser, takePicture, whyNoBrowser } from './testing-browser.ts'
@@ -15,22 +17,17 @@ const text = 'Visitors ring twice. The swimming pool is open from nine to five. 
 async function openAll() {
   const build = promisify(execFile)('npm', ['run', 'build'], { cwd: fileURLToPath(new URL('..', import.meta.url)) })
   const { stdout, stderr } = await build
-  const model = createSpokenModel()
-  const environment = { AUTH: 'off', PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '' }
-  const { app, test, listen, close } = await testApp({ llm: model.llm, environment })
-  const worker = startProgram('../../worker/src/worker.ts', { DATABASE_URL: test.databaseUrl })
-  const url = await listen()
+  const model = await startVendor()
+  const test = await createTestDatabase()
+  afterAll(test.drop)
+  const env = { DATABASE_URL: test.databaseUrl, PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '' }
+  const { url } = await startApi({ ...env, ...model.env })
+  startProgram('apps/worker/src/worker.ts', { DATABASE_URL: test.databaseUrl })
   const browser = await startBrowser(url)
   await post(`${url}/documents`, {}, { title: 'The pool', text })
   await untilReady(url, 'The pool')
   const built = `${stdout}${stderr}`.match(/first load: .*/)?.[0] ?? ''
-  const closeAll = async () => {
-    worker.child.kill()
-    await worker.ended // its connections would be in the way of who drops the database
-    await browser.close()
-    await close()
-  }
-  return { app, url, model, browser, built, close: closeAll }
+  return { test, url, model, browser, built }
 }
 
 /** A worker takes documents in. */
@@ -43,7 +40,7 @@ async function untilReady(url: string, title: string) {
 }
 
 const opened = whyNoBrowser ? undefined : await openAll()
-afterAll(() => opened?.close())
+afterAll(() => opened?.browser.close())
 
 const given = () => {
   if (!opened) throw new Error(whyNoBrowser)
@@ -95,7 +92,7 @@ describe('the page', { timeout: 60_000 }, () => {
     await textOf(page).toContain('On and on')
     await page.keyboard.press('Escape')
     await textOf(page).toBe('On and onStopped.') // two paragraphs
-    expect(answer.request.signal.aborted).toBe(true)
+    await expect.poll(() => answer.isHungUp()).toBe(true)
     await page.close()
   })
 
@@ -140,7 +137,7 @@ describe('the page', { timeout: 60_000 }, () => {
     const page = await given().browser.open()
     const answer = await ask(page, 'Does it fail?')
     answer.say('Hm')
-    answer.fail(new Error('broken'))
+    answer.fail('broken')
     await page.getByRole('alert').waitFor()
     await page.getByRole('button', { name: 'Try again' }).click()
     const again = await given().model.takeAnswer()
@@ -245,14 +242,18 @@ describe('the page', { timeout: 60_000 }, () => {
   })
 
   it('asks for a key where the API wants one, and keeps it in memory alone', async () => {
-    const { app, alice, listen, close } = await testApp()
-    const browser = await startBrowser(await listen())
+    const { databaseUrl } = given().test
+    const { db, close } = connect({ url: databaseUrl, poolSize: 1 })
+    const key = await createKey(createStore(db), 'alice')
+    await close()
+    const { url } = await startApi({ DATABASE_URL: databaseUrl, AUTH: 'required' })
+    const browser = await startBrowser(url)
     const page = await browser.open()
     await page.getByLabel('Your API key').fill('sl_wrong')
     await page.keyboard.press('Enter')
     await page.getByRole('alert').waitFor()
     await expectAccessible(page)
-    await page.getByLabel('Your API key').fill(alice.authorization.slice('Bearer '.length))
+    await page.getByLabel('Your API key').fill(key)
     await page.keyboard.press('Enter')
     await page.getByRole('heading', { name: /answers streaming/ }).waitFor()
     const kept = 'JSON.stringify([localStorage, sessionStorage, document.cookie, history.state, location.href])'
@@ -260,8 +261,6 @@ describe('the page', { timeout: 60_000 }, () => {
     await page.reload()
     await page.getByLabel('Your API key').waitFor()
     await browser.close()
-    await close()
-    expect(app.server.listening).toBe(false)
   })
 
   it.each(['light', 'dark'] as const)('has nothing that axe finds, on a desk and a phone, %s', async (colorScheme) => {

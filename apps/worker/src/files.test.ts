@@ -1,37 +1,37 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { testApp } from '@repo/api/testing'
-import { startProgram, until } from '@repo/api/testing-processes'
-import { documents, eq } from '@repo/db'
+import { createTestDatabase } from '@repo/db/testing'
+import { makeDocx, makePdf, makePdfBomb } from '@repo/testing/files'
+import { startApi, startProgram, until } from '@repo/testing/processes'
+import { post as ask } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { makeDocx, makePdf, makePdfBomb } from './testing-files.ts'
 
 // Posted to the API, read by a worker, found by the API: three real processes' worth, in two.
 
 const pdfBomb = makePdfBomb(1500) // seconds of work, in which the API of this process would be too busy to answer
-const { app, test, alice, listen, close } = await testApp()
-afterAll(close)
-const origin = await listen()
-startProgram('../../worker/src/worker.ts', { DATABASE_URL: test.databaseUrl })
+const test = await createTestDatabase()
+afterAll(test.drop)
+const { url: origin } = await startApi({ DATABASE_URL: test.databaseUrl })
+startProgram('apps/worker/src/worker.ts', { DATABASE_URL: test.databaseUrl })
 
-const get = async (path: string) => (await app.inject({ url: path, headers: alice })).json()
+const Fields = z.looseObject({ status: z.string().optional(), text: z.string().optional() })
+const get = async (path: string) => Fields.parse(await (await fetch(`${origin}${path}`)).json())
 
 async function post(name: string, bytes: Buffer | string) {
   const body = new FormData()
   body.append('file', new File([new Uint8Array(Buffer.from(bytes))], name))
-  const response = await fetch(`${origin}/documents`, { method: 'POST', headers: alice, body })
+  const response = await fetch(`${origin}/documents`, { method: 'POST', body })
   return z.object({ id: z.string() }).parse(await response.json()).id
 }
 
 const untilDone = (id: string) =>
   until(async () => {
     const document = await get(`/documents/${id}`)
-    return ['ready', 'failed'].includes(document.status) && document
+    return ['ready', 'failed'].includes(document.status ?? '') && document
   }, 60_000)
 
 async function cite(question: string) {
-  const payload = { message: question }
-  const { body } = await app.inject({ method: 'POST', url: '/chat', headers: alice, payload })
+  const body = await (await ask(`${origin}/chat`, {}, { message: question })).text()
   const sources = [...body.matchAll(/^data: (\{"type":"source-document".*\})$/gm)].map(([, part = '']) =>
     JSON.parse(part),
   )
@@ -55,8 +55,8 @@ describe('a posted file', () => {
     expect(await untilDone(id)).toMatchObject({ title: name, status: 'ready', error: null })
     const source = await cite(`What is said of the ${word}?`)
     expect(source).toMatchObject({ documentId: id, ...(page && { page }) })
-    const [stored] = await app.db.select({ text: documents.text }).from(documents).where(eq(documents.id, id))
-    expect(stored?.text.slice(source.start, source.end)).toContain(word)
+    const { text } = await get(`/documents/${id}/text?start=${source.start}&end=${source.end}`)
+    expect(text).toContain(word)
   })
 
   it('that is a bomb fails alone: those beside it become ready, and the worker goes on', async () => {

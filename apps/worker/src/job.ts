@@ -1,8 +1,8 @@
 import { readdirSync } from 'node:fs'
 import { parse } from 'node:path'
-import type { createLogger } from '@repo/api/logger'
 import type { Db, JobOptions, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
+import type { createLogger } from '@repo/telemetry'
 
 /** What a job may use. */
 export type JobContext = {

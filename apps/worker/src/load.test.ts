@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startApi, startProgram, until } from '@repo/api/testing-processes'
 import { connect, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
+import { startApi, startProgram, until } from '@repo/testing/processes'
 import { afterAll, expect, it } from 'vitest'
 
 const count = 1000
@@ -41,7 +41,7 @@ it('documents are accepted while a thousand are taken in, none is lost, and the 
   }
   const paragraph = 'The tide turns twice a day, and the harbour master writes it down.\n\n'
   for (let n = 0; n < count; n += 1) await post(`Document ${n}`, `# Part ${n}\n\n${paragraph.repeat(40)}`)
-  startProgram('../../worker/src/worker.ts', { DATABASE_URL: test.databaseUrl, LOG_LEVEL: 'warn' })
+  startProgram('apps/worker/src/worker.ts', { DATABASE_URL: test.databaseUrl, LOG_LEVEL: 'warn' })
   await until(async () => (await countLeft()) < count, 30_000)
   const startedAt = performance.now()
   const waits: number[] = []

@@ -1,5 +1,5 @@
-import { bindTrace } from '@repo/api/tracing'
 import { ensureQueue, type PgBoss, startQueue } from '@repo/db/queue'
+import { bindTrace } from '@repo/telemetry'
 import type { Job, JobContext } from './job.ts'
 
 export type JobsOptions = {

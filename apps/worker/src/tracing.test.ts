@@ -1,13 +1,13 @@
-import { post } from '@repo/api/testing'
-import { startApi, startCollector, startProgram } from '@repo/api/testing-processes'
 import { createTestDatabase } from '@repo/db/testing'
+import { startApi, startCollector, startProgram } from '@repo/testing/processes'
+import { post } from '@repo/testing/ui-stream'
 import { afterAll, expect, it } from 'vitest'
 
 const test = await createTestDatabase()
 afterAll(test.drop)
 const collector = await startCollector()
 const env = { DATABASE_URL: test.databaseUrl, ...collector.env }
-const [api, worker] = [await startApi(env), startProgram('../../worker/src/worker.ts', env)]
+const [api, worker] = [await startApi(env), startProgram('apps/worker/src/worker.ts', env)]
 
 it('what a worker does for a document is in the trace of who posted it, and its log says so', async () => {
   const traceId = crypto.randomUUID().replaceAll('-', '')

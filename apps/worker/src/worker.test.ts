@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { openGate } from '@repo/api/testing'
-import { startProgram, until } from '@repo/api/testing-processes'
-import { startMockModel } from '@repo/bench/mock-model'
 import { chunks, connect, createStore, eq, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { hashContent } from '@repo/rag'
+import { startMockModel } from '@repo/testing/mock-model'
+import { startProgram, until } from '@repo/testing/processes'
+import { openGate } from '@repo/testing/tcp-proxy'
 import { afterAll, describe, expect, it } from 'vitest'
 
 const test = await createTestDatabase()
@@ -23,7 +23,7 @@ const embedIn = (ms: number) => ({ EMBEDDING_MODEL: `mock-32?delay=${ms}`, OPENA
 const slow = embedIn(2000) // so long that nobody who looks for a document at work comes too late
 
 async function startWorker(env: Record<string, string> = {}) {
-  const worker = startProgram('../../worker/src/worker.ts', { DATABASE_URL: test.databaseUrl, ...env })
+  const worker = startProgram('apps/worker/src/worker.ts', { DATABASE_URL: test.databaseUrl, ...env })
   await worker.findLog(({ msg }) => msg === 'working')
   return worker
 }
@@ -55,7 +55,7 @@ describe('a worker', () => {
   })
 
   it('says in one line that the database is not migrated or not there', async () => {
-    const worker = startProgram('../../worker/src/worker.ts', { DATABASE_URL: 'postgres://a:hunter2@127.0.0.1:9/b' })
+    const worker = startProgram('apps/worker/src/worker.ts', { DATABASE_URL: 'postgres://a:hunter2@127.0.0.1:9/b' })
     expect(await worker.ended).toBe(1)
     expect(worker.written.err).toMatch(/^.*ECONNREFUSED.*\n$/)
     expect(worker.written.err).not.toContain('hunter2')

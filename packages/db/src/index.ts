@@ -18,6 +18,7 @@ export {
   type JobOptions,
   sendJob,
 } from './jobs.ts'
+export { createKey, hashSecret } from './keys.ts'
 export { createKeyring } from './owners.ts'
 export { describeSearch } from './passages.ts'
 export * from './schema.ts'

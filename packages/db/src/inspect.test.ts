@@ -5,7 +5,7 @@ import { connect } from './client.ts'
 import { isPooled, isSameDatabase, probePooling, readPools, readServer } from './inspect.ts'
 import { createTestDatabase } from './testing.ts'
 
-// More of it, on setups that are wrong: infra/doctor.test.ts and apps/api/src/doctor.
+// More of it, on setups that are wrong: infra/doctor.test.ts and apps/cli/src/doctor.
 
 const [database, other] = [await createTestDatabase(), await createTestDatabase()]
 const { signal } = new AbortController()

@@ -1,14 +1,12 @@
-import type { Answer, Outcome } from './answer.ts'
-
-/** What the metrics read of an answer, or of a call. */
-export type Measured = Pick<Answer, 'startedAt' | 'firstDeltaAt' | 'deltas' | 'end' | 'ended'>
+import type { MeasuredAnswer } from '@repo/telemetry'
+import type { Outcome } from './answer.ts'
 
 export type Call = ReturnType<typeof createCall>
 
 /** An answer that goes to its client alone: nothing keeps it, and nobody else can read it. */
 export function createCall() {
   const ended = Promise.withResolvers<void>()
-  const state: Omit<Measured, 'ended'> = { startedAt: performance.now(), deltas: 0 }
+  const state: Omit<MeasuredAnswer, 'ended'> = { startedAt: performance.now(), deltas: 0 }
   return Object.assign(state, {
     /** Aborting it ends the model call. */
     controller: new AbortController(),

@@ -1,7 +1,9 @@
 import { type AnswerEvent, LlmError } from '@repo/llm'
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { pino } from 'pino'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { createSpokenModel, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 /** An app with a spoken model, and what these tests do with it. */
 async function openApp(environment: Record<string, string> = {}) {

@@ -2,11 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
+import type { MeasuredAnswer } from '@repo/telemetry'
+import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
-import { describeError } from '../plugins/errors.ts'
 import type { OwnerLimits } from '../plugins/limits-by-owner.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
-import { createCall, type Measured } from './call.ts'
+import { createCall } from './call.ts'
 import { startKeeping, storeEnd } from './keep-answers.ts'
 import { createPlaces, shuttingDown, tooManyStreams } from './places.ts'
 import type { Question } from './question.ts'
@@ -23,7 +24,7 @@ export type ChatOptions = {
   ownerLimits: OwnerLimits
   systemPrompt?: string | undefined
   /** Told of each answer that begins here. */
-  onAnswer: (answer: Measured) => void
+  onAnswer: (answer: MeasuredAnswer) => void
 }
 
 export type Chat = ReturnType<typeof createChat>

@@ -1,5 +1,6 @@
+import { type Part, post, readParts } from '@repo/testing/ui-stream'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { type Part, post, readParts, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 const { app, alice, work, listen, close } = await testApp()
 const url = await listen()

@@ -1,7 +1,8 @@
+import { joinText, type Part, post, readParts } from '@repo/testing/ui-stream'
+import { chunk, sendChunks, startUpstream } from '@repo/testing/upstream'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { joinText, type Part, post, readParts, testApp } from '../testing.ts'
-import { chunk, sendChunks, startUpstream } from '../testing-upstream.ts'
+import { testApp } from '../testing.ts'
 
 // Documents that would rather be obeyed than read, and what a model's server is really sent.
 

@@ -1,8 +1,11 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { and, connect, createStore, eq, messages, sql } from '@repo/db'
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { openGate } from '@repo/testing/tcp-proxy'
+import { listTypes, post, readParts } from '@repo/testing/ui-stream'
 import { pino } from 'pino'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { createSpokenModel, listTypes, openGate, post, readParts, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 import { type Answer, createAnswer } from './answer.ts'
 import { startKeeping } from './keep-answers.ts'
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describeDatabaseError, type Progress, type Source, type Store } from '@repo/db'
+import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
-import { describeError } from '../plugins/errors.ts'
 import { repeat } from '../repeat.ts'
 import type { Answer, Outcome } from './answer.ts'
 import { AnswerEndedError, toOutcome } from './write-answer.ts'

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { connect, createStore } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
+import { startApi, startVendor, until } from '@repo/testing/processes'
+import { post, readDelta, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, expect, it } from 'vitest'
 import { z } from 'zod'
-import { post, readDelta, streamParts } from '../testing.ts'
-import { startApi, startVendor, until } from '../testing-processes.ts'
 
 const test = await createTestDatabase()
 const database = connect({ url: test.databaseUrl, poolSize: 2 })

@@ -1,5 +1,6 @@
+import { createSpokenModel } from '@repo/testing/scripted-model'
 import { afterAll, describe, expect, it } from 'vitest'
-import { createSpokenModel, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 import { maxMessageLength } from './question.ts'
 
 const model = createSpokenModel()

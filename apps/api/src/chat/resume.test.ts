@@ -3,10 +3,12 @@ import { createServer, connect as dial } from 'node:net'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LlmError } from '@repo/llm'
+import { startApi } from '@repo/testing/processes'
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { joinText, listTypes, type Part, post, readParts, streamParts } from '@repo/testing/ui-stream'
 import { DefaultChatTransport, generateId, readUIMessageStream, type UIMessage, type UIMessageChunk } from 'ai'
 import { afterAll, describe, expect, it } from 'vitest'
-import { createSpokenModel, joinText, listTypes, type Part, post, readParts, streamParts, testApp } from '../testing.ts'
-import { startApi } from '../testing-processes.ts'
+import { testApp } from '../testing.ts'
 
 const model = createSpokenModel()
 const { app, test, alice, bob, work, listen, close } = await testApp({ llm: model.llm })

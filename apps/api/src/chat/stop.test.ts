@@ -1,7 +1,9 @@
 import { connect, sql } from '@repo/db'
+import { startApi, startVendor, until } from '@repo/testing/processes'
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { joinText, listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
-import { createSpokenModel, joinText, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
-import { startApi, startVendor, until } from '../testing-processes.ts'
+import { testApp } from '../testing.ts'
 
 const model = createSpokenModel()
 const { app, store, test, alice, bob, listen, close } = await testApp({ llm: model.llm })

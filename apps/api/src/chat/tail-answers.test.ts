@@ -1,17 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { connect, createStore } from '@repo/db'
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { openGate } from '@repo/testing/tcp-proxy'
+import { joinText, listTypes, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import {
-  createSpokenModel,
-  joinText,
-  listTypes,
-  openGate,
-  readDelta,
-  readParts,
-  streamParts,
-  testApp,
-} from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 vi.useFakeTimers({ toFake: ['setInterval'] }) // a tick comes every 250 ms
 const gate = await openGate()

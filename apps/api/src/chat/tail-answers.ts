@@ -1,6 +1,6 @@
 import type { AnswerKey, Store, StoredAnswer } from '@repo/db'
+import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
-import { describeError } from '../plugins/errors.ts'
 import { repeat } from '../repeat.ts'
 import { type Answer, createAnswer, type Reader } from './answer.ts'
 import { AnswerEndedError, toOutcome } from './write-answer.ts'

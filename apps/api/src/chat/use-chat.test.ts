@@ -1,10 +1,11 @@
 import { type UseChatHelpers, type UseChatOptions, useChat } from '@ai-sdk/react'
 import { LlmError } from '@repo/llm'
+import { createSpokenModel } from '@repo/testing/scripted-model'
 import { DefaultChatTransport, type UIMessage } from 'ai'
 import { Window } from 'happy-dom'
 import { createElement } from 'react'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { createSpokenModel, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 // The real hook in a real React page. The page alone comes from happy-dom: requests are made by Node itself, whose `fetch`
 // needs a whole URL and has no cookies, so that address and key are all that the transport is told.

@@ -1,7 +1,8 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { json as readJson } from 'node:stream/consumers'
+import { joinText, listTypes, type Part, post, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
-import { joinText, listTypes, type Part, post, readParts, streamParts, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 type Answer = (response: ServerResponse) => void
 

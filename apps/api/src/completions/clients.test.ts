@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
+import { post } from '@repo/testing/ui-stream'
+import { beginChunks, chunk, completion, sendChunks, sendJson, startUpstream, usageChunk } from '@repo/testing/upstream'
 import { afterAll, describe, expect, it } from 'vitest'
-import { post, testApp } from '../testing.ts'
-import { beginChunks, chunk, completion, sendChunks, sendJson, startUpstream, usageChunk } from '../testing-upstream.ts'
+import { testApp } from '../testing.ts'
 
 // Requests as Open WebUI, LibreChat and curl send them. The shapes are read off their sources, named where they are used.
 

@@ -1,7 +1,7 @@
+import { beginChunks, chunk, completion, sendChunks, sendJson, startUpstream } from '@repo/testing/upstream'
 import OpenAI from 'openai'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { testApp } from '../testing.ts'
-import { beginChunks, chunk, completion, sendChunks, sendJson, startUpstream } from '../testing-upstream.ts'
 
 const chatModel = await startUpstream()
 const embeddingModel = await startUpstream()

@@ -1,10 +1,11 @@
 import { LlmError, UnsupportedParameterError } from '@repo/llm'
+import { describeError } from '@repo/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Call } from '../chat/call.ts'
 import type { Chat } from '../chat/chat.ts'
 import { AnswerEndedError, toOutcome } from '../chat/write-answer.ts'
-import { describeError, ProblemError, toProblem } from '../plugins/errors.ts'
+import { ProblemError, toProblem } from '../plugins/errors.ts'
 
 /** So a server refuses what the client asked for; a wrong key or name is our own mistake. */
 const refusals: unknown[] = [400, 413, 422]

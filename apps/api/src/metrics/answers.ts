@@ -1,13 +1,13 @@
+import type { MeasuredAnswer } from '@repo/telemetry'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import type { Measured } from '../chat/call.ts'
 
 /** Seconds. Objectives of 300 and 500 ms, 1 and 2 s are edges, and so can be read off; reasoning models think for minutes. */
 const firstTokenBuckets = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 120]
 const statuses = ['complete', 'stopped', 'interrupted', 'failed'] as const
 
 /** Gives what is to be told of each answer that begins. Nothing happens here for a delta: answers count their own. */
-export function measureAnswers(registry: Registry): (answer: Measured) => void {
-  const running = new Set<Measured>()
+export function measureAnswers(registry: Registry): (answer: MeasuredAnswer) => void {
+  const running = new Set<MeasuredAnswer>()
   let endedDeltas = 0
   const registers = [registry]
   new Gauge({
@@ -47,7 +47,7 @@ export function measureAnswers(registry: Registry): (answer: Measured) => void {
     registers,
   })
 
-  const countEnd = ({ end, startedAt, firstDeltaAt, deltas }: Measured) => {
+  const countEnd = ({ end, startedAt, firstDeltaAt, deltas }: MeasuredAnswer) => {
     endedDeltas += deltas
     if (firstDeltaAt !== undefined) firstToken.observe((firstDeltaAt - startedAt) / 1000)
     if (!end) return

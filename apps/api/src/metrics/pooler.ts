@@ -1,6 +1,6 @@
+import type { Config } from '@repo/config'
 import { readPools } from '@repo/db/inspect'
 import { Gauge, Registry } from 'prom-client'
-import type { Config } from '../config.ts'
 
 const deadlineMs = 1000 // it answers in a few ms; a reading without it is better than none
 

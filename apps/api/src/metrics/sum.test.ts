@@ -1,7 +1,7 @@
 import { createTestDatabase } from '@repo/db/testing'
+import { isAlive, startApi, startVendor, until } from '@repo/testing/processes'
+import { post, readParts } from '@repo/testing/ui-stream'
 import { afterAll, expect, it } from 'vitest'
-import { post, readParts } from '../testing.ts'
-import { isAlive, startApi, startVendor, until } from '../testing-processes.ts'
 
 const test = await createTestDatabase()
 afterAll(test.drop)

@@ -1,7 +1,6 @@
-import { apiKeys, eq } from '@repo/db'
+import { apiKeys, createKey, eq } from '@repo/db'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
-import { createKey } from './auth.ts'
 
 describe('with AUTH=required', async () => {
   const { app, store, alice, bob, work, close } = await testApp()

@@ -1,12 +1,13 @@
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
+import { timingSafeEqual } from 'node:crypto'
 import { isIPv4 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Store } from '@repo/db'
+import type { Config } from '@repo/config'
+import { hashSecret, type Store } from '@repo/db'
+import { describeError } from '@repo/telemetry'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Config } from '../config.ts'
 import { repeat } from '../repeat.ts'
-import { describeError, ProblemError } from './errors.ts'
+import { ProblemError } from './errors.ts'
 
 /** The id of the owner whose credentials a request carries; undefined when they are of another kind. Throws `ProblemError`. */
 export type Authenticate = (request: FastifyRequest) => Promise<string | undefined>
@@ -115,19 +116,6 @@ function noteKeyUse(app: FastifyInstance, store: Store): (id: string) => void {
     await Promise.race([write().catch(warn), sleep(closeTimeoutMs, undefined, { ref: false })])
   })
   return (id) => used.add(id)
-}
-
-/** Makes a key of 256 random bits for an owner, who is made when new. Only its hash is stored: it cannot be shown again. */
-export async function createKey(store: Store, ownerName: string): Promise<string> {
-  const id = randomBytes(8).toString('hex')
-  const secret = randomBytes(32).toString('base64url')
-  const owner = await store.owners.ensure(ownerName)
-  await store.owners.addKey(owner, id, hashSecret(secret))
-  return `sl_${id}_${secret}`
-}
-
-function hashSecret(secret: string): string {
-  return createHash('sha256').update(secret).digest('hex')
 }
 
 function pathOf(request: FastifyRequest): string {

@@ -1,7 +1,7 @@
 import cors from '@fastify/cors'
+import type { Config } from '@repo/config'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Config } from '../config.ts'
 
 /** Lets the pages of `CORS_ORIGINS` call from a browser; with none, no other page may. */
 async function allowOrigins(app: FastifyInstance, { CORS_ORIGINS }: Pick<Config, 'CORS_ORIGINS'>) {

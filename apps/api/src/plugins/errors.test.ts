@@ -1,9 +1,10 @@
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import { text as readText } from 'node:stream/consumers'
+import { openGate } from '@repo/testing/tcp-proxy'
 import { pino } from 'pino'
 import { afterAll, describe, expect, it } from 'vitest'
-import { openGate, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 const { app, alice, listen, close } = await testApp()
 const url = await listen()

@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { ConflictError, describeDatabaseError } from '@repo/db'
 import { LlmError, type LlmErrorCode } from '@repo/llm'
+import { describeError } from '@repo/telemetry'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
@@ -45,6 +46,8 @@ type Details = {
 
 /** An answer other than 2xx. Everything in it is shown to the client. */
 export class ProblemError extends Error {
+  /** Its message is ours: a log may show it. */
+  isPublic = true
   status: number
   code: string
   retryAfterSeconds: number | undefined
@@ -229,27 +232,6 @@ const openAiCodes: Record<string, string> = { unauthorized: 'invalid_api_key' }
 export function toOpenAiError({ status, code, message, param }: ProblemError): z.output<typeof OpenAiError> {
   const type = status >= 500 ? 'server_error' : status === 429 ? 'rate_limit_error' : 'invalid_request_error'
   return { error: { message, type, param: param || null, code: openAiCodes[code] ?? code } }
-}
-
-/** V8's words about code. The rest of its messages, and all of Node's, may quote what a value held. */
-const aboutCode =
-  /^(?:[\w$.()]+ is not (?:a function|a constructor|defined)|Cannot read properties of (?:undefined|null))/
-
-/** What a log may hold of an error: our own words, and places in code. Other messages may quote a user's data. */
-export function describeError(error: unknown) {
-  const failure = describeDatabaseError(error)
-  if (failure) return { name: 'DatabaseError', code: failure.code, constraint: failure.constraint }
-  if (!(error instanceof Error)) return { name: typeof error }
-  if (error instanceof LlmError) return { name: error.name, code: error.code, message: error.message }
-  const message = error instanceof ProblemError ? error.message : aboutCode.exec(error.message)?.[0]
-  // A message of several lines could hold one that looks like a frame.
-  const frames = error.stack?.replace(error.message, () => '').split('\n')
-  return {
-    name: error.name,
-    ...('code' in error && { code: error.code }),
-    ...(message && { message }),
-    stack: frames?.filter((line) => line.startsWith('    at ')).join('\n'),
-  }
 }
 
 export default fp(errors, { name: 'errors' })

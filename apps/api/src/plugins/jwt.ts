@@ -1,10 +1,11 @@
+import type { Config } from '@repo/config'
 import type { Store } from '@repo/db'
+import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify, type RemoteJWKSet } from 'jose'
 import { z } from 'zod'
-import type { Config } from '../config.ts'
-import { describeError, ProblemError } from './errors.ts'
+import { ProblemError } from './errors.ts'
 
 export type JwtOptions = { config: Pick<Config, 'JWT_ISSUER' | 'JWT_AUDIENCE'>; store: Store }
 

@@ -1,6 +1,8 @@
 import { connect, createStore, usage } from '@repo/db'
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { openGate } from '@repo/testing/tcp-proxy'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { createSpokenModel, openGate, type TestApp, type TestOptions, testApp } from '../testing.ts'
+import { type TestApp, type TestOptions, testApp } from '../testing.ts'
 import { createOwnerLimits } from './limits-by-owner.ts'
 
 async function startApp(options: TestOptions): Promise<TestApp> {

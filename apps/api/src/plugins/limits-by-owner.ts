@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import type { Config } from '@repo/config'
 import type { Store, Usage } from '@repo/db'
+import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Config } from '../config.ts'
 import { repeat } from '../repeat.ts'
-import { describeError, ProblemError } from './errors.ts'
+import { ProblemError } from './errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {

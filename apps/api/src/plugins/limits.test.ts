@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { openGate } from '@repo/testing/tcp-proxy'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { createSpokenModel, openGate, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 const blockEventLoop = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 

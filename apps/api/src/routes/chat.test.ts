@@ -1,6 +1,8 @@
 import { conversations, eq, sql } from '@repo/db'
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { joinText, listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { createSpokenModel, joinText, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 const model = createSpokenModel()
 const { app, alice, work, listen, close } = await testApp({ llm: model.llm })

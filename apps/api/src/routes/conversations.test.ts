@@ -1,5 +1,7 @@
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
-import { createSpokenModel, listTypes, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 const model = createSpokenModel()
 const { app, alice, listen, close } = await testApp({ llm: model.llm })

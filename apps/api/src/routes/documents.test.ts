@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream'
+import { maxFileSize } from '@repo/config'
 import { connect, documents, sql } from '@repo/db'
 import { createLlm } from '@repo/llm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { testApp } from '../testing.ts'
-import { maxFileSize } from '../upload.ts'
 
 const { app, alice, test, work, listen, close } = await testApp()
 afterAll(close)

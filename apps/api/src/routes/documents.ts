@@ -1,4 +1,5 @@
 import multipart from '@fastify/multipart'
+import { maxFileSize } from '@repo/config'
 import { type Cursor, type DocumentSummary, type NewDocument, toStorableText } from '@repo/db'
 import { hashContent } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
@@ -6,7 +7,7 @@ import { z } from 'zod'
 import { Metadata, MetadataText } from '../metadata.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
-import { maxFileSize, readUpload } from '../upload.ts'
+import { readUpload } from '../upload.ts'
 
 const maxPartLength = 100_000 // UTF-16 units; more is asked for part by part
 const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages

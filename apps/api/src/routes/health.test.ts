@@ -1,5 +1,6 @@
+import { openGate } from '@repo/testing/tcp-proxy'
 import { afterAll, expect, it } from 'vitest'
-import { openGate, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 const gate = await openGate()
 const { app, close } = await testApp({ gate })

@@ -1,5 +1,7 @@
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { post, readDelta, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
-import { createSpokenModel, post, readDelta, streamParts, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 const model = createSpokenModel()
 const environment = { PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '', DATABASE_POOL_SIZE: '3' }

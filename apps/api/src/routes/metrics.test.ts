@@ -3,8 +3,10 @@ import { createServer, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from '@repo/db'
 import type { Embedder } from '@repo/llm'
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { createSpokenModel, post, readDelta, readParts, streamParts, testApp } from '../testing.ts'
+import { testApp } from '../testing.ts'
 
 /** An app with a spoken model, and what it counts. */
 async function openApp(environment: Record<string, string> = {}) {

@@ -1,6 +1,4 @@
-import OpenAI from 'openai'
-import { afterAll, describe, expect, it } from 'vitest'
-import { post, testApp } from '../testing.ts'
+import { post } from '@repo/testing/ui-stream'
 import {
   beginChunks,
   chunk,
@@ -10,7 +8,10 @@ import {
   startUpstream,
   usage,
   usageChunk,
-} from '../testing-upstream.ts'
+} from '@repo/testing/upstream'
+import OpenAI from 'openai'
+import { afterAll, describe, expect, it } from 'vitest'
+import { testApp } from '../testing.ts'
 
 const upstream = await startUpstream()
 const environment = { OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'the-model', MODEL_FIRST_BYTE_TIMEOUT_MS: '3000' }

@@ -1,5 +1,5 @@
+import { mockToken } from '@repo/testing/mock-model/settings'
 import { describe, expect, it } from 'vitest'
-import { mockToken } from '../mock-settings.ts'
 import { createAnswerChecker } from './answer-checker.ts'
 
 const prompt = 'Why? [mock tokens=4 interval=20 clock=1]'

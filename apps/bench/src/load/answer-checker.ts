@@ -1,4 +1,4 @@
-import { mockAnswer } from '../mock-settings.ts'
+import { mockAnswer } from '@repo/testing/mock-model/settings'
 
 const delta = '{"type":"text-delta"'
 const value = '"delta":"'

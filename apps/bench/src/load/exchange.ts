@@ -1,4 +1,4 @@
-import { toMachineTime } from '../machine-clock.ts'
+import { toMachineTime } from '@repo/testing/mock-model/machine-clock'
 import { createAnswerChecker } from './answer-checker.ts'
 import { type Client, createClient, type Handler } from './client.ts'
 import type { Load } from './plan.ts'

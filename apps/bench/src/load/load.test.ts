@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
+import { toMachineTime } from '@repo/testing/mock-model/machine-clock'
+import { mockToken } from '@repo/testing/mock-model/settings'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { toMachineTime } from '../machine-clock.ts'
-import { mockToken } from '../mock-settings.ts'
 import { runLoad } from './load.ts'
 
 const load = { tokens: 3, intervalMs: 0, clients: 4, rampMs: 0, seconds: 0, patienceMs: 10_000 }

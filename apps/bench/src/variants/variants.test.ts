@@ -7,8 +7,8 @@ import { connect, createStore } from '@repo/db'
 import { createTestDatabase, type TestDatabase, watchConnections } from '@repo/db/testing'
 import { createLlm } from '@repo/llm'
 import { ingestDocument } from '@repo/rag'
+import { type MockModel, mockAnswer, mockEmbedding, startMockModel } from '@repo/testing/mock-model'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { type MockModel, mockAnswer, mockEmbedding, startMockModel } from '../mock-model.ts'
 import { connectRaw, ensureOwner, prepareSearch } from './raw-queries.ts'
 
 const variants = ['floor', 'held', 'blocking', 'ai-sdk'] as const

@@ -1,6 +1,6 @@
 import { DocumentError, docxType, htmlType, pdfType, sniffMediaType } from '@repo/rag'
+import { makeDocx, makeDocxBomb, makePdf, makePdfBomb, makePdfWithCmap } from '@repo/testing/files'
 import { describe, expect, it } from 'vitest'
-import { makeDocx, makeDocxBomb, makePdf, makePdfBomb, makePdfWithCmap } from '../testing-files.ts'
 import { extract } from './extract.ts'
 
 /** What a file says, its type sniffed as at `POST /documents`. */

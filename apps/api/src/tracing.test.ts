@@ -1,0 +1,167 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { createTestDatabase } from '@repo/db/testing'
+import { startApi, startCollector, startVendor, until } from '@repo/testing/processes'
+import { post, readParts } from '@repo/testing/ui-stream'
+import { afterAll, describe, expect, it } from 'vitest'
+
+const test = await createTestDatabase()
+afterAll(test.drop)
+const collector = await startCollector()
+const vendor = await startVendor()
+const database = { DATABASE_URL: test.databaseUrl }
+const api = await startApi({ ...database, ...vendor.env, ...collector.env })
+
+const newTraceId = () => crypto.randomUUID().replaceAll('-', '')
+const traceOf = (traceId: string) => ({ traceparent: `00-${traceId}-00000000000000aa-01` })
+const chatSpans = ['POST /chat', 'embeddings offline-384', 'search', 'chat spoken', 'stream']
+
+describe('a traced chat', () => {
+  it('is one trace, with the model’s call and the stream to its end, also beside another one', async () => {
+    const traces = [newTraceId(), newTraceId()]
+    const asked = traces.map((traceId) => post(`${api.url}/chat`, traceOf(traceId), { message: 'When does it open?' }))
+    const answers = [await vendor.takeAnswer(), await vendor.takeAnswer()]
+    // Words of both by turns: nothing of the one may end up in the other.
+    for (const answer of answers) answer.say('one')
+    for (const answer of answers) answer.say(' two')
+    answers[0]?.say(' three')
+    for (const answer of answers) answer.end()
+    for (const response of asked) await readParts(await response)
+
+    const callers = answers.map(({ headers }) => `${headers.traceparent}`)
+    const found = await Promise.all(traces.map((traceId) => collector.findTrace(traceId, ...chatSpans)))
+    for (const spans of found) {
+      const byName = Object.fromEntries(spans.map((span) => [span.name, span]))
+      expect(spans.map(({ name }) => name).sort()).toEqual(chatSpans.toSorted())
+      const { 'POST /chat': request, 'chat spoken': call, stream } = byName
+      expect(request?.parentSpanId).toBe('00000000000000aa')
+      for (const span of spans) if (span !== request) expect(span.parentSpanId).toBe(request?.spanId)
+      expect(callers).toContain(`00-${call?.traceId}-${call?.spanId}-01`)
+      expect(stream?.startTimeUnixNano).toBeGreaterThan(call?.startTimeUnixNano ?? 0n)
+      expect(stream?.endTimeUnixNano).toBeGreaterThan(stream?.startTimeUnixNano ?? 0n)
+      expect(request?.attributes).toMatchObject({ 'http.route': '/chat', 'http.response.status_code': 200 })
+      expect(call?.attributes).toEqual({ 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': 'spoken' })
+    }
+    expect(callers[0]).not.toBe(callers[1])
+    const streams = found.flat().filter(({ name }) => name === 'stream')
+    expect(streams.map(({ attributes }) => attributes['sluice.deltas']).sort()).toEqual([2, 3])
+  })
+
+  it('has its ids in the lines of the log', async () => {
+    const traceId = newTraceId()
+    const asked = post(`${api.url}/chat`, traceOf(traceId), { message: 'When does it open?' })
+    const answer = await vendor.takeAnswer()
+    answer.end()
+    await readParts(await asked)
+    for (const words of ['answer ended', 'request ended']) {
+      const line = await api.findLog(({ msg, trace_id: id }) => msg === words && id === traceId)
+      expect(line).toHaveProperty('span_id')
+    }
+  })
+
+  it('lasts as long as the answer, though its client has left', async () => {
+    const traceId = newTraceId()
+    const leaving = new AbortController()
+    const asked = post(`${api.url}/chat`, traceOf(traceId), { message: 'When does it open?' }, leaving.signal)
+    const answer = await vendor.takeAnswer()
+    answer.say('one')
+    await asked
+    leaving.abort()
+    const [request] = await collector.findTrace(traceId, 'POST /chat')
+    answer.say(' two')
+    answer.end()
+    const spans = await collector.findTrace(traceId, ...chatSpans)
+    const stream = spans.find(({ name }) => name === 'stream')
+    expect(stream?.attributes).toMatchObject({ 'sluice.status': 'complete', 'sluice.deltas': 2 })
+    expect(stream?.endTimeUnixNano).toBeGreaterThan(request?.endTimeUnixNano ?? 0n)
+  })
+
+  it('is none for the routes that machines ask every few seconds', async () => {
+    for (const path of ['/health/live', '/health/ready', '/metrics', '/documents'])
+      await fetch(`${api.url}${path}`, { headers: traceOf('f'.repeat(32)) })
+    const spans = await collector.findTrace('f'.repeat(32), 'GET /documents')
+    expect(spans.map(({ name }) => name)).toEqual(['GET /documents'])
+  })
+
+  it('says nothing of a user: no word, no id, no message of an error', async () => {
+    const secret = 'heron'
+    await fetch(`${api.url}/search?q=${secret}`)
+    await fetch(`${api.url}/conversations/${secret}`)
+    await fetch(`${api.url}/${secret}`)
+    await post(`${api.url}/documents`, {}, { title: secret, text: secret, externalId: secret })
+    const asked = post(`${api.url}/chat`, traceOf(newTraceId()), { message: secret, conversationId: secret })
+    const answer = await vendor.takeAnswer()
+    answer.say(secret)
+    answer.fail(secret)
+    expect(JSON.stringify(await readParts(await asked))).toContain('"error"')
+    const failed = await until(() =>
+      collector.spans().find(({ attributes }) => attributes['sluice.status'] === 'failed'),
+    )
+    expect(failed.status).toEqual({ code: 2 })
+    await until(() => collector.spans().some(({ name }) => name === 'POST /documents'))
+    expect(collector.text()).toContain('/conversations/:id')
+    expect(collector.text()).not.toContain(secret)
+    expect(collector.spans().filter(({ status }) => status.message !== undefined)).toEqual([])
+  })
+})
+
+describe('a collector', () => {
+  it('that refuses fails no request, is told of once, and is not waited for at the end', async () => {
+    const away = { ...collector.env, OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' }
+    const alone = await startApi({
+      ...database,
+      ...away,
+      OTEL_BSP_MAX_QUEUE_SIZE: '64',
+      OTEL_EXPORTER_OTLP_TIMEOUT: '200',
+    })
+    for (let count = 0; count < 200; count += 1) expect((await fetch(`${alone.url}/documents`)).status).toBe(200)
+    await alone.findLog(({ msg }) => msg.startsWith('OpenTelemetry could not'))
+    alone.child.kill('SIGTERM')
+    expect(await alone.ended).toBe(0)
+    expect(alone.logs().filter(({ msg }) => msg.startsWith('OpenTelemetry')).length).toBe(1)
+  })
+
+  it('that says nothing holds up the end for 2 s and not longer', async () => {
+    const server = createServer().listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = server.address()
+    const port = typeof address === 'object' ? address?.port : 0
+    const endpoint = `http://127.0.0.1:${port}`
+    const silent = { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_TIMEOUT: '3600000' }
+    const alone = await startApi({ ...database, ...silent })
+    await fetch(`${alone.url}/documents`)
+    alone.child.kill('SIGTERM')
+    expect(await alone.ended).toBe(0) // a test has 20 s
+    server.close()
+  })
+
+  it('gets nothing that OTEL_TRACES_SAMPLER leaves out', async () => {
+    const quiet = await startCollector()
+    const alone = await startApi({ ...database, ...quiet.env, OTEL_TRACES_SAMPLER: 'always_off' })
+    await fetch(`${alone.url}/documents`)
+    alone.child.kill('SIGTERM')
+    await alone.ended
+    expect(quiet.spans()).toEqual([])
+  })
+})
+
+describe('without OTEL_EXPORTER_OTLP_ENDPOINT', () => {
+  const list =
+    'process.on("exit",()=>console.error(Object.keys(process.getBuiltinModule("module")._cache).join("\\n")))'
+  const listLoaded = async (env: Record<string, string>) => {
+    const alone = await startApi({ ...database, ...env }, [
+      '--import',
+      `data:text/javascript,${encodeURIComponent(list)}`,
+    ])
+    await fetch(`${alone.url}/documents`, { headers: traceOf(newTraceId()) })
+    alone.child.kill('SIGTERM')
+    await alone.ended
+    const names = [...alone.written.err.matchAll(/node_modules\/(@(?:opentelemetry|fastify)\/(?:[\w-]+))\//g)]
+    return new Set(names.map(([, name]) => name).filter((name) => /otel|opentelemetry/.test(`${name}`)))
+  }
+
+  it('nothing of OpenTelemetry is loaded, but for the API that other packages ask for and that then does nothing', async () => {
+    expect([...(await listLoaded({}))]).toEqual(['@opentelemetry/api'])
+    expect([...(await listLoaded(collector.env))]).toContain('@opentelemetry/sdk-trace-base')
+  })
+})

@@ -1,0 +1,98 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { maxFileSize } from '@repo/config'
+import { createStore, type Db, documents, sql, toStorableText } from '@repo/db'
+import type { Embedder } from '@repo/llm'
+import { hashContent, MediaTypeError, sniffMediaType } from '@repo/rag'
+import { loadWithoutIndex } from './bulk-load.ts'
+import { follow } from './wait-for-worker.ts'
+
+export type IngestFilesOptions = {
+  db: Db
+  embedder: Embedder
+  /** The name of the owner whose documents they become. */
+  owner: string
+  paths: string[]
+  /** Straight to Postgres: without it a large load takes a third longer, beside the vector index. */
+  directUrl?: string | undefined
+  report: (line: string) => void
+}
+
+export const ingestPoolSize = 4 // one transaction a file, most of it waiting: so many at once keep the database busy
+
+const bulk = 1000 // files: for fewer, the index costs a few seconds at most
+
+/**
+ * Queues files, and all files of folders but hidden ones, for the worker, follows it until all are done, and gives how many
+ * failed or were left out. A file's path is its document's `externalId`, so that a changed file takes the place of its older
+ * version, and one that is as it was costs nothing. Throws when a path is not there.
+ */
+export async function ingestFiles(options: IngestFilesOptions): Promise<number> {
+  const { directUrl, embedder, report } = options
+  const files = options.paths.flatMap(listFiles)
+  const load = (signal?: AbortSignal) => takeIn(files, options, signal)
+  const { ready, failed, skipped } =
+    directUrl && files.length >= bulk ? await loadWithoutIndex({ directUrl, embedder, report }, load) : await load()
+  report(`${ready} ready, ${failed} failed, ${skipped} left out`)
+  return failed + skipped
+}
+
+async function takeIn(
+  files: string[],
+  { db, embedder, owner: name, report }: IngestFilesOptions,
+  signal?: AbortSignal,
+) {
+  const store = createStore(db)
+  const owner = await store.owners.ensure(name)
+  const ids: string[] = []
+  let [next, skipped] = [0, 0]
+  const queueFiles = async () => {
+    for (let path = files[next++]; path !== undefined; path = files[next++]) {
+      signal?.throwIfAborted()
+      const document = readDocument(path)
+      if (typeof document === 'string') {
+        report(`${path} is left out: ${document}`)
+        skipped += 1
+      } else {
+        ids.push((await store.documents.add(owner, { ...document, embeddingModel: embedder.name })).id)
+        if (ids.length % 500 === 0) report(`${ids.length} of ${files.length} queued`)
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: ingestPoolSize }, queueFiles))
+  const { left } = await countStates(db, ids)
+  report(`${ids.length} files, ${left} of them new or changed`)
+  await follow(async () => (await countStates(db, ids)).left, left, report, signal)
+  const { failed } = await countStates(db, ids)
+  return { ready: ids.length - failed, failed, skipped }
+}
+
+function listFiles(path: string): string[] {
+  if (!statSync(path).isDirectory()) return [path]
+  return readdirSync(path, { withFileTypes: true })
+    .filter(({ name }) => !name.startsWith('.'))
+    .toSorted((one, other) => (one.name < other.name ? -1 : 1))
+    .flatMap((entry) => (entry.isDirectory() || entry.isFile() ? listFiles(join(path, entry.name)) : []))
+}
+
+/** A string says why it is left out. */
+function readDocument(path: string) {
+  if (statSync(path).size > maxFileSize) return `it has more than ${maxFileSize / 1024 / 1024} MB`
+  const bytes = readFileSync(path)
+  const [title, externalId] = [toStorableText(basename(path)), toStorableText(path)]
+  try {
+    const mediaType = sniffMediaType(bytes, path)
+    return { title, externalId, bytes, mediaType, contentHash: hashContent(title, bytes, externalId) }
+  } catch (error) {
+    if (error instanceof MediaTypeError) return error.message
+    throw error
+  }
+}
+
+async function countStates(db: Db, ids: string[]) {
+  const [row] = await db.execute<{ left: number; failed: number }>(sql`
+    select count(*) filter (where status in ('queued', 'processing'))::int as left,
+      count(*) filter (where status = 'failed')::int as failed
+    from ${documents} where id in (select jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb)::uuid)`)
+  return row ?? { left: 0, failed: 0 }
+}

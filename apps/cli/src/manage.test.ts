@@ -1,0 +1,188 @@
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { readManageConfig } from '@repo/config'
+import { connect, createKey, createStore } from '@repo/db'
+import { createTestDatabase } from '@repo/db/testing'
+import { createModels } from '@repo/models'
+import { ingestDocument, retrievePassages } from '@repo/rag'
+import { startMockModel } from '@repo/testing/mock-model'
+import { runProgram, startApi } from '@repo/testing/processes'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+
+const test = await createTestDatabase()
+const DATABASE_URL = test.databaseUrl
+afterAll(test.drop)
+
+describe('create-key', () => {
+  it('prints a key, and nothing else, that a running server takes at once', async () => {
+    const api = await startApi({ DATABASE_URL, AUTH: 'required' })
+    const ask = async (authorization: string) =>
+      (await fetch(`${api.url}/conversations`, { headers: { authorization } })).status
+    const { code, out, err } = await runProgram(
+      'apps/cli/src/manage.ts',
+      { DATABASE_URL },
+      'create-key',
+      '--owner',
+      'ada',
+    )
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(out).toMatch(/^sl_\w{16}_[\w-]{43}\n$/)
+    expect(await ask(`Bearer ${out.trim()}`)).toBe(200)
+    expect(await ask(`Bearer ${out.trim().slice(0, -1)}`)).toBe(401)
+    expect(api.written.out).not.toContain(out.trim().slice(-43))
+  })
+
+  it('says in one line that DATABASE_URL is not set, and what to do', async () => {
+    const { code, out, err } = await runProgram('apps/cli/src/manage.ts', {}, 'create-key', '--owner', 'ada')
+    expect(err).toMatch(/^DATABASE_URL is not set.*npm start.*\n$/)
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+  })
+
+  it('says in one line that the database does not answer', async () => {
+    const env = { DATABASE_URL: 'postgres://sluice:hunter2@127.0.0.1:9/sluice' }
+    const { code, err } = await runProgram('apps/cli/src/manage.ts', env, 'create-key', '--owner', 'ada')
+    expect(err).toMatch(/^The command failed: .*ECONNREFUSED.*\n$/)
+    expect(err).not.toContain('hunter2')
+    expect(code).toBe(1)
+  })
+})
+
+describe('list-keys and revoke-key', async () => {
+  const { db, close } = connect({ url: DATABASE_URL, poolSize: 1 })
+  const secrets = [await createKey(createStore(db), 'Grace Hopper'), await createKey(createStore(db), 'alan')]
+  const [graces = '', alans = ''] = secrets.map((key) => key.slice(3, 19))
+  await createStore(db).owners.noteKeyUse([graces])
+  await close()
+  const manage = (...args: string[]) => runProgram('apps/cli/src/manage.ts', { DATABASE_URL }, ...args)
+
+  it('list every key, when it was used and whose it is, and nothing of its secret', async () => {
+    const { code, out, err } = await manage('list-keys')
+    const time = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`
+    expect(out).toMatch(/^id +created +last used +revoked +owner\n/)
+    expect(out).toMatch(new RegExp(`^${graces}  ${time}  ${time}  - +Grace Hopper$`, 'm'))
+    expect(out).toMatch(new RegExp(`^${alans}  ${time}  - +- +alan$`, 'm'))
+    for (const secret of secrets) expect(out).not.toContain(secret.slice(-43))
+    expect(out).not.toMatch(/[0-9a-f]{64}/)
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+  })
+
+  it('revoke a key in a running server at once, and say the same when it is revoked already', async () => {
+    const api = await startApi({ DATABASE_URL, AUTH: 'required' })
+    const ask = async () =>
+      (await fetch(`${api.url}/conversations`, { headers: { authorization: `Bearer ${secrets[1]}` } })).status
+    expect(await ask()).toBe(200)
+    const { code, out, err } = await manage('revoke-key', alans)
+    expect(out).toMatch(new RegExp(`^The key ${alans} of alan is revoked since [\\d:TZ-]+: .*\n$`))
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect(await ask()).toBe(401)
+    expect(await manage('revoke-key', alans)).toEqual({ code, out, err })
+  })
+
+  it('say in one line that there is no such key', async () => {
+    const { code, out, err } = await manage('revoke-key', '0'.repeat(16))
+    expect(err).toMatch(/^There is no key 0{16}: .*list-keys.*\n$/)
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+  })
+})
+
+describe('doctor', () => {
+  const healthy = {
+    DATABASE_URL,
+    DIRECT_DATABASE_URL: test.directDatabaseUrl,
+    PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '',
+    PORT: '0',
+  }
+
+  it('says which database it looked at, one line a finding and no password, and succeeds', async () => {
+    const { code, out, err } = await runProgram('apps/cli/src/manage.ts', healthy, 'doctor')
+    const { host, pathname, password } = new URL(DATABASE_URL)
+    expect(out).toContain(`ok    environment: DATABASE_URL is ${host}${pathname}\n`)
+    expect(out).toMatch(/^(ok {4}[a-z ]+: .+\n){16,}$/)
+    expect(out).not.toContain(password)
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+  })
+
+  it('fails when anything does, also with nothing set at all', async () => {
+    const { code, out, err } = await runProgram('apps/cli/src/manage.ts', {}, 'doctor')
+    expect(out).toMatch(/^FAIL {2}environment: DATABASE_URL is not set: .*\. To mend it: .*\n/)
+    expect(out).toContain('\nok    embedder: ')
+    expect({ code, err }).toEqual({ code: 1, err: '' })
+  })
+
+  it('says how to patch a driver that is as its author published it, and looks at the rest', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'sluice-doctor-'))
+    onTestFinished(() => rmSync(directory, { recursive: true }))
+    cpSync(new URL('..', import.meta.resolve('postgres')), directory, { recursive: true })
+    const patch = new URL('../../../packages/db/patches/postgres+3.4.9.patch', import.meta.url)
+    execFileSync('git', ['apply', '--reverse', '-p3', fileURLToPath(patch)], { cwd: directory })
+    const url = pathToFileURL(join(directory, 'src/index.js')).href
+    const resolve = `(name, context, next) => name === 'postgres' ? { url: '${url}', shortCircuit: true } : next(name, context)`
+    const hook = `import { registerHooks } from 'node:module'; registerHooks({ resolve: ${resolve} })`
+    const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(hook)}`
+    const { code, out } = await runProgram('apps/cli/src/manage.ts', { ...healthy, NODE_OPTIONS }, 'doctor')
+    expect(out.split('\n').filter((line) => !line.startsWith('ok '))).toEqual([
+      expect.stringMatching(/^FAIL {2}driver: The postgres driver is not patched: run `npx patch-package /),
+      '',
+    ])
+    expect(code).toBe(1)
+  })
+})
+
+describe('another embedder', () => {
+  it('is reported by db:migrate until reindex has run; meanwhile documents are found by their words', async () => {
+    const mock = await startMockModel()
+    onTestFinished(mock.close)
+    const { db, close } = connect({ url: DATABASE_URL, poolSize: 1 })
+    onTestFinished(close)
+    const store = createStore(db)
+    const owner = await store.owners.ensure('ada')
+    const env = { DATABASE_URL, DIRECT_DATABASE_URL: test.directDatabaseUrl }
+    const switched = { ...env, OPENAI_BASE_URL: mock.url, EMBEDDING_MODEL: 'mock-32' }
+    const modelsOf = (environment: Record<string, string>) => createModels(readManageConfig(environment))
+    const ask = async (question: string) =>
+      (await retrievePassages({ store, embedder: modelsOf(switched).embedder }, owner, question, { limit: 5 })).map(
+        ({ title }) => title,
+      )
+    const migrate = async () => (await runProgram('apps/cli/src/migrate.ts', switched)).out.split('\n').slice(1, -1)
+    const noSuchWord = 'zyzzyva' // only a vector can be near to it
+
+    const document = { title: 'Tides', text: 'The tide turns.' }
+    await ingestDocument({ store, embedder: modelsOf(env).embedder }, owner, document)
+    expect(await migrate()).toEqual([
+      'Documents of another embedder (1) are found by their words alone until `npm run manage -- reindex`.',
+    ])
+    expect([await ask('When does the tide turn?'), await ask(noSuchWord)]).toEqual([['Tides'], []])
+
+    const { code, out, err } = await runProgram('apps/cli/src/manage.ts', switched, 'reindex')
+    expect(out).toBe('1 of 1 done\n1 embedded anew by mock-32, 0 failed\n')
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+    expect([await ask('When does the tide turn?'), await ask(noSuchWord)]).toEqual([['Tides'], ['Tides']])
+    expect(await migrate()).toEqual([])
+  }, 60_000) // three programs
+
+  it('that is away stops reindex with one line', async () => {
+    const env = { DATABASE_URL, OPENAI_BASE_URL: 'http://127.0.0.1:9/v1', EMBEDDING_MODEL: 'away' }
+    const { code, out, err } = await runProgram('apps/cli/src/manage.ts', env, 'reindex')
+    expect(err).toMatch(/^The command failed: .*check its base URL.*\n$/)
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+  })
+})
+
+it.each([
+  '',
+  'create-key',
+  'create-key --owner=',
+  'revoke-key',
+  'revoke-key a b',
+  'list-keys a',
+  'ingest',
+  'destroy --owner ada',
+])('shows every command after “%s”', async (args) => {
+  const { code, out, err } = await runProgram('apps/cli/src/manage.ts', { DATABASE_URL }, ...args.split(' '))
+  for (const command of ['doctor', 'create-key --owner NAME', 'list-keys', 'revoke-key ID', 'ingest PATH…', 'reindex'])
+    expect(err).toMatch(new RegExp(`^npm run manage -- ${command} +\\w.*$`, 'm'))
+  expect({ code, out }).toEqual({ code: 2, out: '' })
+})

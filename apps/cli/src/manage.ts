@@ -1,0 +1,161 @@
+import { parseArgs } from 'node:util'
+import { readDoctorConfig, readManageConfig } from '@repo/config'
+import { connect, createKey, createKeyring, createStore, type Db } from '@repo/db'
+import type { Embedder } from '@repo/llm'
+import { createModels } from '@repo/models'
+import { runCommand } from './command.ts'
+import { checks } from './doctor/checks.ts'
+import { examine } from './doctor/examine.ts'
+import { ingestFiles, ingestPoolSize } from './ingest-files.ts'
+import { reindexDocuments } from './reindex.ts'
+
+const options = { owner: { type: 'string' }, keep: { type: 'boolean' } } as const
+type Given = { owner?: string | boolean; keep?: string | boolean; operands: string[] }
+
+/** Each gives the exit code. The options and operands of `args` follow its name. */
+const commands = [
+  {
+    name: 'doctor',
+    args: '',
+    what: 'says what is wrong with the setup, and how to mend it',
+    run: diagnose,
+  },
+  {
+    name: 'create-key',
+    args: '--owner NAME',
+    what: 'makes an API key for NAME and prints it, once',
+    run: printNewKey,
+  },
+  {
+    name: 'list-keys',
+    args: '',
+    what: 'lists all keys: their ids, when they were used and whose they are',
+    run: listKeys,
+  },
+  {
+    name: 'revoke-key',
+    args: 'ID',
+    what: 'ends a key for good; its ID is in the key, sl_ID_…',
+    run: revokeKey,
+  },
+  {
+    name: 'ingest',
+    args: 'PATH…',
+    what: 'adds files, and all files of folders, as documents; a changed one takes the place of its older version',
+    run: ingest,
+  },
+  {
+    name: 'reindex',
+    args: '',
+    what: 'embeds the documents of another embedder anew, then removes its vectors; --keep leaves them to who asks by it',
+    run: reindex,
+  },
+]
+
+let isBarOpen = false
+
+/** `npm run manage -- COMMAND`: what an operator does by hand. */
+await runCommand('The command failed', async () => {
+  const { positionals, values } = parseArgs({ allowPositionals: true, strict: false, options })
+  const [name, ...operands] = positionals
+  const command = commands.find((command) => command.name === name)
+  const fits = { ID: operands.length === 1, 'PATH…': operands.length > 0 }[command?.args ?? ''] ?? operands.length === 0
+  return command && fits ? command.run({ ...values, operands }) : showUsage()
+})
+
+async function diagnose(): Promise<number> {
+  let code = 0
+  for await (const { level, line } of examine(checks, readDoctorConfig())) {
+    console.log(line)
+    if (level === 'FAIL') code = 1
+  }
+  return code
+}
+
+async function printNewKey({ owner }: Given): Promise<number> {
+  if (typeof owner !== 'string' || owner.trim() === '') return showUsage()
+  return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
+    console.log(await createKey(createStore(db), owner))
+    return 0
+  })
+}
+
+async function listKeys(): Promise<number> {
+  return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
+    const toLine = (id: string, ...times: string[]) =>
+      [id.padEnd(16), ...times.map((time) => time.padEnd(20))].join('  ')
+    console.log(`${toLine('id', 'created', 'last used', 'revoked')}  owner`)
+    for (const { id, owner, createdAt, lastUsedAt, revokedAt } of await createKeyring(db).list())
+      console.log(`${toLine(id, toTime(createdAt), toTime(lastUsedAt), toTime(revokedAt))}  ${owner}`)
+    return 0
+  })
+}
+
+async function revokeKey({ operands: [id = ''] }: Given): Promise<number> {
+  return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
+    const key = await createKeyring(db).revoke(id)
+    if (key)
+      console.log(`The key ${id} of ${key.owner} is revoked since ${toTime(key.revokedAt)}: it opens nothing any more.`)
+    else console.error(`There is no key ${id}: \`npm run manage -- list-keys\` shows them all.`)
+    return key ? 0 : 1
+  })
+}
+
+/** To the second, in UTC. */
+function toTime(time: Date | null): string {
+  return time ? time.toISOString().replace(/\.\d+/, '') : '-'
+}
+
+async function ingest({ owner = 'local', operands: paths }: Given): Promise<number> {
+  if (typeof owner !== 'string') return showUsage()
+  const directUrl = readManageConfig().DIRECT_DATABASE_URL
+  return withModels(async (db, embedder) => {
+    const failed = await ingestFiles({ db, embedder, owner, paths, directUrl, report })
+    return failed > 0 ? 1 : 0
+  })
+}
+
+async function reindex({ keep }: Given): Promise<number> {
+  return withModels(async (db, embedder) => {
+    const failed = await reindexDocuments({ db, embedder, keepOthers: keep === true, report })
+    return failed > 0 ? 1 : 0
+  })
+}
+
+/** A line, or in a terminal a bar in the place of the last one. */
+function report(line: string) {
+  const [, done, total] = line.match(/^(\d+) of (\d+) /) ?? []
+  if (!process.stdout.isTTY || !total) {
+    console.log(isBarOpen ? `\n${line}` : line)
+    isBarOpen = false
+    return
+  }
+  const width = Math.round((40 * Number(done)) / Number(total))
+  isBarOpen = done !== total
+  process.stdout.write(`\r[${'#'.repeat(width).padEnd(40)}] ${line}\x1b[K${isBarOpen ? '' : '\n'}`)
+}
+
+async function withModels(work: (db: Db, embedder: Embedder) => Promise<number>): Promise<number> {
+  const config = readManageConfig()
+  const llm = createModels(config)
+  try {
+    return await withDatabase(config.DATABASE_URL, (db) => work(db, llm.embedder), ingestPoolSize)
+  } finally {
+    llm.close()
+  }
+}
+
+async function withDatabase(url: string, work: (db: Db) => Promise<number>, poolSize = 1): Promise<number> {
+  const database = connect({ url, poolSize, applicationName: 'sluice-manage' })
+  try {
+    return await work(database.db)
+  } finally {
+    await database.close()
+  }
+}
+
+function showUsage(): number {
+  for (const { name, args, what } of commands)
+    console.error(`npm run manage -- ${`${name} ${args}`.padEnd(24)} ${what}`)
+  return 2
+}

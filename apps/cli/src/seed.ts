@@ -1,0 +1,41 @@
+import { readFile } from 'node:fs/promises'
+import { readConfig } from '@repo/config'
+import { connect, createStore } from '@repo/db'
+import { createModels } from '@repo/models'
+import { ingestDocument } from '@repo/rag'
+import { runCommand } from './command.ts'
+
+/** The sample documents are the project's own, so that the first question gets a true answer. */
+const samples = [
+  { title: 'Sluice: README', file: '../../../README.md' },
+  { title: 'Sluice: decisions', file: '../../../DECISIONS.md' },
+  { title: 'Sluice: async and pooling', file: '../samples/async-and-pooling.md' },
+]
+
+/**
+ * Loads the samples for the local owner, beside the queue: they are ready before anybody asks, with no worker at hand. A
+ * newer version of one takes its place.
+ */
+await runCommand('The sample documents could not be loaded', async () => {
+  const config = readConfig()
+  const database = connect({ url: config.DATABASE_URL, poolSize: 1, applicationName: 'sluice-seed' })
+  const llm = createModels(config)
+  try {
+    const store = createStore(database.db)
+    const owner = await store.owners.ensure('local')
+    for (const { title, file } of samples) {
+      const sample = {
+        title,
+        text: await readFile(new URL(file, import.meta.url), 'utf8'),
+        externalId: `sample: ${title}`,
+      }
+      const document = await ingestDocument({ store, embedder: llm.embedder }, owner, sample)
+      if (document.status !== 'ready')
+        console.log(`${title} cannot be found yet: ${document.error} The next start tries again.`)
+    }
+    return 0
+  } finally {
+    llm.close()
+    await database.close()
+  }
+})

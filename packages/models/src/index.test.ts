@@ -1,0 +1,51 @@
+import { readMigrationConfig } from '@repo/config'
+import { ConnectionHeldError, connect, type Database } from '@repo/db'
+import { createTestDatabase, type TestDatabase } from '@repo/db/testing'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createModels } from './index.ts'
+
+let test: TestDatabase
+let database: Database
+
+beforeAll(async () => {
+  test = await createTestDatabase()
+  database = connect({ url: test.databaseUrl, poolSize: 1 })
+})
+afterAll(async () => {
+  await database.close()
+  await test.drop()
+})
+
+describe.each([
+  { kind: 'offline', environment: {} },
+  // Nothing listens there: a call that got through would fail in another way.
+  { kind: 'OpenAI', environment: { OPENAI_BASE_URL: 'http://127.0.0.1:9/v1', CHAT_MODEL: 'a', EMBEDDING_MODEL: 'b' } },
+])('the $kind models', ({ environment }) => {
+  const config = readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b', ...environment })
+  const llm = createModels(config)
+  const question = { messages: [], passages: [], signal: new AbortController().signal }
+
+  it('cannot be called inside a transaction', async () => {
+    const ask = database.db.transaction(() => llm.chat.stream(question))
+    await expect(ask).rejects.toThrow(ConnectionHeldError)
+    const embed = database.db.transaction((tx) => tx.transaction(() => Promise.all([llm.embedder.embed(['a'])])))
+    await expect(embed).rejects.toThrow(ConnectionHeldError)
+  })
+
+  it('can be called after it', async () => {
+    await database.db.transaction(async () => {})
+    const outcome = await llm.embedder.embed(['a']).catch((error: unknown) => error)
+    expect(outcome).not.toBeInstanceOf(ConnectionHeldError)
+  })
+})
+
+it('an answer that began outside a transaction cannot be read inside one', async () => {
+  const llm = createModels(readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b' }))
+  const messages = [{ role: 'user' as const, content: 'What is this?' }]
+  const events = await llm.chat.stream({ messages, passages: [], signal: new AbortController().signal })
+  const read = database.db.transaction(async () => {
+    for await (const event of events) return event
+    return undefined
+  })
+  await expect(read).rejects.toThrow(ConnectionHeldError)
+})

@@ -1,0 +1,18 @@
+import type { TracingConfig } from '@repo/config'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Tracing } from './sdk.ts'
+
+export type { Tracing } from './sdk.ts'
+
+/**
+ * Traces to the collector in `OTEL_EXPORTER_OTLP_ENDPOINT`. Without one nothing of it is loaded, and undefined comes back.
+ */
+export async function startTracing(
+  config: TracingConfig,
+  service: string,
+  log: FastifyBaseLogger,
+): Promise<Tracing | undefined> {
+  if (!config.OTEL_EXPORTER_OTLP_ENDPOINT) return undefined
+  const { startSdk } = await import('./sdk.ts')
+  return startSdk(service, log)
+}

@@ -1,0 +1,211 @@
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { canSharePort, listenMore } from '@repo/listen'
+import { toMachineTime } from './machine-clock.ts'
+import { createPacer, type Pacer } from './pacer.ts'
+import { mockAnswer, mockEmbedding, readSettings, type Settings, seededToken, seedOf } from './settings.ts'
+
+export { mockAnswer, mockEmbedding, mockToken } from './settings.ts'
+
+export type MockBody = {
+  model: string
+  stream?: boolean
+  stream_options?: { include_usage?: boolean }
+  messages?: { role: string; content: string }[]
+  input?: string | string[]
+  dimensions?: number
+}
+export type MockRequest = { path: string; headers: IncomingMessage['headers']; body: MockBody }
+export type MockModel = Awaited<ReturnType<typeof startMockModel>>
+
+const rememberedRequests = 1000 // a load test must not fill the memory
+
+/**
+ * A model server in OpenAI's wire format, without a model: its answers are words made from the question, so that every
+ * byte can be checked, at the pace and with the faults that the question asks for (see `readSettings`).
+ * `url` is what `OPENAI_BASE_URL` wants; GET /stats beside it tells the counts.
+ */
+export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: number; host?: string } = {}) {
+  const pacer = createPacer()
+  const requests: MockRequest[] = []
+  const counts = { open: 0, started: 0, completed: 0, aborted: 0, tokens: 0, embeddings: 0 }
+  const stats = () => ({ ...counts, lateness: pacer.lateness() })
+
+  const countChat = (response: ServerResponse) => {
+    counts.started += 1
+    counts.open += 1
+    response.on('close', () => {
+      counts.open -= 1
+      counts[response.writableFinished || resets.has(response) ? 'completed' : 'aborted'] += 1
+    })
+  }
+
+  const answer = async (request: IncomingMessage, response: ServerResponse) => {
+    const path = request.url ?? ''
+    if (path === '/stats') return sendJson(response, 200, stats())
+    if (path === '/v1/models')
+      return sendJson(response, 200, { object: 'list', data: [{ id: 'mock', object: 'model' }] })
+    const body: MockBody = JSON.parse(await text(request))
+    requests.push({ path, headers: request.headers, body })
+    if (requests.length > rememberedRequests) requests.shift()
+    if (path === '/v1/embeddings') counts.embeddings += 1
+    if (path === '/v1/embeddings') return sendEmbeddings(response, pacer, body)
+    if (path !== '/v1/chat/completions') return sendError(response, 404, 'the mock has no such route')
+    countChat(response)
+    return sendChat({ response, pacer, counts, body })
+  }
+
+  const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
+    answer(request, response).catch((error: Error) => sendError(response, 400, error.message))
+  })
+  server.listen({ port, host, reusePort: canSharePort })
+  await once(server, 'listening')
+  const listening = await listenMore(server)
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('not listening on a port')
+  return {
+    url: `http://127.0.0.1:${address.port}/v1`,
+    /** Chats: `open` now, `completed` (with a fault, too), `aborted` by their client; `tokens` streamed; `lateness` in ms. */
+    stats,
+    /** The last 1,000, oldest first. */
+    requests,
+    close: async () => {
+      pacer.stop()
+      await listening.stop()
+      server.closeAllConnections()
+      await listening.ended
+    },
+  }
+}
+
+type Chat = { response: ServerResponse; pacer: Pacer; counts: { tokens: number }; body: MockBody }
+
+async function sendChat(chat: Chat) {
+  const { response, pacer } = chat
+  const { model, stream, messages = [] } = chat.body
+  const prompt = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+  const settings = readSettings(model, prompt)
+  const { tokens, reasoning, interval, delay } = settings
+  await waitUntil(pacer, performance.now() + delay + (stream ? 0 : (reasoning + tokens) * interval))
+  if (failInstead(response, settings)) return
+  if (stream) return streamChat(chat, prompt, settings)
+  const message = {
+    role: 'assistant',
+    content: mockAnswer(prompt, tokens),
+    reasoning_content: mockAnswer(prompt, reasoning),
+  }
+  const choices = [{ index: 0, message, finish_reason: 'stop' }]
+  sendJson(response, 200, { ...describe(model, 'chat.completion'), choices, usage: usageOf(settings) })
+}
+
+/** Steps from token to token by callbacks and one write each: 40,000 tokens a second leave time to be punctual. */
+function streamChat({ response, pacer, counts, body }: Chat, prompt: string, settings: Settings) {
+  const { socket } = response
+  if (!socket) return // its client has left
+  const { tokens, reasoning, interval, clock, fault } = settings
+  const start = `data: ${JSON.stringify(describe(body.model, 'chat.completion.chunk')).slice(0, -1)},"choices":[`
+  const write = (choices: string, rest = '') => writeChunk(socket, `${start}${choices}]${rest}}\n\n`)
+  const [beforeContent, beforeReasoning] = ['content', 'reasoning_content'].map(
+    (name) => `${start}{"index":0,"delta":{"${name}":"`,
+  )
+  const seed = seedOf(prompt)
+  const startedAt = performance.now()
+  let index = 0
+
+  const sendToken = () => {
+    if (index === 0) write('{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}')
+    const due =
+      clock && index === reasoning ? `@${Math.round(toMachineTime(startedAt + index * interval) * 1000)} ` : ''
+    const before = index < reasoning ? beforeReasoning : beforeContent
+    const token = seededToken(seed, index < reasoning ? index : index - reasoning)
+    index += 1
+    counts.tokens += 1
+    return writeChunk(socket, `${before}${due}${token}"},"finish_reason":null}]}\n\n`)
+  }
+  const step = (now: number) => {
+    while (!socket.destroyed) {
+      if (fault?.at === index) return fail(response, fault.kind)
+      if (index === reasoning + tokens) return finish()
+      const dueAt = startedAt + index * interval
+      if (dueAt > now) return pacer.at(dueAt, step)
+      if (!sendToken()) return void socket.once('drain', () => step(performance.now()))
+    }
+  }
+  const finish = () => {
+    write('{"index":0,"delta":{},"finish_reason":"stop"}')
+    if (body.stream_options?.include_usage) write('', `,"usage":${JSON.stringify(usageOf(settings))}`)
+    response.end('data: [DONE]\n\n')
+  }
+
+  response.writeHead(200, { 'content-type': 'text/event-stream' })
+  response.flushHeaders()
+  step(startedAt)
+}
+
+/** One HTTP chunk in one write; `response.write` makes three of it. ASCII only. */
+function writeChunk(socket: Socket, chunk: string): boolean {
+  return socket.write(`${chunk.length.toString(16)}\r\n${chunk}\r\n`, 'latin1')
+}
+
+/** Connections that the mock broke itself: no client aborted those. */
+const resets = new WeakSet<ServerResponse>()
+
+function reset(response: ServerResponse) {
+  resets.add(response)
+  response.socket?.resetAndDestroy()
+}
+
+function failInstead(response: ServerResponse, { fault, retryAfter }: Settings): boolean {
+  if (!fault || fault.at !== undefined) return false
+  if (retryAfter) response.setHeader('retry-after', retryAfter)
+  if (fault.kind === 'reset') reset(response)
+  else if (fault.kind !== 'hang') sendError(response, Number(fault.kind), 'the mock was asked to fail')
+  return true
+}
+
+function fail(response: ServerResponse, kind: string) {
+  if (kind === 'reset') reset(response)
+  if (kind === 'truncate') response.end()
+  if (kind === 'garbage') response.end('data: {"choices": [{"del\n\n')
+  if (kind === 'error') response.end('data: {"error":{"message":"the mock was asked to fail","code":500}}\n\n')
+  if (kind === 'long') response.end(`data: ${'x'.repeat(2 * 1024 * 1024)}\n\n`)
+}
+
+/** The width is `dimensions`, or the number at the end of the model's name, or that of the offline embedder. */
+async function sendEmbeddings(response: ServerResponse, pacer: Pacer, { model, input = [], dimensions }: MockBody) {
+  const settings = readSettings(model, '')
+  await waitUntil(pacer, performance.now() + settings.delay)
+  if (failInstead(response, settings)) return
+  const width = dimensions ?? Number(model.match(/-(\d+)(?:\?|$)/)?.[1] ?? 384)
+  const data = [input]
+    .flat()
+    .map((item, index) => ({ object: 'embedding', index, embedding: mockEmbedding(item, width) }))
+  sendJson(response, 200, {
+    object: 'list',
+    model,
+    data,
+    usage: { prompt_tokens: data.length, total_tokens: data.length },
+  })
+}
+
+function describe(model: string, object: string) {
+  return { id: 'chatcmpl-mock', object, created: Math.floor(Date.now() / 1000), model }
+}
+
+function usageOf({ tokens, reasoning }: Settings) {
+  return { prompt_tokens: 10, completion_tokens: tokens + reasoning, total_tokens: 10 + tokens + reasoning }
+}
+
+function sendError(response: ServerResponse, status: number, message: string) {
+  sendJson(response, status, { error: { message, type: 'mock', param: null, code: null } })
+}
+
+function sendJson(response: ServerResponse, status: number, body: object) {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+}
+
+function waitUntil(pacer: Pacer, time: number): Promise<void> | undefined {
+  return time > performance.now() ? new Promise((resolve) => pacer.at(time, () => resolve())) : undefined
+}

@@ -1,0 +1,39 @@
+import { createServer, connect as dial, type Socket } from 'node:net'
+
+export type Gate = Awaited<ReturnType<typeof openGate>>
+
+/** A TCP door to the tests' PgBouncer that can be shut, as when the database goes away, and opened again. */
+export async function openGate() {
+  const { hostname, port } = new URL(process.env.DATABASE_URL ?? '')
+  const sockets = new Set<Socket>()
+  const server = createServer((client) => {
+    const pooler = dial(Number(port), hostname)
+    client.pipe(pooler).pipe(client)
+    for (const socket of [client, pooler]) {
+      sockets.add(socket)
+      socket.on('error', () => {})
+      socket.on('close', () => {
+        sockets.delete(socket)
+        client.destroy()
+        pooler.destroy()
+      })
+    }
+  })
+  let listensOn = 0
+  const open = async () => {
+    await new Promise<void>((resolve) => server.listen(listensOn, '127.0.0.1', resolve))
+    const address = server.address()
+    if (address && typeof address === 'object') listensOn = address.port
+  }
+  const shut = async () => {
+    const closed = new Promise((resolve) => server.close(resolve))
+    for (const socket of sockets) socket.destroy()
+    await closed
+  }
+  /** Connections stay, and nothing comes through. */
+  const stall = () => {
+    for (const socket of sockets) socket.unpipe()
+  }
+  await open()
+  return { host: `127.0.0.1:${listensOn}`, open, shut, stall }
+}
