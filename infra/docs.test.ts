@@ -103,7 +103,10 @@ describe('every page', () => {
     const known = new Set(files.map((file) => basename(file)))
     const invented = ['notes.ts', 'notes.test.ts', 'send-mail.ts', 'docker-compose.override.yml']
     const named = [...texts].flatMap(([file, text]) =>
-      [...text.matchAll(/`(?:[\w./-]*\/)?([\w.-]+\.(?:tsx?|mjs|sql|ya?ml))`/g)].map(([, name = '']) => ({ file, name })),
+      [...text.matchAll(/`(?:[\w./-]*\/)?([\w.-]+\.(?:tsx?|mjs|sql|ya?ml))`/g)].map(([, name = '']) => ({
+        file,
+        name,
+      })),
     )
     expect(named.length).toBeGreaterThan(50)
     expect(named.filter(({ name }) => !known.has(name) && !invented.includes(name))).toEqual([])

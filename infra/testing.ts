@@ -15,7 +15,8 @@ export const read = (file: string) => readFileSync(join(root, file), 'utf8')
 export function readSection(heading: string): string {
   const pages = read('docs/deployment.md') + read('docs/operations.md').replace(/^# /, '## ')
   const [, section] = pages.split(`\n## ${heading}\n`)
-  if (section === undefined) throw new Error(`neither docs/deployment.md nor docs/operations.md has a section ${heading}`)
+  if (section === undefined)
+    throw new Error(`neither docs/deployment.md nor docs/operations.md has a section ${heading}`)
   return section.split('\n## ')[0] ?? ''
 }
 
