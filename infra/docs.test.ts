@@ -30,7 +30,7 @@ function readSentences(text: string): string[] {
     .replaceAll(/!\[[^\]]*\]\([^)]*\)/g, '')
     .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1')
     .split(/\n\s*\n|\n(?=\s*(?:[-*>#]|\d+\.) )/)
-  return blocks.flatMap((block) => block.replaceAll(/\s+/g, ' ').split(/(?<=[.!?:])[*_)]* /))
+  return blocks.flatMap((block) => block.replaceAll(/\s+/g, ' ').split(/(?<=[.!?])[*_)]* /))
 }
 
 /** The anchors of a page as GitHub makes them from its headings. */
