@@ -23,16 +23,16 @@ const list = async () => (await store.documents.list(owner, 100)).toSorted((a, b
 const away = { EMBEDDING_MODEL: 'away', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' }
 
 describe('the sample documents', () => {
-  it('are there but cannot be found while the embedder is away, which is said for each', async () => {
+  it('are stored but not searchable while the embedder cannot be reached, and each is reported', async () => {
     const { code, out, err } = await seed(away)
-    expect(out).toMatch(/^(Sluice: .* cannot be found yet: .*\S\. The next start tries again\.\n){3}$/)
+    expect(out).toMatch(/^(Sluice: .* cannot be searched yet\. .*\S\. The next start will retry\.\n){3}$/)
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect((await list()).map(({ title, status }) => `${title} ${status}`)).toEqual(
       titles.map((title) => `${title} failed`),
     )
   })
 
-  it('become ready without a key, and stay as they are the next time', async () => {
+  it('become ready without a key, and do not change the next time', async () => {
     expect(await seed()).toEqual({ code: 0, out: '', err: '' })
     const documents = await list()
     expect(documents.map(({ title }) => title)).toEqual(titles)
@@ -41,7 +41,7 @@ describe('the sample documents', () => {
     expect(await list()).toEqual(documents)
   })
 
-  it('replace their older versions, and nothing else', async () => {
+  it('replace their older versions and nothing else', async () => {
     const before = await list()
     const [readme] = before
     if (!readme) throw new Error('no sample')
@@ -57,7 +57,7 @@ describe('the sample documents', () => {
       }))
 
     await seed(away)
-    expect(await find('A zeppelin lands.')).toEqual([{ documentId: readme.id, text: 'A zeppelin lands.' }]) // the older one is still of use
+    expect(await find('A zeppelin lands.')).toEqual([{ documentId: readme.id, text: 'A zeppelin lands.' }]) // the older version still works
     await seed()
     const after = await list()
     expect(after.map(({ title }) => title)).toEqual(['(My own)', ...titles])
@@ -65,9 +65,9 @@ describe('the sample documents', () => {
     expect(await find('A zeppelin lands.')).not.toContainEqual({ documentId: readme.id, text: 'A zeppelin lands.' })
   })
 
-  it('cannot be loaded without a database, which is said in one line', async () => {
+  it('cannot be loaded without a database, which is reported in one line', async () => {
     const { code, err } = await seed({ DATABASE_URL: 'postgres://sluice:hunter2@127.0.0.1:9/sluice' })
-    expect(err).toMatch(/^The sample documents could not be loaded: .*ECONNREFUSED.*\n$/)
+    expect(err).toMatch(/^Failed to load the sample documents: .*ECONNREFUSED.*\n$/)
     expect(err).not.toContain('hunter2')
     expect(code).toBe(1)
   })
