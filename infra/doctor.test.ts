@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { checks } from '../apps/cli/src/doctor/checks.ts'
 import { examine } from '../apps/cli/src/doctor/examine.ts'
 import { readDoctorConfig } from '../packages/config/src/index.ts'
-import { isFree, type Stack, startStack } from './embedded/stack.ts'
+import { isFree, type Stack, startStack } from './local/stack.ts'
 
 // `npm run manage -- doctor` on a stack of its own, whose PgBouncer is set up wrongly in one way after the other.
 
@@ -78,7 +78,9 @@ it('connections of PgBouncer from before the migration, which lack the settings'
 it('no named statements', async () => {
   expect(await diagnoseWith('max_prepared_statements', '0')).toEqual(
     expect.arrayContaining([
-      line('FAIL  pooler: named prepared statements are lost .* Fix: set max_prepared_statements = 200 in pgbouncer.ini'),
+      line(
+        'FAIL  pooler: named prepared statements are lost .* Fix: set max_prepared_statements = 200 in pgbouncer.ini',
+      ),
       line('FAIL  pgbouncer: max_prepared_statements is 0. Fix: set max_prepared_statements = 200'),
     ]),
   )
