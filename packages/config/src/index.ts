@@ -13,7 +13,10 @@ const postgresUrl = z.url({
   error: 'must be a URL like postgres://user:password@host:6432/database',
 })
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be a URL like https://api.openai.com/v1' })
-/** Compared character by character with the `iss` of tokens. Over plain HTTP, an attacker could serve their own signing keys. */
+/**
+ * Compared character by character with the `iss` of tokens. Over plain HTTP, an attacker could serve their own signing
+ * keys.
+ */
 const issuerError = 'must be a URL like https://login.example without ? and #. http is allowed for localhost only'
 const issuerUrl = z.url({ abort: true, error: issuerError }).refine(isIssuer, issuerError)
 const list = z
@@ -189,7 +192,10 @@ export function readManageConfig(environment: NodeJS.ProcessEnv = process.env): 
   return parse(ManageEnvironment, environment)
 }
 
-/** Returns the settings that `npm run manage -- doctor` checks. Does not throw: invalid values are undefined and listed in `problems`. */
+/**
+ * Returns the settings that `npm run manage -- doctor` checks. Does not throw: invalid values are undefined and listed
+ * in `problems`.
+ */
 export function readDoctorConfig(environment: NodeJS.ProcessEnv = process.env) {
   const values = dropBlank(environment)
   const { error } = DoctorEnvironment.safeParse(values, { reportInput: true })

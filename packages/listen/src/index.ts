@@ -18,8 +18,8 @@ export type Listening = {
 
 /**
  * Opens more sockets on the port of a server that listens with `reusePort`, and passes their connections to the server.
- * libuv accepts one connection per socket and event loop iteration (libuv/libuv#3696). An iteration of a process that writes
- * a thousand streams takes tens of milliseconds, so with one socket new clients would wait for seconds.
+ * libuv accepts one connection per socket and event loop iteration (libuv/libuv#3696). An iteration of a process that
+ * writes a thousand streams takes tens of milliseconds, so with one socket new clients would wait for seconds.
  */
 export async function listenMore(server: Server): Promise<Listening> {
   const listeners = [server, ...(await openMore(server))]
@@ -73,9 +73,9 @@ async function waitUntilBacklogEmpty(server: Server, deadline: number): Promise<
 }
 
 /**
- * Returns the port if it is free, or a free port for 0. Rejects with `EADDRINUSE` if another process listens on it, because
- * sockets with `reusePort` would share the port with that process. It does not open the port: a load balancer that already
- * knows this address would connect and be reset.
+ * Returns the port if it is free, or a free port for 0. Rejects with `EADDRINUSE` if another process listens on it,
+ * because sockets with `reusePort` would share the port with that process. It does not open the port: a load balancer
+ * that already knows this address would connect and be reset.
  */
 export async function findPort(host: string, port: number): Promise<number> {
   const server = createServer().listen(0, host) // rejects if the address does not belong to this machine

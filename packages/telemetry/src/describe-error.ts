@@ -6,8 +6,8 @@ const aboutCode =
   /^(?:[\w$.()]+ is not (?:a function|a constructor|defined)|Cannot read properties of (?:undefined|null))/
 
 /**
- * Returns the parts of an error that may be logged: name, code, stack frames, and the message if it is fixed text. An error
- * class whose messages are fixed text declares `isPublic = true`.
+ * Returns the parts of an error that may be logged: name, code, stack frames, and the message if it is fixed text. An
+ * error class whose messages are fixed text declares `isPublic = true`.
  */
 export function describeError(error: unknown) {
   const failure = describeDatabaseError(error)

@@ -20,9 +20,9 @@ const allowed = new Set([
 ])
 
 /**
- * Creates a logger that writes only the fields in `allowed`. It replaces all others by their number (`withheld`), so that a
- * question, document or key that is logged by mistake does not appear in the log. It cannot check messages, which must be
- * fixed text, and the bindings of child loggers, which contain only the request ID.
+ * Creates a logger that writes only the fields in `allowed`. It replaces all others by their number (`withheld`), so
+ * that a question, document or key that is logged by mistake does not appear in the log. It cannot check messages,
+ * which must be fixed text, and the bindings of child loggers, which contain only the request ID.
  */
 export function createLogger(level: string, destination?: DestinationStream): Logger {
   const options: LoggerOptions = {

@@ -36,8 +36,9 @@ const allowed = new Set([
 ])
 
 /**
- * Starts OpenTelemetry's SDK for the whole process. Up to 2,048 spans are queued and sent every 5 s. Spans that the collector
- * does not accept are dropped; no request waits or fails because of it. Other settings are the standard `OTEL_…` variables.
+ * Starts OpenTelemetry's SDK for the whole process. Up to 2,048 spans are queued and sent every 5 s. Spans that the
+ * collector does not accept are dropped; no request waits or fails because of it. Other settings are the standard
+ * `OTEL_…` variables.
  */
 export function startSdk(service: string, log: FastifyBaseLogger) {
   diag.setLogger(createDiagLogger(log), DiagLogLevel.ERROR)
@@ -49,7 +50,7 @@ export function startSdk(service: string, log: FastifyBaseLogger) {
     spanProcessors: [keepAllowed, new BatchSpanProcessor(new OTLPTraceExporter())],
   })
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
-  propagation.setGlobalPropagator(new W3CTraceContextPropagator()) // without baggage, which would forward a client's data to the model server
+  propagation.setGlobalPropagator(new W3CTraceContextPropagator()) // no baggage: it would forward client data
   trace.setGlobalTracerProvider(provider)
   return {
     /** Returns the `traceparent` header of the active span. */
@@ -71,8 +72,8 @@ export function startSdk(service: string, log: FastifyBaseLogger) {
 }
 
 /**
- * Removes all attributes that are not in `allowed`. Libraries add URLs with their query, job IDs and error messages, and a
- * database error quotes the whole statement.
+ * Removes all attributes that are not in `allowed`. Libraries add URLs with their query, job IDs and error messages,
+ * and a database error quotes the whole statement.
  */
 const keepAllowed: SpanProcessor = {
   onStart: () => {},
@@ -88,11 +89,11 @@ const keepAllowed: SpanProcessor = {
 
 function createDiagLogger(log: FastifyBaseLogger) {
   let quietUntil = 0
-  const nothing = () => {}
+  const ignore = () => {}
   const error = () => {
     if (performance.now() < quietUntil) return
     quietUntil = performance.now() + quietMs
     log.warn('Failed to export traces. Check the collector and the OTEL_ variables.')
   }
-  return { error, warn: nothing, info: nothing, debug: nothing, verbose: nothing }
+  return { error, warn: ignore, info: ignore, debug: ignore, verbose: ignore }
 }

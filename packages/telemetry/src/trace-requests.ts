@@ -7,8 +7,8 @@ import { bindTrace } from './bind-trace.ts'
 const untraced = /^\/(health\/|metrics$|live$)/ // polled by machines every few seconds
 
 /**
- * Adds a span to each request, which lasts to the end of a stream, and its IDs to the request's log. Register it before other
- * hooks and routes.
+ * Adds a span to each request, which lasts to the end of a stream, and its IDs to the request's log. Register it before
+ * other hooks and routes.
  */
 async function tracing(app: FastifyInstance) {
   const instrumentation = new otel.FastifyOtelInstrumentation({

@@ -5,7 +5,8 @@ import type { Tracing } from './sdk.ts'
 export type { Tracing } from './sdk.ts'
 
 /**
- * Starts tracing to the collector in `OTEL_EXPORTER_OTLP_ENDPOINT`. Without one, returns undefined and does not load the SDK.
+ * Starts tracing to the collector in `OTEL_EXPORTER_OTLP_ENDPOINT`. Without one, returns undefined and does not load
+ * the SDK.
  */
 export async function startTracing(
   config: TracingConfig,
