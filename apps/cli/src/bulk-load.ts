@@ -13,9 +13,9 @@ const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 const repeatMs = 500 // npm repeats the terminal's Ctrl-C: signals within half a second count as one
 
 /**
- * Runs `load` without the embedding model's vector index and rebuilds the index afterwards, even if the load fails. The
- * index is kept where enough chunks are stored that searches would suffer. `signal` is aborted on the first Ctrl-C; the
- * second one ends the process.
+ * Runs `load` without the embedding model's vector index and rebuilds the index afterwards, even if the load fails. A
+ * large collection keeps its index, because its searches would become slow. `signal` is aborted on the first Ctrl-C;
+ * the second one ends the process.
  */
 export async function loadWithoutIndex<T>(
   { directUrl, embedder, report }: BulkLoadOptions,

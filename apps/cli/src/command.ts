@@ -25,5 +25,5 @@ function addHint({ message }: ConfigError): string {
 export function getErrorMessage(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
   const cause = error.cause instanceof Error ? error.cause : error
-  return cause.message || ('code' in cause ? String(cause.code) : cause.name) // after trying several addresses, Node leaves the message empty
+  return cause.message || ('code' in cause ? String(cause.code) : cause.name) // Node's AggregateError has no message
 }

@@ -29,7 +29,10 @@ await runCommand('Migration failed', async () => {
   return 0
 })
 
-/** Reports documents without vectors from `current`. Vectors of two models cannot be compared, so these documents are matched by keyword only. */
+/**
+ * Reports documents without vectors from `current`. Vectors of two models cannot be compared, so these documents are
+ * matched by keyword only.
+ */
 async function reportUnindexed(url: string, current: string) {
   const database = connect({ url, poolSize: 1, applicationName: 'sluice-migrate' })
   try {

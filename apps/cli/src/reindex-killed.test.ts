@@ -52,7 +52,10 @@ function startSearching(embedder: QueryEmbedder) {
 
 const isByVector = ({ vectorRank }: RetrievedPassage) => vectorRank !== null
 
-/** Returns the distinct numbers of documents that the searches found, and reports duplicates. `isCounted` selects passages. */
+/**
+ * Returns the distinct numbers of documents that the searches found, and reports duplicates. `isCounted` selects
+ * passages.
+ */
 const countEach = (searches: RetrievedPassage[][], isCounted = (_passage: RetrievedPassage) => true) =>
   new Set(
     searches.map((passages) => {

@@ -19,9 +19,9 @@ const removedAtOnce = 1000 // chunks per transaction: takes milliseconds, so req
 /**
  * Embeds all documents that have no vectors from `embedder`. Returns the number of documents that failed.
  *
- * The vectors of other models are deleted only if no document failed. Until then, processes that still use an older model
- * find every document by its vectors. Each document is stored completely or not at all, so a later run continues where
- * this one ended. Throws if the embedder does not respond at the start, or if the database is unavailable.
+ * The vectors of other models are deleted only if no document failed. Until then, processes that still use an older
+ * model find every document by its vectors. Each document is stored completely or not at all, so a later run continues
+ * where this one ended. Throws if the embedder does not respond at the start, or if the database is unavailable.
  */
 export async function reindexDocuments({ db, embedder, keepOthers, report }: ReindexOptions): Promise<number> {
   await embedder.embed(['Does it answer?']) // fail once instead of once per document

@@ -13,8 +13,8 @@ const samples = [
 ]
 
 /**
- * Loads the sample documents for the local owner without the queue, so that they are ready before the first question and
- * need no worker. A newer version of a sample replaces the older one.
+ * Loads the sample documents for the local owner without the queue, so that they are ready before the first question
+ * and need no worker. A newer version of a sample replaces the older one.
  */
 await runCommand('Failed to load the sample documents', async () => {
   const config = readConfig()

@@ -4,8 +4,8 @@ const pollMs = 500
 const patienceMs = 30_000 // a worker starts a queued document within a second and finishes a large one within a minute
 
 /**
- * Waits until the worker has processed all `total` documents and reports each step. Warns once when nothing changes for 30
- * seconds. Throws when `signal` is aborted.
+ * Waits until the worker has processed all `total` documents and reports each step. Warns once when nothing changes for
+ * 30 seconds. Throws when `signal` is aborted.
  */
 export async function waitForWorker(
   countLeft: () => Promise<number>,

@@ -15,8 +15,8 @@ export type JobContext = {
 }
 
 /**
- * Runs one job. A job may run again even after it succeeded, because a worker can crash before it reports success. `signal`
- * is aborted when the worker stops or the job times out. An error is logged, and the job is retried.
+ * Runs one job. A job may run again even after it succeeded, because a worker can crash before it reports success.
+ * `signal` is aborted when the worker stops or the job times out. An error is logged, and the job is retried.
  */
 type Run = (context: JobContext, data: unknown, signal: AbortSignal) => Promise<unknown>
 
@@ -29,8 +29,8 @@ export type Job = {
 }
 
 /**
- * Loads all jobs of a folder. A file is named after its queue: `sendJob(db, 'send-mail', { to })` runs jobs/send-mail.ts.
- * Throws an error that names the file if a file does not export a job.
+ * Loads all jobs of a folder. A file is named after its queue: `sendJob(db, 'send-mail', { to })` runs
+ * jobs/send-mail.ts. Throws an error that names the file if a file does not export a job.
  */
 export async function loadJobs(folder: URL): Promise<Job[]> {
   const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))

@@ -12,8 +12,8 @@ export type JobsOptions = {
 }
 
 /**
- * Starts processing queued jobs. `stop` starts no further job and waits up to `timeoutMs` for running ones. Jobs that are not
- * finished by then are left to the next worker.
+ * Starts processing queued jobs. `stop` starts no further job and waits up to `timeoutMs` for running ones. Jobs that
+ * are not finished by then are left to the next worker.
  */
 export async function startJobs({ databaseUrl, context, jobs, concurrency }: JobsOptions) {
   const { log } = context
@@ -25,7 +25,9 @@ export async function startJobs({ databaseUrl, context, jobs, concurrency }: Job
   return { stop: (timeoutMs: number) => boss.stop({ graceful: true, timeout: timeoutMs }) }
 }
 
-/** Runs one job at a time and fetches the next immediately. pg-boss's `localConcurrency` would wait for the next poll. */
+/**
+ * Runs one job at a time and fetches the next immediately. pg-boss's `localConcurrency` would wait for the next poll.
+ */
 async function drainQueue(boss: PgBoss, job: Job, context: JobContext) {
   let id = ''
   const options = { batchSize: 1, pollingIntervalSeconds: job.pollSeconds }

@@ -28,7 +28,9 @@ async function startWorker(env: Record<string, string> = {}) {
   return worker
 }
 
-/** Adds a document whose job is retried, and whose crashed worker is detected, within seconds instead of half a minute. */
+/**
+ * Adds a document whose job is retried, and whose crashed worker is detected, within seconds instead of half a minute.
+ */
 async function add(title: string, text: string, retryLimit = 8) {
   const document = await documents.add(owner, { title, text, contentHash: hashContent(title, text) })
   await db.execute(sql`update pgboss.job set heartbeat_seconds = 2, retry_delay = 1, retry_limit = ${retryLimit}
