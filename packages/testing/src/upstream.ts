@@ -53,6 +53,7 @@ export const sendChunks =
   (response) =>
     beginChunks(response, ...chunks).end('data: [DONE]\n\n')
 
+/** Returns a response that sends a JSON body. */
 export const sendJson =
   (body: object, status = 200, headers: Record<string, string> = {}): Respond =>
   (response) =>
@@ -63,6 +64,7 @@ export function chunk(delta: object, finish_reason: string | null = null) {
   return { ...start, object: 'chat.completion.chunk', choices: [{ index: 0, delta, finish_reason }] }
 }
 
+/** Returns a chat completion as model servers send it. */
 export function completion(message: object, finish_reason = 'stop') {
   const choices = [{ index: 0, message: { role: 'assistant', ...message }, finish_reason }]
   return { ...start, object: 'chat.completion', choices, usage: { ...usage } }

@@ -11,11 +11,13 @@ import {
 } from '@repo/db/inspect'
 import { checkVersion, type Finding, fail, ok, required, warn } from './examine.ts'
 
+/** Checks that the database accepts connections. */
 export async function checkConnection(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   await readServer(targetPooler(config, signal))
   return [ok('connected')]
 }
 
+/** Checks the versions of PostgreSQL and pgvector. */
 export async function checkVersions(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   const { postgres, pgvector } = await readServer(targetPooler(config, signal))
   return [
@@ -26,6 +28,7 @@ export async function checkVersions(config: DoctorConfig, signal: AbortSignal): 
   ]
 }
 
+/** Checks that DATABASE_URL connects through a pooler in transaction mode that supports named prepared statements. */
 export async function checkPooler(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   const target = targetPooler(config, signal)
   if (!(await isPooled(target)))
@@ -46,6 +49,7 @@ export async function checkPooler(config: DoctorConfig, signal: AbortSignal): Pr
   return [findings[await probePooling(target)]]
 }
 
+/** Checks PgBouncer's version and settings through its console. */
 export async function checkPgbouncer({ adminUrl }: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   const url = required(adminUrl, 'PGBOUNCER_ADMIN_URL')
   const { version, poolMode, maxPreparedStatements } = await readPgbouncer({ url, signal })
@@ -57,18 +61,21 @@ export async function checkPgbouncer({ adminUrl }: DoctorConfig, signal: AbortSi
   return findings
 }
 
+/** Checks that DIRECT_DATABASE_URL does not connect through a pooler. */
 export async function checkDirect(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return (await isPooled(targetPostgres(config, signal)))
     ? [fail('DIRECT_DATABASE_URL connects through a pooler', 'set it to Postgres, which usually listens on port 5432')]
     : [ok('connects to Postgres directly')]
 }
 
+/** Checks that both URLs point to the same database. */
 export async function checkSameDatabase(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return (await isSameDatabase(targetPostgres(config, signal), targetPooler(config, signal)))
     ? [ok('DATABASE_URL and DIRECT_DATABASE_URL point to the same database')]
     : [fail('DATABASE_URL and DIRECT_DATABASE_URL point to different databases', 'use one server and database in both')]
 }
 
+/** Compares the applied migrations with those of this checkout. */
 export async function checkMigrations(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   const { total, pending, isNewer } = await readMigrations(targetPooler(config, signal))
   if (pending > 0) return [fail(`${pending} of ${total} are missing`, 'run `npm run db:migrate`')]
@@ -76,6 +83,7 @@ export async function checkMigrations(config: DoctorConfig, signal: AbortSignal)
   return [ok(`all ${total} are applied`)]
 }
 
+/** Compares the settings of the database with those of `npm run db:migrate`. */
 export async function checkSettings(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   const differing = await readDifferingSettings(targetPooler(config, signal))
   if (differing.length === 0) return [ok('as set by db:migrate')]

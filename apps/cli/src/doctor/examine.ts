@@ -56,6 +56,7 @@ export function required<T>(value: T | undefined, name: string): T {
   return value
 }
 
+/** Checks that `version` is at least `minimum`. */
 export function checkVersion(what: string, version: string, minimum: string, fix: string): Finding {
   const isSupported = version.localeCompare(minimum, 'en', { numeric: true }) >= 0
   return isSupported ? ok(`${what} ${version}`) : fail(`${what} ${version} is too old (minimum: ${minimum})`, fix)

@@ -5,6 +5,7 @@ import type { DoctorConfig } from '@repo/config'
 import { assertDriverPatched } from '@repo/db'
 import { checkVersion, type Finding, fail, ok, required } from './examine.ts'
 
+/** Reports invalid variables, and the host and name of each database. */
 export function checkEnvironment({ problems, databaseUrl, directUrl }: DoctorConfig): Finding[] {
   const urls = Object.entries({ DATABASE_URL: databaseUrl, DIRECT_DATABASE_URL: directUrl })
   return [
@@ -13,15 +14,18 @@ export function checkEnvironment({ problems, databaseUrl, directUrl }: DoctorCon
   ]
 }
 
+/** Checks the version of Node. */
 export function checkNode(): Finding[] {
   return [checkVersion('Node', process.versions.node, '24', 'run `nvm install 24`, or see https://nodejs.org/download')]
 }
 
+/** Checks that the postgres driver is patched. Throws if it is not. */
 export function checkDriver(): Finding[] {
   assertDriverPatched()
   return [ok('postgres is patched')]
 }
 
+/** Checks whether the port is free, used by Sluice, or used by another program. */
 export async function checkPort({ host, port }: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   const [address, number] = [required(host, 'HOST'), required(port, 'PORT')]
   const listenError = await tryToListen(address, number)

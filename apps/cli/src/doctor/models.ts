@@ -5,6 +5,7 @@ import { createModels } from '@repo/models'
 import { targetPooler } from './database.ts'
 import { type Finding, fail, ok, required, warn } from './examine.ts'
 
+/** Checks that the chat model starts to answer. */
 export function checkChat(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ chat }) => {
     const stop = new AbortController()
@@ -15,12 +16,14 @@ export function checkChat(config: DoctorConfig, signal: AbortSignal): Promise<Fi
   })
 }
 
+/** Checks that the embedder returns a vector. */
 export function checkEmbedder(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ embedder }) => {
     return [ok(`${embedder.name} responds with vectors of ${await measureWidth(embedder, signal)} dimensions`)]
   })
 }
 
+/** Reports documents that have no vectors from the current embedder. */
 export function checkStoredVectors(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ embedder: { name } }) => {
     const target = targetPooler(config, signal)
@@ -38,6 +41,7 @@ export function checkStoredVectors(config: DoctorConfig, signal: AbortSignal): P
   })
 }
 
+/** Checks that the current embedder has a vector index with the right number of dimensions. */
 export function checkVectorIndex(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ embedder }) => {
     const target = targetPooler(config, signal)
