@@ -4,7 +4,7 @@ import { readConfig, readWorkerConfig } from '../packages/config/src/index.ts'
 import { read, readSection, root } from './testing.ts'
 
 const composeFile = read('docker-compose.yml')
-const embedded = read('infra/embedded/stack.ts')
+const localStack = read('infra/local/stack.ts')
 const ini = read('infra/pgbouncer/pgbouncer.ini.template')
 const readNumber = (text: string, pattern: RegExp) => Number(text.match(pattern)?.[1])
 const setting = (name: string) => readNumber(ini, new RegExp(`^${name} = (\\d+)$`, 'm'))
@@ -16,7 +16,7 @@ const services = [...composeFile.matchAll(/^ {2}(\w+):\n((?: {4}.*\n|\n| {2}#.*\
 describe('the containers, as their files say', () => {
   it('take no more connections than Postgres has, and leave some for migrations and people', () => {
     const maxConnections = readNumber(composeFile, /max_connections=(\d+)/)
-    expect(maxConnections).toBe(readNumber(embedded, /max_connections=(\d+)/))
+    expect(maxConnections).toBe(readNumber(localStack, /max_connections=(\d+)/))
     const pools = ['default_pool_size', 'max_db_connections', 'max_user_connections'].map(setting)
     expect(pools.every(Number.isInteger)).toBe(true)
     expect(pools).toEqual(pools.toSorted((a, b) => a - b))
@@ -30,7 +30,7 @@ describe('the containers, as their files say', () => {
 
   it('create the cluster as `npm start` does', () => {
     const flags = (text: string) => [...text.matchAll(/--(?:encoding|(?:builtin-)?locale(?:-provider)?)=[\w.-]+/g)]
-    expect(flags(composeFile).map(String).sort()).toEqual(flags(embedded).map(String).sort())
+    expect(flags(composeFile).map(String).sort()).toEqual(flags(localStack).map(String).sort())
     expect(flags(composeFile).length).toBe(4)
   })
 
@@ -102,7 +102,7 @@ describe('the containers, as their files say', () => {
   })
 
   it('log no rows: Postgres leaves out the DETAIL of errors, as in `npm start`', () => {
-    for (const settings of [composeFile, embedded]) expect(settings).toContain('log_error_verbosity=terse')
+    for (const settings of [composeFile, localStack]) expect(settings).toContain('log_error_verbosity=terse')
   })
 })
 

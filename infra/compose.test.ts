@@ -5,7 +5,7 @@ import https from 'node:https'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { findFreePort } from './embedded/stack.ts'
+import { findFreePort } from './local/stack.ts'
 import {
   askAsTheReadmeDoes,
   execute,

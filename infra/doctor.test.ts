@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest'
 import { checks } from '../apps/cli/src/doctor/checks.ts'
 import { examine } from '../apps/cli/src/doctor/examine.ts'
 import { readDoctorConfig } from '../packages/config/src/index.ts'
-import { isFree, type Stack, startStack } from './embedded/stack.ts'
+import { isFree, type Stack, startStack } from './local/stack.ts'
 
 // `npm run manage -- doctor` on a stack of its own, whose PgBouncer is set up wrongly in one way after the other.
 
@@ -78,21 +78,23 @@ it('connections of PgBouncer from before the migration, which lack the settings'
 it('no named statements', async () => {
   expect(await diagnoseWith('max_prepared_statements', '0')).toEqual(
     expect.arrayContaining([
-      line('FAIL  pooler: named statements are lost .* To mend it: max_prepared_statements = 200 in pgbouncer.ini'),
-      line('FAIL  pgbouncer: max_prepared_statements is 0. To mend it: max_prepared_statements = 200'),
+      line(
+        'FAIL  pooler: named prepared statements are lost .* Fix: set max_prepared_statements = 200 in pgbouncer.ini',
+      ),
+      line('FAIL  pgbouncer: max_prepared_statements is 0. Fix: set max_prepared_statements = 200'),
     ]),
   )
 })
 
 it.each(['session', 'statement'])('%s mode', async (mode) => {
   const lines = await diagnoseWith('pool_mode', mode)
-  expect(lines).toContainEqual(line('FAIL  pooler: .* To mend it: pool_mode = transaction'))
-  expect(lines).toContainEqual(line(`FAIL  pgbouncer: pool_mode is ${mode}. To mend it: pool_mode = transaction`))
+  expect(lines).toContainEqual(line('FAIL  pooler: .* Fix: set pool_mode = transaction'))
+  expect(lines).toContainEqual(line(`FAIL  pgbouncer: pool_mode is ${mode}. Fix: set pool_mode = transaction`))
 })
 
 it('no PgBouncer console at PGBOUNCER_ADMIN_URL', async () => {
   expect(await diagnose(stack.directDatabaseUrl)).toContainEqual(
-    line('FAIL  pgbouncer: .* To mend it: set PGBOUNCER_ADMIN_URL'),
+    line('FAIL  pgbouncer: .* Fix: set PGBOUNCER_ADMIN_URL'),
   )
 })
 

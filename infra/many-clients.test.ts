@@ -4,7 +4,7 @@ import postgres from 'postgres'
 import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest'
 import { watchConnections } from '../apps/bench/src/watch/connections.ts'
 import { findPids, measureMemoryKb } from '../apps/bench/src/watch/processes.ts'
-import { type Stack, startStack } from './embedded/stack.ts'
+import { type Stack, startStack } from './local/stack.ts'
 import { isFull, whyNotFull } from './testing.ts'
 
 // A stack of its own: whoever takes all connections of the shared one takes them from other tests.

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { findFreePort } from './embedded/stack.ts'
+import { findFreePort } from './local/stack.ts'
 import { askAsTheReadmeDoes, execute, expectReadmeAnswers, isFull, root, whyNotFull } from './testing.ts'
 
 // The README's quick start without Docker, followed to the letter: its own commands, in a fresh clone. Only the port is

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { run, type startServer } from './embedded/processes.ts'
-import { findFreePort, type Stack } from './embedded/stack.ts'
+import { run, type startServer } from './local/processes.ts'
+import { findFreePort, type Stack } from './local/stack.ts'
 
 const program = (path: string) => join(import.meta.dirname, '../apps', path)
 

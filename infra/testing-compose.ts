@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { findFreePort } from './embedded/stack.ts'
+import { findFreePort } from './local/stack.ts'
 import { execute, root } from './testing.ts'
 
 export type ComposeProject = Awaited<ReturnType<typeof createComposeProject>>

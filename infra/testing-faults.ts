@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
-import { type Stack, startStack } from './embedded/stack.ts'
+import { type Stack, startStack } from './local/stack.ts'
 
 export type BreakableStack = Stack & ReturnType<typeof createFaults>
 

@@ -4,20 +4,20 @@ import { post, readParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
 import { queries, read, rules } from './testing.ts'
 
-/** The metrics that a text in PromQL names, each with what it asks of their labels. */
+/** Returns the metrics in a PromQL expression, each with its label matchers. */
 function readSelectors(text: string) {
   const selectors = text.matchAll(/\b((?:sluice|process)_\w+)(?:\{([^}]*)\})?/g)
   return [...selectors].map(([, name = '', labels = '']) => ({
     name,
     labels: [...labels.matchAll(/(\w+)(=~|!~|!=|=)"([^"]*)"/g)].map(([, label = '', operator, value = '']) => ({
       label,
-      // What Prometheus adds by itself, and what a quiet API has not told yet, is only looked up by its name.
+      // Labels that Prometheus adds, and values that an idle API does not report yet, are checked by label name only.
       value: operator === '=' && ['le', 'state', 'quantile'].includes(label) ? value : undefined,
     })),
   }))
 }
 
-const ofPrometheus = ['instance', 'job']
+const prometheusLabels = ['instance', 'job']
 
 describe('the rules and the dashboard', async () => {
   const test = await createTestDatabase()
@@ -31,40 +31,40 @@ describe('the rules and the dashboard', async () => {
   const metrics = await (await fetch(`${api.url}/metrics`)).text()
   const samples = metrics.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
 
-  const isTold = (name: string, label?: string, value?: string) =>
+  const isReported = (name: string, label?: string, value?: string) =>
     samples.some(
       (line) =>
         line.split(/[{ ]/, 1)[0] === name &&
-        (label === undefined || ofPrometheus.includes(label) || line.includes(`${label}="${value ?? ''}`)),
+        (label === undefined || prometheusLabels.includes(label) || line.includes(`${label}="${value ?? ''}`)),
     )
 
   it.each([
     ['rules', rules, 12],
     ['dashboard', queries, 25],
-  ])('%s name metrics, labels and edges of buckets that /metrics has', (_, texts, atLeast) => {
+  ])('%s use only metrics, labels and bucket boundaries that /metrics reports', (_, texts, atLeast) => {
     expect(texts.length).toBeGreaterThanOrEqual(atLeast)
     for (const text of texts) {
       const selectors = readSelectors(text)
       for (const { name, labels } of selectors) {
-        expect(isTold(name), name).toBe(true)
+        expect(isReported(name), name).toBe(true)
         for (const { label, value } of labels)
-          expect(isTold(name, label, value && `${value}"`), `${name}{${label}="${value}"}`).toBe(true)
+          expect(isReported(name, label, value && `${value}"`), `${name}{${label}="${value}"}`).toBe(true)
       }
       if (!text.startsWith('absent(up')) expect(selectors.length, text).toBeGreaterThan(0)
     }
   })
 
-  it('add up what each replica counts, and not what all of them tell of the one database', () => {
+  it('do not add up metrics of the one database that every replica reports', () => {
     const wrong = [...rules, ...queries].filter((text) => /sum[^(]*\((?:\w+\()?sluice_(?:pgbouncer|queue)_/.test(text))
     expect(wrong).toEqual([])
   })
 
-  it('leave out nothing that /metrics tells but what GET /live needs', () => {
-    const told = new Set([...metrics.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name))
+  it('use all metrics of /metrics except those that only GET /live needs', () => {
+    const reported = new Set([...metrics.matchAll(/^# TYPE (\w+)/gm)].map(([, name]) => name))
     const used = readSelectors([...rules, ...queries].join('\n')).map(({ name }) =>
       name.replace(/_(bucket|sum|count)$/, ''),
     )
-    expect([...told].filter((name) => !used.includes(name ?? '')).sort()).toEqual([
+    expect([...reported].filter((name) => !used.includes(name ?? '')).sort()).toEqual([
       'sluice_event_loop_delay_last_second_seconds',
       'sluice_event_loop_delay_seconds',
       'sluice_model_tokens_total',
@@ -73,7 +73,7 @@ describe('the rules and the dashboard', async () => {
   })
 })
 
-it('each alert says what is wrong and what to do, and has data in its test on which it fires', () => {
+it('each alert has a summary, an action and test data that makes it fire', () => {
   const names = [...read('alerts.yml').matchAll(/- alert: (\w+)/g)].map(([, name]) => name)
   expect(read('alerts.yml').match(/^ {10}summary: /gm)?.length).toBe(names.length)
   expect(read('alerts.yml').match(/^ {10}action: /gm)?.length).toBe(names.length)

@@ -9,7 +9,7 @@ import { queries } from './testing.ts'
 const [, image = ''] = read('docker-compose.yml').match(/image: (prom\/prometheus:\S+)/) ?? []
 const canRun = isFull && (await hasEngine())
 
-/** Prometheus' own tool, in its image. Throws with all that it wrote when it does not agree. */
+/** Runs promtool in Prometheus' image. Throws an error with its output if a check fails. */
 async function promtool(folder: string, ...args: string[]) {
   const container = [
     'run',
@@ -24,17 +24,17 @@ async function promtool(folder: string, ...args: string[]) {
   return (await execute('docker', [...container, image, ...args])).stdout
 }
 
-describe('Prometheus’ own tool', { timeout: 120_000 }, () => {
+describe('promtool', { timeout: 120_000 }, () => {
   beforeEach((context) => {
     context.skip(!isFull, whyNotFull)
     context.skip(!canRun, 'no Docker engine with Compose answers on this machine')
   })
 
-  it('sees each alert fire where it should, alone, and none on healthy data', async () => {
+  it('confirms that each alert fires alone on its test data, and none on healthy data', async () => {
     expect(await promtool(import.meta.dirname, 'test', 'rules', 'alerts.test.yml')).toContain('SUCCESS')
   })
 
-  it('accepts the configuration, and understands each query of the dashboard', async () => {
+  it('accepts the configuration and each query of the dashboard', async () => {
     const checked = await promtool(import.meta.dirname, 'check', 'config', '--syntax-only', 'prometheus.yml')
     expect(checked).toContain('SUCCESS')
     const folder = await mkdtemp(join(tmpdir(), 'sluice-dashboard-'))

@@ -3,12 +3,12 @@ import { join } from 'node:path'
 
 export const read = (file: string) => readFileSync(join(import.meta.dirname, file), 'utf8')
 
-/** What the alerts ask, in PromQL. */
+/** The PromQL expressions of the alerts. */
 export const rules = [...read('alerts.yml').matchAll(/expr: (?:>-\n)?([\s\S]*?)\n +(?:for|annotations):/g)].map(
   ([, rule = '']) => rule,
 )
 
 const dashboard: { panels: { targets: { expr: string }[] }[] } = JSON.parse(read('dashboard.json'))
 
-/** What the panels of the dashboard ask. */
+/** The PromQL expressions of the dashboard's panels. */
 export const queries = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr))

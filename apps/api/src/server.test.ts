@@ -45,7 +45,7 @@ async function converse(api: Api, vendor: Awaited<ReturnType<typeof startVendor>
 describe('what cannot start', () => {
   it.each([
     ['DATABASE_URL', 'is not set', { DATABASE_URL: '' }],
-    ['PORT', 'should be a whole number', { PORT: 'http' }],
+    ['PORT', 'must be a whole number', { PORT: 'http' }],
     ['HOST', 'is no address of this machine', { HOST: '192.0.2.1' }],
   ])('says in one line that %s %s', async (name, problem, env) => {
     const { code, out, err } = await runProgram('apps/api/src/server.ts', { DATABASE_URL, ...env })

@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** Runs `npm run bench -- ARGS` as people do. */
 async function bench(...args: string[]) {
-  const command = [join(root, 'infra/embedded/launch.mjs'), 'bench', ...args]
+  const command = [join(root, 'infra/local/launch.mjs'), 'bench', ...args]
   return promisify(execFile)(process.execPath, command, { cwd: root })
 }
 

@@ -9,7 +9,7 @@ import { findPids } from './watch/processes.ts'
 
 type Server = { ended: Promise<Error>; isRunning: () => boolean; stop: () => Promise<void> }
 
-/** What the bench stands on, which `infra/embedded` starts. `folder` has the logs of its processes, and their numbers. */
+/** What the bench stands on, which `infra/local` starts. `folder` has the logs of its processes, and their numbers. */
 export type Stack = {
   folder: string
   databaseUrl: string

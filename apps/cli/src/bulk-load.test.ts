@@ -30,34 +30,34 @@ describe('loadWithoutIndex', () => {
   const document = { title: 'Tides', text: 'The tide turns.', contentHash: 'tides' }
   const chunk = { heading: '', content: document.text, start: 0, end: 15, embedding: vector }
 
-  it('runs the load without the index, searches meanwhile, and builds it then', async () => {
+  it('runs the load without the index, serves searches meanwhile, and rebuilds the index afterwards', async () => {
     const { owners, documents, passages } = createStore(db)
     const owner = await owners.ensure('ada')
     const { id } = await documents.add(owner, document)
-    const asked = { text: 'zyzzyva', embedding: JSON.stringify(vector), embeddingModel: embedder.name, limit: 5 }
+    const query = { text: 'zyzzyva', embedding: JSON.stringify(vector), embeddingModel: embedder.name, limit: 5 }
     const load = async () => {
       await documents.addChunks(owner, id, embedder.name, [chunk])
-      return { indexed: await hasIndex(), found: await passages.search(owner, asked) }
+      return { indexed: await hasIndex(), found: await passages.search(owner, query) }
     }
     expect(await loadWithoutIndex(options, load)).toMatchObject({ indexed: false, found: [{ documentId: id }] })
     expect(await hasIndex()).toBe(true)
-    expect(await passages.search(owner, asked)).toMatchObject([{ documentId: id }])
-    expect(lines.splice(0)).toEqual([line('the vector index is dropped'), line('building the vector index')])
+    expect(await passages.search(owner, query)).toMatchObject([{ documentId: id }])
+    expect(lines.splice(0)).toEqual([line('dropped the vector index'), line('building the vector index')])
   })
 
-  it('builds the index when the load fails, and says why that did', async () => {
+  it('rebuilds the index when the load fails, and rejects with the error of the load', async () => {
     const load = async () => Promise.reject(new Error(`the index is ${(await hasIndex()) ? 'there' : 'gone'}`))
     await expect(loadWithoutIndex(options, load)).rejects.toThrow('the index is gone')
     expect(await hasIndex()).toBe(true)
   })
 
-  it('keeps the index where it cannot reach Postgres itself, and says so', async () => {
+  it('keeps the index and says so when it cannot connect to Postgres directly', async () => {
     lines.splice(0)
     expect(await loadWithoutIndex({ ...options, directUrl: 'postgres://a@127.0.0.1:9/b' }, hasIndex)).toBe(true)
-    expect(lines).toEqual([line('the vector index stays: .*ECONNREFUSED')])
+    expect(lines).toEqual([line('keeping the vector index: .*ECONNREFUSED')])
   })
 
-  it('keeps the index of a collection of more than 1,000 chunks, whoever’s they are', async () => {
+  it('keeps the index when there are more than 1,000 chunks, counted over all owners', async () => {
     await db.execute(sql`
       with one as (insert into documents (owner_id, title, text, content_hash, status)
         select id, '', '', 'many', 'ready' from owners returning *)
@@ -76,7 +76,7 @@ describe('manage ingest of 1,000 files', () => {
   const isBuilding = async () =>
     (await db.execute(sql`select from pg_stat_progress_create_index where datname = current_database()`)).length > 0
 
-  /** No worker runs: the command waits for one. */
+  /** Starts the command, which then waits because no worker is running. */
   async function startIngest() {
     const command = startProgram('apps/cli/src/manage.ts', env, ['ingest', folder])
     await until(() => command.written.out.includes(' queued\n'))
@@ -84,39 +84,39 @@ describe('manage ingest of 1,000 files', () => {
     return command
   }
 
-  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('builds the index when %s stops it', async (signal) => {
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('rebuilds the index when %s stops it', async (signal) => {
     const { child, ended, written } = await startIngest()
     child.kill(signal)
-    child.kill(signal) // as npm repeats it
+    child.kill(signal) // npm repeats the signal
     expect(await ended).toBe(1)
     expect(written.out).toMatch(/\nbuilding the vector index.*\n$/)
-    expect(written.err).toMatch(/^The command failed: it was stopped; the worker goes on with what is queued.*\n$/)
+    expect(written.err).toMatch(/^Command failed: interrupted\. Queued files will still be processed.*\n$/)
     expect(await hasIndex()).toBe(true)
   })
 
-  it('leaves the build to Postgres at the second SIGINT', async () => {
+  it('exits at the second SIGINT while Postgres completes the build', async () => {
     const { child, ended } = await startIngest()
     const direct = connect({ url: test.directDatabaseUrl, poolSize: 1 })
     onTestFinished(direct.close)
     await direct.db.transaction(async (tx) => {
       await tx.execute(sql`set local idle_in_transaction_session_timeout = 0`)
-      await tx.execute(sql`lock table chunks in row exclusive mode`) // as who writes: the build waits
+      await tx.execute(sql`lock table chunks in row exclusive mode`) // like a writer, this makes the build wait
       child.kill('SIGINT')
       await until(isBuilding)
-      await until(() => !child.kill('SIGINT')) // until there is nobody left to tell
+      await until(() => !child.kill('SIGINT')) // until the process has exited
       expect(await ended).toBe(null)
       expect(await hasIndex()).toBe(false)
     })
     await until(hasIndex)
   })
 
-  it('leaves none when it is killed: doctor says so, and db:migrate builds it', async () => {
+  it('leaves no index when it is killed; doctor reports this and db:migrate rebuilds it', async () => {
     const { child, ended } = await startIngest()
     child.kill('SIGKILL')
     await ended
     expect(await hasIndex()).toBe(false)
     expect((await runProgram('apps/cli/src/manage.ts', env, 'doctor')).out).toMatch(
-      /^warn {2}vector index: there is none for offline-384: .*`npm run db:migrate`$/m,
+      /^warn {2}vector index: offline-384 has none: .*`npm run db:migrate`$/m,
     )
     expect(await runProgram('apps/cli/src/migrate.ts', env)).toMatchObject({ code: 0, err: '' })
     expect(await hasIndex()).toBe(true)

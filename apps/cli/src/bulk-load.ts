@@ -1,20 +1,21 @@
 import { buildEmbeddingIndex, dropEmbeddingIndex } from '@repo/db/migrate'
 import type { Embedder } from '@repo/llm'
-import { explain } from './command.ts'
+import { getErrorMessage } from './command.ts'
 
 export type BulkLoadOptions = {
-  /** Straight to Postgres, as the role that owns the tables. */
+  /** A direct connection to Postgres, as the role that owns the tables. */
   directUrl: string
   embedder: Pick<Embedder, 'name' | 'embed'>
   report: (line: string) => void
 }
 
 const stopSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-const repeatMs = 500 // npm repeats the terminal's Ctrl-C: what comes within half a second is one
+const repeatMs = 500 // npm repeats the terminal's Ctrl-C: signals within half a second count as one
 
 /**
- * Runs a load without the embedder's index, where few would miss it, and builds it once the load has ended, however it
- * does: `signal` tells it of Ctrl-C, and the next Ctrl-C ends the process. Where the index stays, it only runs the load.
+ * Runs `load` without the embedding model's vector index and rebuilds the index afterwards, even if the load fails. A
+ * large collection keeps its index, because its searches would become slow. `signal` is aborted on the first Ctrl-C;
+ * the second one ends the process.
  */
 export async function loadWithoutIndex<T>(
   { directUrl, embedder, report }: BulkLoadOptions,
@@ -25,25 +26,25 @@ export async function loadWithoutIndex<T>(
     const index = { directUrl, embedder: { model: embedder.name, dimensions: vector.length } }
     return (await dropEmbeddingIndex(index)) ? index : undefined
   }
-  const stop = listenToStop()
-  const index = await dropIndex().catch((error) => report(`the vector index stays: ${explain(error)}`))
+  const stop = listenForStopSignals()
+  const index = await dropIndex().catch((error) => report(`keeping the vector index: ${getErrorMessage(error)}`))
   try {
-    if (index) report('the vector index is dropped, and built when all is taken in')
+    if (index) report('dropped the vector index; it will be rebuilt after the load')
     return await load(stop.signal)
   } finally {
     if (index) {
-      report('building the vector index; if that is cut off, `npm run db:migrate` builds it')
+      report('building the vector index (if interrupted, run `npm run db:migrate`)')
       await buildEmbeddingIndex(index)
     }
     stop.release()
   }
 }
 
-/** Once it has told of one, the next signal has its usual effect. */
-function listenToStop() {
+/** Aborts `signal` on the first stop signal. The next one has its default effect. */
+function listenForStopSignals() {
   const stopping = new AbortController()
   const stop = () => {
-    stopping.abort(new Error('it was stopped; the worker goes on with what is queued, the next run with the rest'))
+    stopping.abort(new Error('interrupted. Queued files will still be processed; run the command again for the rest'))
     setTimeout(release, repeatMs).unref()
   }
   const release = () => {

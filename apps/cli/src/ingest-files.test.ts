@@ -23,9 +23,9 @@ describe('manage ingest', () => {
   mkdirSync(join(folder, 'deep'))
   write('a.md', '# A\n\nThe first.')
   write('deep/b.txt', 'The second.')
-  write('.hidden', 'Not for anybody.')
+  write('.hidden', 'Never read.')
 
-  it('queues all files of a folder, follows the worker, and costs nothing for those that are as they were', async () => {
+  it('queues all files of a folder, waits for the worker, and skips unchanged files', async () => {
     const first = await ingest(folder)
     expect(first).toMatchObject({ code: 0, err: '' })
     expect(first.out).toMatch(/^2 files, 2 of them new or changed\n(\d of 2 done\n)+2 ready, 0 failed, 0 left out\n$/)
@@ -34,14 +34,14 @@ describe('manage ingest', () => {
     expect((await ingest(folder)).out).toMatch(/^2 files, 1 of them new or changed\n/)
   }, 60_000)
 
-  it('names what it leaves out, and fails then', async () => {
+  it('reports files that it skips, and exits with an error', async () => {
     write('c.png', Buffer.from('89504e470d0a1a0a00', 'hex'))
     const result = await ingest(folder)
-    expect(result.out).toMatch(/^\/.*c\.png is left out: This is no text, /)
+    expect(result.out).toMatch(/^\/.*c\.png is left out: Unsupported file type\. /)
     expect([result.code, lastLine(result)]).toEqual([1, '2 ready, 0 failed, 1 left out'])
   }, 60_000)
 
-  it('takes in 2,000 short files, and the next time queues none of them', async ({ annotate, skip }) => {
+  it('ingests 2,000 short files, and queues none of them the next time', async ({ annotate, skip }) => {
     skip(!process.env.SLUICE_FULL, 'it takes a minute: npm test -- --full')
     const many = join(folder, 'many')
     mkdirSync(many)
@@ -52,17 +52,17 @@ describe('manage ingest', () => {
       return { ...(await ingest(many)), seconds: (performance.now() - startedAt) / 1000 }
     }
     const first = await timed()
-    expect(first.out).toMatch(/^the vector index is dropped.*\n/)
+    expect(first.out).toMatch(/^dropped the vector index.*\n/)
     expect(lastLine(first)).toBe('2000 ready, 0 failed, 0 left out')
     const again = await timed()
     expect(again.out).toMatch(/^(\d+ of 2000 queued\n){4}2000 files, 0 of them new or changed\n2000 ready/)
-    const toRate = ({ seconds }: { seconds: number }) => `${(2000 / seconds).toFixed(0)} a second`
-    await annotate(`2,000 short files: ${toRate(first)}; as they were: ${toRate(again)}`)
+    const toRate = ({ seconds }: { seconds: number }) => `${(2000 / seconds).toFixed(0)} per second`
+    await annotate(`2,000 short files: ${toRate(first)}; unchanged: ${toRate(again)}`)
   }, 200_000)
 
-  it('says in one line that there is no such path', async () => {
+  it('reports a missing path in one line', async () => {
     const { code, err } = await ingest('/no/such/path')
-    expect(err).toMatch(/^The command failed: ENOENT.*\/no\/such\/path'\n$/)
+    expect(err).toMatch(/^Command failed: ENOENT.*\/no\/such\/path'\n$/)
     expect(code).toBe(1)
   })
 })

@@ -5,7 +5,7 @@ import { createStore, type Db, documents, sql, toStorableText } from '@repo/db'
 import type { Embedder } from '@repo/llm'
 import { hashContent, MediaTypeError, sniffMediaType } from '@repo/rag'
 import { loadWithoutIndex } from './bulk-load.ts'
-import { follow } from './wait-for-worker.ts'
+import { waitForWorker } from './wait-for-worker.ts'
 
 export type IngestFilesOptions = {
   db: Db
@@ -62,7 +62,7 @@ async function takeIn(
   await Promise.all(Array.from({ length: ingestPoolSize }, queueFiles))
   const { left } = await countStates(db, ids)
   report(`${ids.length} files, ${left} of them new or changed`)
-  await follow(async () => (await countStates(db, ids)).left, left, report, signal)
+  await waitForWorker(async () => (await countStates(db, ids)).left, left, report, signal)
   const { failed } = await countStates(db, ids)
   return { ready: ids.length - failed, failed, skipped }
 }

@@ -17,7 +17,7 @@ const DATABASE_URL = test.databaseUrl
 afterAll(test.drop)
 
 describe('create-key', () => {
-  it('prints a key, and nothing else, that a running server takes at once', async () => {
+  it('prints only a key, which a running server accepts at once', async () => {
     const api = await startApi({ DATABASE_URL, AUTH: 'required' })
     const ask = async (authorization: string) =>
       (await fetch(`${api.url}/conversations`, { headers: { authorization } })).status
@@ -35,16 +35,16 @@ describe('create-key', () => {
     expect(api.written.out).not.toContain(out.trim().slice(-43))
   })
 
-  it('says in one line that DATABASE_URL is not set, and what to do', async () => {
+  it('reports in one line that DATABASE_URL is not set and what to do', async () => {
     const { code, out, err } = await runProgram('apps/cli/src/manage.ts', {}, 'create-key', '--owner', 'ada')
     expect(err).toMatch(/^DATABASE_URL is not set.*npm start.*\n$/)
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })
 
-  it('says in one line that the database does not answer', async () => {
+  it('reports in one line that the database does not respond', async () => {
     const env = { DATABASE_URL: 'postgres://sluice:hunter2@127.0.0.1:9/sluice' }
     const { code, err } = await runProgram('apps/cli/src/manage.ts', env, 'create-key', '--owner', 'ada')
-    expect(err).toMatch(/^The command failed: .*ECONNREFUSED.*\n$/)
+    expect(err).toMatch(/^Command failed: .*ECONNREFUSED.*\n$/)
     expect(err).not.toContain('hunter2')
     expect(code).toBe(1)
   })
@@ -58,7 +58,7 @@ describe('list-keys and revoke-key', async () => {
   await close()
   const manage = (...args: string[]) => runProgram('apps/cli/src/manage.ts', { DATABASE_URL }, ...args)
 
-  it('list every key, when it was used and whose it is, and nothing of its secret', async () => {
+  it('list every key with its last use and its owner, without the secret', async () => {
     const { code, out, err } = await manage('list-keys')
     const time = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`
     expect(out).toMatch(/^id +created +last used +revoked +owner\n/)
@@ -69,21 +69,21 @@ describe('list-keys and revoke-key', async () => {
     expect({ code, err }).toEqual({ code: 0, err: '' })
   })
 
-  it('revoke a key in a running server at once, and say the same when it is revoked already', async () => {
+  it('revoke a key, which a running server rejects at once, and print the same when repeated', async () => {
     const api = await startApi({ DATABASE_URL, AUTH: 'required' })
     const ask = async () =>
       (await fetch(`${api.url}/conversations`, { headers: { authorization: `Bearer ${secrets[1]}` } })).status
     expect(await ask()).toBe(200)
     const { code, out, err } = await manage('revoke-key', alans)
-    expect(out).toMatch(new RegExp(`^The key ${alans} of alan is revoked since [\\d:TZ-]+: .*\n$`))
+    expect(out).toMatch(new RegExp(`^Key ${alans} \\(owner alan\\) was revoked at [\\d:TZ-]+\\.\n$`))
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect(await ask()).toBe(401)
     expect(await manage('revoke-key', alans)).toEqual({ code, out, err })
   })
 
-  it('say in one line that there is no such key', async () => {
+  it('report an unknown key in one line', async () => {
     const { code, out, err } = await manage('revoke-key', '0'.repeat(16))
-    expect(err).toMatch(/^There is no key 0{16}: .*list-keys.*\n$/)
+    expect(err).toMatch(/^No key has the ID 0{16}\. .*list-keys.*\n$/)
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })
 })
@@ -96,7 +96,7 @@ describe('doctor', () => {
     PORT: '0',
   }
 
-  it('says which database it looked at, one line a finding and no password, and succeeds', async () => {
+  it('prints the database that it checked, one line per finding and no password, and succeeds', async () => {
     const { code, out, err } = await runProgram('apps/cli/src/manage.ts', healthy, 'doctor')
     const { host, pathname, password } = new URL(DATABASE_URL)
     expect(out).toContain(`ok    environment: DATABASE_URL is ${host}${pathname}\n`)
@@ -105,14 +105,14 @@ describe('doctor', () => {
     expect({ code, err }).toEqual({ code: 0, err: '' })
   })
 
-  it('fails when anything does, also with nothing set at all', async () => {
+  it('fails when any check fails, even with no variable set', async () => {
     const { code, out, err } = await runProgram('apps/cli/src/manage.ts', {}, 'doctor')
-    expect(out).toMatch(/^FAIL {2}environment: DATABASE_URL is not set: .*\. To mend it: .*\n/)
+    expect(out).toMatch(/^FAIL {2}environment: DATABASE_URL is not set\. .*\. Fix: .*\n/)
     expect(out).toContain('\nok    embedder: ')
     expect({ code, err }).toEqual({ code: 1, err: '' })
   })
 
-  it('says how to patch a driver that is as its author published it, and looks at the rest', async () => {
+  it('says how to patch an unpatched driver, and runs the other checks', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'sluice-doctor-'))
     onTestFinished(() => rmSync(directory, { recursive: true }))
     cpSync(new URL('..', import.meta.resolve('postgres')), directory, { recursive: true })
@@ -132,7 +132,7 @@ describe('doctor', () => {
 })
 
 describe('another embedder', () => {
-  it('is reported by db:migrate until reindex has run; meanwhile documents are found by their words', async () => {
+  it('is reported by db:migrate until reindex has run; until then documents are matched by keyword', async () => {
     const mock = await startMockModel()
     onTestFinished(mock.close)
     const { db, close } = connect({ url: DATABASE_URL, poolSize: 1 })
@@ -147,26 +147,26 @@ describe('another embedder', () => {
         ({ title }) => title,
       )
     const migrate = async () => (await runProgram('apps/cli/src/migrate.ts', switched)).out.split('\n').slice(1, -1)
-    const noSuchWord = 'zyzzyva' // only a vector can be near to it
+    const noSuchWord = 'zyzzyva' // no keyword matches it, so a result comes from the vectors
 
     const document = { title: 'Tides', text: 'The tide turns.' }
     await ingestDocument({ store, embedder: modelsOf(env).embedder }, owner, document)
     expect(await migrate()).toEqual([
-      'Documents of another embedder (1) are found by their words alone until `npm run manage -- reindex`.',
+      'Documents indexed with another embedding model (1) are matched by keyword only. Run `npm run manage -- reindex`.',
     ])
     expect([await ask('When does the tide turn?'), await ask(noSuchWord)]).toEqual([['Tides'], []])
 
     const { code, out, err } = await runProgram('apps/cli/src/manage.ts', switched, 'reindex')
-    expect(out).toBe('1 of 1 done\n1 embedded anew by mock-32, 0 failed\n')
+    expect(out).toBe('1 of 1 done\n1 embedded with mock-32, 0 failed\n')
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect([await ask('When does the tide turn?'), await ask(noSuchWord)]).toEqual([['Tides'], ['Tides']])
     expect(await migrate()).toEqual([])
   }, 60_000) // three programs
 
-  it('that is away stops reindex with one line', async () => {
+  it('that cannot be reached makes reindex fail with one line', async () => {
     const env = { DATABASE_URL, OPENAI_BASE_URL: 'http://127.0.0.1:9/v1', EMBEDDING_MODEL: 'away' }
     const { code, out, err } = await runProgram('apps/cli/src/manage.ts', env, 'reindex')
-    expect(err).toMatch(/^The command failed: .*check its base URL.*\n$/)
+    expect(err).toMatch(/^Command failed: .*check its base URL.*\n$/)
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })
 })
@@ -180,7 +180,7 @@ it.each([
   'list-keys a',
   'ingest',
   'destroy --owner ada',
-])('shows every command after “%s”', async (args) => {
+])('prints the usage of every command after “%s”', async (args) => {
   const { code, out, err } = await runProgram('apps/cli/src/manage.ts', { DATABASE_URL }, ...args.split(' '))
   for (const command of ['doctor', 'create-key --owner NAME', 'list-keys', 'revoke-key ID', 'ingest PATH…', 'reindex'])
     expect(err).toMatch(new RegExp(`^npm run manage -- ${command} +\\w.*$`, 'm'))

@@ -10,57 +10,58 @@ import { ingestFiles, ingestPoolSize } from './ingest-files.ts'
 import { reindexDocuments } from './reindex.ts'
 
 const options = { owner: { type: 'string' }, keep: { type: 'boolean' } } as const
-type Given = { owner?: string | boolean; keep?: string | boolean; operands: string[] }
+type Arguments = { owner?: string | boolean; keep?: string | boolean; operands: string[] }
 
-/** Each gives the exit code. The options and operands of `args` follow its name. */
+/** `run` returns the exit code. `args` documents the options and operands that follow the name. */
 const commands = [
   {
     name: 'doctor',
     args: '',
-    what: 'says what is wrong with the setup, and how to mend it',
+    what: 'diagnose the setup and suggest fixes',
     run: diagnose,
   },
   {
     name: 'create-key',
     args: '--owner NAME',
-    what: 'makes an API key for NAME and prints it, once',
+    what: 'create an API key for NAME and print it (it is shown only once)',
     run: printNewKey,
   },
   {
     name: 'list-keys',
     args: '',
-    what: 'lists all keys: their ids, when they were used and whose they are',
+    what: 'list all keys with their ID, owner and last use',
     run: listKeys,
   },
   {
     name: 'revoke-key',
     args: 'ID',
-    what: 'ends a key for good; its ID is in the key, sl_ID_…',
+    what: 'revoke a key for good; the ID is part of the key: sl_ID_…',
     run: revokeKey,
   },
   {
     name: 'ingest',
     args: 'PATH…',
-    what: 'adds files, and all files of folders, as documents; a changed one takes the place of its older version',
+    what: 'add files and folders as documents; a changed file replaces its older version',
     run: ingest,
   },
   {
     name: 'reindex',
     args: '',
-    what: 'embeds the documents of another embedder anew, then removes its vectors; --keep leaves them to who asks by it',
+    what: 'embed all documents with the current model, then delete the vectors of other models (--keep: keep them)',
     run: reindex,
   },
 ]
 
 let isBarOpen = false
 
-/** `npm run manage -- COMMAND`: what an operator does by hand. */
-await runCommand('The command failed', async () => {
+/** `npm run manage -- COMMAND`: the operator's commands. */
+await runCommand('Command failed', async () => {
   const { positionals, values } = parseArgs({ allowPositionals: true, strict: false, options })
   const [name, ...operands] = positionals
   const command = commands.find((command) => command.name === name)
-  const fits = { ID: operands.length === 1, 'PATH…': operands.length > 0 }[command?.args ?? ''] ?? operands.length === 0
-  return command && fits ? command.run({ ...values, operands }) : showUsage()
+  const isComplete =
+    { ID: operands.length === 1, 'PATH…': operands.length > 0 }[command?.args ?? ''] ?? operands.length === 0
+  return command && isComplete ? command.run({ ...values, operands }) : showUsage()
 })
 
 async function diagnose(): Promise<number> {
@@ -72,7 +73,7 @@ async function diagnose(): Promise<number> {
   return code
 }
 
-async function printNewKey({ owner }: Given): Promise<number> {
+async function printNewKey({ owner }: Arguments): Promise<number> {
   if (typeof owner !== 'string' || owner.trim() === '') return showUsage()
   return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
     console.log(await createKey(createStore(db), owner))
@@ -91,22 +92,21 @@ async function listKeys(): Promise<number> {
   })
 }
 
-async function revokeKey({ operands: [id = ''] }: Given): Promise<number> {
+async function revokeKey({ operands: [id = ''] }: Arguments): Promise<number> {
   return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
     const key = await createKeyring(db).revoke(id)
-    if (key)
-      console.log(`The key ${id} of ${key.owner} is revoked since ${toTime(key.revokedAt)}: it opens nothing any more.`)
-    else console.error(`There is no key ${id}: \`npm run manage -- list-keys\` shows them all.`)
+    if (key) console.log(`Key ${id} (owner ${key.owner}) was revoked at ${toTime(key.revokedAt)}.`)
+    else console.error(`No key has the ID ${id}. \`npm run manage -- list-keys\` lists all keys.`)
     return key ? 0 : 1
   })
 }
 
-/** To the second, in UTC. */
+/** Formats a time to the second, in UTC. */
 function toTime(time: Date | null): string {
   return time ? time.toISOString().replace(/\.\d+/, '') : '-'
 }
 
-async function ingest({ owner = 'local', operands: paths }: Given): Promise<number> {
+async function ingest({ owner = 'local', operands: paths }: Arguments): Promise<number> {
   if (typeof owner !== 'string') return showUsage()
   const directUrl = readManageConfig().DIRECT_DATABASE_URL
   return withModels(async (db, embedder) => {
@@ -115,14 +115,14 @@ async function ingest({ owner = 'local', operands: paths }: Given): Promise<numb
   })
 }
 
-async function reindex({ keep }: Given): Promise<number> {
+async function reindex({ keep }: Arguments): Promise<number> {
   return withModels(async (db, embedder) => {
     const failed = await reindexDocuments({ db, embedder, keepOthers: keep === true, report })
     return failed > 0 ? 1 : 0
   })
 }
 
-/** A line, or in a terminal a bar in the place of the last one. */
+/** Prints a line. In a terminal, a line of progress becomes a bar that replaces the previous one. */
 function report(line: string) {
   const [, done, total] = line.match(/^(\d+) of (\d+) /) ?? []
   if (!process.stdout.isTTY || !total) {

@@ -9,7 +9,7 @@ const name = `empty_${crypto.randomUUID().replaceAll('-', '')}`
 const empty = new URL(test.directDatabaseUrl)
 empty.pathname = `/${name}`
 const DIRECT_DATABASE_URL = empty.href
-const upToDate = /^The database is up to date, with an index for offline-384 \(384 dimensions\)\.\n$/
+const upToDate = /^The database is up to date and has an index for offline-384 \(384 dimensions\)\.\n$/
 
 beforeEach(async () => {
   await dropDatabase(name)
@@ -22,7 +22,7 @@ afterAll(async () => {
   await test.drop()
 })
 
-/** How many indexes for vectors there are. Throws when the tables are not there. */
+/** Counts the vector indexes. Throws if the tables do not exist. */
 async function countIndexes() {
   const { db, close } = connect({ url: DIRECT_DATABASE_URL, poolSize: 1 })
   try {
@@ -34,7 +34,7 @@ async function countIndexes() {
 }
 
 describe('migrating', () => {
-  it('makes tables and index and says so in one line, first and again', async () => {
+  it('creates the tables and the index and reports this in one line, also when repeated', async () => {
     for (let run = 0; run < 2; run += 1) {
       const output = { code: 0, out: expect.stringMatching(upToDate), err: '' }
       expect(await runProgram('apps/cli/src/migrate.ts', { DIRECT_DATABASE_URL })).toEqual(output)
@@ -42,17 +42,17 @@ describe('migrating', () => {
     }
   })
 
-  it('succeeds for all when three start at once', async () => {
+  it('succeeds in all of three concurrent runs', async () => {
     const runs = await Promise.all([1, 2, 3].map(() => runProgram('apps/cli/src/migrate.ts', { DIRECT_DATABASE_URL })))
     expect(runs).toEqual(runs.map(() => ({ code: 0, out: expect.stringMatching(upToDate), err: '' })))
     expect(await countIndexes()).toBe(1)
   })
 
-  it('makes the tables when the embedder is away, and says in one line what is left to do', async () => {
+  it('creates the tables when the embedder cannot be reached, and says in one line what is left to do', async () => {
     const env = { DIRECT_DATABASE_URL, EMBEDDING_MODEL: 'away', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' }
     const { code, out, err } = await runProgram('apps/cli/src/migrate.ts', env)
     expect(out).toMatch(
-      /^The tables are up to date, but away has no index yet: .*[^.\s]\. Run `npm run db:migrate` again\.\n$/,
+      /^The tables are up to date, but away has no index yet\. .*[^.\s]\. Run `npm run db:migrate` again\.\n$/,
     )
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect(await countIndexes()).toBe(0)
@@ -60,8 +60,8 @@ describe('migrating', () => {
 
   it.each([
     ['DIRECT_DATABASE_URL is not set', ''],
-    ['The migration failed: .*ECONNREFUSED', 'postgres://sluice:hunter2@127.0.0.1:9/sluice'],
-    ['The migration failed: database "nowhere" does not exist', new URL('/nowhere', DIRECT_DATABASE_URL).href],
+    ['Migration failed: .*ECONNREFUSED', 'postgres://sluice:hunter2@127.0.0.1:9/sluice'],
+    ['Migration failed: database "nowhere" does not exist', new URL('/nowhere', DIRECT_DATABASE_URL).href],
   ])('fails with one line: %s', async (complaint, url) => {
     const { code, out, err } = await runProgram('apps/cli/src/migrate.ts', { DIRECT_DATABASE_URL: url })
     expect(err).toMatch(new RegExp(`^${complaint}.*\n$`))

@@ -5,8 +5,8 @@ import { LlmError } from '@repo/llm'
 import { createModels } from '@repo/models'
 import { runCommand } from './command.ts'
 
-/** `npm run db:migrate`: tables and settings, then the index for the embedder that the environment names. */
-await runCommand('The migration failed', async () => {
+/** `npm run db:migrate`: applies migrations and settings, then builds the index of the configured embedding model. */
+await runCommand('Migration failed', async () => {
   const config = readMigrationConfig()
   const directUrl = config.DIRECT_DATABASE_URL
   await migrate({ directUrl })
@@ -15,29 +15,32 @@ await runCommand('The migration failed', async () => {
   try {
     const [vector = []] = await llm.embedder.embed(['How wide is a vector?'])
     await migrate({ directUrl, embedder: { model, dimensions: vector.length } })
-    console.log(`The database is up to date, with an index for ${model} (${vector.length} dimensions).`)
+    console.log(`The database is up to date and has an index for ${model} (${vector.length} dimensions).`)
   } catch (error) {
     if (!(error instanceof LlmError)) throw error
-    // The tables are what the API needs to start; search is exact, only slower, without the index.
+    // The API can start without the index: searches are then exact, but slower.
     console.log(
-      `The tables are up to date, but ${model} has no index yet: ${error.message} Run \`npm run db:migrate\` again.`,
+      `The tables are up to date, but ${model} has no index yet. ${error.message} Run \`npm run db:migrate\` again.`,
     )
   } finally {
     llm.close()
   }
-  await reportOthers(directUrl, model)
+  await reportUnindexed(directUrl, model)
   return 0
 })
 
-/** Vectors of two models are never compared: what another one embedded is found by its words alone. */
-async function reportOthers(url: string, current: string) {
+/**
+ * Reports documents without vectors from `current`. Vectors of two models cannot be compared, so these documents are
+ * matched by keyword only.
+ */
+async function reportUnindexed(url: string, current: string) {
   const database = connect({ url, poolSize: 1, applicationName: 'sluice-migrate' })
   try {
-    await database.db.execute(sql`set statement_timeout = 0`) // a start must not fail because there is much to count
+    await database.db.execute(sql`set statement_timeout = 0`) // counting many documents must not fail a start
     const documents = await createEmbedders(database.db).countWithout(current)
     if (documents > 0)
       console.log(
-        `Documents of another embedder (${documents}) are found by their words alone until \`npm run manage -- reindex\`.`,
+        `Documents indexed with another embedding model (${documents}) are matched by keyword only. Run \`npm run manage -- reindex\`.`,
       )
   } finally {
     await database.close()

@@ -8,7 +8,7 @@ import { startMockModel } from '@repo/testing/mock-model'
 import { startProgram, until } from '@repo/testing/processes'
 import { afterAll, expect, it } from 'vitest'
 
-// The real command, killed in the middle, beside a worker of the old model, and somebody who searches by each all the while.
+// Kills the real command halfway, next to a worker with the old model and continuous searches with both models.
 
 const test = await createTestDatabase()
 const mock = await startMockModel()
@@ -32,16 +32,16 @@ afterAll(async () => {
 const countBy = async (name: string) =>
   (await createEmbedders(db).countDocuments()).find((row) => row.model === name)?.documents ?? 0
 
-type Asked = Pick<Embedder, 'name' | 'embedQuery'>
-const search = (asked: Asked) =>
-  retrievePassages({ store, embedder: asked }, owner, 'When is the harbour’s tide?', { limit: 100 })
+type QueryEmbedder = Pick<Embedder, 'name' | 'embedQuery'>
+const search = (embedder: QueryEmbedder) =>
+  retrievePassages({ store, embedder }, owner, 'When is the harbour’s tide?', { limit: 100 })
 
-/** Searches again and again until told to end, and gives what each search found. */
-function startSearching(asked: Asked) {
+/** Searches continuously. Returns a function that stops this and returns the results of each search. */
+function startSearching(embedder: QueryEmbedder) {
   const found: RetrievedPassage[][] = []
   let isOver = false
   const searching = (async () => {
-    while (!isOver) found.push(await search(asked))
+    while (!isOver) found.push(await search(embedder))
   })()
   return async () => {
     isOver = true
@@ -52,7 +52,10 @@ function startSearching(asked: Asked) {
 
 const isByVector = ({ vectorRank }: RetrievedPassage) => vectorRank !== null
 
-/** Of each search how many documents it found, each once; those that its vectors found, where they are asked for. */
+/**
+ * Returns the distinct numbers of documents that the searches found, and reports duplicates. `isCounted` selects
+ * passages.
+ */
 const countEach = (searches: RetrievedPassage[][], isCounted = (_passage: RetrievedPassage) => true) =>
   new Set(
     searches.map((passages) => {
@@ -61,13 +64,13 @@ const countEach = (searches: RetrievedPassage[][], isCounted = (_passage: Retrie
     }),
   )
 
-it('reindex goes on after it is killed in its middle; meanwhile the old model finds every document by its vectors, also a new one, and the new one finds each once', async ({
+it('reindex continues after a kill; meanwhile the old model finds every document by its vectors and the new one finds each once', async ({
   annotate,
 }) => {
   const documentOf = (n: number) => ({ title: `Port ${n}`, text: `The harbour of port ${n} has its own tide.` })
   for (let n = 0; n < count; n += 1) await ingestDocument({ store, embedder: oldEmbedder }, owner, documentOf(n))
-  const stopAskingOld = startSearching(oldEmbedder)
-  const stopAskingNew = startSearching({ ...embedder, name: model })
+  const stopOldSearches = startSearching(oldEmbedder)
+  const stopNewSearches = startSearching({ ...embedder, name: model })
   startProgram('apps/worker/src/worker.ts', oldEnv)
   const command = startProgram('apps/cli/src/manage.ts', env, ['reindex', '--keep'])
   await until(async () => (await countBy(model)) >= 5)
@@ -84,16 +87,16 @@ it('reindex goes on after it is killed in its middle; meanwhile the old model fi
   expect(await again.ended).toBe(0)
   expect(again.written.out).toMatch(/\d+ of \d+ done\n/)
   expect(again.written.out).toMatch(/, 0 failed\n/)
-  const foundByOld = await stopAskingOld()
+  const foundByOld = await stopOldSearches()
   expect(countEach(foundByOld, isByVector)).toEqual(new Set([count, count + 1]))
 
   const last = startProgram('apps/cli/src/manage.ts', env, ['reindex'])
   expect(await last.ended).toBe(0)
   expect(await createEmbedders(db).countDocuments()).toEqual([{ model, dimensions: 32, documents: count + 1 }])
-  const foundByNew = await stopAskingNew()
+  const foundByNew = await stopNewSearches()
   expect(countEach(foundByNew)).toEqual(new Set([count, count + 1]))
   expect(countEach([await search({ ...embedder, name: model })], isByVector)).toEqual(new Set([count + 1]))
   await annotate(
-    `killed after ${whenKilled} of ${count}; meanwhile ${foundByOld.length} searches by the old model and ${foundByNew.length} by the new`,
+    `killed after ${whenKilled} of ${count}; meanwhile ${foundByOld.length} searches with the old model and ${foundByNew.length} with the new one`,
   )
 }, 90_000)

@@ -52,36 +52,36 @@ beforeEach(async () => {
 })
 
 describe('reindexing', () => {
-  it('embeds the documents of all owners anew, says so, and has nothing to do the next time', async () => {
+  it('embeds the documents of all owners, reports this, and has nothing to do the next time', async () => {
     const embedder = createEmbedder('mock-32')
     const { failed, lines } = await reindex(embedder)
     expect(failed).toBe(0)
-    expect(lines).toEqual(['1 of 3 done', '2 of 3 done', '3 of 3 done', '3 embedded anew by mock-32, 0 failed'])
+    expect(lines).toEqual(['1 of 3 done', '2 of 3 done', '3 of 3 done', '3 embedded with mock-32, 0 failed'])
     expect(await embedders.countDocuments()).toEqual([{ model: 'mock-32', dimensions: 32, documents: 3 }])
     expect(await reindex(embedder)).toEqual({
       failed: 0,
-      lines: ['0 embedded anew by mock-32, 0 failed'],
+      lines: ['0 embedded with mock-32, 0 failed'],
     })
   })
 
-  it('goes on after a document that fails, and no vectors go before all have new ones', async () => {
+  it('continues after a document that fails, and deletes no vectors until all documents have new ones', async () => {
     const { name, embed } = createEmbedder('mock-32')
     const faulty: ReindexOptions['embedder'] = {
       name,
       embed: async (texts, signal) => {
-        if (texts.some((text) => /moon/.test(text))) throw new LlmError('model_failed', 'it broke')
+        if (texts.some((text) => /moon/.test(text))) throw new LlmError('model_failed', 'it failed')
         return embed(texts, signal)
       },
     }
     const { failed, lines } = await reindex(faulty)
     expect(failed).toBe(1)
-    expect(lines.at(-1)).toBe('2 embedded anew by mock-32, 1 failed')
+    expect(lines.at(-1)).toBe('2 embedded with mock-32, 1 failed')
     expect(await count()).toEqual(['2 mock-32', '3 offline-384'])
-    expect((await reindex({ name, embed })).lines.at(-1)).toBe('1 embedded anew by mock-32, 0 failed')
+    expect((await reindex({ name, embed })).lines.at(-1)).toBe('1 embedded with mock-32, 0 failed')
     expect(await count()).toEqual(['3 mock-32'])
   })
 
-  it('keeps the others’ vectors when told to, and removes them in the next run', async () => {
+  it('keeps the vectors of other models with --keep, and deletes them in the next run without it', async () => {
     const embedder = createEmbedder('mock-32')
     await reindex(embedder, true)
     expect(await count()).toEqual(['3 mock-32', '3 offline-384'])
@@ -89,7 +89,7 @@ describe('reindexing', () => {
     expect(await count()).toEqual(['3 mock-32'])
   })
 
-  it('takes in what comes meanwhile, and what changes meanwhile as it is then', async () => {
+  it('includes documents that are added or changed while it runs', async () => {
     const [{ name, embed }, old] = [createEmbedder('mock-32'), createEmbedder()]
     const owner = await store.owners.ensure('ada')
     const post = (externalId: string, text: string) =>
@@ -112,7 +112,7 @@ describe('reindexing', () => {
     expect([...contents]).toEqual([{ content: 'It came meanwhile.' }, { content: 'The final version.' }])
   })
 
-  it('does not bring back a document that its owner deletes meanwhile', async () => {
+  it('does not restore a document that its owner deletes while it runs', async () => {
     const { name, embed } = createEmbedder('mock-32')
     const removeAll: Embedder['embed'] = async (texts, signal) => {
       for (const owner of [await store.owners.ensure('ada'), await store.owners.ensure('bob')])
@@ -125,7 +125,7 @@ describe('reindexing', () => {
     expect(await store.documents.list(await store.owners.ensure('ada'), 10)).toEqual([])
   })
 
-  it('stops at once when the embedder does not answer at all', async () => {
+  it('stops at once when the embedder fails', async () => {
     await expect(reindex(createEmbedder('mock?fault=500'))).rejects.toThrow('answered 500')
     expect(await count()).toEqual(['3 offline-384'])
   })

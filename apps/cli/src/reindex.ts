@@ -5,38 +5,39 @@ import { DocumentError, embedBeside } from '@repo/rag'
 export type ReindexOptions = {
   db: Db
   embedder: Pick<Embedder, 'name' | 'embed' | 'loadTokenCounter'>
-  /** Processes of the older embedder go on searching: its vectors stay, and go with the next run. */
+  /** Keeps the vectors of other models for processes that still search with them. The next run deletes them. */
   keepOthers?: boolean
   report: (line: string) => void
 }
 
-type Found = { owner: string; id: string }
+type DocumentRef = { owner: string; id: string }
 
-const atOnce = 4 // documents: a vendor's server takes several calls in the time of one
-const pageSize = 100 // ids that are read at once
-const removedAtOnce = 1000 // chunks a transaction: milliseconds, and requests do not notice
+const concurrency = 4 // documents: model servers handle several calls in parallel
+const pageSize = 100 // document IDs per query
+const removedAtOnce = 1000 // chunks per transaction: takes milliseconds, so requests are not delayed
 
 /**
- * Embeds every document of other embedders anew, beside what it has, until none is left, and gives how many failed. Only
- * when none did, the others' vectors go: until then a process that asks by an older embedder finds all by its vectors.
- * Each document is stored whole or not at all, and those that are done stay so: the next run goes on where this one ended.
- * Throws when the embedder does not answer at the start, or when the database is gone.
+ * Embeds all documents that have no vectors from `embedder`. Returns the number of documents that failed.
+ *
+ * The vectors of other models are deleted only if no document failed. Until then, processes that still use an older
+ * model find every document by its vectors. Each document is stored completely or not at all, so a later run continues
+ * where this one ended. Throws if the embedder does not respond at the start, or if the database is unavailable.
  */
 export async function reindexDocuments({ db, embedder, keepOthers, report }: ReindexOptions): Promise<number> {
-  await embedder.embed(['Does it answer?']) // else every document would be tried in vain
+  await embedder.embed(['Does it answer?']) // fail once instead of once per document
   const [store, embedders] = [createStore(db), createEmbedders(db)]
   const failed = new Set<string>()
   let stored = 0
-  const embed = async ({ owner, id }: Found) => {
+  const embed = async ({ owner, id }: DocumentRef) => {
     try {
       if (await embedBeside({ store, embedder }, owner, id)) stored += 1
     } catch (error) {
       if (!(error instanceof LlmError || error instanceof DocumentError)) throw error
       failed.add(id)
-      report(`document ${id} fails: ${error.message}`)
+      report(`document ${id} failed: ${error.message}`)
     }
   }
-  async function* listDocuments(): AsyncGenerator<Found> {
+  async function* listDocuments(): AsyncGenerator<DocumentRef> {
     for (let after: string | undefined; ; ) {
       const page = await embedders.listWithout(embedder.name, pageSize, after)
       yield* page.filter(({ id }) => !failed.has(id))
@@ -45,19 +46,19 @@ export async function reindexDocuments({ db, embedder, keepOthers, report }: Rei
     }
   }
   for (let before = -1; stored > before; ) {
-    before = stored // and once more while any was left: documents come meanwhile, or change
+    before = stored // repeat until a pass stores nothing: documents may arrive or change during a pass
     const total = (await embedders.countWithout(embedder.name)) - failed.size
     await embedAll(listDocuments(), embed, total, report)
   }
-  report(`${stored} embedded anew by ${embedder.name}, ${failed.size} failed`)
+  report(`${stored} embedded with ${embedder.name}, ${failed.size} failed`)
   if (failed.size === 0 && !keepOthers) while ((await embedders.removeOthers(embedder.name, removedAtOnce)) > 0);
   return failed.size
 }
 
-/** Several at once. Says how many are done, once for each per cent. */
+/** Embeds several documents concurrently. Reports progress once per percent. */
 async function embedAll(
-  documents: AsyncGenerator<Found>,
-  embed: (document: Found) => Promise<void>,
+  documents: AsyncGenerator<DocumentRef>,
+  embed: (document: DocumentRef) => Promise<void>,
   total: number,
   report: ReindexOptions['report'],
 ) {
@@ -70,5 +71,5 @@ async function embedAll(
       if (percent !== before) report(`${done} of ${Math.max(total, done)} done`)
     }
   }
-  await Promise.all(Array.from({ length: atOnce }, work))
+  await Promise.all(Array.from({ length: concurrency }, work))
 }

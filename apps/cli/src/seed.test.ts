@@ -41,7 +41,7 @@ describe('the sample documents', () => {
     expect(await list()).toEqual(documents)
   })
 
-  it('replace their older versions, and nothing else', async () => {
+  it('replace their older versions and nothing else', async () => {
     const before = await list()
     const [sample] = before
     if (!sample) throw new Error('no sample')
@@ -57,7 +57,7 @@ describe('the sample documents', () => {
       }))
 
     await seed(away)
-    expect(await find('A zeppelin lands.')).toEqual([{ documentId: sample.id, text: 'A zeppelin lands.' }]) // the older one is still of use
+    expect(await find('A zeppelin lands.')).toEqual([{ documentId: sample.id, text: 'A zeppelin lands.' }]) // the older version still works
     await seed()
     const after = await list()
     expect(after.map(({ title }) => title)).toEqual(['(My own)', ...titles])
@@ -65,9 +65,9 @@ describe('the sample documents', () => {
     expect(await find('A zeppelin lands.')).not.toContainEqual({ documentId: sample.id, text: 'A zeppelin lands.' })
   })
 
-  it('cannot be loaded without a database, which is said in one line', async () => {
+  it('cannot be loaded without a database, which is reported in one line', async () => {
     const { code, err } = await seed({ DATABASE_URL: 'postgres://sluice:hunter2@127.0.0.1:9/sluice' })
-    expect(err).toMatch(/^The sample documents could not be loaded: .*ECONNREFUSED.*\n$/)
+    expect(err).toMatch(/^Failed to load the sample documents: .*ECONNREFUSED.*\n$/)
     expect(err).not.toContain('hunter2')
     expect(code).toBe(1)
   })

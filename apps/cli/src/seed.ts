@@ -5,7 +5,7 @@ import { createModels } from '@repo/models'
 import { ingestDocument } from '@repo/rag'
 import { runCommand } from './command.ts'
 
-/** Texts about this project, written for this purpose: editing the README or the docs cannot break the first answer. */
+/** Texts written for this purpose, so that editing the README or the docs cannot break the first answer. */
 const samples = [
   { title: 'Sluice: overview', file: '../samples/overview.md' },
   { title: 'Sluice: decisions', file: '../samples/decisions.md' },
@@ -13,10 +13,10 @@ const samples = [
 ]
 
 /**
- * Loads the samples for the local owner, beside the queue: they are ready before anybody asks, with no worker at hand. A
- * newer version of one takes its place.
+ * Loads the sample documents for the local owner without the queue, so that they are ready before the first question
+ * and need no worker. A newer version of a sample replaces the older one.
  */
-await runCommand('The sample documents could not be loaded', async () => {
+await runCommand('Failed to load the sample documents', async () => {
   const config = readConfig()
   const database = connect({ url: config.DATABASE_URL, poolSize: 1, applicationName: 'sluice-seed' })
   const llm = createModels(config)
@@ -31,7 +31,7 @@ await runCommand('The sample documents could not be loaded', async () => {
       }
       const document = await ingestDocument({ store, embedder: llm.embedder }, owner, sample)
       if (document.status !== 'ready')
-        console.log(`${title} cannot be found yet: ${document.error} The next start tries again.`)
+        console.log(`${title} cannot be searched yet. ${document.error} The next start will retry.`)
     }
     return 0
   } finally {

@@ -6,9 +6,9 @@ import { post as ask } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 
-// Posted to the API, read by a worker, found by the API: three real processes' worth, in two.
+// Files are posted to a real API, processed by a real worker and found through the API.
 
-const pdfBomb = makePdfBomb(1500) // seconds of work, in which the API of this process would be too busy to answer
+const pdfBomb = makePdfBomb(1500) // takes seconds to build, so it is done before the API starts
 const test = await createTestDatabase()
 afterAll(test.drop)
 const { url: origin } = await startApi({ DATABASE_URL: test.databaseUrl })
@@ -50,7 +50,7 @@ describe('a posted file', () => {
     ],
     ['sun.docx', makeDocx(['# Sun', 'The solstice is long.']), 'solstice', undefined],
     ['port.pdf', makePdf(['Cover.', 'The breakwater is old.', 'Back.']), 'breakwater', 2],
-  ])('%s is found, and its citation leads back to the place', async (name, bytes, word, page) => {
+  ])('%s is found, and its citation points to the right place', async (name, bytes, word, page) => {
     const id = await post(name, bytes)
     expect(await untilDone(id)).toMatchObject({ title: name, status: 'ready', error: null })
     const source = await cite(`What is said of the ${word}?`)
@@ -59,7 +59,7 @@ describe('a posted file', () => {
     expect(text).toContain(word)
   })
 
-  it('that is a bomb fails alone: those beside it become ready, and the worker goes on', async () => {
+  it('that is a decompression bomb fails alone, and the worker continues with other files', async () => {
     const bomb = await post('bomb.pdf', pdfBomb)
     await sleep(200)
     const beside = await post('beside.txt', 'Quiet beside the bomb.')
@@ -69,7 +69,7 @@ describe('a posted file', () => {
     expect(await untilDone(after)).toMatchObject({ status: 'ready' })
   }, 90_000)
 
-  it('with a password fails with a reason that a person understands', async () => {
+  it('with a password fails with a readable reason', async () => {
     const id = await post('secret.pdf', makePdf(['Secret.'], { encrypted: true }))
     expect(await untilDone(id)).toMatchObject({ status: 'failed', error: expect.stringContaining('password') })
   })

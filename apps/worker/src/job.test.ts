@@ -17,7 +17,7 @@ function writeJobs(files: Record<string, string>): URL {
   return pathToFileURL(`${directory}/`)
 }
 
-it('a file in jobs/ is a job of its name, which is done once for each time it was sent, and again when it throws', async () => {
+it('a file in jobs/ runs once for each job that is sent under its name, and again after an error', async () => {
   const test = await createTestDatabase()
   const { db, close } = connect({ url: test.databaseUrl, poolSize: 2 })
   const options = { baseUrl: 'http://127.0.0.1:9', beforeCall: () => {}, firstByteTimeoutMs: 1, idleTimeoutMs: 1 }
@@ -31,7 +31,7 @@ it('a file in jobs/ is a job of its name, which is done once for each time it wa
         if (name === 'bob' && !failed.has(name)) { failed.add(name); throw new Error('once') }
         await store.owners.ensure('greeted ' + name)
       }`,
-    'greet.test.ts': 'throw new Error("this is no job")',
+    'greet.test.ts': 'throw new Error("not a job")',
   })
   const jobs = await loadJobs(folder)
   expect(jobs.map(({ name }) => name)).toEqual(['greet'])
@@ -46,6 +46,8 @@ it('a file in jobs/ is a job of its name, which is done once for each time it wa
   await test.drop()
 })
 
-it('a file without a job is named', async () => {
-  await expect(loadJobs(writeJobs({ 'empty.ts': 'export const a = 1' }))).rejects.toThrow('jobs/empty.ts is no job')
+it('a file without a job is reported by name', async () => {
+  await expect(loadJobs(writeJobs({ 'empty.ts': 'export const a = 1' }))).rejects.toThrow(
+    'jobs/empty.ts has no default export',
+  )
 })

@@ -4,19 +4,19 @@ import type { Db, JobOptions, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
 import type { createLogger } from '@repo/telemetry'
 
-/** What a job may use. */
+/** What a job can use. */
 export type JobContext = {
-  /** The query builder, for a job's own queries. Its transactions must not wait on a model. */
+  /** The query builder for a job's own queries. Never await a model inside a transaction. */
   db: Db
-  /** The template's own queries. */
+  /** The queries of the template. */
   store: Store
   llm: Llm
   log: ReturnType<typeof createLogger>
 }
 
 /**
- * Does one job. It may be done again, also after it was done: a worker can die before it has said so. `signal` aborts when
- * the worker stops, or when the job has taken too long. What it throws is logged, and the job is tried again.
+ * Runs one job. A job may run again even after it succeeded, because a worker can crash before it reports success.
+ * `signal` is aborted when the worker stops or the job times out. An error is logged, and the job is retried.
  */
 type Run = (context: JobContext, data: unknown, signal: AbortSignal) => Promise<unknown>
 
@@ -24,13 +24,13 @@ export type Job = {
   name: string
   run: Run
   options: Partial<JobOptions>
-  /** How long a job may wait before somebody looks. */
+  /** Seconds between two polls of the queue, and so the longest delay before a job starts. */
   pollSeconds: number
 }
 
 /**
- * A file's name is its queue's: `sendJob(db, 'send-mail', { to })` runs jobs/send-mail.ts. Throws one line that names the
- * file and what is wrong with it.
+ * Loads all jobs of a folder. A file is named after its queue: `sendJob(db, 'send-mail', { to })` runs
+ * jobs/send-mail.ts. Throws an error that names the file if a file does not export a job.
  */
 export async function loadJobs(folder: URL): Promise<Job[]> {
   const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
@@ -40,7 +40,7 @@ export async function loadJobs(folder: URL): Promise<Job[]> {
         new URL(file, folder).href
       )
       if (!isRun(module.default))
-        throw new Error(`jobs/${file} is no job: export default async (context, data) => { … }`)
+        throw new Error(`jobs/${file} has no default export. Add: export default async (context, data) => { … }`)
       const { default: run, options = {}, pollSeconds = 2 } = module
       return { name: parse(file).name, run, options, pollSeconds }
     }),

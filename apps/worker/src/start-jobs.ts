@@ -3,30 +3,32 @@ import { bindTrace } from '@repo/telemetry'
 import type { Job, JobContext } from './job.ts'
 
 export type JobsOptions = {
-  /** Through PgBouncer. */
+  /** Connects through PgBouncer. */
   databaseUrl: string
   context: JobContext
   jobs: Job[]
-  /** Jobs of each kind at once. */
+  /** Concurrent jobs per queue. */
   concurrency: number
 }
 
 /**
- * Does the jobs that are queued, and those that come. `stop` begins no more, waits `timeoutMs` for those that run, and
- * leaves the rest to the next worker.
+ * Starts processing queued jobs. `stop` starts no further job and waits up to `timeoutMs` for running ones. Jobs that
+ * are not finished by then are left to the next worker.
  */
 export async function startJobs({ databaseUrl, context, jobs, concurrency }: JobsOptions) {
   const { log } = context
-  const boss = await startQueue(databaseUrl, (error) => log.error({ err: error }, 'the queue does not answer'))
+  const boss = await startQueue(databaseUrl, (error) => log.error({ err: error }, 'the queue is unavailable'))
   for (const job of jobs) {
     await ensureQueue(boss, job.name, job.options)
-    for (let n = 0; n < concurrency; n += 1) await workOn(boss, job, context)
+    for (let n = 0; n < concurrency; n += 1) await drainQueue(boss, job, context)
   }
   return { stop: (timeoutMs: number) => boss.stop({ graceful: true, timeout: timeoutMs }) }
 }
 
-/** One job at a time; after each, it looks for the next at once. pg-boss's own `localConcurrency` would wait in between. */
-async function workOn(boss: PgBoss, job: Job, context: JobContext) {
+/**
+ * Runs one job at a time and fetches the next immediately. pg-boss's `localConcurrency` would wait for the next poll.
+ */
+async function drainQueue(boss: PgBoss, job: Job, context: JobContext) {
   let id = ''
   const options = { batchSize: 1, pollingIntervalSeconds: job.pollSeconds }
   id = await boss.work<object>(job.name, options, async ([next]) => {
@@ -41,13 +43,13 @@ async function workOn(boss: PgBoss, job: Job, context: JobContext) {
 async function runJob({ name, run }: Job, options: JobContext, data: object, signal: AbortSignal) {
   const startedAt = performance.now()
   const context = { ...options, log: bindTrace(options.log) }
-  const line = () => ({ job: name, durationMs: Math.round(performance.now() - startedAt) })
+  const fields = () => ({ job: name, durationMs: Math.round(performance.now() - startedAt) })
   try {
     await run(context, data, signal)
-    context.log.info(line(), 'job ended')
+    context.log.info(fields(), 'job ended')
   } catch (error) {
-    context.log.warn({ ...line(), err: error }, 'job failed')
-    // The queue stores what it is told: an error of the database would hold the whole statement, document and all.
-    throw new Error('it failed: the log of the worker says why')
+    context.log.warn({ ...fields(), err: error }, 'job failed')
+    // The queue stores the message. A database error would contain the whole statement, including the document's text.
+    throw new Error('Job failed. See the worker log.')
   }
 }

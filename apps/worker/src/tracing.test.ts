@@ -9,7 +9,7 @@ const collector = await startCollector()
 const env = { DATABASE_URL: test.databaseUrl, ...collector.env }
 const [api, worker] = [await startApi(env), startProgram('apps/worker/src/worker.ts', env)]
 
-it('what a worker does for a document is in the trace of who posted it, and its log says so', async () => {
+it('the worker’s spans and log lines belong to the trace of the request that posted the document', async () => {
   const traceId = crypto.randomUUID().replaceAll('-', '')
   const traceparent = `00-${traceId}-00000000000000aa-01`
   expect((await post(`${api.url}/documents`, { traceparent }, { title: 'Heron', text: 'A bird.' })).status).toBe(202)

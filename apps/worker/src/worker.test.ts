@@ -20,15 +20,17 @@ afterAll(async () => {
 
 const away = { EMBEDDING_MODEL: 'away', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' }
 const embedIn = (ms: number) => ({ EMBEDDING_MODEL: `mock-32?delay=${ms}`, OPENAI_BASE_URL: mock.url })
-const slow = embedIn(2000) // so long that nobody who looks for a document at work comes too late
+const slow = embedIn(2000) // long enough to observe a document while it is being processed
 
 async function startWorker(env: Record<string, string> = {}) {
   const worker = startProgram('apps/worker/src/worker.ts', { DATABASE_URL: test.databaseUrl, ...env })
-  await worker.findLog(({ msg }) => msg === 'working')
+  await worker.findLog(({ msg }) => msg === 'worker started')
   return worker
 }
 
-/** Jobs that are tried again, and dead workers that are noticed, within seconds: the true times are half a minute. */
+/**
+ * Adds a document whose job is retried, and whose crashed worker is detected, within seconds instead of half a minute.
+ */
 async function add(title: string, text: string, retryLimit = 8) {
   const document = await documents.add(owner, { title, text, contentHash: hashContent(title, text) })
   await db.execute(sql`update pgboss.job set heartbeat_seconds = 2, retry_delay = 1, retry_limit = ${retryLimit}
@@ -41,7 +43,7 @@ const untilStatus = (id: string, status: string, timeoutMs?: number) =>
   until(async () => (await statusOf(id)) === status, timeoutMs)
 
 describe('a worker', () => {
-  it('takes in what was posted before and while it runs, and ends within its job on SIGTERM', async () => {
+  it('processes documents that were posted before and during its run, and finishes its job on SIGTERM', async () => {
     const before = await add('Before', 'Posted before it ran.')
     const worker = await startWorker(slow)
     await untilStatus(before.id, 'ready')
@@ -54,14 +56,14 @@ describe('a worker', () => {
     expect(worker.written.out).not.toContain('Posted')
   })
 
-  it('says in one line that the database is not migrated or not there', async () => {
+  it('reports in one line that the database cannot be reached', async () => {
     const worker = startProgram('apps/worker/src/worker.ts', { DATABASE_URL: 'postgres://a:hunter2@127.0.0.1:9/b' })
     expect(await worker.ended).toBe(1)
     expect(worker.written.err).toMatch(/^.*ECONNREFUSED.*\n$/)
     expect(worker.written.err).not.toContain('hunter2')
   })
 
-  it('does not bring back a document that is deleted while it is at it, and goes on', async () => {
+  it('does not restore a document that is deleted during processing, and continues with the next', async () => {
     await startWorker(slow)
     const gone = await add('Gone', 'Deleted in the middle.')
     await untilStatus(gone.id, 'processing')
@@ -74,7 +76,7 @@ describe('a worker', () => {
     expect(job).toEqual({ state: 'completed' })
   })
 
-  it('tries again later, says why meanwhile, and gives up in the end', async () => {
+  it('retries later, stores the reason meanwhile, and finally marks the document as failed', async () => {
     await startWorker(away)
     const { id } = await add('Hopeless', 'Nobody embeds it.', 1)
     const waiting = await until(async () => {
@@ -86,7 +88,7 @@ describe('a worker', () => {
     expect((await documents.find(owner, id))?.error).toBe(waiting.error)
   }, 40_000)
 
-  it('goes on when the database was away', async () => {
+  it('continues after the database was unavailable', async () => {
     const gate = await openGate()
     const databaseUrl = new URL(test.databaseUrl)
     databaseUrl.host = gate.host
@@ -105,7 +107,7 @@ describe('a worker', () => {
 })
 
 describe('a worker that is killed', () => {
-  it('at any moment loses and doubles nothing', async ({ annotate }) => {
+  it('at any moment loses no document and stores no chunk twice', async ({ annotate }) => {
     const texts = Array.from({ length: 10 }, (_, n) => `# Part ${n}\n\nOne.\n\n## Two\n\nTwo.\n\n## Three\n\nThree.`)
     const added = await Promise.all(texts.map((text, n) => add(`Document ${n}`, text)))
     const isDone = async () => {
@@ -115,7 +117,7 @@ describe('a worker that is killed', () => {
     let kills = 0
     for (; kills < 5 && !(await isDone()); kills += 1) {
       const worker = await startWorker(embedIn(300))
-      await sleep(100 + 200 * kills) // before, in the middle of, and after its first documents
+      await sleep(100 + 200 * kills) // before, during and after its first documents
       worker.child.kill('SIGKILL')
       await worker.ended
     }
@@ -130,13 +132,15 @@ describe('a worker that is killed', () => {
     await annotate(`${kills} workers killed in the middle of 10 documents: all ready, each chunk once`)
   }, 120_000)
 
-  it('in its last try leaves a document that says so', async () => {
+  it('in its last attempt leaves a document with the reason', async () => {
     const worker = await startWorker(slow)
     const { id } = await add('Deadly', 'It takes its worker with it.', 0)
     await untilStatus(id, 'processing')
     worker.child.kill('SIGKILL')
     await startWorker(slow)
     await untilStatus(id, 'failed', 40_000)
-    expect((await documents.find(owner, id))?.error).toMatch(/tried again and again: post it again/)
+    expect((await documents.find(owner, id))?.error).toMatch(
+      /failed after several attempts\. Upload the document again/,
+    )
   }, 60_000)
 })

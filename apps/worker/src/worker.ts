@@ -9,13 +9,13 @@ import closeWithGrace from 'close-with-grace'
 import { loadJobs } from './job.ts'
 import { startJobs } from './start-jobs.ts'
 
-const closeTimeoutMs = 10_000 // for jobs that run; one that is cut off is done again
+const closeTimeoutMs = 10_000 // for running jobs; an interrupted job runs again
 const healthMs = 5000
-const niceness = 10 // on a machine that they share, who waits for an answer comes before a document
-const healthFile = join(tmpdir(), 'sluice-worker') // touched while all is well; Compose looks at its age
+const niceness = 10 // on a shared machine, answers take priority over documents
+const healthFile = join(tmpdir(), 'sluice-worker') // touched while the worker is healthy; Compose checks its age
 
-/** The composition root: opens what the jobs use, works, and closes it in the reverse order. */
-async function work(config: WorkerConfig) {
+/** The composition root: opens what the jobs use, runs them, and closes everything in reverse order. */
+async function startWorker(config: WorkerConfig) {
   setPriority(niceness)
   const log = createLogger(config.LOG_LEVEL)
   const { DATABASE_URL: databaseUrl, WORKER_CONCURRENCY: concurrency } = config
@@ -28,24 +28,24 @@ async function work(config: WorkerConfig) {
   const health = setInterval(async () => {
     await database.ping(healthMs).then(
       () => writeFile(healthFile, ''),
-      (error) => log.error({ err: error }, 'the database does not answer'),
+      (error) => log.error({ err: error }, 'the database is unavailable'),
     )
   }, healthMs)
 
   closeWithGrace({ delay: 2 * closeTimeoutMs, logger: false }, async ({ err }) => {
-    if (err) log.fatal({ err }, 'the process cannot go on')
+    if (err) log.fatal({ err }, 'fatal error, exiting')
     clearInterval(health)
     await stop(err ? 1000 : closeTimeoutMs)
     llm.close()
     await database.close()
     await tracing?.close()
   })
-  log.info({ embedder: llm.embedder.name }, 'working')
+  log.info({ embedder: llm.embedder.name }, 'worker started')
 }
 
 try {
-  await work(readWorkerConfig())
+  await startWorker(readWorkerConfig())
 } catch (error) {
-  console.error(error instanceof Error ? error.message : 'The worker could not start.')
+  console.error(error instanceof Error ? error.message : 'Failed to start the worker.')
   process.exit(1)
 }

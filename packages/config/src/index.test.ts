@@ -11,7 +11,7 @@ import {
 
 const url = 'postgres://sluice:secret@127.0.0.1:6432/sluice'
 const valid = { DATABASE_URL: url }
-const aUrl = 'it should be a URL like postgres://user:password@host:6432/database'
+const aUrl = 'It must be a URL like postgres://user:password@host:6432/database'
 
 function readProblem(read: () => unknown): string {
   try {
@@ -22,43 +22,47 @@ function readProblem(read: () => unknown): string {
   return 'no problem'
 }
 
-describe('one line says which variable is wrong and what it should be', () => {
+describe('an invalid variable is reported in one line with its name and the expected value', () => {
   it.each([
-    ['DATABASE_URL', undefined, `DATABASE_URL is not set: ${aUrl}`],
-    ['DATABASE_URL', '', `DATABASE_URL is not set: ${aUrl}`],
-    [
-      'DATABASE_URL',
-      'mysql://host/db',
-      'DATABASE_URL should be a URL like postgres://user:password@host:6432/database',
-    ],
-    ['DATABASE_POOL_SIZE', '0', 'DATABASE_POOL_SIZE should be at least 1'],
+    ['DATABASE_URL', undefined, `DATABASE_URL is not set. ${aUrl}`],
+    ['DATABASE_URL', '', `DATABASE_URL is not set. ${aUrl}`],
+    ['DATABASE_URL', 'mysql://host/db', 'DATABASE_URL must be a URL like postgres://user:password@host:6432/database'],
+    ['DATABASE_POOL_SIZE', '0', 'DATABASE_POOL_SIZE must be at least 1'],
     [
       'PGBOUNCER_ADMIN_URL',
       'localhost',
-      'PGBOUNCER_ADMIN_URL should be a URL like postgres://user:password@host:6432/database',
+      'PGBOUNCER_ADMIN_URL must be a URL like postgres://user:password@host:6432/database',
     ],
-    ['PORT', 'abc', 'PORT should be a whole number'],
-    ['PORT', '80.5', 'PORT should be a whole number'],
-    ['PORT', '65536', 'PORT should be at most 65535'],
-    ['LOG_LEVEL', 'loud', 'LOG_LEVEL should be fatal or error or warn or info or debug or trace or silent'],
-    ['WEB_CONCURRENCY', '-1', 'WEB_CONCURRENCY should be at least 1'],
-    ['MAX_STREAMS', '0', 'MAX_STREAMS should be at least 1'],
-    ['DRAIN_TIMEOUT_MS', '-1', 'DRAIN_TIMEOUT_MS should be at least 0'],
-    ['MODEL_FIRST_BYTE_TIMEOUT_MS', 'soon', 'MODEL_FIRST_BYTE_TIMEOUT_MS should be a whole number'],
-    ['MODEL_IDLE_TIMEOUT_MS', '0', 'MODEL_IDLE_TIMEOUT_MS should be at least 1'],
-    ['OPENAI_BASE_URL', 'localhost:11434', 'OPENAI_BASE_URL should be a URL like https://api.openai.com/v1'],
-    ['CHAT_MODEL', 'gpt-5', 'OPENAI_API_KEY is needed for api.openai.com; or set OPENAI_BASE_URL to another server'],
-    ['EMBEDDING_MODEL', 'ada', 'OPENAI_API_KEY is needed for api.openai.com; or set OPENAI_BASE_URL to another server'],
-    ['EMBEDDING_BASE_URL', 'localhost', 'EMBEDDING_BASE_URL should be a URL like https://api.openai.com/v1'],
-    ['EMBEDDING_DIMENSIONS', '20000', 'EMBEDDING_DIMENSIONS should be at most 16000'],
-    ['AUTH', 'none', 'AUTH should be required or off'],
+    ['PORT', 'abc', 'PORT must be a whole number'],
+    ['PORT', '80.5', 'PORT must be a whole number'],
+    ['PORT', '65536', 'PORT must be at most 65535'],
+    ['LOG_LEVEL', 'loud', 'LOG_LEVEL must be fatal or error or warn or info or debug or trace or silent'],
+    ['WEB_CONCURRENCY', '-1', 'WEB_CONCURRENCY must be at least 1'],
+    ['MAX_STREAMS', '0', 'MAX_STREAMS must be at least 1'],
+    ['DRAIN_TIMEOUT_MS', '-1', 'DRAIN_TIMEOUT_MS must be at least 0'],
+    ['MODEL_FIRST_BYTE_TIMEOUT_MS', 'soon', 'MODEL_FIRST_BYTE_TIMEOUT_MS must be a whole number'],
+    ['MODEL_IDLE_TIMEOUT_MS', '0', 'MODEL_IDLE_TIMEOUT_MS must be at least 1'],
+    ['OPENAI_BASE_URL', 'localhost:11434', 'OPENAI_BASE_URL must be a URL like https://api.openai.com/v1'],
+    [
+      'CHAT_MODEL',
+      'gpt-5',
+      'OPENAI_API_KEY is required for api.openai.com. Set it, or set OPENAI_BASE_URL to another server',
+    ],
+    [
+      'EMBEDDING_MODEL',
+      'ada',
+      'OPENAI_API_KEY is required for api.openai.com. Set it, or set OPENAI_BASE_URL to another server',
+    ],
+    ['EMBEDDING_BASE_URL', 'localhost', 'EMBEDDING_BASE_URL must be a URL like https://api.openai.com/v1'],
+    ['EMBEDDING_DIMENSIONS', '20000', 'EMBEDDING_DIMENSIONS must be at most 16000'],
+    ['AUTH', 'none', 'AUTH must be required or off'],
     [
       'JWT_ISSUER',
       'https://login.example',
-      'JWT_AUDIENCE is needed beside JWT_ISSUER: the `aud` of its tokens for this API',
+      'JWT_AUDIENCE is required with JWT_ISSUER. Set it to the `aud` of the tokens for this API',
     ],
-    ['JWT_AUDIENCE', 'api', 'JWT_ISSUER is needed beside JWT_AUDIENCE: the URL of who signs the tokens'],
-    ['TRUST_PROXY', 'perhaps', 'TRUST_PROXY should be true or false'],
+    ['JWT_AUDIENCE', 'api', 'JWT_ISSUER is required with JWT_AUDIENCE. Set it to the URL of the token issuer'],
+    ['TRUST_PROXY', 'perhaps', 'TRUST_PROXY must be true or false'],
   ])('%s=%s', (name, value, message) => {
     expect(readProblem(() => readConfig({ ...valid, [name]: value }))).toBe(message)
   })
@@ -67,7 +71,7 @@ describe('one line says which variable is wrong and what it should be', () => {
     'CORS_ORIGINS=https://a.example,%s',
     (origin) => {
       const problem = readProblem(() => readConfig({ ...valid, CORS_ORIGINS: `https://a.example,${origin}` }))
-      expect(problem).toBe('CORS_ORIGINS should be origins like https://chat.example, separated by commas')
+      expect(problem).toBe('CORS_ORIGINS must be a comma-separated list of origins like https://chat.example')
     },
   )
 
@@ -79,36 +83,36 @@ describe('one line says which variable is wrong and what it should be', () => {
     'https://login.example#a',
   ])('JWT_ISSUER=%s', (JWT_ISSUER) => {
     expect(readProblem(() => readConfig({ ...valid, JWT_ISSUER, JWT_AUDIENCE: 'api' }))).toBe(
-      'JWT_ISSUER should be a URL like https://login.example without ? and #; http is for this machine alone',
+      'JWT_ISSUER must be a URL like https://login.example without ? and #. http is allowed for localhost only',
     )
   })
 
-  it('each of several wrong ones', () => {
+  it('for each of several invalid variables', () => {
     const lines = readProblem(() => readConfig({ PORT: '-1', AUTH: 'on' })).split('\n')
     expect(lines).toEqual([
-      `DATABASE_URL is not set: ${aUrl}`,
-      'PORT should be at least 0',
-      'AUTH should be required or off',
+      `DATABASE_URL is not set. ${aUrl}`,
+      'PORT must be at least 0',
+      'AUTH must be required or off',
     ])
   })
 
-  it('for the commands too', () => {
-    expect(readProblem(() => readMigrationConfig({}))).toBe(`DIRECT_DATABASE_URL is not set: ${aUrl}`)
-    expect(readProblem(() => readManageConfig({}))).toBe(`DATABASE_URL is not set: ${aUrl}`)
+  it('in the commands, too', () => {
+    expect(readProblem(() => readMigrationConfig({}))).toBe(`DIRECT_DATABASE_URL is not set. ${aUrl}`)
+    expect(readProblem(() => readManageConfig({}))).toBe(`DATABASE_URL is not set. ${aUrl}`)
   })
 
-  it('never quotes a value: it may hold a password', () => {
+  it('without its value, which may contain a password', () => {
     expect(readProblem(() => readConfig({ DATABASE_URL: 'secret' }))).not.toContain('secret')
   })
 })
 
-it('takes AUTH=off on a developer’s machine and refuses it in production', () => {
+it('accepts AUTH=off in development and rejects it in production', () => {
   expect(readConfig({ ...valid, AUTH: 'off' }).AUTH).toBe('off')
   const problem = readProblem(() => readConfig({ ...valid, AUTH: 'off', NODE_ENV: 'production' }))
-  expect(problem).toBe('AUTH cannot be off under NODE_ENV=production: set AUTH=required')
+  expect(problem).toBe('AUTH cannot be off with NODE_ENV=production. Set AUTH=required')
 })
 
-it('asks for keys when AUTH is unset, and for nothing but the database', () => {
+it('requires keys when AUTH is unset, and needs only DATABASE_URL', () => {
   expect(readConfig(valid)).toMatchObject({ AUTH: 'required', PORT: 3000, WEB_CONCURRENCY: 1, CORS_ORIGINS: [] })
   for (const blank of ['', ' ']) {
     const config = readConfig({ ...valid, AUTH: blank, PORT: blank })
@@ -116,7 +120,7 @@ it('asks for keys when AUTH is unset, and for nothing but the database', () => {
   }
 })
 
-describe('an embedding model on a server of its own', () => {
+describe('an embedding model on its own server', () => {
   const anthropic = {
     OPENAI_BASE_URL: 'https://api.anthropic.com/v1',
     OPENAI_API_KEY: 'chat-key',
@@ -135,18 +139,20 @@ describe('an embedding model on a server of its own', () => {
       { EMBEDDING_BASE_URL: openai, EMBEDDING_API_KEY: 'own-key' },
       { baseUrl: openai, apiKey: 'own-key' },
     ],
-  ])('gets its own key or none when %s', (_, environment, server) => {
+  ])('uses its own key or none when %s', (_, environment, server) => {
     expect(findEmbeddingServer(read({ ...anthropic, ...environment }))).toEqual(server)
   })
 
-  it('needs a key of its own for api.openai.com', () => {
+  it('requires its own key for api.openai.com', () => {
     const problem = readProblem(() => read({ ...anthropic, EMBEDDING_BASE_URL: openai }))
-    expect(problem).toBe('EMBEDDING_API_KEY is needed for api.openai.com; or set EMBEDDING_BASE_URL to another server')
+    expect(problem).toBe(
+      'EMBEDDING_API_KEY is required for api.openai.com. Set it, or set EMBEDDING_BASE_URL to another server',
+    )
     expect(readProblem(() => read({ CHAT_MODEL: 'gpt-5-mini' })).split('\n').length).toBe(1)
   })
 })
 
-it('takes every base URL that the README of the models names', () => {
+it('accepts every base URL in the README of packages/llm', () => {
   const readme = readFileSync(new URL('../../llm/README.md', import.meta.url), 'utf8')
   const urls = Array.from(readme.matchAll(/(?:`|_URL=)(https?:[^`\s]+)/g), ([, url = '']) => url)
   expect(urls.length).toBeGreaterThan(10)
@@ -160,13 +166,13 @@ it('takes every base URL that the README of the models names', () => {
   }
 })
 
-it('needs no key for a model server of one’s own', () => {
+it('requires no key for a local model server', () => {
   const { CHAT_MODEL } = readConfig({ ...valid, CHAT_MODEL: 'llama', OPENAI_BASE_URL: 'http://127.0.0.1:11434/v1' })
   expect(CHAT_MODEL).toBe('llama')
 })
 
 it.each(['https://login.example', 'https://login.example/', 'http://localhost:8080/realms/a', 'http://[::1]:8080'])(
-  'takes JWT_ISSUER=%s as it is written, since tokens are compared with it',
+  'keeps JWT_ISSUER=%s unchanged, because it is compared with tokens',
   (JWT_ISSUER) => {
     expect(readConfig({ ...valid, JWT_ISSUER, JWT_AUDIENCE: 'api' }).JWT_ISSUER).toBe(JWT_ISSUER)
   },
@@ -177,8 +183,8 @@ it('splits CORS_ORIGINS at commas', () => {
   expect(CORS_ORIGINS).toEqual(['https://a.example', 'https://b.example'])
 })
 
-describe('what the doctor reads', () => {
-  it('is all that fits, and a problem for each variable that does not', () => {
+describe('readDoctorConfig', () => {
+  it('returns the valid variables and one problem per invalid variable', () => {
     const { problems, ...rest } = readDoctorConfig({
       ...valid,
       PORT: 'high',
@@ -196,9 +202,9 @@ describe('what the doctor reads', () => {
     })
   })
 
-  it('is the same as what the API reads when all fits', () => {
+  it('returns the same as readConfig when all variables are valid', () => {
     const { problems, models, port } = readDoctorConfig({ ...valid, PORT: '4000', EMBEDDING_DIMENSIONS: '8' })
     expect({ problems, port }).toEqual({ problems: [], port: 4000 })
-    expect(readConfig({ ...valid, EMBEDDING_DIMENSIONS: '8' })).toMatchObject(models ?? { models: 'wrong' })
+    expect(readConfig({ ...valid, EMBEDDING_DIMENSIONS: '8' })).toMatchObject(models ?? { models: 'invalid' })
   })
 })

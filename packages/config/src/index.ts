@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** Bytes: about a PDF of 1,000 pages with pictures. */
+/** In bytes. A PDF of 1,000 pages with pictures has about this size. */
 export const maxFileSize = 20 * 1024 * 1024
 
 const optional = z
@@ -10,11 +10,14 @@ const optional = z
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 const postgresUrl = z.url({
   protocol: /^postgres(ql)?$/,
-  error: 'should be a URL like postgres://user:password@host:6432/database',
+  error: 'must be a URL like postgres://user:password@host:6432/database',
 })
-const httpUrl = z.url({ protocol: /^https?$/, error: 'should be a URL like https://api.openai.com/v1' })
-/** Compared letter by letter with what tokens say. Over plain HTTP anybody on the way could hand out keys of their own. */
-const issuerError = 'should be a URL like https://login.example without ? and #; http is for this machine alone'
+const httpUrl = z.url({ protocol: /^https?$/, error: 'must be a URL like https://api.openai.com/v1' })
+/**
+ * Compared character by character with the `iss` of tokens. Over plain HTTP, an attacker could serve their own signing
+ * keys.
+ */
+const issuerError = 'must be a URL like https://login.example without ? and #. http is allowed for localhost only'
 const issuerUrl = z.url({ abort: true, error: issuerError }).refine(isIssuer, issuerError)
 const list = z
   .string()
@@ -25,9 +28,9 @@ const list = z
       .map((entry) => entry.trim())
       .filter(Boolean),
   )
-  .refine((origins) => origins.every(isOrigin), 'should be origins like https://chat.example, separated by commas')
+  .refine((origins) => origins.every(isOrigin), 'must be a comma-separated list of origins like https://chat.example')
 
-/** As a browser sends it: no path, no closing slash. */
+/** Returns whether the text is an origin as browsers send it: without path and trailing slash. */
 function isOrigin(text: string): boolean {
   return URL.canParse(text) && new URL(text).origin === text
 }
@@ -45,12 +48,12 @@ const models = {
   EMBEDDING_BASE_URL: httpUrl.optional(),
   EMBEDDING_API_KEY: optional,
   EMBEDDING_MODEL: optional,
-  EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // the widest halfvec that pgvector stores
-  MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models think for a minute or two
-  MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens, far less is normal
+  EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // pgvector's limit for halfvec
+  MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models may think for a minute or two
+  MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens; normally far less
 }
 
-/** The exporter and the SDK read these, and other `OTEL_` variables, themselves: here they are checked. */
+/** Checked here only. The OpenTelemetry SDK and its exporter read these and other `OTEL_` variables themselves. */
 const tracing = {
   OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl.optional(),
   OTEL_TRACES_SAMPLER: z
@@ -65,7 +68,7 @@ const tracing = {
     .optional(),
   OTEL_TRACES_SAMPLER_ARG: z
     .string()
-    .regex(/^(0(\.\d+)?|1(\.0+)?)$/, 'should be a number from 0 to 1')
+    .regex(/^(0(\.\d+)?|1(\.0+)?)$/, 'must be a number from 0 to 1')
     .optional(),
 }
 
@@ -77,13 +80,13 @@ const ApiEnvironment = z
     ...tracing,
     NODE_ENV: optional,
     DATABASE_URL: postgresUrl,
-    DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat needs about 10 ms of a connection in all
+    DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat uses a connection for about 10 ms in total
     PGBOUNCER_ADMIN_URL: postgresUrl.optional(),
     PORT: integer(0, 65_535).default(3000),
     HOST: z.string().default('127.0.0.1'),
     LOG_LEVEL: logLevel,
     WEB_CONCURRENCY: integer(1, 1024).default(1),
-    MAX_STREAMS: integer(1, 1_000_000).default(2000), // about 50 kB each, and near what one core can stream
+    MAX_STREAMS: integer(1, 1_000_000).default(2000), // about 50 kB each, and near the capacity of one core
     OWNER_REQUESTS_PER_MINUTE: integer(1, 1_000_000).optional(),
     OWNER_STREAMS: integer(1, 1_000_000).optional(),
     DRAIN_TIMEOUT_MS: integer(0, 3_600_000).default(30_000), // most answers end within half a minute
@@ -96,15 +99,15 @@ const ApiEnvironment = z
   })
   .refine((env) => !(env.AUTH === 'off' && env.NODE_ENV === 'production'), {
     path: ['AUTH'],
-    error: 'cannot be off under NODE_ENV=production: set AUTH=required',
+    error: 'cannot be off with NODE_ENV=production. Set AUTH=required',
   })
   .refine((env) => env.JWT_AUDIENCE === undefined || env.JWT_ISSUER !== undefined, {
     path: ['JWT_ISSUER'],
-    error: 'is needed beside JWT_AUDIENCE: the URL of who signs the tokens',
+    error: 'is required with JWT_AUDIENCE. Set it to the URL of the token issuer',
   })
   .refine((env) => env.JWT_ISSUER === undefined || env.JWT_AUDIENCE !== undefined, {
     path: ['JWT_AUDIENCE'],
-    error: 'is needed beside JWT_ISSUER: the `aud` of its tokens for this API',
+    error: 'is required with JWT_ISSUER. Set it to the `aud` of the tokens for this API',
   })
   .superRefine(checkKeys)
 
@@ -113,7 +116,7 @@ const WorkerEnvironment = z
     ...models,
     ...tracing,
     DATABASE_URL: postgresUrl,
-    WORKER_CONCURRENCY: integer(1, 100).default(2), // a vendor answers while the other document is read
+    WORKER_CONCURRENCY: integer(1, 100).default(2), // one document is read while the model server embeds the other
     LOG_LEVEL: logLevel,
   })
   .superRefine(checkKeys)
@@ -135,22 +138,22 @@ export type DoctorConfig = ReturnType<typeof readDoctorConfig>
 export type ModelConfig = z.output<z.ZodObject<typeof models>>
 export type TracingConfig = z.output<z.ZodObject<typeof tracing>>
 
-/** The server of `EMBEDDING_MODEL`. A key is sent to its own server alone, never to the other one. */
+/** Returns the server of `EMBEDDING_MODEL`. Each key is sent to its own server only. */
 export function findEmbeddingServer(env: ModelConfig) {
   return env.EMBEDDING_BASE_URL
     ? { baseUrl: env.EMBEDDING_BASE_URL, apiKey: env.EMBEDDING_API_KEY }
     : { baseUrl: env.OPENAI_BASE_URL, apiKey: env.EMBEDDING_API_KEY ?? env.OPENAI_API_KEY }
 }
 
-/** OpenAI's own API without a key would answer 401 to the first question; say it at start. Local servers need none. */
+/** Reports a missing key for api.openai.com at startup instead of at the first question. Local servers need no key. */
 function checkKeys(env: ModelConfig, { addIssue }: z.RefinementCtx) {
   const embedding = findEmbeddingServer(env)
-  const keyless = new Set<'OPENAI' | 'EMBEDDING'>()
-  if (env.CHAT_MODEL && lacksKey(env.OPENAI_BASE_URL, env.OPENAI_API_KEY)) keyless.add('OPENAI')
+  const missingKeys = new Set<'OPENAI' | 'EMBEDDING'>()
+  if (env.CHAT_MODEL && lacksKey(env.OPENAI_BASE_URL, env.OPENAI_API_KEY)) missingKeys.add('OPENAI')
   if (env.EMBEDDING_MODEL && lacksKey(embedding.baseUrl, embedding.apiKey))
-    keyless.add(env.EMBEDDING_BASE_URL ? 'EMBEDDING' : 'OPENAI')
-  for (const server of keyless) {
-    const message = `is needed for api.openai.com; or set ${server}_BASE_URL to another server`
+    missingKeys.add(env.EMBEDDING_BASE_URL ? 'EMBEDDING' : 'OPENAI')
+  for (const server of missingKeys) {
+    const message = `is required for api.openai.com. Set it, or set ${server}_BASE_URL to another server`
     addIssue({ code: 'custom', path: [`${server}_API_KEY`], message })
   }
 }
@@ -159,7 +162,7 @@ function lacksKey(baseUrl: string, apiKey: string | undefined): boolean {
   return apiKey === undefined && new URL(baseUrl).hostname === 'api.openai.com'
 }
 
-/** The environment does not fit. `message` is one line for each variable: its name and what it should be. */
+/** The environment is invalid. `message` has one line per variable with its name and the expected value. */
 export class ConfigError extends Error {
   code = 'invalid_environment' as const
 
@@ -169,59 +172,62 @@ export class ConfigError extends Error {
   }
 }
 
-/** Reads the API's settings. Throws `ConfigError`. */
+/** Returns the settings of the API. Throws `ConfigError`. */
 export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
   return parse(ApiEnvironment, environment)
 }
 
-/** Reads the settings of `npm run worker`. Throws `ConfigError`. */
+/** Returns the settings of `npm run worker`. Throws `ConfigError`. */
 export function readWorkerConfig(environment: NodeJS.ProcessEnv = process.env): WorkerConfig {
   return parse(WorkerEnvironment, environment)
 }
 
-/** Reads the settings of `npm run db:migrate`. Throws `ConfigError`. */
+/** Returns the settings of `npm run db:migrate`. Throws `ConfigError`. */
 export function readMigrationConfig(environment: NodeJS.ProcessEnv = process.env): MigrationConfig {
   return parse(MigrationEnvironment, environment)
 }
 
-/** Reads the settings of `npm run manage`: those of a running `npm start` when none are set. Throws `ConfigError`. */
+/** Returns the settings of `npm run manage`. Throws `ConfigError`. */
 export function readManageConfig(environment: NodeJS.ProcessEnv = process.env): z.output<typeof ManageEnvironment> {
   return parse(ManageEnvironment, environment)
 }
 
-/** Reads what `npm run manage -- doctor` looks at. Throws nothing: what does not fit is left out, and in `problems`. */
+/**
+ * Returns the settings that `npm run manage -- doctor` checks. Does not throw: invalid values are undefined and listed
+ * in `problems`.
+ */
 export function readDoctorConfig(environment: NodeJS.ProcessEnv = process.env) {
-  const given = dropBlank(environment)
-  const { error } = DoctorEnvironment.safeParse(given, { reportInput: true })
+  const values = dropBlank(environment)
+  const { error } = DoctorEnvironment.safeParse(values, { reportInput: true })
   const { PORT, HOST } = DoctorEnvironment.shape
   return {
-    /** One line for each variable that does not fit: its name and what it should be. */
+    /** One line per invalid variable with its name and the expected value. */
     problems: error ? new ConfigError(error.issues).message.split('\n') : [],
-    databaseUrl: postgresUrl.safeParse(given.DATABASE_URL).data,
-    directUrl: postgresUrl.safeParse(given.DIRECT_DATABASE_URL).data,
-    adminUrl: postgresUrl.safeParse(given.PGBOUNCER_ADMIN_URL).data,
-    port: PORT.safeParse(given.PORT).data,
-    host: HOST.safeParse(given.HOST).data,
-    models: z.object(models).superRefine(checkKeys).safeParse(given).data,
+    databaseUrl: postgresUrl.safeParse(values.DATABASE_URL).data,
+    directUrl: postgresUrl.safeParse(values.DIRECT_DATABASE_URL).data,
+    adminUrl: postgresUrl.safeParse(values.PGBOUNCER_ADMIN_URL).data,
+    port: PORT.safeParse(values.PORT).data,
+    host: HOST.safeParse(values.HOST).data,
+    models: z.object(models).superRefine(checkKeys).safeParse(values).data,
   }
 }
 
-function parse<Shape extends z.ZodType>(shape: Shape, environment: NodeJS.ProcessEnv): z.output<Shape> {
-  const result = shape.safeParse(dropBlank(environment), { reportInput: true }) // else an issue does not say whether there was one
+function parse<Schema extends z.ZodType>(schema: Schema, environment: NodeJS.ProcessEnv): z.output<Schema> {
+  const result = schema.safeParse(dropBlank(environment), { reportInput: true }) // tells a missing variable from an invalid one
   if (result.success) return result.data
   throw new ConfigError(result.error.issues)
 }
 
-/** An empty variable counts as unset: Compose passes `NAME=` for each one that the user did not set. */
+/** Removes empty variables. Compose passes `NAME=` for each variable that the user did not set. */
 function dropBlank(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim() !== ''))
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'invalid_type' && issue.input === undefined) return `is not set: it ${issue.message}`
-  if (issue.code === 'invalid_value') return `should be ${issue.values.join(' or ')}`
-  if (issue.code === 'too_small') return `should be at least ${issue.minimum}`
-  if (issue.code === 'too_big') return `should be at most ${issue.maximum}`
-  if (issue.code === 'invalid_type') return `should be a whole ${issue.expected === 'int' ? 'number' : issue.expected}`
+  if (issue.code === 'invalid_type' && issue.input === undefined) return `is not set. It ${issue.message}`
+  if (issue.code === 'invalid_value') return `must be ${issue.values.join(' or ')}`
+  if (issue.code === 'too_small') return `must be at least ${issue.minimum}`
+  if (issue.code === 'too_big') return `must be at most ${issue.maximum}`
+  if (issue.code === 'invalid_type') return `must be a whole ${issue.expected === 'int' ? 'number' : issue.expected}`
   return issue.message
 }

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, expect, it } from 'vitest'
 import { connect } from './client.ts'
-import { giveUpQueue, ingestQueue, sendJob } from './jobs.ts'
+import { deadLetterQueue, ingestQueue, sendJob } from './jobs.ts'
 import { startQueue } from './queue.ts'
 import { createTestDatabase } from './testing.ts'
 
@@ -27,7 +27,7 @@ it('a job is stored as pg-boss itself would store it', async () => {
   const times = ['id', 'created_on', 'start_after', 'keep_until']
   const withoutTimes = (job = {}) => Object.entries(job).filter(([name]) => !times.includes(name))
   expect(withoutTimes(ours)).toEqual(withoutTimes(theirs))
-  expect(ours).toMatchObject({ data, dead_letter: giveUpQueue, retry_backoff: true, heartbeat_seconds: 15 })
+  expect(ours).toMatchObject({ data, dead_letter: deadLetterQueue, retry_backoff: true, heartbeat_seconds: 15 })
   const keptFor = (job: Record<string, unknown> = {}) =>
     Date.parse(`${job.keep_until}`) - Date.parse(`${job.start_after}`)
   expect(keptFor(ours)).toBe(keptFor(theirs))
@@ -55,14 +55,14 @@ it('a queue that no worker has made is an error that says so', async () => {
 })
 
 it('the queue works through PgBouncer, several fetches at once, each job once', async () => {
-  await Promise.all(Array.from({ length: 40 }, (_, n) => sendJob(db, giveUpQueue, { n })))
+  await Promise.all(Array.from({ length: 40 }, (_, n) => sendJob(db, deadLetterQueue, { n })))
   const fetched: string[] = []
   const take = async () => {
     for (;;) {
-      const [job] = await queue.fetch(giveUpQueue)
+      const [job] = await queue.fetch(deadLetterQueue)
       if (!job) return
       fetched.push(job.id)
-      await queue.complete(giveUpQueue, job.id)
+      await queue.complete(deadLetterQueue, job.id)
     }
   }
   await Promise.all(Array.from({ length: 6 }, take))

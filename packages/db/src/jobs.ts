@@ -31,8 +31,8 @@ export const defaultJobOptions: JobOptions = {
 }
 
 export const ingestQueue = 'ingest-document'
-/** Gets a document whose last try failed. */
-export const giveUpQueue = 'give-up-document'
+/** Receives the documents whose last attempt failed. */
+export const deadLetterQueue = 'dead-letter-document'
 
 /** What both of them get. `version` says which content of the document is meant, and is the job's own id. */
 export type DocumentJob = { owner: string; documentId: string; version: string }

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { fromDrizzle, PgBoss } from 'pg-boss'
 import type { Db } from './client.ts'
-import { defaultJobOptions, giveUpQueue, ingestQueue, type JobOptions } from './jobs.ts'
+import { deadLetterQueue, defaultJobOptions, ingestQueue, type JobOptions } from './jobs.ts'
 
 export type { PgBoss }
 
@@ -50,8 +50,8 @@ export async function migrateQueue(db: Db): Promise<void> {
   boss.on('error', () => {}) // its timers may outlive `db`; what is asked for here throws by itself
   await boss.start()
   try {
-    await ensureQueue(boss, giveUpQueue)
-    await ensureQueue(boss, ingestQueue, { deadLetter: giveUpQueue })
+    await ensureQueue(boss, deadLetterQueue)
+    await ensureQueue(boss, ingestQueue, { deadLetter: deadLetterQueue })
   } finally {
     await boss.stop({ graceful: false })
   }

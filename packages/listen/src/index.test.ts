@@ -21,38 +21,38 @@ async function openClients(port: number, count: number): Promise<Socket[]> {
   return clients
 }
 
-/** How many clients a server lets in at most in one turn of the event loop, of so many who all wait when it looks. */
-async function countMostInTurn(server: Server, port: number, clients: number): Promise<number> {
-  let [met, inTurn, most] = [0, 0, 0]
+/** Returns the largest number of waiting clients that a server accepts in one event loop iteration. */
+async function countMostPerIteration(server: Server, port: number, clients: number): Promise<number> {
+  let [accepted, inIteration, most] = [0, 0, 0]
   server.on('connection', () => {
-    met += 1
-    inTurn += 1
-    most = Math.max(most, inTurn)
+    accepted += 1
+    inIteration += 1
+    most = Math.max(most, inIteration)
   })
   for (let n = 0; n < clients; n += 1) {
     const client = connect(port, host)
     onTestFinished(() => void client.destroy())
   }
-  // They connect on the next tick; the kernel has time to finish that while nobody looks.
+  // They connect on the next tick. Blocking the thread gives the kernel time to complete that.
   process.nextTick(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100))
-  while (met < clients) {
+  while (accepted < clients) {
     await setImmediate()
-    inTurn = 0
+    inIteration = 0
   }
   return most
 }
 
 describe.runIf(canSharePort)('listenMore', () => {
-  it('lets in several clients in a turn of the event loop, where one socket lets in one', async () => {
+  it('accepts several clients per event loop iteration, while one socket accepts one', async () => {
     const [one, many] = [createServer(), createServer()]
     const ports = [await listen(one), await listen(many)] as const
     const { stop } = await listenMore(many)
     onTestFinished(stop)
-    expect(await countMostInTurn(one, ports[0], 64)).toBe(1)
-    expect(await countMostInTurn(many, ports[1], 64)).toBeGreaterThan(4)
+    expect(await countMostPerIteration(one, ports[0], 64)).toBe(1)
+    expect(await countMostPerIteration(many, ports[1], 64)).toBeGreaterThan(4)
   })
 
-  it('serves what comes through any of the sockets', async () => {
+  it('serves requests from all sockets', async () => {
     const server = createServer((_, response) => response.end('yes'))
     const port = await listen(server)
     const { stop } = await listenMore(server)
@@ -64,7 +64,7 @@ describe.runIf(canSharePort)('listenMore', () => {
     expect(new Set(await Promise.all(Array.from({ length: 50 }, ask)))).toEqual(new Set(['yes']))
   })
 
-  it('lets in nobody once it is stopped, and waits for those who are there', async () => {
+  it('accepts no connection once it is stopped, and waits for open ones', async () => {
     const server = createServer()
     const port = await listen(server)
     const { stop, ended } = await listenMore(server)
@@ -83,23 +83,23 @@ describe.runIf(canSharePort)('listenMore', () => {
     await ended
   })
 
-  it('resets nobody who has connected and waits to be let in', async () => {
+  it('does not reset connections in the backlog', async () => {
     const server = createServer((_, response) => response.end('yes'))
     const port = await listen(server)
     const { stop } = await listenMore(server)
-    const asked = Array.from({ length: 300 }, async () => {
+    const responses = Array.from({ length: 300 }, async () => {
       const [response] = await once(get({ host, port, agent: false }), 'response')
       return String((await response.toArray()).join(''))
     })
     process.nextTick(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100)) // all of them connect meanwhile
     await setImmediate()
     await stop()
-    expect(new Set(await Promise.all(asked))).toEqual(new Set(['yes']))
+    expect(new Set(await Promise.all(responses))).toEqual(new Set(['yes']))
   })
 })
 
 describe('findPort', () => {
-  it('rejects while somebody listens, also on sockets that share the port', async () => {
+  it('rejects while another socket listens, even with reusePort', async () => {
     const server = createServer()
     const port = await listen(server)
     await expect(findPort(host, port)).rejects.toMatchObject({ code: 'EADDRINUSE' })
@@ -108,25 +108,25 @@ describe('findPort', () => {
     expect(await findPort(host, 0)).toBeGreaterThan(1023)
   })
 
-  it('lets in nobody', async () => {
+  it('never accepts a connection', async () => {
     const port = await findPort(host, 0)
-    const knocking = new Worker(
+    const connecting = new Worker(
       `const { connect } = require('node:net')
        const { parentPort, workerData } = require('node:worker_threads')
-       const knock = () => connect(workerData).on('connect', () => parentPort.postMessage('connected')).on('error', knock)
-       knock()
-       parentPort.postMessage('knocking')`,
+       const retry = () => connect(workerData).on('connect', () => parentPort.postMessage('connected')).on('error', retry)
+       retry()
+       parentPort.postMessage('started')`,
       { eval: true, workerData: { host, port } },
     )
-    onTestFinished(async () => void (await knocking.terminate()))
+    onTestFinished(async () => void (await connecting.terminate()))
     const messages: string[] = []
-    knocking.on('message', (message) => void messages.push(message))
-    await once(knocking, 'message')
+    connecting.on('message', (message) => void messages.push(message))
+    await once(connecting, 'message')
     for (let n = 0; n < 500; n += 1) expect(await findPort(host, port)).toBe(port)
-    expect(messages).toEqual(['knocking'])
+    expect(messages).toEqual(['started'])
   })
 
-  it('rejects for a host that is not this machine’s', async () => {
+  it('rejects for an address that does not belong to this machine', async () => {
     await expect(findPort('192.0.2.1', 3000)).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' })
   })
 })

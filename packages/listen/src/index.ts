@@ -3,23 +3,23 @@ import type { Server } from 'node:http'
 import { connect, createServer } from 'node:net'
 import { setImmediate } from 'node:timers/promises'
 
-/** Whether this system spreads the connections to a port over all sockets that listen on it (`SO_REUSEPORT`). */
+/** Whether this system distributes connections over all sockets that listen on a port (`SO_REUSEPORT`). */
 export const canSharePort = process.platform === 'linux'
 
-/** At 50 ms a turn of a busy event loop, 320 connections a second. */
+/** With a busy event loop (50 ms per iteration), this accepts 320 connections per second. */
 const sockets = 16
 
 export type Listening = {
-  /** Ends the listening on all sockets, the server's own too. Resolves when nobody is let in any more. */
+  /** Stops listening on all sockets, including the server's own. Resolves when no further connection is accepted. */
   stop: () => Promise<void>
-  /** Resolves when all connections have ended after that. */
+  /** Resolves when all accepted connections have closed after `stop`. */
   ended: Promise<unknown>
 }
 
 /**
- * Opens more sockets on the port of a server that listens with `reusePort`, and gives it their connections. libuv takes one
- * connection from a socket in a turn of the event loop (libuv/libuv#3696), and a turn of a process that writes a thousand
- * streams takes tens of milliseconds: through one socket, newcomers waited seconds for their turn.
+ * Opens more sockets on the port of a server that listens with `reusePort`, and passes their connections to the server.
+ * libuv accepts one connection per socket and event loop iteration (libuv/libuv#3696). An iteration of a process that
+ * writes a thousand streams takes tens of milliseconds, so with one socket new clients would wait for seconds.
  */
 export async function listenMore(server: Server): Promise<Listening> {
   const listeners = [server, ...(await openMore(server))]
@@ -27,7 +27,7 @@ export async function listenMore(server: Server): Promise<Listening> {
     stop: async () => {
       const deadline = performance.now() + longestStopMs
       for (const listener of listeners) {
-        await untilNobodyWaits(server, deadline)
+        await waitUntilBacklogEmpty(server, deadline)
         listener.close()
       }
     },
@@ -38,7 +38,7 @@ export async function listenMore(server: Server): Promise<Listening> {
 async function openMore(server: Server) {
   const address = server.address()
   if (!canSharePort || address === null || typeof address === 'string') return []
-  const options = { allowHalfOpen: true, noDelay: true } // as node:http opens its own
+  const options = { allowHalfOpen: true, noDelay: true } // the options that node:http uses
   const more = Array.from({ length: sockets - 1 }, () =>
     createServer(options, (socket) => server.emit('connection', socket)).listen({
       host: address.address,
@@ -50,35 +50,35 @@ async function openMore(server: Server) {
   return more
 }
 
-const longestStopMs = 1000 // a process that is never idle has to stop, too
-const quietMs = 0.2 // a turn of the event loop in which there is nothing to do takes a tenth of this
+const longestStopMs = 1000 // a process that is never idle must stop, too
+const quietMs = 0.2 // an idle event loop iteration takes a tenth of this
 
 /**
- * Resolves right after a short turn of the event loop in which nobody connected. A socket that is closed resets whoever has
- * connected to it and was not let in yet, who then cannot know that the request was never read.
+ * Resolves after a short event loop iteration without a new connection. Closing a socket resets the connections in its
+ * backlog, and their clients cannot tell whether the request was read.
  */
-async function untilNobodyWaits(server: Server, deadline: number): Promise<void> {
-  let met = 0
+async function waitUntilBacklogEmpty(server: Server, deadline: number): Promise<void> {
+  let accepted = 0
   const count = () => {
-    met += 1
+    accepted += 1
   }
   server.on('connection', count)
-  await setImmediate() // after this one, each turn asks every socket
+  await setImmediate() // from now on, each iteration polls every socket
   for (let isQuiet = false; !isQuiet && performance.now() < deadline; ) {
-    const [before, metBefore] = [performance.now(), met]
+    const [before, acceptedBefore] = [performance.now(), accepted]
     await setImmediate()
-    isQuiet = met === metBefore && performance.now() - before < quietMs
+    isQuiet = accepted === acceptedBefore && performance.now() - before < quietMs
   }
   server.off('connection', count)
 }
 
 /**
- * Gives the port if it is free, for 0 one that is. Rejects with `EADDRINUSE` when anybody listens there: sockets that share
- * a port would share it with another program, too. The port itself is not opened: whoever connects to it, as a balancer does
- * that knows this process already, would be let in and then reset.
+ * Returns the port if it is free, or a free port for 0. Rejects with `EADDRINUSE` if another process listens on it,
+ * because sockets with `reusePort` would share the port with that process. It does not open the port: a load balancer
+ * that already knows this address would connect and be reset.
  */
 export async function findPort(host: string, port: number): Promise<number> {
-  const server = createServer().listen(0, host) // rejects for a host that is not this machine's
+  const server = createServer().listen(0, host) // rejects if the address does not belong to this machine
   await once(server, 'listening')
   const address = server.address()
   await once(server.close(), 'close')
@@ -88,12 +88,12 @@ export async function findPort(host: string, port: number): Promise<number> {
   return port
 }
 
-/** Whether anybody listens there. */
+/** Returns whether a process listens on the port. */
 async function isTaken(host: string, port: number): Promise<boolean> {
   const client = connect(port, host)
   try {
     await once(client, 'connect')
-    return client.localPort !== port // else it was given this very port, and has met itself
+    return client.localPort !== port // with this very port as its local port, the client connected to itself
   } catch {
     return false
   } finally {

@@ -18,28 +18,28 @@ afterAll(async () => {
 
 describe.each([
   { kind: 'offline', environment: {} },
-  // Nothing listens there: a call that got through would fail in another way.
+  // Nothing listens on this port, so a call that passed the guard would fail differently.
   { kind: 'OpenAI', environment: { OPENAI_BASE_URL: 'http://127.0.0.1:9/v1', CHAT_MODEL: 'a', EMBEDDING_MODEL: 'b' } },
 ])('the $kind models', ({ environment }) => {
   const config = readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b', ...environment })
   const llm = createModels(config)
-  const question = { messages: [], passages: [], signal: new AbortController().signal }
+  const request = { messages: [], passages: [], signal: new AbortController().signal }
 
   it('cannot be called inside a transaction', async () => {
-    const ask = database.db.transaction(() => llm.chat.stream(question))
+    const ask = database.db.transaction(() => llm.chat.stream(request))
     await expect(ask).rejects.toThrow(ConnectionHeldError)
     const embed = database.db.transaction((tx) => tx.transaction(() => Promise.all([llm.embedder.embed(['a'])])))
     await expect(embed).rejects.toThrow(ConnectionHeldError)
   })
 
-  it('can be called after it', async () => {
+  it('can be called after a transaction', async () => {
     await database.db.transaction(async () => {})
     const outcome = await llm.embedder.embed(['a']).catch((error: unknown) => error)
     expect(outcome).not.toBeInstanceOf(ConnectionHeldError)
   })
 })
 
-it('an answer that began outside a transaction cannot be read inside one', async () => {
+it('a stream that was opened outside a transaction cannot be read inside one', async () => {
   const llm = createModels(readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b' }))
   const messages = [{ role: 'user' as const, content: 'What is this?' }]
   const events = await llm.chat.stream({ messages, passages: [], signal: new AbortController().signal })

@@ -3,7 +3,9 @@ import { assertNoConnectionHeld } from '@repo/db'
 import { createLlm, type Llm } from '@repo/llm'
 import type { Tracing } from '@repo/telemetry'
 
-/** The models that the environment names, behind the guard that no caller holds a database connection. */
+/**
+ * Returns the configured models. Each call throws `ConnectionHeldError` if the caller holds a database connection.
+ */
 export function createModels(config: ModelConfig, tracing?: Tracing): Llm {
   const llm = createLlm({
     baseUrl: config.OPENAI_BASE_URL,

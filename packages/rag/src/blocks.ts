@@ -1,35 +1,41 @@
 type Span = { start: number; end: number }
 type Heading = Span & { level: number; title: string }
 
-/** A part of a document that is best kept whole. `headings`, outermost first, is one array for all blocks below them. */
+/**
+ * A part of a document that should stay whole. `headings`, outermost first, is the same array for all blocks below
+ * them.
+ */
 export type Block = Span & { headings: string[] }
 
-/** In UTF-16 units. A longer line is a text: a title goes into every chunk below it. */
+/** In UTF-16 units. A longer line is treated as text, because a heading is added to every chunk below it. */
 const maxHeadingLength = 200
 
 /**
- * The paragraphs, lists, tables and fenced code of Markdown or plain text, in order, without the headings. A heading
- * with nothing below it is a block of its own, so that it can be found.
+ * Yields the paragraphs, lists, tables and fenced code of Markdown or plain text, without the headings. A heading with
+ * nothing below it becomes a block, so that a search can find it.
  */
 export function* findBlocks(text: string): Generator<Block> {
   let outline: Heading[] = []
   let headings: string[] = []
-  let bare: Heading | undefined
+  let emptyHeading: Heading | undefined
   for (const part of readParts(text)) {
     if ('level' in part) {
-      if (bare && bare.level >= part.level) yield { start: bare.start, end: bare.end, headings }
+      if (emptyHeading && emptyHeading.level >= part.level)
+        yield { start: emptyHeading.start, end: emptyHeading.end, headings }
       outline = [...outline.filter(({ level }) => level < part.level), part]
       headings = outline.map(({ title }) => title)
-      bare = part
+      emptyHeading = part
     } else {
       yield { ...part, headings }
-      bare = undefined
+      emptyHeading = undefined
     }
   }
-  if (bare) yield { start: bare.start, end: bare.end, headings }
+  if (emptyHeading) yield { start: emptyHeading.start, end: emptyHeading.end, headings }
 }
 
-/** A blank line or a heading ends a text; a fence lasts until its closing line, whatever is inside. */
+/**
+ * Yields spans of text and headings. A blank line or a heading ends a span. A code fence lasts until its closing line.
+ */
 function* readParts(text: string): Generator<Span | Heading> {
   let open: Span | undefined
   let fence: string | undefined
@@ -41,12 +47,12 @@ function* readParts(text: string): Generator<Span | Heading> {
     if (heading) yield { start: underlined && open ? open.start : start, end, ...heading }
     if (isBreak) open = undefined
     else if (line !== '') open = { start: open?.start ?? start, end }
-    fence = followFence(fence, line)
+    fence = updateFence(fence, line)
   }
   if (open) yield open
 }
 
-/** Lines without their trailing white space. */
+/** Yields the lines without trailing white space. */
 function* readLines(text: string) {
   let start = 0
   while (start < text.length) {
@@ -58,7 +64,7 @@ function* readLines(text: string) {
   }
 }
 
-/** `## Title`, or `## Title ##`. The first one may follow a byte order mark. */
+/** Parses `## Title` or `## Title ##`. A byte order mark may precede it. */
 function readHeading(line: string) {
   if (line.length > maxHeadingLength) return undefined
   const [, marker = '', rest = ''] = line.match(/^\uFEFF? {0,3}(#{1,6})\s+(.+)$/) ?? []
@@ -66,7 +72,9 @@ function readHeading(line: string) {
   return title ? { level: marker.length, title } : undefined
 }
 
-/** `===` or `---` below one line of text; below a list, a quote or a table these are something else. */
+/**
+ * Parses a line of text underlined with `===` or `---`. Below a list, a quote or a table these do not mark a heading.
+ */
 function readUnderlined(text: string, above: Span | undefined, line: string) {
   const [, marker] = line.match(/^ {0,3}([=-])\1{2,}$/) ?? []
   if (!marker || !above || above.end - above.start > maxHeadingLength) return undefined
@@ -75,8 +83,8 @@ function readUnderlined(text: string, above: Span | undefined, line: string) {
   return isTitle ? { level: marker === '=' ? 1 : 2, title } : undefined
 }
 
-/** The fence that is open after `line`. Its closing line repeats the marker, perhaps longer, and holds nothing else. */
-function followFence(fence: string | undefined, line: string): string | undefined {
+/** Returns the fence that is open after `line`. A closing line contains only the marker, possibly longer. */
+function updateFence(fence: string | undefined, line: string): string | undefined {
   const marker = line.match(/^ {0,3}(`{3,}(?=[^`]*$)|~{3,})/)?.[1]
   if (!fence) return marker
   return marker?.startsWith(fence) && marker === line.trim() ? undefined : fence

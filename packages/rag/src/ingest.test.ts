@@ -30,7 +30,7 @@ const listChunks = async (id: string) => [
 ]
 
 describe('ingesting a document', () => {
-  it('makes it ready, with chunks that lead back into its text', async () => {
+  it('makes it ready, with chunks whose positions match its text', async () => {
     const text = '# Ebb\n\nThe tide turns.\n\n### Flood\n\nIt comes back.'
     const document = await ingest({ title: 'Tides', text })
     expect(document).toMatchObject({ title: 'Tides', status: 'ready', error: null })
@@ -43,7 +43,7 @@ describe('ingesting a document', () => {
     for (const { content, start, end } of chunks) expect(content).toBe(text.slice(start, end))
   })
 
-  it('is done once for the same content, also when it comes five times at once', async () => {
+  it('happens once for the same content, even with five concurrent calls', async () => {
     const content = { title: 'Once', text: 'Only once.' }
     const documents = await Promise.all(Array.from({ length: 5 }, () => ingest(content)))
     const again = await ingestDocument({ store, embedder: broken }, owner, content) // nothing is left to embed
@@ -52,7 +52,7 @@ describe('ingesting a document', () => {
     expect(await ingest({ ...content, title: 'Twice' })).not.toMatchObject({ id: again.id })
   })
 
-  it('keeps it as failed with the reason when the embedder is away, until it is posted again', async () => {
+  it('keeps it as failed with the reason while the embedder cannot be reached, until it is posted again', async () => {
     const content = { title: 'Later', text: 'Not yet.' }
     const failed = await ingestDocument({ store, embedder: broken }, owner, content)
     expect(failed).toMatchObject({ status: 'failed', error: expect.stringMatching(/\w+ \w+/) })
@@ -65,7 +65,7 @@ describe('ingesting a document', () => {
     expect(await listChunks(failed.id)).toHaveLength(1)
   })
 
-  it('fails with advice, and without embedding the rest, when it falls into too many sections', async () => {
+  it('fails with advice and stops embedding when there are too many sections', async () => {
     const { embedder: watched, batches } = watch(embedder)
     const content = { title: 'Splinters', text: '# a\nb\n'.repeat(100_000) }
     const document = await ingestDocument({ store, embedder: watched }, owner, content)
@@ -74,14 +74,14 @@ describe('ingesting a document', () => {
     expect(await listChunks(document.id)).toEqual([])
   })
 
-  it('lets others have their turn between any two batches', async () => {
+  it('yields to the event loop between two batches', async () => {
     const { embedder: watched, batches } = watch(embedder)
     await ingestDocument({ store, embedder: watched }, owner, { title: 'Short', text: '# a\nb\n'.repeat(640) })
     expect(batches).toHaveLength(10)
     expect(new Set(batches.map(({ turns }) => turns)).size).toBe(10)
   })
 
-  it('takes a megabyte', async () => {
+  it('accepts a text of one megabyte', async () => {
     const text = 'The tide turns twice a day, and the harbour master writes it down. '.repeat(15_000)
     const document = await ingest({ title: 'Long', text })
     expect(document.status).toBe('ready')
@@ -91,12 +91,12 @@ describe('ingesting a document', () => {
   }, 60_000)
 })
 
-describe('when the embedder is another one by now', () => {
+describe('after a change of the embedding model', () => {
   const other = { ...embedder, name: 'other' }
   const listModels = async (id: string) => [
     ...(await db.execute(sql`select embedding_model from chunks where document_id = ${id}`)).flatMap(Object.values),
   ]
-  /** The word is in no chunk: only the vector, that of the document itself, can find one. */
+  /** Searches for a word that is in no chunk, so that only the vector can find the document. */
   const findsByVector = async (by: Pick<Embedder, 'name' | 'embed'>, { id, title }: { id: string; title: string }) => {
     const [vector = []] = await by.embed([title])
     const embedding = JSON.stringify(vector)
@@ -104,7 +104,7 @@ describe('when the embedder is another one by now', () => {
     return found.some(({ documentId }) => documentId === id)
   }
 
-  it('a document that is posted again is embedded anew, once, also when it comes three times at once', async () => {
+  it('a document that is posted again is embedded once with the new model, even with three concurrent calls', async () => {
     const content = { title: 'Moved', text: '# Ebb\n\nOut.\n\n# Flood\n\nIn.' }
     const { id, title } = await ingest(content)
     expect(await findsByVector(other, { id, title })).toBe(false)
@@ -115,7 +115,7 @@ describe('when the embedder is another one by now', () => {
     expect(await findsByVector(other, { id, title })).toBe(true)
   })
 
-  it('and fails, the document stays ready and is found as before', async () => {
+  it('a document stays ready and searchable if the new model fails', async () => {
     const content = { title: 'Stays', text: 'Still there.' }
     const ready = await ingest(content)
     expect(await ingestDocument({ store, embedder: broken }, owner, content)).toEqual(ready)
@@ -125,7 +125,7 @@ describe('when the embedder is another one by now', () => {
   })
 })
 
-it('keeps a document as failed whose vectors the database refuses, until it is posted again', async () => {
+it('keeps a document as failed if the database rejects its vectors, until it is posted again', async () => {
   const content = { title: 'Overflow', text: 'Too large.' }
   const tooLarge = { name: 'too-large', embed: async (texts: string[]) => texts.map(() => Array(384).fill(1e6)) }
   await expect(ingestDocument({ store, embedder: tooLarge }, owner, content)).rejects.toThrow()
@@ -134,16 +134,16 @@ it('keeps a document as failed whose vectors the database refuses, until it is p
   expect(await ingest(content)).toEqual({ ...failed, status: 'ready', progress: 1, error: null })
 })
 
-describe('an embedder’s server that is asked too much', () => {
+describe('an overloaded embedding server', () => {
   const fourBatches = { title: 'Long', text: '# a\nb\n'.repeat(200) }
 
-  /** Answers all batches but the second, which it puts off `times` times. */
+  /** Starts a server that postpones the second batch `times` times. */
   async function startBusy(times: number, retryAfter: string | undefined, status = 429) {
     const sizes: number[] = []
     const server = createServer(async (request, response) => {
       const { input }: { input: string[] } = JSON.parse(await readText(request))
-      const isPutOff = sizes.push(input.length) > 1 && sizes.length <= 1 + times
-      if (isPutOff) response.writeHead(status, retryAfter ? { 'retry-after': retryAfter } : {}).end()
+      const isPostponed = sizes.push(input.length) > 1 && sizes.length <= 1 + times
+      if (isPostponed) response.writeHead(status, retryAfter ? { 'retry-after': retryAfter } : {}).end()
       else response.end(JSON.stringify({ data: input.map(() => ({ embedding: [1, 0] })) }))
     })
     await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -160,7 +160,7 @@ describe('an embedder’s server that is asked too much', () => {
     { name: '429 without', status: 429, retryAfter: undefined, times: 1, waitedMs: 500 },
     { name: '503', status: 503, retryAfter: '0', times: 5, waitedMs: 0 },
   ])(
-    'is asked for that batch again, and for no other ($name)',
+    'receives only the postponed batch again ($name)',
     async (row) => {
       const { name, status, retryAfter, times, waitedMs } = row
       const { embedder, sizes } = await startBusy(times, retryAfter, status)
@@ -173,7 +173,7 @@ describe('an embedder’s server that is asked too much', () => {
     20_000,
   )
 
-  it('is left to the queue when it puts it off for an hour', async () => {
+  it('is left to the queue when it postpones a batch for an hour', async () => {
     const { embedder, sizes } = await startBusy(1, '3600')
     const content = { ...fourBatches, title: 'An hour' }
     expect(await ingestDocument({ store, embedder }, owner, content)).toMatchObject({ status: 'failed' })
@@ -181,7 +181,7 @@ describe('an embedder’s server that is asked too much', () => {
   })
 })
 
-/** The embedder, and for each call the number of its texts and of the turns that the event loop had taken by then. */
+/** Wraps the embedder and records, for each call, the number of texts and of event loop iterations so far. */
 function watch({ name, embed }: Pick<Embedder, 'name' | 'embed'>) {
   const batches: { texts: number; turns: number }[] = []
   let turns = 0

@@ -5,11 +5,11 @@ export const htmlType = 'text/html'
 export const pdfType = 'application/pdf'
 export const docxType = 'application/vnd.openxmlformats-officedocument.wordprocessingml.document'
 
-const headLength = 1024 // bytes; what makes a type is at the beginning
-const oldOffice = 'd0cf11e0a1b11ae1' // also around every Office document with a password
+const headLength = 1024 // bytes; the signatures are at the start of a file
+const oldOffice = 'd0cf11e0a1b11ae1' // Office files before 2007, and all that are encrypted
 const zip = '504b0304'
 
-/** Nothing here reads a file like this. `message` tells its owner what to do. */
+/** The file type is not supported. `message` tells the user what to do. */
 export class MediaTypeError extends Error {
   code = 'unsupported_file' as const
 
@@ -20,24 +20,28 @@ export class MediaTypeError extends Error {
 }
 
 /**
- * What a file is, by its first bytes and never by what its name or sender says; a name that ends in `.html` decides only
- * for text that begins with a tag. Microseconds, but for the check that a text is one: a millisecond a megabyte.
- * Throws `MediaTypeError`.
+ * Returns the media type of a file, based on its bytes and not on its name or declared type. A name that ends in
+ * `.html` matters only for text that begins with a tag. Throws `MediaTypeError` if the type is not supported.
  */
 export function sniffMediaType(bytes: Buffer, filename = ''): string {
   const head = bytes.subarray(0, headLength)
   if (head.includes('%PDF-')) return pdfType
   if (head.toString('hex', 0, 4) === zip) return docxType
   if (head.toString('hex', 0, 8) === oldOffice)
-    throw new MediaTypeError('Word files from before 2007 and those with a password are not read: save it as .docx.')
+    throw new MediaTypeError(
+      'Encrypted files and Word files older than 2007 are not supported. Save it as .docx without a password.',
+    )
   const encoding = findEncoding(bytes)
-  if (!encoding) throw new MediaTypeError('This is no text, Markdown, HTML, PDF or Word (.docx) file.')
+  if (!encoding) throw new MediaTypeError('Unsupported file type. Use text, Markdown, HTML, PDF or Word (.docx).')
   const start = new TextDecoder(encoding).decode(head).replace(/^(?:\s|<!--.*?-->|<\?xml.*?\?>)+/s, '')
   const isPage = /^<(?:!doctype html|html|head|body)\b/i.test(start)
   return isPage || (/\.x?html?$/i.test(filename) && /^<\w/.test(start)) ? htmlType : textType
 }
 
-/** UTF-8; UTF-16 with its mark; else the one of Windows, in which every byte is some letter. Undefined: this is no text. */
+/**
+ * Returns UTF-16 if there is a byte order mark, UTF-8 if the bytes are valid, otherwise windows-1252, in which every
+ * byte is a character. Returns undefined if the bytes are not text.
+ */
 function findEncoding(bytes: Buffer): string | undefined {
   if (bytes[0] === 0xff && bytes[1] === 0xfe) return 'utf-16le'
   if (bytes[0] === 0xfe && bytes[1] === 0xff) return 'utf-16be'
@@ -48,13 +52,13 @@ function findEncoding(bytes: Buffer): string | undefined {
   return controls > 0 ? undefined : 'windows-1252'
 }
 
-/** The text of such a file. `declared`: what it says of itself, which counts where its bytes leave it open. */
+/** Decodes a text file. `declared`, the encoding named in the file itself, is used if the bytes do not determine it. */
 export function decodeText(bytes: Buffer, declared?: string): string {
   const found = findEncoding(bytes) ?? 'utf-8'
   const encoding = found === 'windows-1252' ? (declared ?? found) : found
   try {
     return new TextDecoder(encoding).decode(bytes)
   } catch {
-    return new TextDecoder(found).decode(bytes) // it names an encoding that nobody knows
+    return new TextDecoder(found).decode(bytes) // the declared encoding is unknown
   }
 }

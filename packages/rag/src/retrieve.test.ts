@@ -18,7 +18,7 @@ const { embedder } = createLlm({
 const options = { store, embedder }
 const filler =
   'Ropes are coiled clockwise, sails are dried before they are folded, and lamps are filled at noon. '.repeat(9)
-const tides = 'Gezeitenwechsel, Gezeitenstrom' // to the text search other words than “Gezeiten”, to the vectors near ones
+const tides = 'Gezeitenwechsel, Gezeitenstrom' // not the keyword “Gezeiten”, but similar for the vectors
 
 await ingestDocument(options, ada, {
   title: 'Log',
@@ -37,13 +37,13 @@ afterAll(async () => {
 })
 
 describe('retrieving passages', () => {
-  it('finds what only its words bring near', async () => {
+  it('finds a passage that only its keywords match', async () => {
     const question = 'Gezeiten, Gezeiten: zyzzyva?'
     const found = await retrievePassages(options, ada, question, { limit: 100 })
     const passage = found.find(({ text }) => text.includes('zyzzyva'))
     expect(passage).toMatchObject({ title: 'Stores', heading: 'Stores' })
 
-    // Proof that it was not its vector: more than the 50 that the vectors may bring are nearer.
+    // Proof that the vector search did not find it: more than its limit of 50 passages are nearer.
     const [asked = [], own = [], ...days] = await embedder.embed([
       question,
       `Stores\n${passage?.text}`,
@@ -53,7 +53,7 @@ describe('retrieving passages', () => {
     expect(days.filter((day) => nearness(day) > nearness(own)).length).toBeGreaterThan(50)
   })
 
-  it('finds what shares no whole word with the question', async () => {
+  it('finds a passage that shares no whole word with the question', async () => {
     const [first] = await retrievePassages(options, ada, 'Verbindungspools', { limit: 5 })
     expect(first).toMatchObject({ text: 'Verbindungspooling erklärt.' })
   })
@@ -63,21 +63,21 @@ describe('retrieving passages', () => {
     expect(first).toMatchObject({ heading: 'Handbuch > Ganz leer', text: '# Ganz leer' })
   })
 
-  it('finds a passage by the heading above it, best first and no more than asked for', async () => {
+  it('finds a passage by its heading, and returns at most `limit` passages, best first', async () => {
     const found = await retrievePassages(options, ada, 'What happened on day 42?', { limit: 3 })
     expect(found).toHaveLength(3)
     expect(found[0]).toMatchObject({ heading: 'Log > Day 42' })
     expect(found.map(({ score }) => score)).toEqual(found.map(({ score }) => score).toSorted((a, b) => b - a))
   })
 
-  it('never finds another owner’s', async () => {
+  it('never finds passages of another owner', async () => {
     const mine = await retrievePassages(options, bob, 'tide zyzzyva sails Verbindungspooling', { limit: 100 })
     expect(mine.map(({ title }) => title)).toEqual(['Secret'])
     const theirs = await retrievePassages(options, ada, 'Secret: the zyzzyva is bob’s', { limit: 100 })
     expect(theirs.filter(({ title }) => title === 'Secret')).toEqual([])
   })
 
-  it('rejects with the reason of the signal that ended it', async () => {
+  it('rejects with the reason of the aborted signal', async () => {
     const reason = new Error('left')
     await expect(retrievePassages(options, ada, 'tide', { limit: 5, signal: AbortSignal.abort(reason) })).rejects.toBe(
       reason,

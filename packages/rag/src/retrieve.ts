@@ -4,19 +4,21 @@ import type { Embedder } from '@repo/llm'
 export type RetrieveOptions = { store: Store; embedder: Pick<Embedder, 'name' | 'weight' | 'embedQuery'> }
 export type RetrievedPassage = Awaited<ReturnType<Store['passages']['search']>>[number]
 
-export type Wanted = {
+export type SearchOptions = {
   limit: number
-  /** Only from documents whose metadata holds all of this. */
+  /** Restricts the search to documents whose metadata contains all of these values. */
   filter?: Metadata | undefined
   signal?: AbortSignal
 }
 
-/** The owner's best passages for a question, best first. One call of the embedder, then one statement. */
+/**
+ * Returns the owner's best passages for a question, best first. Makes one embedder call, then runs one SQL statement.
+ */
 export async function retrievePassages(
   { store, embedder }: RetrieveOptions,
   owner: string,
   question: string,
-  { limit, filter, signal }: Wanted,
+  { limit, filter, signal }: SearchOptions,
 ): Promise<RetrievedPassage[]> {
   const embedding = await embedder.embedQuery(question, signal)
   const { name: embeddingModel, weight: vectorWeight = 1 } = embedder

@@ -6,7 +6,7 @@ const limit = 1200
 const contents = (text: string) => [...splitText(text)].map(({ content }) => content)
 const paths = (text: string) => [...splitText(text)].map(({ headings }) => headings.join(' > '))
 
-/** What every split keeps, whatever the text. Gives the chunks. */
+/** Checks the invariants of a split and returns the chunks. */
 function checkSplit(text: string): Chunk[] {
   const chunks = [...splitText(text)]
   const titles = new Set(chunks.flatMap(({ headings }) => headings))
@@ -17,15 +17,15 @@ function checkSplit(text: string): Chunk[] {
     expect(content.trim()).not.toBe('')
     expect(content.isWellFormed()).toBe(true)
     expect(start).toBeGreaterThanOrEqual(last)
-    expect(readLost(text.slice(last, start)).filter((line) => !titles.has(line))).toEqual([])
+    expect(readSkippedLines(text.slice(last, start)).filter((line) => !titles.has(line))).toEqual([])
     last = end
   }
   expect(text.slice(last).trim()).toBe('')
   return chunks
 }
 
-/** The lines that are not blank, without the marks of a heading. */
-function readLost(gap: string): string[] {
+/** Returns the lines that are not blank, without heading markers. */
+function readSkippedLines(gap: string): string[] {
   const lines = gap
     .split('\n')
     .map((line) => line.replace(/^\uFEFF? {0,3}#{1,6}\s|\s#+\s*$|^\s*(?:={3,}|-{3,})\s*$/g, ''))
@@ -65,7 +65,7 @@ const parts = [
   '\u0301'.repeat(1500),
 ]
 
-/** A generator of numbers below 1 that always gives the same ones (mulberry32). */
+/** Creates a seeded generator of numbers below 1 (mulberry32). */
 function createRandom(seed: number) {
   let state = seed
   return () => {
@@ -77,7 +77,7 @@ function createRandom(seed: number) {
 }
 
 describe('any text', () => {
-  it('is kept in pieces of at most 1,200 units that are exactly where they say, but for white space and headings', () => {
+  it('is split into pieces of at most 1,200 units with exact positions that omit only white space and headings', () => {
     for (let seed = 0; seed < 300; seed += 1) {
       const random = createRandom(seed)
       const pick = <T>(list: T[]) => list.slice(Math.floor(random() * list.length)).slice(0, 1)
@@ -92,7 +92,7 @@ describe('any text', () => {
     ['nothing', ''],
     ['white space', ' \t\r\n\n\u00a0\u2003\n'],
     ['a byte order mark', '\uFEFF'],
-  ])('of %s is no chunk', (_, text) => {
+  ])('of %s has no chunk', (_, text) => {
     expect(checkSplit(text)).toEqual([])
   })
 
@@ -118,7 +118,7 @@ describe('any text', () => {
 })
 
 describe('the size of a chunk', () => {
-  it('is in tokens: half as many Cyrillic as Latin letters, a quarter as many of all others', () => {
+  it('is estimated in tokens: half as many Cyrillic letters as Latin ones, a quarter as many of other scripts', () => {
     const longest = (text: string) => Math.max(...checkSplit(text).map(({ content }) => content.length))
     expect(longest('x'.repeat(5000))).toBe(1200)
     expect(longest('д'.repeat(5000))).toBe(600)
@@ -127,7 +127,7 @@ describe('the size of a chunk', () => {
     expect(longest('ش'.repeat(5000))).toBe(300)
   })
 
-  it('is in the embedder’s own tokens where they can be counted', () => {
+  it('is counted in the embedder’s own tokens if it can count them', () => {
     const countWords = (text: string) => text.match(/\S+/g)?.length ?? 0
     const text = 'a, bb cccccc '.repeat(500)
     const sizes = [...splitText(text, [], countWords)].map(({ content }) => countWords(content))
@@ -141,16 +141,16 @@ describe('the size of a chunk', () => {
     ['Hebrew', 'הגאות באה פעמיים ביום, והספינה יוצאת בבוקר. '],
     ['Chinese', '潮水每天涨落两次，船早上出发。'],
     ['special tokens', '<|endoftext|> and <|im_start|> are texts. '],
-  ])('is 300 of OpenAI’s tokens where its embedder is asked: %s', async (_, sentence) => {
+  ])('is 300 tokens of OpenAI’s tokenizer with an OpenAI embedder: %s', async (_, sentence) => {
     const options = { baseUrl: 'http://127.0.0.1', beforeCall: () => {}, firstByteTimeoutMs: 1, idleTimeoutMs: 1 }
     const { embedder } = createLlm({ ...options, embeddingModel: 'text-embedding-3-small' })
     const count = (await embedder.loadTokenCounter?.()) ?? expect.fail('no tokenizer')
     const sizes = [...splitText(sentence.repeat(300), [], count)].map(({ content }) => count(content))
-    expect(Math.max(...sizes)).toBeLessThanOrEqual(301) // where a word of more than 64 letters is cut
+    expect(Math.max(...sizes)).toBeLessThanOrEqual(301) // 301 if a word of more than 64 letters is cut
     expect(Math.min(...sizes.slice(0, -1))).toBeGreaterThan(250)
   })
 
-  it('is counted in short pieces, and no further than the chunks that are asked for', () => {
+  it('is counted in short pieces, and only as far as chunks are requested', () => {
     let [read, longest] = [0, 0]
     const count = (text: string) => {
       read += text.length
@@ -165,14 +165,14 @@ describe('the size of a chunk', () => {
     expect(longest).toBeLessThanOrEqual(256)
   })
 
-  it('of right-to-left text is cut after words, and leads back', () => {
+  it('of right-to-left text respects words and positions', () => {
     const chunks = checkSplit('הגאות באה פעמיים ביום '.repeat(300))
     expect(chunks.every(({ content }) => /^[\u0590-\u05ff]+( [\u0590-\u05ff]+)*$/.test(content))).toBe(true)
   })
 })
 
 describe('pages', () => {
-  it('are never crossed, and each chunk knows its own', () => {
+  it('are never crossed, and each chunk has its page number', () => {
     const pages = ['One.\n\nStill one.', '', 'Three.', 'x'.repeat(1500)]
     const text = pages.map((page) => page && `${page}\n\n`).join('')
     const starts = [0, 18, 18, 26]
@@ -187,7 +187,7 @@ describe('pages', () => {
 
 describe('tables and code', () => {
   const row = '| Brest | high tide at noon | 4.2 m |\n'
-  it('stay whole where they fit', () => {
+  it('stay whole if they fit', () => {
     const [table, code] = [row.repeat(20).trim(), `\`\`\`js\n${'call()\n\n'.repeat(60)}\`\`\``]
     expect(contents(`${'p'.repeat(900)}\n\n${table}\n\n${'p'.repeat(900)}\n\n${code}`)).toEqual([
       'p'.repeat(900),
@@ -197,7 +197,7 @@ describe('tables and code', () => {
     ])
   })
 
-  it('are cut between lines where they do not', () => {
+  it('are cut between lines if they do not fit', () => {
     const chunks = contents(row.repeat(200))
     expect(chunks.length).toBeGreaterThan(5)
     for (const chunk of chunks) expect(chunk.split('\n').every((line) => line === row.trim())).toBe(true)
@@ -205,7 +205,7 @@ describe('tables and code', () => {
 })
 
 describe('blocks', () => {
-  it('below one heading are joined until the limit', () => {
+  it('below one heading are joined up to the limit', () => {
     const paragraph = 'p'.repeat(500)
     expect(contents(`# A\n\n${paragraph}\n\n${paragraph}\n\n${paragraph}`)).toEqual([
       `${paragraph}\n\n${paragraph}`,
@@ -217,7 +217,7 @@ describe('blocks', () => {
     expect(contents('one\n# A\ntwo\n# A\nthree')).toEqual(['one', 'two', 'three'])
   })
 
-  it('that fit stay whole where those before leave too little room', () => {
+  it('that fit start a new chunk instead of being cut', () => {
     const list = '- item\n  - nested\n'.repeat(40).trim()
     expect(contents(`${'p'.repeat(1000)}\n\n${list}`)).toEqual(['p'.repeat(1000), list])
   })
@@ -226,7 +226,7 @@ describe('blocks', () => {
     expect(contents('    four();\n\n# A\n\n\ttabbed')).toEqual(['    four();', '\ttabbed'])
   })
 
-  it('end before their line end, also with CRLF', () => {
+  it('end before the line break, also with CRLF', () => {
     expect(contents('one\r\ntwo  \r\n\r\n# A\r\n\r\nthree\r\n')).toEqual(['one\r\ntwo', 'three'])
   })
 
@@ -249,7 +249,7 @@ describe('fenced code', () => {
     expect(paths(`# A\n\n${code}\n\n# B\ntext`)).toEqual(['A', 'B'])
   })
 
-  it('that is never closed goes on to the end', () => {
+  it('that is never closed extends to the end', () => {
     expect(contents('# A\n```\ncode\n\n# B\ntext\n\n')).toEqual(['```\ncode\n\n# B\ntext'])
   })
 
@@ -274,7 +274,7 @@ describe('the path of headings', () => {
     expect(paths(text)).toEqual(expected)
   })
 
-  it('alone is a chunk where nothing is below it, so that it is found', () => {
+  it('becomes a chunk if nothing is below the heading, so that it can be found', () => {
     expect([...splitText('# A\n## B\n## C\ntext\n# D\n')]).toMatchObject([
       { headings: ['A', 'B'], content: '## B' },
       { headings: ['A', 'C'], content: 'text' },
@@ -301,11 +301,11 @@ describe('the time it takes', () => {
     '\n',
     '字',
     'e\u0301',
-  ])('grows with %j as the text does, not with its square', (unit) => {
+  ])('grows linearly with a text of %j', (unit) => {
     const text = unit.repeat(size / unit.length)
     const once = measureCpu(`${text}x`)
     const fourTimes = measureCpu(`${text.repeat(4)}x`)
-    expect(fourTimes).toBeLessThan(8 * Math.max(once, 5000)) // µs; a square would make it sixteen times
+    expect(fourTimes).toBeLessThan(8 * Math.max(once, 5000)) // µs; quadratic growth would mean 16 times
   })
 
   function measureCpu(text: string): number {

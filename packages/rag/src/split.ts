@@ -1,30 +1,31 @@
 import { type Block, findBlocks } from './blocks.ts'
-import { type CountTokens, createRuler, type Ruler } from './tokens.ts'
+import { type CountTokens, createTokenEstimator, type TokenEstimator } from './tokens.ts'
 
-/** A piece of a document: `content` is exactly `text.slice(start, end)`, so that a citation leads back to its place. */
+/** A piece of a document. `content` equals `text.slice(start, end)`, so that a citation can point to its position. */
 export type Chunk = {
   headings: string[]
   content: string
   start: number
   end: number
-  /** From 1, where the text has pages. */
+  /** Page number, starting at 1, if the text has pages. */
   page?: number
 }
 
-/** In quarters of a token: 300 tokens, so that six passages and a history fit the smallest models. */
+/** In quarters of a token: 300 tokens, so that six passages and the history fit into small models. */
 const maxChunkSize = 1200
-const longestChunk = 2400 // UTF-16 units; English has 1,400 in 300 tokens, and blanks or a row of dashes any number
+const longestChunk = 2400 // UTF-16 units; 300 tokens of English have 1,400, blanks or dashes have no limit
 const sentences = new Intl.Segmenter(undefined, { granularity: 'sentence' })
 
 /**
- * Splits plain text or Markdown into chunks of at most 300 tokens, by `count` or as `createRuler` estimates them: 1,200
- * letters of English. Blocks (paragraphs, lists, tables, fenced code) stay whole where they fit and cross neither a heading nor a
- * page (`pages`: where each begins); a longer block is cut between sentences or lines, a longer sentence between words.
- * What is in no chunk is white space, or in the `headings` of one.
+ * Splits plain text or Markdown into chunks of at most 300 tokens, counted with `count` or estimated.
+ *
+ * Blocks (paragraphs, lists, tables, fenced code) stay whole if they fit. A longer block is cut between sentences or
+ * lines, a longer sentence between words. A chunk never crosses a heading or a page; `pages` contains the start of each
+ * page. Text that is in no chunk is white space or part of a chunk's `headings`.
  */
 export function* splitText(text: string, pages: number[] = [], count?: CountTokens): Generator<Chunk> {
-  const measure = createRuler(text, count)
-  const findPage = (place: number) => pages.findLastIndex((start) => start <= place) + 1
+  const measure = createTokenEstimator(text, count)
+  const findPage = (offset: number) => pages.findLastIndex((start) => start <= offset) + 1
   const toChunk = ({ headings, start, end }: Block): Chunk => {
     const chunk = { headings, content: text.slice(start, end), start, end }
     return pages.length > 0 ? { ...chunk, page: findPage(start) } : chunk
@@ -44,7 +45,7 @@ export function* splitText(text: string, pages: number[] = [], count?: CountToke
   if (open) yield toChunk(open)
 }
 
-function* cutBlock(text: string, { headings, start, end }: Block, measure: Ruler): Generator<Block> {
+function* cutBlock(text: string, { headings, start, end }: Block, measure: TokenEstimator): Generator<Block> {
   let next = start
   while (!isShort(next, end, measure)) {
     const cut = findCut(text.slice(next, findEnd(next, end, measure)))
@@ -55,13 +56,16 @@ function* cutBlock(text: string, { headings, start, end }: Block, measure: Ruler
   yield { headings, start: next, end }
 }
 
-/** Asks no further than a chunk may reach: a block may have a million letters. */
-function isShort(start: number, end: number, measure: Ruler): boolean {
+/**
+ * Returns whether a chunk from `start` to `end` is small enough. Checks the length first: a block may have a million
+ * letters.
+ */
+function isShort(start: number, end: number, measure: TokenEstimator): boolean {
   return end - start <= longestChunk && measure(start, end) <= maxChunkSize
 }
 
-/** The last place before `end` to which a chunk from `start` may go. */
-function findEnd(start: number, end: number, measure: Ruler): number {
+/** Returns the largest end, at most `end`, of a chunk that begins at `start`. */
+function findEnd(start: number, end: number, measure: TokenEstimator): number {
   let [low, high] = [start + 1, Math.min(end, start + longestChunk)]
   while (low < high) {
     const middle = Math.ceil((low + high) / 2)
@@ -71,7 +75,10 @@ function findEnd(start: number, end: number, measure: Ruler): number {
   return low
 }
 
-/** In its second half, before the last sentence, which goes on after it; else after a space; else between characters. */
+/**
+ * Returns where to cut the window: in its second half, before the last and incomplete sentence, otherwise after a
+ * space, otherwise between characters.
+ */
 function findCut(window: string): number {
   const half = Math.floor(window.length / 2)
   const sentence = sentences.segment(window).containing(window.length - 1)?.index ?? 0

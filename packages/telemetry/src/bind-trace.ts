@@ -1,6 +1,9 @@
 import { type Span, trace } from '@opentelemetry/api'
 
-/** A logger whose lines name the trace that the caller, or `span`, is part of; the same one when there is none. */
+/**
+ * Returns a logger that adds the IDs of `span` to each line, by default those of the active span. Without a span,
+ * returns `log`.
+ */
 export function bindTrace<Log extends { child: (bindings: object) => Log }>(
   log: Log,
   span: Span | undefined = trace.getActiveSpan(),

@@ -1,13 +1,13 @@
 import { describeDatabaseError } from '@repo/db'
 import { LlmError } from '@repo/llm'
 
-/** V8's messages about code. Its other messages, and all of Node's, may quote a user's data. */
+/** V8's messages about code. Other messages of V8 and all messages of Node may quote user data. */
 const aboutCode =
   /^(?:[\w$.()]+ is not (?:a function|a constructor|defined)|Cannot read properties of (?:undefined|null))/
 
 /**
- * Returns what a log may show of an error: its name and code, its place in the code, and its message if that is fixed text.
- * An error class whose messages are fixed text declares `isPublic = true`.
+ * Returns the parts of an error that may be logged: name, code, stack frames, and the message if it is fixed text. An
+ * error class whose messages are fixed text declares `isPublic = true`.
  */
 export function describeError(error: unknown) {
   const failure = describeDatabaseError(error)

@@ -10,11 +10,11 @@ function capture() {
   }
 }
 
-/** An error with more in it, as Drizzle's. */
-const hoard = (params: string) => Object.assign(new Error('it failed'), { params })
+/** Returns an error with an extra property, like Drizzle's errors. */
+const createErrorWith = (params: string) => Object.assign(new Error('it failed'), { params })
 
-/** V8 quotes the value that it cannot work with. */
-function provoke(text: unknown): unknown {
+/** Returns an error of V8 that quotes the value. */
+function provokeV8Error(text: unknown): unknown {
   try {
     return 'a' in Object(text).valueOf()
   } catch (error) {
@@ -22,7 +22,7 @@ function provoke(text: unknown): unknown {
   }
 }
 
-it('writes what is on its list, and of the rest how much there was', () => {
+it('writes the allowed fields and the number of the others', () => {
   const { log, read } = capture()
   log.info({ route: '/chat', status: 200, question: 'a secret', body: { text: 'a secret' } }, 'request ended')
   const text = read()
@@ -32,18 +32,24 @@ it('writes what is on its list, and of the rest how much there was', () => {
 
 it.each([
   ['an error', (log: ReturnType<typeof createLogger>) => log.error(new Error('a secret'))],
-  ['an error with words', (log: ReturnType<typeof createLogger>) => log.error(new Error('a secret'), 'it failed')],
+  ['an error with a message', (log: ReturnType<typeof createLogger>) => log.error(new Error('a secret'), 'it failed')],
   ['an error as Fastify logs it', (log: ReturnType<typeof createLogger>) => log.warn({ err: new Error('a secret') })],
-  ['an error under an allowed name', (log: ReturnType<typeof createLogger>) => log.warn({ error: hoard('a secret') })],
-  ['the words of an engine', (log: ReturnType<typeof createLogger>) => log.warn(provoke('a secret'))],
-  ['a message like a stack', (log: ReturnType<typeof createLogger>) => log.warn(new Error('a\n    at a secret'))],
-  ['what stands for %s', (log: ReturnType<typeof createLogger>) => log.info('asked %s', 'a secret')],
+  [
+    'an error under an allowed name',
+    (log: ReturnType<typeof createLogger>) => log.warn({ error: createErrorWith('a secret') }),
+  ],
+  ['an error that quotes a value', (log: ReturnType<typeof createLogger>) => log.warn(provokeV8Error('a secret'))],
+  [
+    'an error message that looks like a stack',
+    (log: ReturnType<typeof createLogger>) => log.warn(new Error('a\n    at a secret')),
+  ],
+  ['a value for %s', (log: ReturnType<typeof createLogger>) => log.info('asked %s', 'a secret')],
   ['a request', (log: ReturnType<typeof createLogger>) => log.trace({ req: { url: '/search?q=a secret' } }, 'asked')],
   [
-    'a line of a request',
+    'a line of a request’s logger',
     (log: ReturnType<typeof createLogger>) => log.child({ reqId: 'r' }).info({ text: 'a secret' }),
   ],
-])('nothing of a user’s in %s', (_name, write) => {
+])('does not log user data from %s', (_name, write) => {
   const { log, read } = capture()
   write(log)
   const text = read()

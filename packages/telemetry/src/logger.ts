@@ -1,55 +1,55 @@
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino'
 import { describeError } from './describe-error.ts'
 
-const flushIntervalMs = 200 // what a killed process loses of its log; whoever reads along does not notice
+const flushIntervalMs = 200 // a killed process loses at most this much of its log, and a reader does not notice the delay
 
-/** What a line may hold beside its fixed words. None of these is anything that a user wrote. */
+/** The fields that may be logged. None of them contains text that a user wrote. */
 const allowed = new Set([
   'method',
-  'route', // the pattern, never the URL: that holds questions and ids
+  'route', // the pattern, never the URL, which contains questions and IDs
   'status',
   'code',
   'durationMs',
-  'error', // what `describeError` gives
+  'error', // as returned by `describeError`
   'conversationId',
   'answerId',
-  'address', // where this process listens; never a request's URL
+  'address', // the address that this process listens on, never a request's URL
   'chat',
   'embedder',
-  'job', // the name of its file
+  'job', // the name of the job's file
 ])
 
 /**
- * A logger that writes what is on its list, and of anything else only how much there was: a question, a document or a key
- * that somebody logs by mistake is not in the log. Two things it cannot check: the words of a line, which must be fixed
- * ones, and the bindings of a child logger, which here are the request's id alone.
+ * Creates a logger that writes only the fields in `allowed`. It replaces all others by their number (`withheld`), so
+ * that a question, document or key that is logged by mistake does not appear in the log. It cannot check messages,
+ * which must be fixed text, and the bindings of child loggers, which contain only the request ID.
  */
 export function createLogger(level: string, destination?: DestinationStream): Logger {
   const options: LoggerOptions = {
     level,
     hooks: {
       logMethod([first, second], method) {
-        const [line, words] = typeof first === 'string' ? [undefined, first] : [first, second]
-        // Without what %s in the words stands for, and without an error's own message, which pino would take for words.
-        method.call(this, keepAllowed(line), typeof words === 'string' ? words : 'no words')
+        const [fields, message] = typeof first === 'string' ? [undefined, first] : [first, second]
+        // Drops the values of %s and an error's own message, which pino would use as the log message.
+        method.call(this, keepAllowed(fields), typeof message === 'string' ? message : '(no message)')
       },
     },
   }
   return pino(options, destination ?? createDestination())
 }
 
-/** Lines leave together: to write each by itself is a system call a line. None is lost at a regular exit. */
+/** Buffers lines to avoid one system call per line. No line is lost at a regular exit. */
 function createDestination(): DestinationStream {
-  const destination = pino.destination({ sync: false, minLength: 8192 }) // bytes; about fifty lines
+  const destination = pino.destination({ sync: false, minLength: 8192 }) // bytes, about fifty lines
   setInterval(() => destination.flush(), flushIntervalMs).unref()
   return destination
 }
 
-function keepAllowed(line: unknown): object {
-  if (line instanceof Error) return { error: describeError(line) }
+function keepAllowed(fields: unknown): object {
+  if (fields instanceof Error) return { error: describeError(fields) }
   const kept: Record<string, unknown> = {}
   let withheld = 0
-  for (const [key, value] of Object.entries(Object(line))) {
+  for (const [key, value] of Object.entries(Object(fields))) {
     if (key === 'err' || value instanceof Error) kept.error = describeError(value)
     else if (allowed.has(key)) kept[key] = value
     else withheld += 1

@@ -11,13 +11,13 @@ import { traceRequests } from './trace-requests.ts'
 
 export type Tracing = ReturnType<typeof startSdk>
 
-const flushTimeoutMs = 2000 // a collector takes a few ms; one that is away does not hold up the end of the process
-const quietMs = 60_000 // a collector that is away would be a line every few seconds
+const flushTimeoutMs = 2000 // a collector responds within a few ms; an unavailable one must not delay the exit
+const quietMs = 60_000 // an unavailable collector would cause a log line every few seconds
 
-/** What a span may say beside its name and its times. None of these is anything that a user wrote, or an id of it. */
+/** The attributes that a span may have. None of them contains text that a user wrote, or its ID. */
 const allowed = new Set([
   'http.request.method',
-  'http.route', // the pattern, never the URL: that holds questions and ids
+  'http.route', // the pattern, never the URL, which contains questions and IDs
   'http.response.status_code',
   'gen_ai.operation.name',
   'gen_ai.request.model',
@@ -36,8 +36,9 @@ const allowed = new Set([
 ])
 
 /**
- * OpenTelemetry's SDK, for the whole process. Spans wait in a queue of 2,048 and are sent every 5 s; what the collector
- * does not take is dropped, and no request waits for it or fails. All other settings are the standard `OTEL_…` variables.
+ * Starts OpenTelemetry's SDK for the whole process. Up to 2,048 spans are queued and sent every 5 s. Spans that the
+ * collector does not accept are dropped; no request waits or fails because of it. Other settings are the standard
+ * `OTEL_…` variables.
  */
 export function startSdk(service: string, log: FastifyBaseLogger) {
   diag.setLogger(createDiagLogger(log), DiagLogLevel.ERROR)
@@ -49,10 +50,10 @@ export function startSdk(service: string, log: FastifyBaseLogger) {
     spanProcessors: [keepAllowed, new BatchSpanProcessor(new OTLPTraceExporter())],
   })
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable())
-  propagation.setGlobalPropagator(new W3CTraceContextPropagator()) // no baggage: a client's would go on to the vendor
+  propagation.setGlobalPropagator(new W3CTraceContextPropagator()) // no baggage: it would forward client data
   trace.setGlobalTracerProvider(provider)
   return {
-    /** `traceparent` of the span that the caller is in, for whoever is called. */
+    /** Returns the `traceparent` header of the active span. */
     headers: () => {
       const headers: Record<string, string> = {}
       propagation.inject(context.active(), headers)
@@ -62,17 +63,17 @@ export function startSdk(service: string, log: FastifyBaseLogger) {
     traceStore,
     traceAnswer,
     traceRequests,
-    /** Sends what waits, for at most 2 s. */
+    /** Sends the queued spans. Gives up after 2 s. */
     close: () => {
-      const flushed = provider.shutdown().catch(() => {}) // the log has said so
+      const flushed = provider.shutdown().catch(() => {}) // already logged
       return Promise.race([flushed, sleep(flushTimeoutMs, undefined, { ref: false })])
     },
   }
 }
 
 /**
- * By allow-list, as the log is: libraries put URLs with their query, ids of jobs, and messages of errors into spans, and
- * those of the database quote whole statements.
+ * Removes all attributes that are not in `allowed`. Libraries add URLs with their query, job IDs and error messages,
+ * and a database error quotes the whole statement.
  */
 const keepAllowed: SpanProcessor = {
   onStart: () => {},
@@ -88,11 +89,11 @@ const keepAllowed: SpanProcessor = {
 
 function createDiagLogger(log: FastifyBaseLogger) {
   let quietUntil = 0
-  const nothing = () => {}
+  const ignore = () => {}
   const error = () => {
     if (performance.now() < quietUntil) return
     quietUntil = performance.now() + quietMs
-    log.warn('OpenTelemetry could not do its work: does the collector answer, and are the OTEL_ variables right?')
+    log.warn('Failed to export traces. Check the collector and the OTEL_ variables.')
   }
-  return { error, warn: nothing, info: nothing, debug: nothing, verbose: nothing }
+  return { error, warn: ignore, info: ignore, debug: ignore, verbose: ignore }
 }

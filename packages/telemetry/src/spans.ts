@@ -4,52 +4,58 @@ import { type Llm, LlmError } from '@repo/llm'
 
 const tracer = trace.getTracer('sluice')
 
-/** What metrics and traces read of an answer. Times are `performance.now()`; there is no first delta until it comes. */
+/** The part of an answer that metrics and traces read. Times are `performance.now()`. */
 export type MeasuredAnswer = {
   startedAt: number
+  /** Undefined until the first delta arrives. */
   firstDeltaAt?: number
   deltas: number
   end?: Pick<AnswerEnd, 'status' | 'finishReason' | 'inputTokens' | 'outputTokens'>
   ended: Promise<void>
 }
 
-type Described = { name: string; attributes: Record<string, string> }
+type SpanDescription = { name: string; attributes: Record<string, string> }
 
-/** A span for each call of a model, with the names that https://opentelemetry.io/docs/specs/semconv/gen-ai/ gives. */
+/** Adds a span to each model call, named as in https://opentelemetry.io/docs/specs/semconv/gen-ai/. */
 export function traceModels({ chat, embedder, completions, embeddings, close }: Llm): Llm {
   return {
-    chat: { ...chat, stream: (request) => traceStream(ofModel('chat', chat.name), () => chat.stream(request)) },
+    chat: {
+      ...chat,
+      stream: (request) => traceStream(describeModelCall('chat', chat.name), () => chat.stream(request)),
+    },
     embedder: {
       ...embedder,
-      embed: (texts, signal) => traceCall(ofModel('embeddings', embedder.name), () => embedder.embed(texts, signal)),
+      embed: (texts, signal) =>
+        traceCall(describeModelCall('embeddings', embedder.name), () => embedder.embed(texts, signal)),
       embedQuery: (text, signal) =>
-        traceCall(ofModel('embeddings', embedder.name), () => embedder.embedQuery(text, signal)),
+        traceCall(describeModelCall('embeddings', embedder.name), () => embedder.embedQuery(text, signal)),
     },
     completions: {
       ...completions,
-      complete: (request) => traceCall(ofModel('chat', completions.name), () => completions.complete(request)),
-      stream: (request) => traceStream(ofModel('chat', completions.name), () => completions.stream(request)),
+      complete: (request) =>
+        traceCall(describeModelCall('chat', completions.name), () => completions.complete(request)),
+      stream: (request) => traceStream(describeModelCall('chat', completions.name), () => completions.stream(request)),
     },
     embeddings: {
       ...embeddings,
       create: (body, signal) =>
-        traceCall(ofModel('embeddings', embeddings.name), () => embeddings.create(body, signal)),
+        traceCall(describeModelCall('embeddings', embeddings.name), () => embeddings.create(body, signal)),
     },
     close,
   }
 }
 
-/** A span for each search: the wait for a connection, and one statement. */
+/** Adds a span to each search. It includes the wait for a connection. */
 export function traceStore(store: Store): Store {
   const { search } = store.passages
-  const ofSearch = { name: 'search', attributes: { 'db.system.name': 'postgresql' } }
-  const traced: typeof search = (...given) => traceCall(ofSearch, () => search(...given))
+  const description = { name: 'search', attributes: { 'db.system.name': 'postgresql' } }
+  const traced: typeof search = (...args) => traceCall(description, () => search(...args))
   return { ...store, passages: { ...store.passages, search: traced } }
 }
 
 /**
- * The stream as a span of its own, from the first delta to the end of the answer: its request may have ended long before.
- * It is made when the answer ends, so that nothing happens for a delta.
+ * Records the stream as its own span, from the first delta to the end of the answer, because the request may end much
+ * earlier. The span is created when the answer ends, so deltas cost nothing.
  */
 export function traceAnswer(answer: MeasuredAnswer): void {
   const parent = context.active()
@@ -66,7 +72,7 @@ export function traceAnswer(answer: MeasuredAnswer): void {
   })
 }
 
-async function traceCall<T>({ name, attributes }: Described, work: () => Promise<T>): Promise<T> {
+async function traceCall<T>({ name, attributes }: SpanDescription, work: () => Promise<T>): Promise<T> {
   const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes })
   try {
     const result = await context.with(trace.setSpan(context.active(), span), work)
@@ -78,9 +84,9 @@ async function traceCall<T>({ name, attributes }: Described, work: () => Promise
   }
 }
 
-/** The span lasts to the end of what the model sends. */
+/** Ends the span when the model's stream ends. */
 async function traceStream<T>(
-  { name, attributes }: Described,
+  { name, attributes }: SpanDescription,
   open: () => Promise<AsyncIterable<T>>,
 ): Promise<AsyncIterable<T>> {
   const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes })
@@ -104,12 +110,12 @@ async function* endAfter<T>(events: AsyncIterable<T>, span: Span): AsyncGenerato
   }
 }
 
-function ofModel(operation: string, model: string): Described {
+function describeModelCall(operation: string, model: string): SpanDescription {
   const attributes = { 'gen_ai.operation.name': operation, 'gen_ai.request.model': model }
   return { name: `${operation} ${model}`, attributes }
 }
 
-/** An answer that was stopped or drained has not failed. */
+/** Ends the span. A stopped or drained answer is not an error. */
 function endSpan(span: Span, error?: unknown): void {
   if (error instanceof Error) span.setAttribute('error.type', error instanceof LlmError ? error.code : error.name)
   if (error !== undefined && !isStop(error)) span.setStatus({ code: SpanStatusCode.ERROR })

@@ -4,12 +4,15 @@ import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { bindTrace } from './bind-trace.ts'
 
-const untraced = /^\/(health\/|metrics$|live$)/ // asked every few seconds, by machines
+const untraced = /^\/(health\/|metrics$|live$)/ // polled by machines every few seconds
 
-/** A span a request, for a stream to its end, and its ids in the request's log. Comes before other hooks and routes. */
+/**
+ * Adds a span to each request, which lasts to the end of a stream, and its IDs to the request's log. Register it before
+ * other hooks and routes.
+ */
 async function tracing(app: FastifyInstance) {
   const instrumentation = new otel.FastifyOtelInstrumentation({
-    instrumentHooks: false, // a span a hook says nothing and costs more than the hook
+    instrumentHooks: false, // a span per hook is useless and costs more than the hook
     instrumentHandler: false,
     recordExceptions: false,
     ignorePaths: ({ url }) => untraced.test(url),
@@ -19,16 +22,16 @@ async function tracing(app: FastifyInstance) {
     },
   })
   await app.register(instrumentation.plugin())
-  // Of a client that leaves in the middle of a stream Fastify says nothing.
+  // Fastify reports nothing when a client disconnects during a stream.
   app.addHook('onRequest', (request, reply, done) => {
     const { span } = request.opentelemetry()
     reply.raw.once('close', () => span?.isRecording() && span.end())
     done()
   })
-  // The body was read in another context: that of its socket.
+  // The body is read in the context of the socket. Restore the request's.
   app.addHook('preValidation', (request, _reply, done) => {
-    const { context: ofRequest } = request.opentelemetry()
-    if (ofRequest) context.with(ofRequest, done)
+    const { context: requestContext } = request.opentelemetry()
+    if (requestContext) context.with(requestContext, done)
     else done()
   })
 }

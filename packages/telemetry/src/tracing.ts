@@ -5,7 +5,8 @@ import type { Tracing } from './sdk.ts'
 export type { Tracing } from './sdk.ts'
 
 /**
- * Traces to the collector in `OTEL_EXPORTER_OTLP_ENDPOINT`. Without one nothing of it is loaded, and undefined comes back.
+ * Starts tracing to the collector in `OTEL_EXPORTER_OTLP_ENDPOINT`. Without one, returns undefined and does not load
+ * the SDK.
  */
 export async function startTracing(
   config: TracingConfig,

@@ -2,8 +2,8 @@ import { deflateSync } from 'node:zlib'
 import { strToU8, zipSync } from 'fflate'
 
 /**
- * A PDF with these pages, a line of text each `\n`. Its font has no glyphs, only the table that says which character a
- * number is: all that a reader of text looks at, for any script.
+ * Returns a PDF with these pages; `\n` separates lines. Its font has no glyphs, only a ToUnicode table. That is all a
+ * text extractor needs, for any script.
  */
 export function makePdf(pages: string[], { encrypted = false } = {}): Buffer {
   const characters = [...new Set(pages.join(''))]
@@ -41,7 +41,7 @@ endcmap end end`
   return joinObjects(objects, encrypted ? `/Encrypt ${objects.length} 0 R /ID [<00> <00>]` : '')
 }
 
-/** A PDF with one line in a font that names a `cmap` every reader is expected to have, and has no table of characters. */
+/** Returns a PDF with one line in a font that has no ToUnicode table and refers to a predefined `cmap`. */
 export function makePdfWithCmap(ordering: string, cmap: string, line: Buffer): Buffer {
   const content = `BT /F 12 Tf 50 750 Td <${line.toString('hex')}> Tj ET`
   return joinObjects([
@@ -57,7 +57,7 @@ export function makePdfWithCmap(ordering: string, cmap: string, line: Buffer): B
   ])
 }
 
-/** A PDF whose one page is `megabytes` of zeros, packed to a thousandth. */
+/** Returns a PDF with one page of `megabytes` of spaces, compressed to a fraction of that. */
 export function makePdfBomb(megabytes: number): Buffer {
   const packed = deflateSync(Buffer.alloc(megabytes * 1024 * 1024, ' '), { level: 9 })
   const twice = deflateSync(packed, { level: 9 }).toString('hex')
@@ -82,7 +82,7 @@ function joinObjects(objects: string[], trailer = ''): Buffer {
   return Buffer.from(`${body}xref\n0 ${objects.length + 1}\n0000000000 65535 f \n${table}${end}`)
 }
 
-/** A Word document. A paragraph that begins with `# ` is a heading; `| a | b |` is a row of a table of its own. */
+/** Returns a Word document. A paragraph that begins with `# ` is a heading; `| a | b |` is a table with one row. */
 export function makeDocx(paragraphs: string[]): Buffer {
   const run = (text: string) =>
     `<w:r><w:t xml:space="preserve">${text.replaceAll('&', '&amp;').replaceAll('<', '&lt;')}</w:t></w:r>`
@@ -95,7 +95,7 @@ export function makeDocx(paragraphs: string[]): Buffer {
   return makeZip(paragraphs.map(toXml).join(''))
 }
 
-/** A Word document that unpacks to so many megabytes, a thousand times its size. */
+/** Returns a Word document that unpacks to so many megabytes, a thousand times its size. */
 export function makeDocxBomb(megabytes: number): Buffer {
   return makeZip(`<w:p><w:r><w:t>${' '.repeat(megabytes * 1024 * 1024)}</w:t></w:r></w:p>`)
 }

@@ -10,12 +10,12 @@ const root = join(import.meta.dirname, '../../..')
 
 type LogLine = z.output<typeof LogLine>
 
-const deadlineMs = 15_000 // a program needs about half a second to start; this machine may be busy
+const deadlineMs = 15_000 // a program starts in about half a second, but the machine may be busy
 
 /**
- * Starts a program, named by its path in the repository, with exactly this environment, so that nothing of the developer's own leaks in. It is
- * killed when the test has finished, or the file's tests when it is started outside of one. `nodeOptions` come before
- * the file.
+ * Starts a program, given by its path in the repository, with exactly this environment, so that the developer's own
+ * variables do not leak in. It is killed after the test, or after the file's tests if it is started outside a test.
+ * `nodeOptions` come before the file.
  */
 export function startProgram(
   file: string,
@@ -47,9 +47,9 @@ export function startProgram(
     child,
     written,
     logs,
-    /** The first line of the log that fits. */
-    findLog: (fits: (line: LogLine) => boolean): Promise<LogLine> => until(() => logs().find(fits)),
-    /** The exit code, once the process and all that wrote to its output have ended; null after a deadly signal. */
+    /** Waits for a log line that matches and returns it. */
+    findLog: (matches: (line: LogLine) => boolean): Promise<LogLine> => until(() => logs().find(matches)),
+    /** Resolves with the exit code when the process has exited and its output is closed; null if a signal killed it. */
     ended: closed.then(([code]: unknown[]) => code),
   }
 }
@@ -58,20 +58,20 @@ const isInTest = () => expect.getState().currentTestName !== undefined
 const onFinished = (cleanUp: () => unknown) =>
   (isInTest() ? onTestFinished : afterAll)(async () => void (await cleanUp()))
 
-/** Runs a program to its end. */
+/** Runs a program until it exits. Returns its exit code and output. */
 export async function runProgram(file: string, env: Record<string, string>, ...args: string[]) {
   const { ended, written } = startProgram(file, env, args)
   return { code: await ended, ...written }
 }
 
-/** Starts the API on a free port, without keys unless `env` says so, and waits until it listens. */
+/** Starts the API on a free port and waits until it listens. It requires no keys unless `env` sets AUTH. */
 export async function startApi(env: Record<string, string>, nodeOptions: string[] = []) {
   const api = startProgram('apps/api/src/server.ts', { PORT: '0', AUTH: 'off', ...env }, [], nodeOptions)
   const { address: url = '' } = await api.findLog(({ msg }) => msg === 'listening')
   return { ...api, url }
 }
 
-/** An OpenAI-compatible server whose answers the test speaks. `env` points the API at it. */
+/** Starts an OpenAI-compatible server whose answers are scripted by the test. `env` points the API to it. */
 export async function startVendor() {
   const waiting: { headers: IncomingHttpHeaders; response: ServerResponse }[] = []
   const server = createServer((request, response) => {
@@ -89,14 +89,14 @@ export async function startVendor() {
   const toEvent = (choice: object) => `data: ${JSON.stringify({ choices: [choice] })}\n\n`
   return {
     env: { OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1`, CHAT_MODEL: 'spoken' },
-    /** The answer to the next question, once the API has asked it. */
+    /** Waits for the next request and returns the answer to script. */
     takeAnswer: async () => {
       const { headers, response } = await until(() => waiting.shift())
       return {
         headers,
         say: (content: string) => void response.write(toEvent({ delta: { content } })),
         end: () => void response.end(`${toEvent({ delta: {}, finish_reason: 'stop' })}data: [DONE]\n\n`),
-        /** As vendors end a stream that fails: with an error that may quote anything. */
+        /** Ends the stream with an error event, as model servers do. Its message may quote user data. */
         fail: (message: string) => void response.end(`data: ${JSON.stringify({ error: { message } })}\n\n`),
         isHungUp: () => response.destroyed,
       }
@@ -121,7 +121,7 @@ const Export = z.object({
   resourceSpans: z.array(z.looseObject({ scopeSpans: z.array(z.looseObject({ spans: z.array(CollectedSpan) })) })),
 })
 
-/** An OpenTelemetry collector that keeps what it gets. `env` points a program at it. */
+/** Starts an OpenTelemetry collector that records what it receives. `env` points a program to it. */
 export async function startCollector() {
   const bodies: string[] = []
   const server = createServer(async (request, response) => {
@@ -143,10 +143,10 @@ export async function startCollector() {
     )
   return {
     env: { OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`, OTEL_BSP_SCHEDULE_DELAY: '100' },
-    /** All that came, as it came. */
+    /** Returns all request bodies, unparsed. */
     text: () => bodies.join('\n'),
     spans,
-    /** The spans of a trace, in the order of their beginnings, once these are among them. */
+    /** Waits until the trace contains the named spans and returns all its spans, ordered by start time. */
     findTrace: (traceId: string, ...names: string[]) =>
       until(() => {
         const found = spans().filter((span) => span.traceId === traceId)
@@ -156,19 +156,20 @@ export async function startCollector() {
   }
 }
 
-/** Asks until there is an answer. */
+/** Calls `read` until it returns a value. Throws after `timeoutMs`. */
 export function until<T>(
   read: () => T | undefined | false | Promise<T | undefined | false>,
   timeoutMs = deadlineMs,
 ): Promise<T> {
-  const ask = async () => {
-    const answer = await read()
-    if (answer === undefined || answer === false) throw new Error(`not so: ${read}`)
-    return answer
+  const attempt = async () => {
+    const value = await read()
+    if (value === undefined || value === false) throw new Error(`timed out waiting for: ${read}`)
+    return value
   }
-  return vi.waitFor(ask, { timeout: timeoutMs, interval: 50 })
+  return vi.waitFor(attempt, { timeout: timeoutMs, interval: 50 })
 }
 
+/** Returns whether a process with this ID is running. */
 export function isAlive(pid: number): boolean {
   try {
     return process.kill(pid, 0)

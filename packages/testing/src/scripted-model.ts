@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream'
 import { type AnswerEvent, type ChatRequest, createLlm, type Llm } from '@repo/llm'
 import { vi } from 'vitest'
 
-type SpokenAnswer = {
+type ScriptedAnswer = {
   request: ChatRequest
   say: (text: string) => void
   think: (text: string) => void
@@ -10,9 +10,9 @@ type SpokenAnswer = {
   fail: (error: Error) => void
 }
 
-/** A chat model whose answers the test speaks, delta by delta; the embedder is the offline one. */
+/** Creates a chat model whose answers are scripted by the test, delta by delta. The embedder is the offline one. */
 export function createSpokenModel() {
-  const answers: SpokenAnswer[] = []
+  const answers: ScriptedAnswer[] = []
   const stream = async (request: ChatRequest) => {
     const events = new PassThrough({ objectMode: true, highWaterMark: 100_000 })
     const write = (event: AnswerEvent) => void events.write([event])
@@ -37,8 +37,8 @@ export function createSpokenModel() {
   return {
     llm,
     answers,
-    /** The answer to the next question, once the app has asked it. */
-    takeAnswer: (): Promise<SpokenAnswer> =>
-      vi.waitFor(() => answers.shift() ?? Promise.reject(new Error('no question')), 10_000),
+    /** Waits for the next model call and returns the answer to script. */
+    takeAnswer: (): Promise<ScriptedAnswer> =>
+      vi.waitFor(() => answers.shift() ?? Promise.reject(new Error('the model has not been called')), 10_000),
   }
 }

@@ -2,7 +2,10 @@ import { createServer, connect as dial, type Socket } from 'node:net'
 
 export type Gate = Awaited<ReturnType<typeof openGate>>
 
-/** A TCP door to the tests' PgBouncer that can be shut, as when the database goes away, and opened again. */
+/**
+ * Starts a TCP proxy to the tests' PgBouncer. `shut` simulates an unavailable database and `open` ends that. The
+ * address stays the same.
+ */
 export async function openGate() {
   const { hostname, port } = new URL(process.env.DATABASE_URL ?? '')
   const sockets = new Set<Socket>()
@@ -30,7 +33,7 @@ export async function openGate() {
     for (const socket of sockets) socket.destroy()
     await closed
   }
-  /** Connections stay, and nothing comes through. */
+  /** Keeps the connections open but forwards nothing. */
   const stall = () => {
     for (const socket of sockets) socket.unpipe()
   }

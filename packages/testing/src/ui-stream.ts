@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** A part of a UI message stream; the closing `[DONE]` is one too. `eventId` is the `id:` of its event. */
+/** A part of a UI message stream, including the closing `[DONE]`. `eventId` is the `id:` of its event. */
 const Part = z.looseObject({
   type: z.string(),
   eventId: z.string().optional(),
@@ -11,7 +11,7 @@ const Part = z.looseObject({
 })
 export type Part = z.output<typeof Part>
 
-/** Posts JSON, as a client of its own process would. */
+/** Posts JSON with `fetch`. */
 export function post(url: string, headers: Record<string, string>, body: unknown, signal?: AbortSignal) {
   const init = {
     method: 'POST',
@@ -21,7 +21,7 @@ export function post(url: string, headers: Record<string, string>, body: unknown
   return fetch(url, { ...init, ...(signal && { signal }) })
 }
 
-/** The parts of an answer as they arrive. */
+/** Yields the parts of an answer as they arrive. */
 export async function* streamParts({ body }: Response): AsyncGenerator<Part, undefined> {
   let text = ''
   for await (const chunk of body?.pipeThrough(new TextDecoderStream()) ?? []) {
@@ -37,26 +37,26 @@ function parseEvent(block: string): Part {
   return data === '[DONE]' ? { type: data } : Part.parse({ ...JSON.parse(data), ...(eventId && { eventId }) })
 }
 
-/** All parts of an answer, or those that are left of it, once it has ended. */
+/** Waits for the end of an answer and returns all its parts, or the remaining parts of a partly read one. */
 export async function readParts(answer: Response | AsyncGenerator<Part, undefined>): Promise<Part[]> {
   const parts: Part[] = []
   for await (const part of answer instanceof Response ? streamParts(answer) : answer) parts.push(part)
   return parts
 }
 
-/** The next delta of an answer; the rest is still to be read. */
+/** Returns the next delta of an answer and leaves the rest unread. */
 export async function readDelta(parts: AsyncGenerator<Part, undefined>): Promise<string | undefined> {
   let next = await parts.next()
   while (next.value && next.value.delta === undefined) next = await parts.next()
   return next.value?.delta
 }
 
-/** The kinds of parts in order, repetitions left out. */
+/** Returns the types of the parts in order, without consecutive duplicates. */
 export function listTypes(parts: Part[]): string[] {
   return parts.map(({ type }) => type).filter((type, index, types) => type !== types[index - 1])
 }
 
-/** The text of an answer as its reader sees it. */
+/** Returns the text of an answer. */
 export function joinText(parts: Part[]): string {
   return parts.map(({ type, delta }) => (type === 'text-delta' ? (delta ?? '') : '')).join('')
 }

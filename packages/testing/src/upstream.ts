@@ -5,12 +5,12 @@ import { afterAll } from 'vitest'
 
 type Respond = (response: ServerResponse) => unknown
 
-/** Until the test has its turn, a model's server has nothing to say: a call that was not expected shows as a 500. */
-const unexpected: Respond = (response) => response.writeHead(500).end()
+/** A call that the test has not scripted fails with a 500. */
+const rejectUnexpected: Respond = (response) => response.writeHead(500).end()
 
 /**
- * A model's server in OpenAI's wire format, which says what the test tells it to: `next` is how it answers the next call.
- * It runs until the file's tests are over.
+ * Starts a scripted model server in OpenAI's wire format. `next` sets the response to the next call. It is closed after
+ * the file's tests.
  */
 export async function startUpstream() {
   const script: Respond[] = []
@@ -21,7 +21,7 @@ export async function startUpstream() {
       if (!response.writableFinished) counts.hungUp += 1
     })
     calls.push({ headers: request.headers, body: await json(request) })
-    const respond = script.shift() ?? unexpected
+    const respond = script.shift() ?? rejectUnexpected
     await respond(response)
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -32,37 +32,39 @@ export async function startUpstream() {
   const address = server.address()
   return {
     url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/v1`,
-    /** The calls so far, oldest first. */
+    /** All calls, oldest first. */
     calls,
-    /** How many of them the caller gave up. */
+    /** `hungUp`: calls that the client aborted. */
     counts,
     next: (respond: Respond) => void script.push(respond),
   }
 }
 
-/** Answers with chunks, and leaves the stream open. */
+/** Sends chunks and leaves the stream open. */
 export function beginChunks(response: ServerResponse, ...chunks: object[]): ServerResponse {
   response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
   for (const chunk of chunks) response.write(`data: ${JSON.stringify(chunk)}\n\n`)
   return response
 }
 
-/** Answers with chunks, to the end. */
+/** Returns a response that sends chunks and ends the stream. */
 export const sendChunks =
   (...chunks: object[]): Respond =>
   (response) =>
     beginChunks(response, ...chunks).end('data: [DONE]\n\n')
 
+/** Returns a response that sends a JSON body. */
 export const sendJson =
   (body: object, status = 200, headers: Record<string, string> = {}): Respond =>
   (response) =>
     response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
 
-/** A chunk as a model's server writes it. */
+/** Returns a chunk as model servers send it. */
 export function chunk(delta: object, finish_reason: string | null = null) {
   return { ...start, object: 'chat.completion.chunk', choices: [{ index: 0, delta, finish_reason }] }
 }
 
+/** Returns a chat completion as model servers send it. */
 export function completion(message: object, finish_reason = 'stop') {
   const choices = [{ index: 0, message: { role: 'assistant', ...message }, finish_reason }]
   return { ...start, object: 'chat.completion', choices, usage: { ...usage } }

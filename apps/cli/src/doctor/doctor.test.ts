@@ -31,13 +31,13 @@ async function report(env: Record<string, string | undefined>): Promise<string[]
   return lines
 }
 
-/** What is not in order. */
+/** Returns the findings that are not `ok`. */
 async function diagnose(env: Record<string, string | undefined>): Promise<string[]> {
   return (await report(env)).filter((line) => !line.startsWith('ok '))
 }
 
 const line = (start: string) => expect.stringMatching(new RegExp(`^${start}`))
-const skipped = (names: string[], cause: string) => names.map((name) => `skip  ${name}: needs ${cause}, see above`)
+const skipped = (names: string[], cause: string) => names.map((name) => `skip  ${name}: requires ${cause} (see above)`)
 
 async function listen(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -48,15 +48,15 @@ async function listen(): Promise<number> {
   return address.port
 }
 
-it('finds nothing in a healthy setup, with the offline models or with others', async () => {
+it('reports no problem in a healthy setup with offline or remote models', async () => {
   expect(await diagnose({})).toEqual([])
   expect(await diagnose({ OPENAI_BASE_URL: mock.url, CHAT_MODEL: 'mock' })).toEqual([])
 })
 
-it('skips what DIRECT_DATABASE_URL and PGBOUNCER_ADMIN_URL are for where they are not set, as in a container of the API', async () => {
+it('skips checks that need DIRECT_DATABASE_URL or PGBOUNCER_ADMIN_URL when these are not set, as in the API’s container', async () => {
   expect(await diagnose({ DIRECT_DATABASE_URL: undefined, PGBOUNCER_ADMIN_URL: undefined })).toEqual([
-    'skip  pgbouncer: PGBOUNCER_ADMIN_URL is not set, or wrong',
-    'skip  direct: DIRECT_DATABASE_URL is not set, or wrong',
+    'skip  pgbouncer: PGBOUNCER_ADMIN_URL is not set or invalid',
+    'skip  direct: DIRECT_DATABASE_URL is not set or invalid',
     ...skipped(['same database'], 'direct'),
   ])
 })
@@ -70,23 +70,23 @@ it.each([
   ['0.7.4', '0.8', 'FAIL'],
   ['1.21', '1.21', 'ok'],
   ['1.9.0', '1.21', 'FAIL'],
-])('takes version %s, when %s is needed, for %s', (version, least, level) => {
-  expect(checkVersion('It', version, least, 'renew it').level).toBe(level)
+])('compares version %s with minimum %s: %s', (version, minimum, level) => {
+  expect(checkVersion('It', version, minimum, 'update it').level).toBe(level)
 })
 
 describe('the environment', () => {
-  it('has a line for each wrong variable, and what does not need them is still looked at', async () => {
+  it('is reported with one line per invalid variable, and checks that do not need these still run', async () => {
     expect(await diagnose({ AUTH: 'off', NODE_ENV: 'production' })).toEqual([
-      line('FAIL  environment: AUTH cannot be off under NODE_ENV=production: set AUTH=required. To mend it: '),
+      line('FAIL  environment: AUTH cannot be off with NODE_ENV=production. Set AUTH=required. Fix: '),
     ])
     expect(await diagnose({ PORT: 'high', CHAT_MODEL: 'gpt', DIRECT_DATABASE_URL: 'secret' })).toEqual([
-      line('FAIL  environment: PORT should be a whole number'),
-      line('FAIL  environment: DIRECT_DATABASE_URL should be a URL like'),
-      'skip  port: PORT is not set, or wrong',
-      'skip  direct: DIRECT_DATABASE_URL is not set, or wrong',
+      line('FAIL  environment: PORT must be a whole number'),
+      line('FAIL  environment: DIRECT_DATABASE_URL must be a URL like'),
+      'skip  port: PORT is not set or invalid',
+      'skip  direct: DIRECT_DATABASE_URL is not set or invalid',
       ...skipped(['same database'], 'direct'),
       ...['chat model', 'embedder', 'stored vectors'].map(
-        (name) => `skip  ${name}: a variable of the models is not set, or wrong`,
+        (name) => `skip  ${name}: a model variable is not set or invalid`,
       ),
       ...skipped(['vector index'], 'embedder'),
     ])
@@ -94,22 +94,22 @@ describe('the environment', () => {
 })
 
 describe('the port', () => {
-  it('is that of a running API, which is said to be open to all or not', async () => {
+  it('is in use by the API, and the line says whether it requires a key', async () => {
     const api = await startApi({ DATABASE_URL: test.databaseUrl })
     expect(await report({ PORT: new URL(api.url).port })).toContain(
-      `ok    port: an API answers at ${api.url}, without keys (AUTH=off)`,
+      `ok    port: the API is running at ${api.url}, without keys (AUTH=off)`,
     )
   })
 
-  it('is another program’s', async () => {
+  it('is in use by another program', async () => {
     const { port: PORT } = new URL(mock.url)
     expect(await diagnose({ PORT })).toEqual([
-      `FAIL  port: ${PORT} is taken by another program. To mend it: stop it, or set PORT to a free one`,
+      `FAIL  port: ${PORT} is in use by another program. Fix: stop that program, or set PORT to a free port`,
     ])
   })
 
-  it('is on an address that this machine does not have', async () => {
-    expect(await diagnose({ HOST: '192.0.2.1' })).toEqual([line('FAIL  port: .*EADDRNOTAVAIL.*set HOST and PORT')])
+  it('is on an address that does not belong to this machine', async () => {
+    expect(await diagnose({ HOST: '192.0.2.1' })).toEqual([line('FAIL  port: .*EADDRNOTAVAIL.*set HOST to an address')])
   })
 })
 
@@ -117,11 +117,11 @@ describe('the database', () => {
   const needDatabase = ['versions', 'pooler']
   const afterDirect = ['same database', 'migrations']
 
-  it('does not run', async () => {
+  it('is not running', async () => {
     const DATABASE_URL = 'postgres://sluice:hunter2@127.0.0.1:9/sluice'
     const lines = await diagnose({ DATABASE_URL })
     expect(lines).toEqual([
-      line('FAIL  database: connect ECONNREFUSED 127.0.0.1:9. To mend it: start it .* DATABASE_URL'),
+      line('FAIL  database: connect ECONNREFUSED 127.0.0.1:9. Fix: start it .* DATABASE_URL'),
       ...skipped(needDatabase, 'database'),
       ...skipped(afterDirect, 'database'),
       ...skipped(['settings', 'stored vectors', 'vector index'], 'migrations'),
@@ -129,45 +129,45 @@ describe('the database', () => {
     expect(lines.join()).not.toContain('hunter2')
   })
 
-  it('says nothing: the check is given up after five seconds', async () => {
+  it('does not respond, so that the check times out after five seconds', async () => {
     const DATABASE_URL = `postgres://sluice:hunter2@127.0.0.1:${await listen()}/sluice`
-    expect((await diagnose({ DATABASE_URL }))[0]).toMatch(/^FAIL {2}database: no answer within 5 s\. To mend it: /)
+    expect((await diagnose({ DATABASE_URL }))[0]).toMatch(/^FAIL {2}database: no response within 5 s\. Fix: /)
   })
 
-  it('does not know the password', async () => {
+  it('rejects the password', async () => {
     const DATABASE_URL = test.databaseUrl.replace(/:\w{32}@/, ':hunter2@')
     expect((await diagnose({ DATABASE_URL }))[0]).toMatch(/^FAIL {2}database: .*authentication failed/)
   })
 
-  it('lacks a migration, and has one that is newer', async () => {
+  it('has a newer migration, or lacks one', async () => {
     const { db, close } = connect({ url: other.directDatabaseUrl, poolSize: 1 })
     onTestFinished(close)
     const urls = { DATABASE_URL: other.databaseUrl, DIRECT_DATABASE_URL: other.directDatabaseUrl }
     await db.execute(sql`update drizzle.__drizzle_migrations set created_at = 1e15 where id = 1`)
-    expect(await diagnose(urls)).toEqual([line('warn  migrations: the database has newer ones')])
+    expect(await diagnose(urls)).toEqual([line('warn  migrations: the database has newer migrations')])
     await db.execute(sql`delete from drizzle.__drizzle_migrations where id <> 2`)
     expect(await diagnose(urls)).toEqual([
-      line('FAIL  migrations: [1-9] of \\d are missing. To mend it: `npm run db:migrate`'),
+      line('FAIL  migrations: [1-9] of \\d are missing. Fix: run `npm run db:migrate`'),
       ...skipped(['settings', 'stored vectors', 'vector index'], 'migrations'),
     ])
     await db.execute(sql`drop schema drizzle cascade`)
     expect(await diagnose(urls)).toContainEqual(line('FAIL  migrations: (\\d) of \\1 are missing'))
   })
 
-  it('is another one than DIRECT_DATABASE_URL’s', async () => {
+  it('is not the one in DIRECT_DATABASE_URL', async () => {
     expect(await diagnose({ DIRECT_DATABASE_URL: other.directDatabaseUrl })).toEqual([
-      line('FAIL  same database: DATABASE_URL and DIRECT_DATABASE_URL lead to different ones'),
+      line('FAIL  same database: DATABASE_URL and DIRECT_DATABASE_URL point to different databases'),
     ])
   })
 
-  it('has lost a setting of db:migrate', async () => {
+  it('has lost a setting that db:migrate makes', async () => {
     const fresh = await createTestDatabase()
     const { db, close } = connect({ url: fresh.directDatabaseUrl, poolSize: 1 })
     const name = sql.identifier(new URL(fresh.databaseUrl).pathname.slice(1))
     await db.execute(sql`alter database ${name} reset statement_timeout`)
     const lines = await diagnose({ DATABASE_URL: fresh.databaseUrl, DIRECT_DATABASE_URL: fresh.directDatabaseUrl })
     expect(lines).toEqual([
-      line('warn  settings: statement_timeout is 0 instead of \\w+. To mend it: `npm run db:migrate`'),
+      line('warn  settings: statement_timeout is 0 instead of \\w+. Fix: run `npm run db:migrate`'),
     ])
     await close()
     await fresh.drop()
@@ -175,15 +175,15 @@ describe('the database', () => {
 })
 
 describe('the pooler', () => {
-  it('is missing: DATABASE_URL leads straight to Postgres', async () => {
+  it('is missing: DATABASE_URL connects to Postgres directly', async () => {
     expect(await diagnose({ DATABASE_URL: test.directDatabaseUrl })).toEqual([
-      line('FAIL  pooler: DATABASE_URL leads straight to Postgres. To mend it: set it to PgBouncer'),
+      line('FAIL  pooler: DATABASE_URL connects to Postgres directly. Fix: set it to PgBouncer'),
     ])
   })
 
-  it('stands where Postgres should: DIRECT_DATABASE_URL leads through it', async () => {
+  it('is in DIRECT_DATABASE_URL by mistake', async () => {
     expect(await diagnose({ DIRECT_DATABASE_URL: test.databaseUrl })).toEqual([
-      line('FAIL  direct: DIRECT_DATABASE_URL leads through a pooler. To mend it: set it to Postgres'),
+      line('FAIL  direct: DIRECT_DATABASE_URL connects through a pooler. Fix: set it to Postgres'),
       ...skipped(['same database'], 'direct'),
     ])
   })
@@ -195,13 +195,13 @@ describe('the models', () => {
   it('cannot be reached', async () => {
     const env = { ...at('http://127.0.0.1:9/v1'), CHAT_MODEL: 'away', EMBEDDING_MODEL: 'away' }
     expect(await diagnose(env)).toEqual([
-      line('FAIL  chat model: .*check its base URL, and that it runs. To mend it: set CHAT_MODEL'),
-      line('FAIL  embedder: .*check its base URL, and that it runs. To mend it: set EMBEDDING_MODEL'),
+      line('FAIL  chat model: .*check its base URL, and that it runs. Fix: set CHAT_MODEL'),
+      line('FAIL  embedder: .*check its base URL, and that it runs. Fix: set EMBEDDING_MODEL'),
       ...skipped(['vector index'], 'embedder'),
     ])
   })
 
-  it('do not take the key, which is not shown', async () => {
+  it('reject the key, which is not shown', async () => {
     const lines = await diagnose({ ...at(mock.url), CHAT_MODEL: 'mock?fault=401', EMBEDDING_MODEL: 'mock?fault=401' })
     expect(lines.slice(0, 2)).toEqual([
       line('FAIL  chat model: The model.s server answered 401: check its key'),
@@ -210,35 +210,35 @@ describe('the models', () => {
     expect(lines.join()).not.toContain('hunter2')
   })
 
-  it('do not answer: the check is given up after five seconds', async () => {
+  it('do not respond, so that the check times out after five seconds', async () => {
     expect(await diagnose({ ...at(mock.url), CHAT_MODEL: 'mock?fault=hang' })).toEqual([
-      line('FAIL  chat model: no answer within 5 s'),
+      line('FAIL  chat model: no response within 5 s'),
     ])
   })
 
-  it('have made no vectors yet, others’ are there, and there is no index', async () => {
+  it('are new: documents have vectors from another model only, and there is no index', async () => {
     await ingest({})
     expect(await diagnose({ ...at(mock.url), EMBEDDING_MODEL: 'mock-32' })).toEqual([
-      'warn  stored vectors: documents of offline-384 (1) are found by their words alone. To mend it: `npm run manage -- reindex`',
-      line('warn  vector index: there is none for mock-32.*To mend it: `npm run db:migrate`'),
+      'warn  stored vectors: documents indexed with offline-384 (1) are matched by keyword only. Fix: run `npm run manage -- reindex`',
+      line('warn  vector index: mock-32 has none.*Fix: run `npm run db:migrate`'),
     ])
   })
 
-  it('give vectors of another width than those that are stored', async () => {
+  it('return vectors with another number of dimensions than the stored ones', async () => {
     const env = { ...at(mock.url), EMBEDDING_MODEL: 'mock-8' }
     await ingest(env)
     const { db, close } = connect({ url: test.directDatabaseUrl, poolSize: 1 })
     onTestFinished(close)
     await db.execute(sql`update chunks set embedding = '[1,2,3]' where embedding_model = ${env.EMBEDDING_MODEL}`)
     expect(await diagnose(env)).toContainEqual(
-      line('FAIL  vector index: stored vectors of mock-8 have 3 dimensions, its new ones 8.*EMBEDDING_DIMENSIONS=8'),
+      line('FAIL  vector index: stored vectors of mock-8 have 3 dimensions, new ones have 8.*EMBEDDING_DIMENSIONS=8'),
     )
   })
 })
 
 async function ingest(env: Record<string, string>) {
   const { models } = readDoctorConfig(env)
-  if (!models) throw new Error('wrong environment')
+  if (!models) throw new Error('invalid environment')
   const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
   const store = createStore(db)
   const { embedder } = createModels(models)

@@ -3,57 +3,66 @@ import { countByEmbedder, countWithoutEmbedder, hasEmbeddingIndex } from '@repo/
 import type { Embedder, Llm } from '@repo/llm'
 import { createModels } from '@repo/models'
 import { targetPooler } from './database.ts'
-import { type Finding, fail, given, ok, warn } from './examine.ts'
+import { type Finding, fail, ok, required, warn } from './examine.ts'
 
+/** Checks that the chat model starts to answer. */
 export function checkChat(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ chat }) => {
-    const enough = new AbortController()
+    const stop = new AbortController()
     const messages = [{ role: 'user' as const, content: 'Say yes.' }]
-    await chat.stream({ messages, passages: [], signal: AbortSignal.any([signal, enough.signal]) })
-    enough.abort() // that it began to answer is all there is to know
-    return [ok(`${chat.name} answers`)]
+    await chat.stream({ messages, passages: [], signal: AbortSignal.any([signal, stop.signal]) })
+    stop.abort() // the start of an answer is proof enough
+    return [ok(`${chat.name} responds`)]
   })
 }
 
+/** Checks that the embedder returns a vector. */
 export function checkEmbedder(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ embedder }) => {
-    return [ok(`${embedder.name} answers, with vectors of ${await measureWidth(embedder, signal)} dimensions`)]
+    return [ok(`${embedder.name} responds with vectors of ${await measureWidth(embedder, signal)} dimensions`)]
   })
 }
 
+/** Reports documents that have no vectors from the current embedder. */
 export function checkStoredVectors(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ embedder: { name } }) => {
     const target = targetPooler(config, signal)
     const models = (await countByEmbedder(target)).map(({ model }) => model)
     const others = [...new Set(models)].filter((model) => model !== name).join(', ')
-    if (others === '') return [ok(`all are of ${name}`)]
-    const lacking = await countWithoutEmbedder(target, name)
-    if (lacking === 0) return [ok(`all documents have some of ${name}, beside those of ${others}`)]
-    return [warn(`documents of ${others} (${lacking}) are found by their words alone`, '`npm run manage -- reindex`')]
+    if (others === '') return [ok(`all are from ${name}`)]
+    const missing = await countWithoutEmbedder(target, name)
+    if (missing === 0) return [ok(`every document has vectors from ${name}; some also have vectors from ${others}`)]
+    return [
+      warn(
+        `documents indexed with ${others} (${missing}) are matched by keyword only`,
+        'run `npm run manage -- reindex`',
+      ),
+    ]
   })
 }
 
+/** Checks that the current embedder has a vector index with the right number of dimensions. */
 export function checkVectorIndex(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ embedder }) => {
     const target = targetPooler(config, signal)
     const width = await measureWidth(embedder, signal)
     const counts = await countByEmbedder(target)
-    const misfit = counts.find(({ model, dimensions }) => model === embedder.name && dimensions !== width)
-    if (misfit)
+    const mismatch = counts.find(({ model, dimensions }) => model === embedder.name && dimensions !== width)
+    if (mismatch)
       return [
         fail(
-          `stored vectors of ${embedder.name} have ${misfit.dimensions} dimensions, its new ones ${width}: searches fail`,
-          `set EMBEDDING_DIMENSIONS=${width}, then \`npm run db:migrate\` and \`npm run manage -- reindex\``,
+          `stored vectors of ${embedder.name} have ${mismatch.dimensions} dimensions, new ones have ${width}: searches fail`,
+          `set EMBEDDING_DIMENSIONS=${width}, then run \`npm run db:migrate\` and \`npm run manage -- reindex\``,
         ),
       ]
     return (await hasEmbeddingIndex(target, embedder.name, width))
-      ? [ok(`there is one for ${embedder.name}`)]
-      : [warn(`there is none for ${embedder.name}: searches slow down as documents grow`, '`npm run db:migrate`')]
+      ? [ok(`${embedder.name} has one`)]
+      : [warn(`${embedder.name} has none: searches slow down as documents grow`, 'run `npm run db:migrate`')]
   })
 }
 
 async function withModels<T>({ models }: DoctorConfig, work: (llm: Llm) => Promise<T>): Promise<T> {
-  const llm = createModels(given(models, 'a variable of the models'))
+  const llm = createModels(required(models, 'a model variable'))
   try {
     return await work(llm)
   } finally {

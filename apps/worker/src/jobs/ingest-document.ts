@@ -1,14 +1,14 @@
-import { giveUpQueue, type JobOptions } from '@repo/db'
+import { deadLetterQueue, type JobOptions } from '@repo/db'
 import { processDocument } from '@repo/rag'
 import { extract } from '../extract/extract.ts'
 import type { JobContext } from '../job.ts'
-import { DocumentJob } from './give-up-document.ts'
+import { DocumentJob } from './dead-letter-document.ts'
 
-/** What waits in it is an answer that somebody cannot get yet. */
+/** Short, because users are waiting to ask about their document. */
 export const pollSeconds = 0.5
-export const options: Partial<JobOptions> = { deadLetter: giveUpQueue }
+export const options: Partial<JobOptions> = { deadLetter: deadLetterQueue }
 
-/** Makes a document searchable, whatever happened to it before: see `processDocument`. */
+/** Makes a document searchable. See `processDocument`. */
 export default async ({ store, llm }: JobContext, data: unknown, signal: AbortSignal) => {
   const { owner, documentId, version } = DocumentJob.parse(data)
   await processDocument({ store, embedder: llm.embedder, extract }, owner, { id: documentId, version }, signal)

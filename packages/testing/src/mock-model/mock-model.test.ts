@@ -15,7 +15,7 @@ async function startMock() {
   return { ...mock, post, ask }
 }
 
-/** The chunks of a whole stream, and whether `[DONE]` came last. */
+/** Returns all chunks of a stream and whether `[DONE]` came last. */
 async function readChunks(response: Response) {
   const events = (await response.text()).trimEnd().split('\n\n')
   const data = events.map((event) => event.replace('data: ', ''))
@@ -27,7 +27,7 @@ const contentOf = (chunks: { choices: { delta: { content?: string } }[] }[]) =>
   chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')
 
 describe('a streamed chat', () => {
-  it('is what mockAnswer says, in chunks of one token, between role and finish', async () => {
+  it('equals mockAnswer, in chunks of one token between role and finish', async () => {
     const { ask } = await startMock()
     const prompt = 'Why? [mock tokens=3]'
     const response = await ask(prompt)
@@ -42,7 +42,7 @@ describe('a streamed chat', () => {
     ])
   })
 
-  it('reasons first when asked to, and tells its usage when asked to', async () => {
+  it('starts with reasoning and ends with the usage on request', async () => {
     const { ask } = await startMock()
     const prompt = '[mock tokens=2 reasoning=2]'
     const { chunks } = await readChunks(await ask(prompt, { stream_options: { include_usage: true } }))
@@ -59,7 +59,7 @@ describe('a streamed chat', () => {
     })
   })
 
-  it('begins with the time at which it was due, by the clock of all processes, when asked to', async () => {
+  it('starts with its due time, on the clock that all processes share, on request', async () => {
     const { ask } = await startMock()
     const prompt = 'Why? [mock tokens=2 interval=30 delay=40 clock=1]'
     const askedAt = toMachineTime()
@@ -70,7 +70,7 @@ describe('a streamed chat', () => {
     expect(Number(clock) / 1000).toBeLessThanOrEqual(toMachineTime() - 30)
   })
 
-  it('takes the settings of the last user message over those of the model name', async () => {
+  it('prefers the settings of the last user message to those of the model name', async () => {
     const { post } = await startMock()
     const messages = [
       { role: 'user', content: '[mock tokens=9]' },
@@ -93,14 +93,14 @@ describe('a streamed chat', () => {
     expect(p99).toBeLessThanOrEqual(max)
   })
 
-  it('is whole when it is longer than what a socket holds', async () => {
+  it('is complete when it is longer than the socket’s buffer', async () => {
     const { ask } = await startMock()
     const prompt = '[mock tokens=50000]'
     const { chunks } = await readChunks(await ask(prompt))
     expect(contentOf(chunks)).toBe(mockAnswer(prompt, 50_000))
   })
 
-  it('waits for a reader that has stopped reading', async () => {
+  it('waits for a client that has stopped reading', async () => {
     const { url, stats } = await startMock()
     const body = { model: 'mock', stream: true, messages: [{ role: 'user', content: '[mock tokens=200000]' }] }
     const bytes = await new Promise<number>((resolve, reject) => {
@@ -117,7 +117,7 @@ describe('a streamed chat', () => {
 })
 
 describe('other calls', () => {
-  it('a chat that is not streamed is one completion', async () => {
+  it('a chat without streaming returns one completion', async () => {
     const { ask } = await startMock()
     const prompt = '[mock tokens=3 interval=1]'
     expect(await (await ask(prompt, { stream: false })).json()).toMatchObject({
@@ -127,7 +127,7 @@ describe('other calls', () => {
     })
   })
 
-  it('embeddings are unit vectors, equal for equal texts, as wide as `dimensions` or the model name says', async () => {
+  it('embeddings are unit vectors, equal for equal texts, with the requested number of dimensions', async () => {
     const { post } = await startMock()
     const widths: [object, number][] = [
       [{ model: 'mock-embed' }, 384],
@@ -147,13 +147,13 @@ describe('other calls', () => {
     }
   })
 
-  it('models are listed, and another route is 404', async () => {
+  it('models are listed, and an unknown route returns 404', async () => {
     const { url, post } = await startMock()
     expect(await (await fetch(`${url}/models`)).json()).toMatchObject({ object: 'list', data: [{ id: 'mock' }] })
     expect((await post('/completions', {})).status).toBe(404)
   })
 
-  it('a body that is no JSON, an unknown setting, fault or number is 400', async () => {
+  it('a body that is not JSON and an unknown setting, fault or number return 400', async () => {
     const { post, ask } = await startMock()
     expect((await post('/chat/completions', '{')).status).toBe(400)
     for (const asked of ['token=5', 'tokens=five', 'tokens=-1', 'fault=flood', 'fault=long', 'fault=200']) {
@@ -161,7 +161,7 @@ describe('other calls', () => {
     }
   })
 
-  it('requests are remembered with their headers, the last 1,000 of them', async () => {
+  it('the last 1,000 requests are kept with their headers', async () => {
     const { post, requests } = await startMock()
     for (let index = 0; index < 1002; index += 1) await (await post('/nowhere', { model: String(index) })).text()
     expect(requests.map(({ body }) => body.model)).toEqual(
@@ -178,7 +178,7 @@ describe('a fault', () => {
     ['fault=500', 500, null],
   ]
   for (const [asked, status, retryAfter] of statuses) {
-    it(`${asked} answers so, for embeddings too`, async () => {
+    it(`${asked} returns this status, also for embeddings`, async () => {
       const { ask, post } = await startMock()
       const response = await ask(`[mock ${asked}]`)
       expect(response.status).toBe(status)
@@ -189,7 +189,7 @@ describe('a fault', () => {
     })
   }
 
-  it('reset breaks the connection in place of an answer, and in the middle of one', async () => {
+  it('reset breaks the connection before or during an answer', async () => {
     const { ask, stats } = await startMock()
     await expect(ask('[mock fault=reset]')).rejects.toThrow()
     await expect((await ask('[mock tokens=20 interval=1 fault=reset@10]')).text()).rejects.toThrow()
@@ -203,7 +203,7 @@ describe('a fault', () => {
     ['long', /data: x{2097152}\n\n$/],
   ]
   for (const [kind, end] of cuts) {
-    it(`${kind} ends a stream after the tokens before it, without finish and [DONE]`, async () => {
+    it(`${kind} ends a stream after the preceding tokens, without finish and [DONE]`, async () => {
       const { ask } = await startMock()
       const stream = await (await ask(`[mock tokens=5 fault=${kind}@2]`)).text()
       expect(stream).toMatch(end)
@@ -212,7 +212,7 @@ describe('a fault', () => {
     })
   }
 
-  it('hang holds the headers back, or the rest of the stream, until the client leaves', async () => {
+  it('hang withholds the headers or the rest of the stream until the client disconnects', async () => {
     const { ask, stats } = await startMock()
     const abort = new AbortController()
     const hanging = ask('[mock fault=hang]', {}, abort.signal)
@@ -227,7 +227,7 @@ describe('a fault', () => {
 })
 
 describe('the counts', () => {
-  it('tell a client that left from one that stayed, streamed, waiting and not streamed', async () => {
+  it('distinguish clients that disconnected from clients that stayed', async () => {
     const { ask, stats } = await startMock()
     await (await ask('[mock tokens=2]')).text()
     const abort = new AbortController()
@@ -240,7 +240,7 @@ describe('the counts', () => {
     await expect.poll(() => stats()).toMatchObject({ open: 0, started: 5, completed: 1, aborted: 4 })
   })
 
-  it('are served at /stats, embeddings apart from chats', async () => {
+  it('are served at /stats, with embeddings counted separately', async () => {
     const { url, post } = await startMock()
     await (await post('/embeddings', { model: 'mock-embed-8', input: 'a' })).text()
     const stats = await (await fetch(new URL('/stats', url))).json()

@@ -20,12 +20,12 @@ export type MockBody = {
 export type MockRequest = { path: string; headers: IncomingMessage['headers']; body: MockBody }
 export type MockModel = Awaited<ReturnType<typeof startMockModel>>
 
-const rememberedRequests = 1000 // a load test must not fill the memory
+const keptRequests = 1000 // a load test must not fill the memory
 
 /**
- * A model server in OpenAI's wire format, without a model: its answers are words made from the question, so that every
- * byte can be checked, at the pace and with the faults that the question asks for (see `readSettings`).
- * `url` is what `OPENAI_BASE_URL` wants; GET /stats beside it tells the counts.
+ * Starts a fake model server in OpenAI's wire format. Its answers are derived from the question, so that a test can
+ * check every byte. The question also sets the pace and the faults (see `readSettings`). `url` is the value for
+ * `OPENAI_BASE_URL`. The counts are also served at `/stats`.
  */
 export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: number; host?: string } = {}) {
   const pacer = createPacer()
@@ -49,10 +49,10 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
       return sendJson(response, 200, { object: 'list', data: [{ id: 'mock', object: 'model' }] })
     const body: MockBody = JSON.parse(await text(request))
     requests.push({ path, headers: request.headers, body })
-    if (requests.length > rememberedRequests) requests.shift()
+    if (requests.length > keptRequests) requests.shift()
     if (path === '/v1/embeddings') counts.embeddings += 1
     if (path === '/v1/embeddings') return sendEmbeddings(response, pacer, body)
-    if (path !== '/v1/chat/completions') return sendError(response, 404, 'the mock has no such route')
+    if (path !== '/v1/chat/completions') return sendError(response, 404, 'the mock has no route with this path')
     countChat(response)
     return sendChat({ response, pacer, counts, body })
   }
@@ -67,9 +67,12 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
   if (address === null || typeof address === 'string') throw new Error('not listening on a port')
   return {
     url: `http://127.0.0.1:${address.port}/v1`,
-    /** Chats: `open` now, `completed` (with a fault, too), `aborted` by their client; `tokens` streamed; `lateness` in ms. */
+    /**
+     * Chats that are `open`, `completed` (including those with a fault) or `aborted` by the client. `tokens` is the
+     * number of streamed tokens and `lateness` is in ms.
+     */
     stats,
-    /** The last 1,000, oldest first. */
+    /** The last 1,000 requests, oldest first. */
     requests,
     close: async () => {
       pacer.stop()
@@ -100,10 +103,10 @@ async function sendChat(chat: Chat) {
   sendJson(response, 200, { ...describe(model, 'chat.completion'), choices, usage: usageOf(settings) })
 }
 
-/** Steps from token to token by callbacks and one write each: 40,000 tokens a second leave time to be punctual. */
+/** Streams tokens with one callback and one write per token, so that it stays on time at 40,000 tokens per second. */
 function streamChat({ response, pacer, counts, body }: Chat, prompt: string, settings: Settings) {
   const { socket } = response
-  if (!socket) return // its client has left
+  if (!socket) return // the client has disconnected
   const { tokens, reasoning, interval, clock, fault } = settings
   const start = `data: ${JSON.stringify(describe(body.model, 'chat.completion.chunk')).slice(0, -1)},"choices":[`
   const write = (choices: string, rest = '') => writeChunk(socket, `${start}${choices}]${rest}}\n\n`)
@@ -144,12 +147,12 @@ function streamChat({ response, pacer, counts, body }: Chat, prompt: string, set
   step(startedAt)
 }
 
-/** One HTTP chunk in one write; `response.write` makes three of it. ASCII only. */
+/** Writes an HTTP chunk with one write instead of the three of `response.write`. ASCII only. */
 function writeChunk(socket: Socket, chunk: string): boolean {
   return socket.write(`${chunk.length.toString(16)}\r\n${chunk}\r\n`, 'latin1')
 }
 
-/** Connections that the mock broke itself: no client aborted those. */
+/** Connections that the mock reset itself. They do not count as aborted by the client. */
 const resets = new WeakSet<ServerResponse>()
 
 function reset(response: ServerResponse) {
@@ -161,7 +164,7 @@ function failInstead(response: ServerResponse, { fault, retryAfter }: Settings):
   if (!fault || fault.at !== undefined) return false
   if (retryAfter) response.setHeader('retry-after', retryAfter)
   if (fault.kind === 'reset') reset(response)
-  else if (fault.kind !== 'hang') sendError(response, Number(fault.kind), 'the mock was asked to fail')
+  else if (fault.kind !== 'hang') sendError(response, Number(fault.kind), 'requested mock failure')
   return true
 }
 
@@ -169,11 +172,14 @@ function fail(response: ServerResponse, kind: string) {
   if (kind === 'reset') reset(response)
   if (kind === 'truncate') response.end()
   if (kind === 'garbage') response.end('data: {"choices": [{"del\n\n')
-  if (kind === 'error') response.end('data: {"error":{"message":"the mock was asked to fail","code":500}}\n\n')
+  if (kind === 'error') response.end('data: {"error":{"message":"requested mock failure","code":500}}\n\n')
   if (kind === 'long') response.end(`data: ${'x'.repeat(2 * 1024 * 1024)}\n\n`)
 }
 
-/** The width is `dimensions`, or the number at the end of the model's name, or that of the offline embedder. */
+/**
+ * The number of dimensions comes from `dimensions`, or from the end of the model name, or is that of the offline
+ * embedder.
+ */
 async function sendEmbeddings(response: ServerResponse, pacer: Pacer, { model, input = [], dimensions }: MockBody) {
   const settings = readSettings(model, '')
   await waitUntil(pacer, performance.now() + settings.delay)

@@ -3,13 +3,13 @@ import { createHistogram } from 'node:perf_hooks'
 export type Pacer = ReturnType<typeof createPacer>
 
 /**
- * Runs things at their time, thousands of them on one timer, and measures how late they were: a load test must know
- * whether the model or the server under test was slow. Times are `performance.now()`, in ms.
+ * Creates a scheduler that runs thousands of callbacks on one timer. It measures their lateness, because a load test
+ * must know whether the model or the server under test was slow. Times are `performance.now()`, in ms.
  */
 export function createPacer() {
   const slots = new Map<number, { time: number; run: (now: number) => void }[]>()
   const histogram = createHistogram()
-  let last = 0 // the millisecond that ran last
+  let last = 0 // the last millisecond whose callbacks have run
   let timer: NodeJS.Timeout | undefined
 
   const runDue = () => {
@@ -29,7 +29,7 @@ export function createPacer() {
   }
 
   return {
-    /** Runs something at a time, or in the next millisecond when that is over. */
+    /** Calls `run` at `time`, or in the next millisecond if that has passed. */
     at: (time: number, run: (now: number) => void): void => {
       if (!timer) {
         last = Math.floor(performance.now())
@@ -41,14 +41,14 @@ export function createPacer() {
       else slots.set(millisecond, [{ time, run }])
     },
 
-    /** How late things ran since the start, in ms. */
+    /** Returns the lateness of all callbacks so far, in ms. */
     lateness: () => ({
       p50: histogram.percentile(50) / 1000,
       p99: histogram.percentile(99) / 1000,
       max: histogram.max / 1000,
     }),
 
-    /** Forgets what is not due yet. */
+    /** Drops all callbacks that are not due yet. */
     stop: (): void => {
       slots.clear()
       clearTimeout(timer)

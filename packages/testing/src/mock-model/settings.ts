@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto'
 
-/** A fault and the token before which it happens; without `at`, it happens in place of the response. */
+/** `at` is the token before which the fault occurs. Without it, the fault replaces the response. */
 type Fault = { kind: string; at: number | undefined }
 
 export type Settings = {
   tokens: number
-  /** Between two tokens, in ms; 0 = as fast as the reader reads. */
+  /** Time between two tokens in ms. 0 = as fast as the client reads. */
   interval: number
-  /** Before the response begins, in ms. */
+  /** Delay before the response starts, in ms. */
   delay: number
-  /** Tokens of reasoning before the answer. */
+  /** Number of reasoning tokens before the answer. */
   reasoning: number
-  /** The answer begins with `@`, the time at which it was due in µs (see `toMachineTime`), and a space. */
+  /** Starts the answer with `@`, its due time in µs (see `toMachineTime`) and a space. */
   clock: boolean
   retryAfter: string | undefined
   fault: Fault | undefined
@@ -21,23 +21,23 @@ const names = ['tokens', 'interval', 'delay', 'reasoning', 'clock', 'retry-after
 const faults = /^(?:[45]\d\d|(?:hang|reset)(?:@\d+)?|(?:garbage|truncate|error|long)@\d+)$/
 
 /**
- * What a question asks of the mock: `[mock tokens=50 interval=20 delay=0 reasoning=5 fault=reset@10]` in its text, over
- * `mock?tokens=50&interval=20` as the model's name.
+ * Returns the settings of a request. They come from the model name, as in `mock?tokens=50&interval=20`, and from the
+ * question, which takes precedence: `[mock tokens=50 interval=20 delay=0 reasoning=5 fault=reset@10]`.
  *
- * Faults in place of the response: a status (`fault=429 retry-after=7`), `hang`, `reset`.
+ * Faults that replace the response: a status (`fault=429 retry-after=7`), `hang`, `reset`.
  * Faults before token N: `hang@N`, `reset@N`, `garbage@N`, `truncate@N`, `error@N`, `long@N` (a line of 2 MiB).
- * Throws when it is asked for anything else.
+ * Throws if a setting is unknown or invalid.
  */
 export function readSettings(model: string, prompt: string): Settings {
   const directive = prompt.match(/\[mock ([^\]]*)\]/)?.[1] ?? ''
-  const asked = new Map([
+  const values = new Map([
     ...new URLSearchParams(model.split('?')[1]),
     ...new URLSearchParams(directive.trim().replaceAll(/\s+/g, '&')),
   ])
-  for (const name of asked.keys()) if (!names.includes(name)) throw new Error(`the mock has no setting ${name}`)
-  const readNumber = (name: string, unset: number) => {
-    const value = Number(asked.get(name) ?? unset)
-    if (!(value >= 0)) throw new Error(`the mock's ${name} is a number from 0 on`)
+  for (const name of values.keys()) if (!names.includes(name)) throw new Error(`unknown mock setting: ${name}`)
+  const readNumber = (name: string, defaultValue: number) => {
+    const value = Number(values.get(name) ?? defaultValue)
+    if (!(value >= 0)) throw new Error(`mock setting ${name} must be a number >= 0`)
     return value
   }
   return {
@@ -46,29 +46,32 @@ export function readSettings(model: string, prompt: string): Settings {
     delay: readNumber('delay', 0),
     reasoning: readNumber('reasoning', 0),
     clock: readNumber('clock', 0) > 0,
-    retryAfter: asked.get('retry-after'),
-    fault: readFault(asked.get('fault')),
+    retryAfter: values.get('retry-after'),
+    fault: readFault(values.get('fault')),
   }
 }
 
 function readFault(value: string | undefined): Fault | undefined {
   if (value === undefined) return undefined
-  if (!faults.test(value)) throw new Error(`the mock has no fault ${value}`)
+  if (!faults.test(value)) throw new Error(`unknown mock fault: ${value}`)
   const [kind = '', at] = value.split('@')
   return { kind, at: at === undefined ? undefined : Number(at) }
 }
 
-/** The `index`th token of the answer to a prompt: whoever knows the prompt can check every byte. */
+/**
+ * Returns the token at `index` of the answer to a prompt. It depends on the prompt only, so a client can check every
+ * byte.
+ */
 export function mockToken(prompt: string, index: number): string {
   return seededToken(seedOf(prompt), index)
 }
 
-/** The same, for who asks for token after token. */
+/** Like `mockToken`, but with a known seed, for callers that need one token after the other. */
 export function seededToken(seed: string, index: number): string {
   return `${index === 0 ? '' : ' '}${seed}-${index}`
 }
 
-/** The whole answer. */
+/** Returns the whole answer to a prompt. */
 export function mockAnswer(prompt: string, tokens: number): string {
   const seed = seedOf(prompt)
   return Array.from({ length: tokens }, (_, index) => seededToken(seed, index)).join('')
@@ -76,7 +79,7 @@ export function mockAnswer(prompt: string, tokens: number): string {
 
 const seeds = new Map<string, string>()
 
-/** What the words of the answer to a prompt are made of. */
+/** Returns the seed of the answer to a prompt. */
 export function seedOf(prompt: string): string {
   const known = seeds.get(prompt)
   if (known) return known
@@ -86,7 +89,7 @@ export function seedOf(prompt: string): string {
   return seed
 }
 
-/** A unit vector made from the text: the same for the same text. */
+/** Returns a unit vector that depends on the text only. */
 export function mockEmbedding(text: string, dimensions: number): number[] {
   const bytes = createHash('sha256').update(text).digest()
   const values = Array.from({ length: dimensions }, (_, index) => Math.sin((bytes[index % 32] ?? 0) * (index + 1)))

@@ -1,4 +1,5 @@
-// The door to `npm start`, `npm run dev` and `npm test`: the one file for any Node from 18 on and a clone without packages.
+// The entry point of `npm start`, `npm run dev` and `npm test`. It must run on any Node from version 18, without npm
+// packages.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,15 +14,18 @@ const isCurrent = Number.parseInt(process.versions.node, 10) >= 24
 const node = isCurrent ? process.execPath : 'node_modules/.bin/node'
 if (!existsSync(node)) {
   console.error(
-    `Sluice needs Node 24 or newer, this is ${process.version}: \`nvm install 24\`, or https://nodejs.org/download`,
+    `Sluice needs Node 24 or newer, this is ${process.version}. Run \`nvm install 24\`, or see https://nodejs.org/download`,
   )
   process.exit(1)
 }
 process.exit(
-  await run(node, [`infra/embedded/${script[0]}.ts`, ...script.slice(1), ...args], 'inherit', 'inherit', 'ipc').code,
+  await run(node, [`infra/local/${script[0]}.ts`, ...script.slice(1), ...args], 'inherit', 'inherit', 'ipc').code,
 )
 
-/** Whether node_modules holds what package-lock.json asks for. Dates say nothing in a copied or freshly pulled checkout. */
+/**
+ * Returns whether node_modules matches package-lock.json. File dates are useless in a copied or freshly pulled
+ * checkout.
+ */
 function isInstalled() {
   const read = (file) => JSON.parse(readFileSync(file, 'utf8')).packages
   if (!existsSync('node_modules/.package-lock.json')) return false
@@ -30,40 +34,43 @@ function isInstalled() {
   return wanted.every(([path, { version, optional }]) => optional || found[path]?.version === version)
 }
 
-/** Unlike `npm ci`, this leaves the packages in use alone and takes a lockfile without other platforms' optional packages. */
+/**
+ * Installs missing packages. Unlike `npm ci`, it keeps packages in use and accepts a lockfile without other platforms'
+ * optional packages.
+ */
 async function install() {
-  const note = '.data/npm-install.pid'
+  const pidFile = '.data/npm-install.pid'
   mkdirSync('.data', { recursive: true })
-  while (!take(note)) await sleep(200)
-  if (isInstalled()) return rmSync(note)
+  while (!takeLock(pidFile)) await sleep(200)
+  if (isInstalled()) return rmSync(pidFile)
   console.log('installing the npm packages')
   const npm = run('npm', ['install', '--no-save', '--include=dev', '--loglevel=error'], 'pipe', 'pipe')
-  writeFileSync(note, `${npm.pid}`) // npm may outlive this process
+  writeFileSync(pidFile, `${npm.pid}`) // npm may outlive this process
   const code = await npm.code
-  rmSync(note)
+  rmSync(pidFile)
   if (code === 0) return
   console.error(`${npm.output()}\n\`npm install\` failed (see above)`)
   process.exit(1)
 }
 
-/** Takes turns with other launchers: false while the process that the note names is alive. */
-function take(note) {
+/** Acquires the lock among launchers. Returns false while the process in the PID file is running. */
+function takeLock(pidFile) {
   try {
-    if (existsSync(note)) process.kill(Number(readFileSync(note, 'utf8')), 0)
+    if (existsSync(pidFile)) process.kill(Number(readFileSync(pidFile, 'utf8')), 0)
   } catch {
-    rmSync(note, { force: true })
+    rmSync(pidFile, { force: true })
   }
   try {
-    writeFileSync(note, `${process.pid}`, { flag: 'wx' })
+    writeFileSync(pidFile, `${process.pid}`, { flag: 'wx' })
     return true
   } catch (error) {
     if (error.code === 'EEXIST') return false
-    console.error(`${note} cannot be written (${error.code}): is this checkout another user's?`)
+    console.error(`cannot write ${pidFile} (${error.code}). Does this checkout belong to another user?`)
     process.exit(1)
   }
 }
 
-/** Runs a program that gets this one's signals, and that ends with it (`ipc`) and with npm, should those be killed. */
+/** Runs a program and forwards signals to it. The program stops if this process (via `ipc`) or npm is killed. */
 function run(file, args, ...stdio) {
   const child = spawn(file, args, { stdio: ['inherit', ...stdio] })
   let output = ''

@@ -6,14 +6,14 @@ import { run } from './processes.ts'
 const root = join(import.meta.dirname, '../..')
 
 /**
- * Builds the page where it is missing or older than what it is made from. Without apps/web there is nothing to do, and
- * without the page the API runs all the same.
+ * Builds the page if it is missing or older than its sources. Does nothing without apps/web. The API also works without
+ * the page.
  */
 export async function buildPage(signal: AbortSignal): Promise<void> {
   if (!existsSync(join(root, 'apps/web/package.json')) || !isStale()) return
   console.log('building the page')
   const building = run(['npm', 'run', 'build', '--silent', '-w', '@repo/web'], { signal, env })
-  await building.catch((error) => console.error(`the page could not be built: ${error.message}`))
+  await building.catch((error) => console.error(`failed to build the page: ${error.message}`))
 }
 
 function isStale(): boolean {

@@ -9,7 +9,10 @@ type RunOptions = { signal?: AbortSignal; env?: NodeJS.ProcessEnv; input?: strin
 type ServerOptions = { env?: NodeJS.ProcessEnv; stopSignal?: NodeJS.Signals; graceMs?: number; show?: boolean }
 export type Server = ReturnType<typeof startServer>
 
-/** Runs a program to its end, which `signal` hastens, and returns what it printed. Throws the end of its complaint if it fails. */
+/**
+ * Runs a program until it exits and returns its output. `signal` kills it. If it fails, throws the last lines of its
+ * stderr.
+ */
 export async function run([file = '', ...args]: string[], { signal, env, input }: RunOptions = {}): Promise<string> {
   signal?.throwIfAborted()
   const running = promisify(execFile)(file, args, { env })
@@ -21,19 +24,22 @@ export async function run([file = '', ...args]: string[], { signal, env, input }
   return `${stdout}${stderr}`.trim()
 }
 
-// The shell notes who the process is before it exists, so that none escapes, and gives it all the files it may open.
+// The shell writes the PID file before it starts the program, so that no process is lost. It also raises the file
+// limit.
 const shell = 'echo "$$ $1 $2" >"$0"; shift 2; ulimit -n "$(ulimit -Hn)" 2>&-; exec "$@"'
 
 /**
- * Starts a process that is to run until `stop()`; `ended` says why it did. Its log is `NAME.log` in `directory`, or the
- * terminal (`show`); its number, stop signal and last argument, by which it is known, are in `NAME.pid` while it runs.
- * It has a process group of its own: Ctrl-C in a terminal reaches the launcher only, which stops things in order.
+ * Starts a process that runs until `stop()`. `ended` resolves with the reason why it exited.
+ *
+ * Its log is `NAME.log` in `directory`, or the terminal (`show`). While it runs, `NAME.pid` contains its PID, its stop
+ * signal and its last argument, which identifies it. It has its own process group, so that Ctrl-C reaches only the
+ * launcher, which stops all processes in order.
  */
 export function startServer(directory: string, name: string, command: string[], options: ServerOptions = {}) {
   const { env, stopSignal = 'SIGTERM', graceMs = 20_000, show = false } = options
-  const [note, logFile] = [join(directory, `${name}.pid`), join(directory, `${name}.log`)]
+  const [pidFile, logFile] = [join(directory, `${name}.pid`), join(directory, `${name}.log`)]
   const log = openSync(logFile, 'w', 0o600)
-  const args = ['-c', shell, note, stopSignal, command.at(-1) ?? '', ...command]
+  const args = ['-c', shell, pidFile, stopSignal, command.at(-1) ?? '', ...command]
   const child = spawn('sh', args, { detached: true, stdio: ['ignore', show ? 'pipe' : log, show ? 'pipe' : log], env })
   closeSync(log)
   child.stdout?.pipe(process.stdout, { end: false })
@@ -42,9 +48,9 @@ export function startServer(directory: string, name: string, command: string[], 
   const ended = Promise.withResolvers<Error>()
   child.once('error', ended.resolve)
   child.once('exit', (code, signal) => {
-    rmSync(note, { force: true })
+    rmSync(pidFile, { force: true })
     const tail = getTail(readFileSync(logFile, 'utf8'))
-    ended.resolve(new Error(`${name} ended (${signal ?? `exit code ${code}`})${tail && `:\n${tail}`}`))
+    ended.resolve(new Error(`${name} exited (${signal ?? `exit code ${code}`})${tail && `:\n${tail}`}`))
   })
   const isRunning = () => child.pid !== undefined && child.exitCode === null && child.signalCode === null
   const kill = () => void (child.pid && isRunning() && process.kill(-child.pid, 'SIGKILL'))
@@ -61,22 +67,25 @@ function getTail(text: string): string {
   return text.trim().split('\n').slice(-12).join('\n')
 }
 
-/** Stops what a killed launcher left running for `directory`: the processes of its notes, if they still are who they were. */
+/**
+ * Stops the processes that a killed launcher left running for `directory`, unless their PIDs now belong to other
+ * programs.
+ */
 export async function stopOrphans(directory: string): Promise<void> {
   await Promise.all(globSync('*.pid', { cwd: directory }).map((name) => stopOrphan(join(directory, name))))
 }
 
-async function stopOrphan(note: string): Promise<void> {
-  const [, pid, signal, mark = ''] = /^(\d+) (\w+) (.+)/.exec(readFileSync(note, 'utf8')) ?? []
+async function stopOrphan(pidFile: string): Promise<void> {
+  const [, pid, signal, mark = ''] = /^(\d+) (\w+) (.+)/.exec(readFileSync(pidFile, 'utf8')) ?? []
   for (let tries = 0; pid && readCommand(pid).trim().endsWith(mark); tries += 1) {
     if (tries === 0) process.kill(Number(pid), signal)
     if (tries === 100) process.kill(-Number(pid), 'SIGKILL')
     await sleep(100)
   }
-  rmSync(note, { force: true })
+  rmSync(pidFile, { force: true })
 }
 
-/** The command line of a process, its arguments parted by spaces; empty when it does not run. */
+/** Returns the command line of a process with spaces between its arguments, or an empty string if it is not running. */
 export function readCommand(pid: string): string {
   try {
     if (process.platform === 'linux') return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
@@ -87,8 +96,8 @@ export function readCommand(pid: string): string {
 }
 
 /**
- * Calls back when this process shall end: Ctrl-C, kill, a closed terminal, or a launcher that was killed and cannot say so.
- * npm repeats the terminal's Ctrl-C: what comes within half a second is one request.
+ * Calls the listener when this process should stop: after Ctrl-C, a kill, a closed terminal, or when the launcher was
+ * killed. Requests within half a second count as one, because npm repeats the terminal's Ctrl-C.
  */
 export function onStopRequest(listener: () => void): void {
   let last = 0
@@ -104,8 +113,8 @@ export function onStopRequest(listener: () => void): void {
 const locks: DatabaseSync[] = []
 
 /**
- * Takes the lock named by `file` for the life of this process; false when another process has it. The kernel keeps it (it
- * is SQLite's file lock), so it goes with the process however that ends, which a file with a number in it does not.
+ * Acquires the lock `file` until this process exits. Returns false if another process holds it. This is SQLite's file
+ * lock, which the kernel releases even after a crash, unlike a PID file.
  */
 export function takeLock(file: string): boolean {
   const lock = new DatabaseSync(file)

@@ -7,7 +7,7 @@ import { findPids } from '../../apps/bench/src/watch/processes.ts'
 import { onStopRequest, takeLock } from './processes.ts'
 import { findFreePort, startStack } from './stack.ts'
 
-// npm run bench: what apps/bench measures, on a throw-away stack of its own, or on a started `npm start`.
+// npm run bench: runs apps/bench on its own temporary stack, or on a running `npm start`.
 
 const stopping = new AbortController()
 const { signal } = stopping
@@ -22,7 +22,7 @@ async function main(args: string[]): Promise<void> {
 async function bench(options: Options): Promise<void> {
   const folder = options.folder
   mkdirSync(folder, { recursive: true })
-  if (!takeLock(`${folder}.lock`)) throw new Error(`a bench runs already in ${folder}`)
+  if (!takeLock(`${folder}.lock`)) throw new Error(`a bench is already running in ${folder}`)
   const stack = await startStack({ directory: folder, throwAway: true, report: console.error, signal })
   try {
     await runBench(options, { ...stack, folder, findFreePort }, signal)
@@ -33,7 +33,7 @@ async function bench(options: Options): Promise<void> {
 
 async function benchLive(options: Options): Promise<void> {
   const data = join(import.meta.dirname, '../../.data')
-  if (!existsSync(join(data, 'env'))) throw new Error('nothing is running: start it first (npm start)')
+  if (!existsSync(join(data, 'env'))) throw new Error('Sluice is not running. Start it first (npm start)')
   process.loadEnvFile(join(data, 'env'))
   const url = /http\S+/.exec(readFileSync(join(data, 'start.owner'), 'utf8'))?.[0] ?? ''
   const { api: server = 0, ...database } = findPids(join(data, 'stack'), ['api', 'postgres', 'pgbouncer'])

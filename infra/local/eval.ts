@@ -7,7 +7,7 @@ import { runScale } from '../../apps/bench/src/eval/scale.ts'
 import { onStopRequest, takeLock } from './processes.ts'
 import { startStack } from './stack.ts'
 
-// npm run eval: retrieval quality, on a throw-away stack of its own.
+// npm run eval: measures retrieval quality on its own temporary stack.
 
 const folder = '.data/eval'
 const stopping = new AbortController()
@@ -18,7 +18,7 @@ async function main(args: string[]): Promise<void> {
   if (!options) return
   onStopRequest(() => stopping.abort())
   mkdirSync('.data', { recursive: true })
-  if (!takeLock(`${folder}.lock`)) throw new Error('an evaluation runs already')
+  if (!takeLock(`${folder}.lock`)) throw new Error('an evaluation is already running')
   const { embedder } = createLlm({
     baseUrl: env.OPENAI_BASE_URL ?? 'https://api.openai.com/v1',
     apiKey: env.OPENAI_API_KEY,
@@ -40,7 +40,7 @@ async function main(args: string[]): Promise<void> {
 main(process.argv.slice(2)).then(
   () => process.exit(0),
   (error) => {
-    if (!signal.aborted) console.error((error.cause ?? error).message) // a query's own message is the whole query
+    if (!signal.aborted) console.error((error.cause ?? error).message) // Drizzle's own message is the whole query
     process.exit(signal.aborted ? 130 : 1)
   },
 )

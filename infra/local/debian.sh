@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Lays PostgreSQL 17, pgvector and PgBouncer of Debian 13 (trixie), with its security updates, into the folder $1:
-# no root, nothing installed, signatures checked by the machine's own Debian keyring. About 40 MB, 10 seconds.
-# The packages bring their own C library, so any Debian or derivative on amd64 that knows apt will do.
-# MIRROR names another Debian mirror (with debian-security beside it).
+# Downloads PostgreSQL 17, pgvector and PgBouncer of Debian 13 (trixie), with security updates, into the folder $1.
+# Needs no root and installs nothing. Signatures are checked with the machine's Debian keyring. About 40 MB.
+# The packages contain their own C library, so this works on any Debian-based system on amd64 that has apt.
+# MIRROR sets another Debian mirror (with debian-security next to it).
 set -euo pipefail
 umask 022
 target=$1 new=$1.$$ suite=trixie keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-for old in "$target".*; do kill -0 "${old##*.}" 2>&- || rm -rf "$old"; done # what a kill -9 left
+for old in "$target".*; do kill -0 "${old##*.}" 2>&- || rm -rf "$old"; done # left by a kill -9
 trap 'rm -rf "$new"' EXIT
-trap 'kill $! 2>&-; wait; exit 130' INT TERM HUP # bash heeds a signal in `wait` only
+trap 'kill $! 2>&-; wait; exit 130' INT TERM HUP # bash handles signals only in `wait`
 here=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m1 '/debian$' || true)
 mirror=${MIRROR:-${here:-http://deb.debian.org/debian}}
 mkdir -p "$new"/apt/{lists/partial,archives/partial}
@@ -16,7 +16,7 @@ mkdir -p "$new"/apt/{lists/partial,archives/partial}
 printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" $suite "$keyring" "$mirror-security" $suite-security \
   >"$new/apt/sources.list"
 {
-  apt-config dump | grep -E '^Acquire::https?[: ]' || true # a proxy set for this machine's apt
+  apt-config dump | grep -E '^Acquire::https?[: ]' || true # the proxy settings of this machine's apt
   cat <<CONF
 Dir "$new/apt"; Dir::State "$new/apt"; Dir::State::status "$new/apt/status"; Dir::Cache "$new/apt";
 Dir::Etc::sourcelist "$new/apt/sources.list"; Dir::Etc::sourceparts "/dev/null"; Dir::Etc::parts "/dev/null";
@@ -25,14 +25,14 @@ CONF
 } >"$new/apt.conf"
 export APT_CONFIG=$new/apt.conf
 apt-get -qq update & wait $!
-# Everything the binaries link to; names of a released Debian do not change any more.
+# All linked libraries. Package names of a released Debian do not change.
 packages="libc6 libgcc-s1 libstdc++6 libaudit1 libcap-ng0 libcap2 libcares2 libcom-err2 libevent-2.1-7t64
   libgssapi-krb5-2 libicu76 libk5crypto3 libkeyutils1 libkrb5-3 libkrb5support0 libldap2 liblz4-1 liblzma5 libpam0g libpq5
   libreadline8t64 libsasl2-2 libssl3t64 libsystemd0 libtinfo6 libxml2 libxxhash0 libzstd1 zlib1g
   pgbouncer postgresql-17 postgresql-client-17 postgresql-17-pgvector"
 (cd "$new/apt/archives" && exec apt-get -qq download $packages) & wait $!
 for package in "$new"/apt/archives/*.deb; do dpkg-deb -x "$package" "$new"; done
-# Run by the C library they were built for, found from the wrapper's own place: the folder may move.
+# Run the binaries with the C library they were built for. Paths are relative to the wrapper, so the folder can be moved.
 for file in "$new"/usr/lib/postgresql/17/bin/{postgres,initdb,pg_config,psql,pg_dump} "$new/usr/sbin/pgbouncer"; do
   mv "$file" "$file.bin"
   cat >"$file" <<'WRAPPER'
@@ -42,6 +42,6 @@ exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" --argv0 "$0" 
 WRAPPER
   chmod 755 "$file"
 done
-# The JIT compiler would want 100 MB of LLVM and pays only for long analytical queries.
+# The JIT compiler would need 100 MB of LLVM and only helps long analytical queries.
 rm -rf "$new"/apt* "$new"/usr/share/{doc,man,locale,lintian} "$new"/usr/lib/postgresql/17/lib/{bitcode,llvmjit*}
-mv -T "$new" "$target" 2>/dev/null || test -x "$target/usr/sbin/pgbouncer" # another run may have been faster
+mv -T "$new" "$target" 2>/dev/null || test -x "$target/usr/sbin/pgbouncer" # another run may have finished first

@@ -8,7 +8,8 @@ import { buildPage } from './page.ts'
 import { onStopRequest, run, stopOrphans, takeLock } from './processes.ts'
 import { isFree, type Stack, startStack } from './stack.ts'
 
-// npm start, and npm run dev (--watch): the stack, the sample documents, the worker and the API, until Ctrl-C.
+// npm start and npm run dev (--watch): runs the stack, loads the sample documents, and runs the worker and the API
+// until Ctrl-C.
 
 const root = join(import.meta.dirname, '../..')
 const inData = (name: string) => join(root, '.data', name)
@@ -17,30 +18,30 @@ const stopping = new AbortController()
 const { signal } = stopping
 
 async function main(): Promise<void> {
-  let hurry = () => {}
-  onStopRequest(() => (signal.aborted ? hurry() : stopping.abort()))
+  let killNext = () => {}
+  onStopRequest(() => (signal.aborted ? killNext() : stopping.abort()))
   if (existsSync(join(root, '.env'))) process.loadEnvFile(join(root, '.env'))
   const [host, port] = [env.HOST || '127.0.0.1', Number(env.PORT || 3000)]
   const url = `http://${/^(127\.|0\.0|::)/.test(host) ? 'localhost' : host}:${port}`
-  if (!(port >= 1 && port <= 65_535)) throw new Error(`PORT should be a number from 1 to 65535, not ${env.PORT}`)
-  // What the API would refuse at its start is refused before the slow parts.
+  if (!(port >= 1 && port <= 65_535)) throw new Error(`PORT must be a number from 1 to 65535, not ${env.PORT}`)
+  // Reports an invalid environment before the slow steps.
   readConfig({ ...env, DATABASE_URL: 'postgres://127.0.0.1/later', AUTH: env.AUTH || 'off' })
   mkdirSync(inData(''), { recursive: true })
-  accessSync(inData(''), constants.W_OK) // not so after a start as root
+  accessSync(inData(''), constants.W_OK) // fails after an earlier start as root
   const owner = inData('start.owner')
   if (!takeLock(inData('start.lock'))) throw new Error(`already running: ${readFileSync(owner, 'utf8')}`)
   writeFileSync(owner, `pid ${process.pid}, ${url}`)
   await stopOrphans(inData('stack')) // an API that outlived its launcher holds the port
   if (!(await isFree(port, host)))
-    throw new Error(`PORT ${port} is taken: free it, or choose one (PORT=3001 npm start)`)
+    throw new Error(`port ${port} is in use. Free it, or choose another port (PORT=3001 npm start)`)
 
   await buildPage(signal)
   const stack = await startStack({ directory: inData('stack'), report: console.log, signal })
-  hurry = stack.hurry
+  killNext = stack.killNext
   try {
     await startServices(stack, host, port)
     printWelcome(url)
-    const end = await Promise.race([stack.died, once(signal, 'abort')])
+    const end = await Promise.race([stack.exited, once(signal, 'abort')])
     if (end instanceof Error) throw end
   } finally {
     console.log('stopping')
@@ -65,7 +66,7 @@ async function startServices(stack: Stack, host: string, port: number): Promise<
   }
   const drainMs = Number(env.DRAIN_TIMEOUT_MS || 5000)
   const defaults = { AUTH: env.AUTH || 'off', LOG_LEVEL: env.LOG_LEVEL || 'warn', DRAIN_TIMEOUT_MS: `${drainMs}` }
-  // the direct URL is for migrations only
+  // The direct URL is for migrations only.
   const apiEnv = { ...env, ...pooled, ...defaults, DIRECT_DATABASE_URL: undefined, HOST: host, PORT: `${port}` }
   const watcher = process.argv.includes('--watch') ? [join(import.meta.dirname, 'watch.ts')] : []
   const worker = [execPath, ...watcher, program('worker/src/worker.ts')]
@@ -73,7 +74,7 @@ async function startServices(stack: Stack, host: string, port: number): Promise<
   const command = [execPath, ...watcher, program('api/src/server.ts')]
   stack.start('api', command, { env: apiEnv, graceMs: drainMs + 15_000, show: true })
   const ready = `http://${host.includes(':') ? '[::1]' : host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`
-  const error = await Promise.race([waitUntilReady(ready), stack.died])
+  const error = await Promise.race([waitUntilReady(ready), stack.exited])
   if (error) throw error
 }
 
@@ -83,15 +84,15 @@ async function waitUntilReady(url: string): Promise<void> {
 
 function printWelcome(url: string): void {
   console.log(`
-Sluice runs at ${url} (open it in a browser), its routes are explained at ${url}/docs
+Sluice is running at ${url} (open it in a browser). API reference: ${url}/docs
 Models: chat ${env.CHAT_MODEL || 'offline'}, embeddings ${env.EMBEDDING_MODEL || 'offline'}
 
   curl -N ${url.slice('http://'.length)}/chat -H 'content-type: application/json' -d '{"message":"Why does this project use PgBouncer?"}'
 
-Ctrl-C stops everything`)
+Press Ctrl-C to stop`)
 }
 
-// a closed pipe (npm start | head) is no reason to leave the servers behind
+// After a closed pipe (npm start | head), the servers must still be stopped.
 for (const output of [process.stdout, process.stderr]) output.on('error', () => {})
 main().then(
   () => process.exit(0),

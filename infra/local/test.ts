@@ -4,7 +4,7 @@ import { createVitest, parseCLI, type Vitest } from 'vitest/node'
 import { onStopRequest } from './processes.ts'
 import { removeLeftovers, startStack } from './stack.ts'
 
-// npm test [-- [--full] [what Vitest takes]]: Vitest against a throw-away stack of its own.
+// npm test [-- [--full] [Vitest arguments]]: runs Vitest with its own temporary stack.
 
 const root = join(import.meta.dirname, '../..')
 const directory = join(root, `.data/test-${process.pid}`)
@@ -13,7 +13,7 @@ const stopping = new AbortController()
 async function main(args: string[]): Promise<number> {
   const { filter, options } = parseCLI(['vitest', ...args.filter((arg) => arg !== '--full')])
   const vitest = await createVitest({ ...options, root, watch: false })
-  // Vitest's own listeners exit at once, before the servers have stopped
+  // Vitest's own listeners exit immediately, before the servers have stopped.
   for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal)
   onStopRequest(() => stopping.abort())
 
@@ -34,7 +34,10 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-/** What tests have measured, the reasons of skipped ones and, last, the counts. A file that could not run and an error outside of tests are failures. */
+/**
+ * Prints measurements, the reasons of skipped tests and the counts. Returns the exit code. A file that could not run
+ * and an error outside a test count as failures.
+ */
 function printOutcome(vitest: Vitest): number {
   const modules = vitest.state.getTestModules()
   const count = (state: 'passed' | 'failed') => modules.flatMap((module) => [...module.children.allTests(state)]).length

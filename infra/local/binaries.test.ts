@@ -3,17 +3,17 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { findParts, listFolders } from './parts.ts'
+import { findBinaries, listFolders } from './binaries.ts'
 
 let folder: string
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'sluice parts '))
+  folder = mkdtempSync(join(tmpdir(), 'sluice binaries '))
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-/** A folder whose programs answer to --version as the real ones of that version do. */
-function installParts(versions: { postgres: string; pgvector?: string; pgbouncer: string }) {
+/** Creates a folder of fake programs whose --version prints what the real ones would print. */
+function installFakes(versions: { postgres: string; pgvector?: string; pgbouncer: string }) {
   const write = (name: string, output: string) => {
     writeFileSync(join(folder, name), `#!/bin/sh\necho '${output}'\n`)
     chmodSync(join(folder, name), 0o755)
@@ -29,13 +29,13 @@ function installParts(versions: { postgres: string; pgvector?: string; pgbouncer
   return [folder]
 }
 
-describe('findParts', () => {
+describe('findBinaries', () => {
   it.each([
-    ['the oldest that will do', { postgres: '17.0', pgvector: '0.8.0', pgbouncer: '1.21.0' }],
-    ['newer ones', { postgres: '18.6 (Debian 18.6-1)', pgvector: '0.10.0', pgbouncer: '1.26.1' }],
+    ['the oldest supported versions', { postgres: '17.0', pgvector: '0.8.0', pgbouncer: '1.21.0' }],
+    ['newer versions', { postgres: '18.6 (Debian 18.6-1)', pgvector: '0.10.0', pgbouncer: '1.26.1' }],
     ['a beta', { postgres: '19beta1', pgvector: '1.0.0', pgbouncer: '2.0.0' }],
-  ])('takes %s', (_, versions) => {
-    expect(findParts(installParts(versions))).toEqual({ postgresBin: folder, pgbouncer: join(folder, 'pgbouncer') })
+  ])('accepts %s', (_, versions) => {
+    expect(findBinaries(installFakes(versions))).toEqual({ postgresBin: folder, pgbouncer: join(folder, 'pgbouncer') })
   })
 
   it.each([
@@ -43,27 +43,31 @@ describe('findParts', () => {
     ['a PostgreSQL without pgvector', { postgres: '17.5', pgbouncer: '1.24.1' }],
     ['pgvector 0.7', { postgres: '17.5', pgvector: '0.7.4', pgbouncer: '1.24.1' }],
     ['PgBouncer 1.18', { postgres: '17.5', pgvector: '0.8.0', pgbouncer: '1.18.0' }],
-  ])('refuses %s', (_, versions) => {
-    expect(findParts(installParts(versions))).toBeUndefined()
+  ])('rejects %s', (_, versions) => {
+    expect(findBinaries(installFakes(versions))).toBeUndefined()
   })
 
-  it('passes over folders that hold none or do not exist', () => {
+  it('skips folders that contain no server or do not exist', () => {
     const folders = [
       '/nowhere',
       tmpdir(),
-      ...installParts({ postgres: '17.5', pgvector: '0.8.1', pgbouncer: '1.25.2' }),
+      ...installFakes({ postgres: '17.5', pgvector: '0.8.1', pgbouncer: '1.25.2' }),
     ]
-    expect(findParts(folders)?.postgresBin).toBe(folder)
+    expect(findBinaries(folders)?.postgresBin).toBe(folder)
   })
 
-  it('finds servers that run', () => {
+  it('finds working servers on this machine', () => {
     const own = join(import.meta.dirname, '../../.data/debian/usr')
-    const parts = findParts([...listFolders(process.env.PATH), join(own, 'lib/postgresql/17/bin'), join(own, 'sbin')])
+    const parts = findBinaries([
+      ...listFolders(process.env.PATH),
+      join(own, 'lib/postgresql/17/bin'),
+      join(own, 'sbin'),
+    ])
     const version = execFileSync(join(parts?.postgresBin ?? '', 'postgres'), ['--version'], { encoding: 'utf8' })
     expect(Number(version.match(/\d+/)?.[0])).toBeGreaterThanOrEqual(17)
   })
 })
 
-it('PATH comes before the places outside of it', () => {
+it('searches PATH before other folders', () => {
   expect(listFolders('/a:/b').slice(0, 3)).toEqual(['/a', '/b', '/usr/sbin'])
 })

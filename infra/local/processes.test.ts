@@ -15,7 +15,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-/** Runs code in a process of its own until it prints a line. */
+/** Runs code in another process and waits until it prints a line. */
 async function runElsewhere(code: string) {
   const source = `import { startServer, takeLock } from ${JSON.stringify(processes)}\n${code}\nsetInterval(() => {}, 1000)`
   const child = spawn(process.execPath, ['--input-type=module', '-e', source], { stdio: ['ignore', 'pipe', 'inherit'] })
@@ -27,34 +27,34 @@ async function runElsewhere(code: string) {
   return { line: String(line).trim(), kill }
 }
 
-async function waitUntil(isSo: () => boolean): Promise<void> {
-  while (!isSo()) await sleep(20)
+async function waitUntil(condition: () => boolean): Promise<void> {
+  while (!condition()) await sleep(20)
 }
 
-function readNote(name: string): string {
+function readPid(name: string): string {
   return readFileSync(join(folder, `${name}.pid`), 'utf8').split(' ')[0] ?? ''
 }
 
 describe('startServer', () => {
-  it('notes who runs, and forgets it when that ends', async () => {
+  it('writes a PID file and removes it when the process exits', async () => {
     const server = startServer(folder, 'nap', ['sleep', '1001'])
-    await waitUntil(() => existsSync(join(folder, 'nap.pid')) && readCommand(readNote('nap')).startsWith('sleep 1001'))
+    await waitUntil(() => existsSync(join(folder, 'nap.pid')) && readCommand(readPid('nap')).startsWith('sleep 1001'))
     await server.stop()
     expect(server.isRunning()).toBe(false)
     expect(existsSync(join(folder, 'nap.pid'))).toBe(false)
   })
 
-  it('says how a server ended, with the end of its log', async () => {
+  it('reports how a server exited, with the end of its log', async () => {
     const server = startServer(folder, 'fall', ['sh', '-c', 'echo first; echo ouch >&2; exit 3'])
-    expect((await server.ended).message).toBe('fall ended (exit code 3):\nfirst\nouch')
+    expect((await server.ended).message).toBe('fall exited (exit code 3):\nfirst\nouch')
   })
 
-  it('says so when the program does not exist', async () => {
+  it('reports a program that does not exist', async () => {
     const server = startServer(folder, 'none', ['/nowhere/postgres'])
-    expect((await server.ended).message).toMatch(/none ended \(exit code 127\):\n.*not found/)
+    expect((await server.ended).message).toMatch(/none exited \(exit code 127\):\n.*not found/)
   })
 
-  it('kills what does not heed its signal within the grace', async () => {
+  it('kills a process that ignores its stop signal for longer than the grace period', async () => {
     const server = startServer(folder, 'deaf', ['sh', '-c', 'trap "" TERM; echo on; while :; do sleep 1; done'], {
       graceMs: 50,
     })
@@ -65,12 +65,12 @@ describe('startServer', () => {
 })
 
 describe('stopOrphans', () => {
-  it('stops what a killed launcher left behind, also after the folder has moved', async () => {
+  it('stops processes that a killed launcher left running, even after the folder has moved', async () => {
     const launcher = await runElsewhere(
       `startServer(${JSON.stringify(folder)}, 'nap', ['sleep', '1002']); console.log('up')`,
     )
-    await waitUntil(() => existsSync(join(folder, 'nap.pid')) && readCommand(readNote('nap')).startsWith('sleep 1002'))
-    const pid = readNote('nap')
+    await waitUntil(() => existsSync(join(folder, 'nap.pid')) && readCommand(readPid('nap')).startsWith('sleep 1002'))
+    const pid = readPid('nap')
     await launcher.kill()
     expect(readCommand(pid)).toContain('sleep 1002')
     const moved = `${folder} moved`
@@ -81,7 +81,7 @@ describe('stopOrphans', () => {
     expect(existsSync(join(folder, 'nap.pid'))).toBe(false)
   })
 
-  it('leaves a stranger alone who was given the number of a process of ours', async () => {
+  it('does not touch another program that was given the same PID', async () => {
     const stranger = spawn('sleep', ['1003'])
     writeFileSync(join(folder, 'postgres.pid'), `${stranger.pid} SIGINT ${folder}/data\n`)
     await stopOrphans(folder)
@@ -90,13 +90,13 @@ describe('stopOrphans', () => {
     stranger.kill()
   })
 
-  it('has nothing to do in a folder that does not exist', async () => {
+  it('does nothing for a folder that does not exist', async () => {
     await expect(stopOrphans(join(folder, 'none'))).resolves.toBeUndefined()
   })
 })
 
 describe('takeLock', () => {
-  it('is refused while another process has it, and given when that was killed', async () => {
+  it('fails while another process holds the lock, and succeeds after that is killed', async () => {
     const lock = join(folder, 'lock')
     const owner = await runElsewhere(`console.log(takeLock(${JSON.stringify(lock)}))`)
     expect(owner.line).toBe('true')
@@ -107,11 +107,11 @@ describe('takeLock', () => {
 })
 
 describe('run', () => {
-  it('returns what was printed', async () => {
+  it('returns the output', async () => {
     expect(await run(['cat'], { input: 'hello\n' })).toBe('hello')
   })
 
-  it('throws the complaint of what failed', async () => {
+  it('throws the error output of a failed program', async () => {
     await expect(run(['sh', '-c', 'echo no such thing >&2; exit 1'])).rejects.toThrow(/^no such thing$/)
   })
 })

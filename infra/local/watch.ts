@@ -2,12 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { globSync, readdirSync, watch } from 'node:fs'
 import { join } from 'node:path'
 
-// watch.ts PROGRAM: runs it, and again whenever a source has changed. `node --watch` watches files, not folders, and loses
-// one that an editor saves by replacing it.
+// watch.ts PROGRAM: runs the program and restarts it when a source file changes. `node --watch` watches files instead
+// of folders, so it loses a file that an editor saves by replacing it.
 
 const root = join(import.meta.dirname, '../..')
 const [program = ''] = process.argv.slice(2)
-const settleMs = 100 // editors and git write several files, and some of them twice
+const settleMs = 100 // editors and git write several files, some of them twice
 let child: ChildProcess | undefined
 let timer: NodeJS.Timeout | undefined
 let isStopping = false
@@ -18,18 +18,21 @@ function start(): void {
   started.once('exit', (code) => {
     child = undefined
     if (isStopping) process.exit(code ?? 1)
-    if (code) console.log('waiting for a change')
+    if (code) console.log('waiting for changes')
   })
 }
 
 function restart(): void {
   if (isStopping) return
-  console.log('a source has changed: starting again')
+  console.log('source changed, restarting')
   if (child) child.once('exit', start).kill('SIGTERM')
   else start()
 }
 
-/** Folder by folder: Node's recursive watch, too, loses replaced files on Linux. */
+/**
+ * Returns all source folders. Node's recursive watch also loses replaced files on Linux, so each folder is watched
+ * separately.
+ */
 function listFolders(): string[] {
   const sources = globSync('{apps,packages}/*/src', { cwd: root }).map((name) => join(root, name))
   const inside = sources.flatMap((source) =>
