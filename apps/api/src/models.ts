@@ -1,5 +1,6 @@
 import { assertNoConnectionHeld } from '@repo/db'
 import { createLlm, type Llm } from '@repo/llm'
+import { createOfflineModels } from '@repo/offline'
 import { findEmbeddingServer, type ModelConfig } from './config.ts'
 import type { Tracing } from './tracing/sdk.ts'
 
@@ -12,6 +13,7 @@ export function createModels(config: ModelConfig, tracing?: Tracing): Llm {
     ...(config.CHAT_MODEL && { chatModel: config.CHAT_MODEL }),
     ...(config.EMBEDDING_MODEL && { embeddingModel: config.EMBEDDING_MODEL }),
     ...(config.EMBEDDING_DIMENSIONS && { embeddingDimensions: config.EMBEDDING_DIMENSIONS }),
+    fallback: createOfflineModels(),
     beforeCall: assertNoConnectionHeld,
     firstByteTimeoutMs: config.MODEL_FIRST_BYTE_TIMEOUT_MS,
     idleTimeoutMs: config.MODEL_IDLE_TIMEOUT_MS,

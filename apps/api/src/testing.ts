@@ -3,7 +3,8 @@ import { PassThrough } from 'node:stream'
 import { connect, createStore, type DocumentJob, ingestQueue, type Store } from '@repo/db'
 import { startQueue } from '@repo/db/queue'
 import { createTestDatabase, type TestDatabase } from '@repo/db/testing'
-import { type AnswerEvent, type ChatRequest, createLlm, type Embedder, type Llm } from '@repo/llm'
+import type { AnswerEvent, ChatRequest, Embedder, Llm } from '@repo/llm'
+import { createOfflineModels } from '@repo/offline'
 import { processDocument } from '@repo/rag'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
@@ -93,7 +94,7 @@ type SpokenAnswer = {
   fail: (error: Error) => void
 }
 
-/** A chat model whose answers the test speaks, delta by delta; the embedder is the offline one. */
+/** A chat model whose answers the test scripts, delta by delta; the other models are the offline ones. */
 export function createSpokenModel() {
   const answers: SpokenAnswer[] = []
   const stream = async (request: ChatRequest) => {
@@ -110,13 +111,7 @@ export function createSpokenModel() {
     })
     return events
   }
-  const { embedder, completions, embeddings, close } = createLlm({
-    baseUrl: 'http://127.0.0.1:9',
-    beforeCall: () => {},
-    firstByteTimeoutMs: 1000,
-    idleTimeoutMs: 1000,
-  })
-  const llm: Llm = { chat: { name: 'spoken', stream }, embedder, completions, embeddings, close }
+  const llm: Llm = { ...createOfflineModels(), chat: { name: 'spoken', stream }, close: () => {} }
   return {
     llm,
     answers,

@@ -8,7 +8,7 @@ export type Passage = { n: number; title: string; text: string }
 
 export type ChatRequest = {
   messages: ChatMessage[]
-  /** The passages that `messages` already quote. Real models ignore them; the offline model answers from them. */
+  /** The passages that `messages` already quote. Language models ignore them; a model that only quotes answers from them. */
   passages: Passage[]
   /** Aborting it ends the model call at once; the pending promise or iteration rejects with its reason. */
   signal: AbortSignal
@@ -44,12 +44,15 @@ export type Embedder = {
   loadTokenCounter?: () => Promise<(text: string) => number>
 }
 
-export type Llm = {
+/** A chat model and an embedder, each also in the form that clients of OpenAI's API expect. */
+export type Models = {
   chat: ChatModel
   embedder: Embedder
-  /** The same two models for clients that speak OpenAI's API themselves. */
   completions: CompletionModel
   embeddings: EmbeddingModel
+}
+
+export type Llm = Models & {
   /** Closes idle sockets to the vendor. */
   close: () => void
 }

@@ -1,8 +1,7 @@
-import type { Embedder } from '../llm.ts'
-import { type EmbeddingModel, UnsupportedParameterError } from '../openai-api.ts'
+import { type Embedder, type EmbeddingModel, UnsupportedParameterError } from '@repo/llm'
 import { countTokens } from './tokens.ts'
 
-/** The offline embedder for clients of OpenAI's API. */
+/** The offline embedder behind OpenAI's API. Throws an `UnsupportedParameterError` for other `dimensions` than its own. */
 export function createOfflineEmbeddings(embedder: Embedder): EmbeddingModel {
   return {
     name: embedder.name,
@@ -10,12 +9,11 @@ export function createOfflineEmbeddings(embedder: Embedder): EmbeddingModel {
       const texts = [input].flat()
       const vectors = await embedder.embed(texts, signal)
       const width = vectors[0]?.length
-      if (dimensions !== undefined && dimensions !== null && dimensions !== width) {
+      if (dimensions !== undefined && dimensions !== null && dimensions !== width)
         throw new UnsupportedParameterError(
           'dimensions',
-          `This model's vectors have ${width} dimensions: ask for no others.`,
+          `This model returns ${width} dimensions. Omit \`dimensions\`.`,
         )
-      }
       const tokens = texts.reduce((sum, text) => sum + countTokens(text), 0)
       return {
         object: 'list',

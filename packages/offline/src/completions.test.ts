@@ -1,9 +1,8 @@
+import type { CompletionBody, CompletionRequest } from '@repo/llm'
 import { describe, expect, it } from 'vitest'
-import type { CompletionBody, CompletionRequest } from '../openai-api.ts'
-import { createOfflineChat } from './chat.ts'
 import { createOfflineCompletions } from './completions.ts'
 
-const completions = createOfflineCompletions(createOfflineChat({ wordIntervalMs: 0 }))
+const completions = createOfflineCompletions({ wordIntervalMs: 0 })
 const passages = [{ n: 1, title: 'Handbook', text: 'Full backups are kept for 35 days.' }]
 const answer = 'Full backups are kept for 35 days. [1]'
 

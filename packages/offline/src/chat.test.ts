@@ -1,9 +1,8 @@
 import { getEventListeners } from 'node:events'
+import type { AnswerEvent, ChatRequest, Passage } from '@repo/llm'
 import { describe, expect, it } from 'vitest'
-import type { AnswerEvent, ChatRequest, Passage } from '../llm.ts'
 import { createOfflineChat } from './chat.ts'
-import { createLexicon } from './lexicon.ts'
-import { readCandidates } from './score.ts'
+import { readQuotes } from './quotes.ts'
 
 const passages: Passage[] = [
   {
@@ -193,12 +192,9 @@ describe('hostile input', () => {
     ]
     for (const bomb of bombs) {
       const text = bomb.repeat(200_000 / bomb.length)
-      const candidates = readCandidates(
-        Array.from({ length: 30 }, (_, index) => ({ n: index + 1, title: bomb.repeat(1000), text })),
-        createLexicon(),
-      )
-      expect(candidates.length).toBeLessThanOrEqual(600)
-      expect(candidates.every(({ unit }) => unit.text.length <= 1300)).toBe(true)
+      const quotes = readQuotes({ n: 1, title: bomb.repeat(1000), text })
+      expect(quotes.length).toBeLessThanOrEqual(8000)
+      expect(quotes.every((quote) => quote.text.length <= 1300)).toBe(true)
     }
   })
 })
