@@ -1,20 +1,26 @@
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { connect, createStore } from '@repo/db'
 import { ingestDocument } from '@repo/rag'
 import { runCommand } from './command.ts'
 import { readConfig } from './config.ts'
 import { createModels } from './models.ts'
 
-/** The sample documents are the project's own, so that the first question gets a true answer. */
-const samples = [
-  { title: 'Sluice: README', file: '../../../README.md' },
-  { title: 'Sluice: decisions', file: '../../../DECISIONS.md' },
-  { title: 'Sluice: async and pooling', file: '../samples/async-and-pooling.md' },
-]
+const folder = new URL('../samples/', import.meta.url)
+
+/** The Markdown files of `apps/api/samples`, each with its first heading as the title. */
+async function readSamples() {
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.md')).sort()
+  return Promise.all(
+    names.map(async (name) => {
+      const text = await readFile(new URL(name, folder), 'utf8')
+      return { title: text.match(/^# (.+)$/m)?.[1] ?? name, text, externalId: `sample: ${name}` }
+    }),
+  )
+}
 
 /**
- * Loads the samples for the local owner, beside the queue: they are ready before anybody asks, with no worker at hand. A
- * newer version of one takes its place.
+ * Loads the sample documents for the local owner. They do not go through the queue, so they are ready for the first question
+ * even if no worker runs. A newer version of a sample replaces the older one.
  */
 await runCommand('The sample documents could not be loaded', async () => {
   const config = readConfig()
@@ -23,15 +29,10 @@ await runCommand('The sample documents could not be loaded', async () => {
   try {
     const store = createStore(database.db)
     const owner = await store.owners.ensure('local')
-    for (const { title, file } of samples) {
-      const sample = {
-        title,
-        text: await readFile(new URL(file, import.meta.url), 'utf8'),
-        externalId: `sample: ${title}`,
-      }
+    for (const sample of await readSamples()) {
       const document = await ingestDocument({ store, embedder: llm.embedder }, owner, sample)
       if (document.status !== 'ready')
-        console.log(`${title} cannot be found yet: ${document.error} The next start tries again.`)
+        console.log(`${sample.title} cannot be found yet: ${document.error} The next start tries again.`)
     }
     return 0
   } finally {

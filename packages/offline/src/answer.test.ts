@@ -47,6 +47,12 @@ describe('composeAnswer', () => {
     expect(ask('Who is the author?', number('`AUTH=off` is for one machine.'))).toMatch(/^The documents do not say\./)
   })
 
+  it('does not expect the documents to name what the question points at', () => {
+    const passages = number('Sluice uses PgBouncer because Postgres cannot carry many connections.')
+    expect(ask('Why does this project use PgBouncer?', passages)).toMatch(/^Sluice uses PgBouncer because/)
+    expect(ask('Why does this project use Kubernetes?', passages)).toMatch(/^The documents do not say\./)
+  })
+
   it('cites only passages that were given, and ends each passage with its citation', () => {
     for (const question of asked) {
       const passages = retrieve(question, 6).map((passage) => ({ ...passage, n: passage.n + 40 }))

@@ -4,8 +4,7 @@ import { isFunctionWord, readWords, stem } from './words.ts'
 
 const dimensions = 384
 const weight = 0.1 // it compares spelling, not meaning, so keyword search counts more; chosen with `npm run eval`
-const gramWeight = 0.3
-const pairWeight = 0.4
+const gramWeight = 0.2
 const maxTextLength = 20_000
 const maxBlockMs = 4 // how long the event loop waits for a batch
 
@@ -36,7 +35,7 @@ export function createOfflineEmbedder(): Embedder {
   }
 }
 
-/** Returns a vector of length 1: word stems, their 3- and 4-grams and pairs of words, hashed into 384 numbers. */
+/** Returns a vector of length 1: word stems and 3- and 4-grams, hashed into 384 numbers. */
 export function embedText(text: string): number[] {
   const vector = Array.from({ length: dimensions }, () => 0)
   const words = readWords(text.slice(0, maxTextLength)).filter((word) => !isFunctionWord(word))
@@ -47,8 +46,6 @@ export function embedText(text: string): number[] {
     addFeature(vector, `=${stem(word)}`, frequency)
     addGrams(vector, `^${word}$`, gramWeight * frequency)
   }
-  const stems = words.map(stem)
-  for (const [index, next] of stems.slice(1).entries()) addFeature(vector, `${stems[index]} ${next}`, pairWeight)
   return normalise(vector)
 }
 
