@@ -2,7 +2,7 @@ import type { ChatMessage } from '@repo/llm'
 import { findRoot, fold, isGerman, keepContentWords, readWords } from './words.ts'
 
 /** A word that the answer should contain. */
-export type Term = { word: string; root: string; weight: number }
+type Term = { word: string; root: string; weight: number }
 export type Question = {
   text: string
   terms: Term[]
