@@ -1,6 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { env } from 'node:process'
 import { createLlm } from '@repo/llm'
+import { createOfflineModels } from '@repo/offline'
 import { runEvaluation } from '../../apps/bench/src/eval/evaluation.ts'
 import { readOptions } from '../../apps/bench/src/eval/options.ts'
 import { runScale } from '../../apps/bench/src/eval/scale.ts'
@@ -23,6 +24,7 @@ async function main(args: string[]): Promise<void> {
     baseUrl: env.OPENAI_BASE_URL ?? 'https://api.openai.com/v1',
     apiKey: env.OPENAI_API_KEY,
     ...(env.EMBEDDING_MODEL && { embeddingModel: env.EMBEDDING_MODEL }),
+    fallback: createOfflineModels(),
     beforeCall: () => {},
     firstByteTimeoutMs: 120_000, // a batch of 64 texts on a CPU
     idleTimeoutMs: 120_000,

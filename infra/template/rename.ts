@@ -7,7 +7,7 @@ import { join } from 'node:path'
 const root = join(import.meta.dirname, '../..')
 const usage = 'npm run rename -- "Acme Chat": at most 40 letters A to Z and digits, parted by single spaces or hyphens'
 /** Who made the template and what changed in it stay true; tests of the offline model quote texts about it. */
-const kept = ['LICENSE', 'CHANGELOG.md', 'packages/llm/src/offline/', 'infra/template/rename']
+const kept = ['LICENSE', 'CHANGELOG.md', 'packages/offline/', 'infra/template/rename']
 /** What Postgres takes for no name of a role or database: `pg_get_keywords()`, categories R and T, and what it has. */
 const reserved = `
   all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation

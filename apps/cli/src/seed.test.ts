@@ -11,7 +11,15 @@ const DATABASE_URL = test.databaseUrl
 const database = connect({ url: DATABASE_URL, poolSize: 1 })
 const store = createStore(database.db)
 const owner = await store.owners.ensure('local')
-const titles = ['Sluice: async and pooling', 'Sluice: decisions', 'Sluice: overview']
+const titles = [
+  'Connection pooling',
+  'Hybrid search',
+  'PgBouncer and transaction mode',
+  'Retrieval-augmented generation with pgvector',
+  'Streaming answers with server-sent events',
+  'What Sluice does',
+  'Why async servers exhaust Postgres',
+]
 
 afterAll(async () => {
   await database.close()
@@ -25,7 +33,7 @@ const away = { EMBEDDING_MODEL: 'away', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1'
 describe('the sample documents', () => {
   it('are there but cannot be found while the embedder is away, which is said for each', async () => {
     const { code, out, err } = await seed(away)
-    expect(out).toMatch(/^(Sluice: .* cannot be found yet: .*\S\. The next start tries again\.\n){3}$/)
+    expect(out).toMatch(/^(.+ cannot be found yet: .*\S\. The next start tries again\.\n){7}$/)
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect((await list()).map(({ title, status }) => `${title} ${status}`)).toEqual(
       titles.map((title) => `${title} failed`),
@@ -39,6 +47,28 @@ describe('the sample documents', () => {
     expect(new Set(documents.map(({ status }) => status))).toEqual(new Set(['ready']))
     expect(await seed()).toEqual({ code: 0, out: '', err: '' })
     expect(await list()).toEqual(documents)
+  })
+
+  it.each([
+    ['Why does this project use PgBouncer?', 'Sluice uses PgBouncer because many processes'],
+    ['What is connection pooling?', 'Connection pooling means that many clients share'],
+    ['Why do async servers exhaust Postgres?', 'Async servers exhaust Postgres because'],
+    ['What does not work in transaction mode?', 'unsafe in transaction mode, because'],
+    ['Why not WebSockets?', 'Sluice uses server-sent events and not WebSockets because'],
+    ['What is an embedding?', 'An embedding is a list of numbers'],
+    ['What is hybrid search?', 'Hybrid search combines keyword search and vector search'],
+    ['How do I stop an answer?', 'POST /chat/:id/stop'],
+  ])('answer %j with a citation, without a key', async (question, quote) => {
+    const { chat, embedder } = createModels(readManageConfig({ DATABASE_URL }))
+    const found = await retrievePassages({ store, embedder }, owner, question, { limit: 6 })
+    const passages = found.map(({ title, text }, index) => ({ n: index + 1, title, text }))
+    const messages = [{ role: 'user', content: question } as const]
+    const { signal } = new AbortController()
+    let answer = ''
+    for await (const batch of await chat.stream({ messages, passages, signal }))
+      for (const event of batch) if (event.type === 'text-delta') answer += event.text
+    expect(answer).toContain(quote)
+    expect(answer).toMatch(/\[\d\]/)
   })
 
   it('replace their older versions and nothing else', async () => {

@@ -1,16 +1,22 @@
-import { readFile } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
 import { readConfig } from '@repo/config'
 import { connect, createStore } from '@repo/db'
 import { createModels } from '@repo/models'
 import { ingestDocument } from '@repo/rag'
 import { runCommand } from './command.ts'
 
-/** Texts written for this purpose, so that editing the README or the docs cannot break the first answer. */
-const samples = [
-  { title: 'Sluice: overview', file: '../samples/overview.md' },
-  { title: 'Sluice: decisions', file: '../samples/decisions.md' },
-  { title: 'Sluice: async and pooling', file: '../samples/async-and-pooling.md' },
-]
+const folder = new URL('../samples/', import.meta.url)
+
+/** Returns the Markdown files in `apps/cli/samples`, each with its first heading as the title. */
+async function readSamples() {
+  const names = (await readdir(folder)).filter((name) => name.endsWith('.md')).sort()
+  return Promise.all(
+    names.map(async (name) => {
+      const text = await readFile(new URL(name, folder), 'utf8')
+      return { title: text.match(/^# (.+)$/m)?.[1] ?? name, text, externalId: `sample: ${name}` }
+    }),
+  )
+}
 
 /**
  * Loads the sample documents for the local owner without the queue, so that they are ready before the first question
@@ -23,15 +29,10 @@ await runCommand('Failed to load the sample documents', async () => {
   try {
     const store = createStore(database.db)
     const owner = await store.owners.ensure('local')
-    for (const { title, file } of samples) {
-      const sample = {
-        title,
-        text: await readFile(new URL(file, import.meta.url), 'utf8'),
-        externalId: `sample: ${title}`,
-      }
+    for (const sample of await readSamples()) {
       const document = await ingestDocument({ store, embedder: llm.embedder }, owner, sample)
       if (document.status !== 'ready')
-        console.log(`${title} cannot be searched yet. ${document.error} The next start will retry.`)
+        console.log(`${sample.title} cannot be searched yet. ${document.error} The next start will retry.`)
     }
     return 0
   } finally {

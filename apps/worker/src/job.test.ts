@@ -5,6 +5,7 @@ import { pathToFileURL } from 'node:url'
 import { connect, createStore, sendJob } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { createLlm } from '@repo/llm'
+import { createOfflineModels } from '@repo/offline'
 import { createLogger } from '@repo/telemetry'
 import { expect, it, onTestFinished } from 'vitest'
 import { loadJobs } from './job.ts'
@@ -20,8 +21,12 @@ function writeJobs(files: Record<string, string>): URL {
 it('a file in jobs/ runs once for each job that is sent under its name, and again after an error', async () => {
   const test = await createTestDatabase()
   const { db, close } = connect({ url: test.databaseUrl, poolSize: 2 })
-  const options = { baseUrl: 'http://127.0.0.1:9', beforeCall: () => {}, firstByteTimeoutMs: 1, idleTimeoutMs: 1 }
-  const context = { db, store: createStore(db), llm: createLlm(options), log: createLogger('silent') }
+  const context = {
+    db,
+    store: createStore(db),
+    llm: { ...createOfflineModels(), close: () => {} },
+    log: createLogger('silent'),
+  }
   const folder = writeJobs({
     'greet.ts': `
       export const pollSeconds = 0.5

@@ -106,8 +106,3 @@ function startDecoding<T>(answer: HttpAnswer, decoder: Decoder<T>, { onBatch, on
   }
   return next
 }
-
-/** One by one what comes in batches, for whoever need not be fast. */
-export async function* flatten<T>(batches: AsyncIterable<T[]>): AsyncGenerator<T, undefined> {
-  for await (const batch of batches) yield* batch
-}

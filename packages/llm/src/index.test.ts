@@ -71,3 +71,23 @@ describe('an embedding model on a server of its own', () => {
     expect(embedding.calls).toEqual([{ path: '/v1/embeddings', key, model: 'b' }])
   })
 })
+
+describe('without a model', () => {
+  const vendor = { ...options, baseUrl: 'http://127.0.0.1:9' }
+  const named = createLlm({ ...vendor, chatModel: 'a', embeddingModel: 'b' })
+
+  it('uses the fallback for each that is not named', () => {
+    expect(createLlm({ ...vendor, chatModel: 'c', fallback: named })).toMatchObject({
+      chat: { name: 'c' },
+      completions: { name: 'c' },
+      embedder: { name: 'b' },
+      embeddings: { name: 'b' },
+    })
+    expect(createLlm({ ...vendor, fallback: named })).toMatchObject({ chat: { name: 'a' }, embedder: { name: 'b' } })
+  })
+
+  it('throws without a fallback, naming the variable to set', () => {
+    expect(() => createLlm({ ...vendor, embeddingModel: 'b' })).toThrow(/^No chat model .* CHAT_MODEL/)
+    expect(() => createLlm({ ...vendor, chatModel: 'a' })).toThrow(/^No embedding model .* EMBEDDING_MODEL/)
+  })
+})

@@ -1,9 +1,6 @@
-import { createHttpClient } from './http-client.ts'
+import { createHttpClient, type HttpClient } from './http-client.ts'
 import type { ChatModel, Embedder } from './llm.ts'
-import { createOfflineChat } from './offline/chat.ts'
-import { createOfflineCompletions } from './offline/completions.ts'
-import { createOfflineEmbedder } from './offline/embedder.ts'
-import { createOfflineEmbeddings } from './offline/embeddings.ts'
+import type { Llm, Models } from './models.ts'
 import type { CompletionModel, EmbeddingModel } from './openai-api.ts'
 import { createOpenAiChat } from './openai-chat.ts'
 import { createOpenAiCompletions } from './openai-completions.ts'
@@ -11,25 +8,18 @@ import { createOpenAiEmbedder } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
 
 export * from './llm.ts'
-export { toSearchText } from './offline/question.ts'
+export type { Llm, Models } from './models.ts'
 export {
   asksForUsage,
+  type CompletionBody,
   type CompletionMessage,
   type CompletionModel,
+  type CompletionRequest,
   type EmbeddingList,
+  type EmbeddingModel,
   readMessageText,
   UnsupportedParameterError,
 } from './openai-api.ts'
-
-export type Llm = {
-  chat: ChatModel
-  embedder: Embedder
-  /** The same two models for clients that speak OpenAI's API themselves. */
-  completions: CompletionModel
-  embeddings: EmbeddingModel
-  /** Closes idle sockets to the vendor. */
-  close: () => void
-}
 
 type ModelServer = {
   /** The vendor's root, e.g. `https://api.openai.com/v1`. */
@@ -40,9 +30,11 @@ type ModelServer = {
 export type LlmOptions = ModelServer & {
   /** Where the embedding model is; unset = where the chat model is. A key is never sent to the other's server. */
   embeddingServer?: ModelServer | undefined
-  /** Unset = the offline model. The two are independent of each other. */
+  /** Unset = the fallback's. The two are independent of each other. */
   chatModel?: string
   embeddingModel?: string
+  /** The models to use where none is named. */
+  fallback?: Models
   /** Sent to the vendor as `dimensions`; unset = the model's own width. */
   embeddingDimensions?: number
   /** Called before every call of a model or embedder; throwing stops the call. The database's guard goes here. */
@@ -55,20 +47,14 @@ export type LlmOptions = ModelServer & {
   callHeaders?: (() => Record<string, string>) | undefined
 }
 
-/** The one door to every model: OpenAI-compatible where a model is named, offline where not. */
+/** Returns an OpenAI-compatible model where one is named, else the fallback's. Throws if there is neither. */
 export function createLlm(options: LlmOptions): Llm {
   const { baseUrl, apiKey } = options.embeddingServer ?? options
   const chatHttp = createHttpClient(options)
   const embeddingHttp = createHttpClient({ ...options, baseUrl, apiKey })
-  const { chatModel, embeddingModel, embeddingDimensions, beforeCall } = options
-  const chat = chatModel ? createOpenAiChat(chatHttp, chatModel) : createOfflineChat()
-  const completions = chatModel ? createOpenAiCompletions(chatHttp, chatModel) : createOfflineCompletions(chat)
-  const embedder = embeddingModel
-    ? createOpenAiEmbedder(embeddingHttp, embeddingModel, embeddingDimensions)
-    : createOfflineEmbedder()
-  const embeddings = embeddingModel
-    ? createOpenAiEmbeddings(embeddingHttp, embeddingModel, embeddingDimensions)
-    : createOfflineEmbeddings(embedder)
+  const { chat, completions } = chooseChat(options, chatHttp)
+  const { embedder, embeddings } = chooseEmbedder(options, embeddingHttp)
+  const { beforeCall } = options
   return {
     chat: guardChat(chat, beforeCall),
     embedder: guardEmbedder(embedder, beforeCall),
@@ -79,6 +65,26 @@ export function createLlm(options: LlmOptions): Llm {
       embeddingHttp.close()
     },
   }
+}
+
+function chooseChat({ chatModel: name, fallback }: LlmOptions, http: HttpClient): Pick<Models, 'chat' | 'completions'> {
+  if (name) return { chat: createOpenAiChat(http, name), completions: createOpenAiCompletions(http, name) }
+  if (fallback) return fallback
+  throw new Error('No chat model is configured. Set CHAT_MODEL, and OPENAI_BASE_URL or OPENAI_API_KEY.')
+}
+
+function chooseEmbedder(
+  { embeddingModel: name, embeddingDimensions: dimensions, fallback }: LlmOptions,
+  http: HttpClient,
+): Pick<Models, 'embedder' | 'embeddings'> {
+  if (name) {
+    return {
+      embedder: createOpenAiEmbedder(http, name, dimensions),
+      embeddings: createOpenAiEmbeddings(http, name, dimensions),
+    }
+  }
+  if (fallback) return fallback
+  throw new Error('No embedding model is configured. Set EMBEDDING_MODEL, and EMBEDDING_BASE_URL if it runs elsewhere.')
 }
 
 function guardChat(model: ChatModel, beforeCall: () => void): ChatModel {

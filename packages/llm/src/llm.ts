@@ -6,7 +6,7 @@ export type Passage = { n: number; title: string; text: string }
 
 export type ChatRequest = {
   messages: ChatMessage[]
-  /** The passages that `messages` already quote. Real models ignore them; the offline model answers from them. */
+  /** The passages that `messages` already quote. Language models ignore them; a model that only quotes answers from them. */
   passages: Passage[]
   /** Aborting it ends the model call at once; the pending promise or iteration rejects with its reason. */
   signal: AbortSignal

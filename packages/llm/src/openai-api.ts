@@ -15,7 +15,7 @@ export type CompletionBody = { messages: CompletionMessage[]; [parameter: string
 
 export type CompletionRequest = {
   body: CompletionBody
-  /** The passages that the messages already quote. Real models ignore them; the offline model answers from them. */
+  /** The passages that the messages already quote. Language models ignore them; a model that only quotes answers from them. */
   passages: Passage[]
   /** Aborting it ends the model call at once; the pending promise or iteration rejects with its reason. */
   signal: AbortSignal

@@ -3,11 +3,15 @@ import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { flatten } from './batches.ts'
 import { createHttpClient } from './http-client.ts'
 import type { AnswerEvent, ChatRequest, FinishReason, LlmErrorCode } from './llm.ts'
 import { createOpenAiChat } from './openai-chat.ts'
 import { startHttpServer, startTcpServer } from './test-server.ts'
+
+/** The events of all batches, one by one. */
+async function* flatten<T>(batches: AsyncIterable<T[]>): AsyncGenerator<T, undefined> {
+  for await (const batch of batches) yield* batch
+}
 
 const text = (...texts: string[]): AnswerEvent[] => texts.map((text) => ({ type: 'text-delta', text }))
 const reasoning = (...texts: string[]): AnswerEvent[] => texts.map((text) => ({ type: 'reasoning-delta', text }))

@@ -1,6 +1,7 @@
 import { findEmbeddingServer, type ModelConfig } from '@repo/config'
 import { assertNoConnectionHeld } from '@repo/db'
 import { createLlm, type Llm } from '@repo/llm'
+import { createOfflineModels } from '@repo/offline'
 import type { Tracing } from '@repo/telemetry'
 
 /**
@@ -14,6 +15,7 @@ export function createModels(config: ModelConfig, tracing?: Tracing): Llm {
     ...(config.CHAT_MODEL && { chatModel: config.CHAT_MODEL }),
     ...(config.EMBEDDING_MODEL && { embeddingModel: config.EMBEDDING_MODEL }),
     ...(config.EMBEDDING_DIMENSIONS && { embeddingDimensions: config.EMBEDDING_DIMENSIONS }),
+    fallback: createOfflineModels(),
     beforeCall: assertNoConnectionHeld,
     firstByteTimeoutMs: config.MODEL_FIRST_BYTE_TIMEOUT_MS,
     idleTimeoutMs: config.MODEL_IDLE_TIMEOUT_MS,

@@ -18,4 +18,5 @@ export {
 } from './media-type.ts'
 export { buildPrompt } from './prompt.ts'
 export { type RetrievedPassage, retrievePassages } from './retrieve.ts'
+export { rewriteQuestion } from './rewrite-question.ts'
 export { splitText } from './split.ts'

@@ -4,6 +4,7 @@ import { text as readText } from 'node:stream/consumers'
 import { connect, createStore, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { createLlm, type Embedder } from '@repo/llm'
+import { createOfflineModels } from '@repo/offline'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { ingestDocument } from './ingest.ts'
 
@@ -14,8 +15,9 @@ const owner = await store.owners.ensure('ada')
 
 const modelOptions = { beforeCall: () => {}, firstByteTimeoutMs: 5000, idleTimeoutMs: 5000 }
 const closedPort = 'http://127.0.0.1:9/v1'
-const { embedder } = createLlm({ ...modelOptions, baseUrl: closedPort })
-const broken = createLlm({ ...modelOptions, baseUrl: closedPort, embeddingModel: 'away' }).embedder
+const fallback = createOfflineModels()
+const { embedder } = fallback
+const broken = createLlm({ ...modelOptions, fallback, baseUrl: closedPort, embeddingModel: 'away' }).embedder
 
 afterAll(async () => {
   await close()
@@ -151,7 +153,7 @@ describe('an overloaded embedding server', () => {
     const address = server.address()
     const port = typeof address === 'object' ? address?.port : undefined
     const baseUrl = `http://127.0.0.1:${port}/v1`
-    const { embedder } = createLlm({ ...modelOptions, baseUrl, embeddingModel: `busy-${port}` })
+    const { embedder } = createLlm({ ...modelOptions, fallback, baseUrl, embeddingModel: `busy-${port}` })
     return { embedder, sizes }
   }
 

@@ -143,7 +143,7 @@ describe('the size of a chunk', () => {
     ['special tokens', '<|endoftext|> and <|im_start|> are texts. '],
   ])('is 300 tokens of OpenAI’s tokenizer with an OpenAI embedder: %s', async (_, sentence) => {
     const options = { baseUrl: 'http://127.0.0.1', beforeCall: () => {}, firstByteTimeoutMs: 1, idleTimeoutMs: 1 }
-    const { embedder } = createLlm({ ...options, embeddingModel: 'text-embedding-3-small' })
+    const { embedder } = createLlm({ ...options, chatModel: 'unused', embeddingModel: 'text-embedding-3-small' })
     const count = (await embedder.loadTokenCounter?.()) ?? expect.fail('no tokenizer')
     const sizes = [...splitText(sentence.repeat(300), [], count)].map(({ content }) => count(content))
     expect(Math.max(...sizes)).toBeLessThanOrEqual(301) // 301 if a word of more than 64 letters is cut

@@ -1,5 +1,6 @@
 import { PassThrough } from 'node:stream'
-import { type AnswerEvent, type ChatRequest, createLlm, type Llm } from '@repo/llm'
+import type { AnswerEvent, ChatRequest, Llm } from '@repo/llm'
+import { createOfflineModels } from '@repo/offline'
 import { vi } from 'vitest'
 
 type ScriptedAnswer = {
@@ -27,13 +28,7 @@ export function createSpokenModel() {
     })
     return events
   }
-  const { embedder, completions, embeddings, close } = createLlm({
-    baseUrl: 'http://127.0.0.1:9',
-    beforeCall: () => {},
-    firstByteTimeoutMs: 1000,
-    idleTimeoutMs: 1000,
-  })
-  const llm: Llm = { chat: { name: 'spoken', stream }, embedder, completions, embeddings, close }
+  const llm: Llm = { ...createOfflineModels(), chat: { name: 'spoken', stream }, close: () => {} }
   return {
     llm,
     answers,

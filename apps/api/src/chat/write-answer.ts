@@ -1,6 +1,6 @@
 import type { PastMessage, Store } from '@repo/db'
-import { type AnswerEvent, type Llm, toSearchText } from '@repo/llm'
-import { buildPrompt } from '@repo/rag'
+import type { AnswerEvent, Llm } from '@repo/llm'
+import { buildPrompt, rewriteQuestion } from '@repo/rag'
 import { toProblem } from '../plugins/errors.ts'
 import type { Answer, Outcome } from './answer.ts'
 import { findPassages } from './find-passages.ts'
@@ -43,7 +43,7 @@ async function streamAnswer(
   const { owner, controller } = answer
   const { signal } = controller
   const asked = history.flatMap(({ role, content }) => (role === 'user' ? [content] : [])).reverse()
-  const searchText = toSearchText([...asked, question])
+  const searchText = rewriteQuestion([...asked, question])
   const { passages, sources } = await findPassages({ store, embedder: llm.embedder }, owner, searchText, signal)
   answer.sources = sources
   const messages = buildPrompt({ systemPrompt, passages, history, question })

@@ -1,6 +1,6 @@
 import { type Source, type Store, toStorableText } from '@repo/db'
-import { type CompletionModel, type Llm, readMessageText, toSearchText } from '@repo/llm'
-import { buildPrompt } from '@repo/rag'
+import { type CompletionModel, type Llm, readMessageText } from '@repo/llm'
+import { buildPrompt, rewriteQuestion } from '@repo/rag'
 import type { FastifyReply } from 'fastify'
 import type { z } from 'zod'
 import type { Call } from '../chat/call.ts'
@@ -68,7 +68,7 @@ async function prepare(
   const asked = body.messages.filter(({ role }) => role === 'user').map(readQuestion)
   const question = asked.at(-1) ?? ''
   const { passages, sources } = question
-    ? await findPassages({ store, embedder: llm.embedder }, owner, toSearchText(asked), signal)
+    ? await findPassages({ store, embedder: llm.embedder }, owner, rewriteQuestion(asked), signal)
     : { passages: [], sources: [] }
   const [system] = buildPrompt({ systemPrompt, passages, history: [], question })
   const messages = addInstructions(body.messages, system?.content ?? '')

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import { maxFileSize } from '@repo/config'
 import { connect, documents, sql } from '@repo/db'
 import { createLlm } from '@repo/llm'
+import { createOfflineModels } from '@repo/offline'
 import { afterAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { testApp } from '../testing.ts'
@@ -226,9 +227,9 @@ describe('the list', () => {
 
 describe('while the embedder is down', async () => {
   const options = { beforeCall: () => {}, firstByteTimeoutMs: 5000, idleTimeoutMs: 5000 }
-  const offline = createLlm({ ...options, baseUrl: 'http://127.0.0.1:9' })
-  const broken = createLlm({ ...options, baseUrl: 'http://127.0.0.1:9', embeddingModel: offline.embedder.name })
-  const llm = { ...offline, embedder: broken.embedder }
+  const offline = createOfflineModels()
+  const unreachable = { baseUrl: 'http://127.0.0.1:9', embeddingModel: offline.embedder.name }
+  const llm = createLlm({ ...options, ...unreachable, fallback: offline })
   const { app, alice, store, work, close } = await testApp({ llm })
   afterAll(close)
 

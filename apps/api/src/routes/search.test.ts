@@ -88,7 +88,9 @@ it.each(["'; drop table chunks; --", 'a & ! | <-> :*', '\\', '%_', '\0', '🏊'.
 
 it('502 when the embedder is down', async () => {
   const options = { baseUrl: 'http://127.0.0.1:9', beforeCall: () => {}, firstByteTimeoutMs: 5000, idleTimeoutMs: 5000 }
-  const { app, alice, close } = await testApp({ llm: createLlm({ ...options, embeddingModel: 'missing' }) })
+  const { app, alice, close } = await testApp({
+    llm: createLlm({ ...options, chatModel: 'unused', embeddingModel: 'missing' }),
+  })
   const response = await app.inject({ url: '/search?q=harbour', headers: alice })
   await close()
   expect(response.json()).toMatchObject({ status: 502, code: 'model_unreachable' })

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createTestDatabase } from '@repo/db/testing'
-import { createLlm } from '@repo/llm'
+import { createOfflineModels } from '@repo/offline'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { readCollection } from './collection.ts'
 import { runEvaluation } from './evaluation.ts'
@@ -10,8 +10,7 @@ import { readOptions } from './options.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'eval-'))
 const database = await createTestDatabase()
-const options = { baseUrl: 'http://127.0.0.1:9', beforeCall: () => {}, firstByteTimeoutMs: 1, idleTimeoutMs: 1 }
-const target = { ...database, embedder: createLlm(options).embedder }
+const target = { ...database, embedder: createOfflineModels().embedder }
 
 afterAll(async () => {
   rmSync(folder, { recursive: true })

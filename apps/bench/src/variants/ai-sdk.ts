@@ -32,7 +32,13 @@ async function serve({ databaseUrl, poolSize, modelUrl, chatModel, embeddingMode
   const store = createStore(db)
   const owner = await store.owners.ensure('local')
   const timeouts = { firstByteTimeoutMs: 120_000, idleTimeoutMs: 60_000 }
-  const llm = createLlm({ baseUrl: modelUrl, embeddingModel, beforeCall: assertNoConnectionHeld, ...timeouts })
+  const llm = createLlm({
+    baseUrl: modelUrl,
+    chatModel,
+    embeddingModel,
+    beforeCall: assertNoConnectionHeld,
+    ...timeouts,
+  })
   const provider = createOpenAICompatible({ name: 'bench', baseURL: modelUrl, includeUsage: true })
   const chat = createChat({ store, owner, embedder: llm.embedder, model: provider(chatModel) })
 

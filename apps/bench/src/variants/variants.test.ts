@@ -22,7 +22,7 @@ beforeAll(async () => {
   mock = await startMockModel()
   const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
   const timeouts = { firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 }
-  const llm = createLlm({ baseUrl: mock.url, embeddingModel, beforeCall: () => {}, ...timeouts })
+  const llm = createLlm({ baseUrl: mock.url, chatModel: 'mock', embeddingModel, beforeCall: () => {}, ...timeouts })
   const store = createStore(db)
   const document = { title: 'Office', text: 'The office opens at nine, \u00ab\u20ac 5\u00bb.' }
   await ingestDocument({ store, embedder: llm.embedder }, await store.owners.ensure('local'), document)
