@@ -1,9 +1,9 @@
+import { prepareConversation, type Target } from './harness.ts'
 import type { Load } from './load/plan.ts'
 import { startLoad } from './load/start-load.ts'
 import type { LoadResult } from './load/tally.ts'
 import { measure, type Values } from './metrics.ts'
 import { type Scenario, shortWarmUp } from './scenarios.ts'
-import { prepareConversation, type Target } from './stand.ts'
 import { measureEventLoop } from './watch/event-loop.ts'
 import { type Sample, startSampler } from './watch/sampler.ts'
 

@@ -12,8 +12,8 @@ export { assertNoConnectionHeld, ConnectionHeldError } from './guard.ts'
 export {
   countJobs,
   type DocumentJob,
+  deadLetterQueue,
   type Executor,
-  giveUpQueue,
   ingestQueue,
   type JobOptions,
   sendJob,

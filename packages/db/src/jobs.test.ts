@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, expect, it } from 'vitest'
 import { connect } from './client.ts'
-import { giveUpQueue, ingestQueue, sendJob } from './jobs.ts'
+import { deadLetterQueue, ingestQueue, sendJob } from './jobs.ts'
 import { startQueue } from './queue.ts'
 import { createTestDatabase } from './testing.ts'
 
@@ -19,7 +19,7 @@ afterAll(async () => {
 const readJob = async (id: string | null) =>
   (await db.execute<Record<string, unknown>>(sql`select * from pgboss.job where id = ${id}`)).at(0)
 
-it('a job is stored as pg-boss itself would store it', async () => {
+it('a job is stored exactly as pg-boss stores it', async () => {
   const data = { text: 'It’s "潮"', list: [1] }
   const id = crypto.randomUUID()
   await sendJob(db, ingestQueue, data, id)
@@ -27,7 +27,7 @@ it('a job is stored as pg-boss itself would store it', async () => {
   const times = ['id', 'created_on', 'start_after', 'keep_until']
   const withoutTimes = (job = {}) => Object.entries(job).filter(([name]) => !times.includes(name))
   expect(withoutTimes(ours)).toEqual(withoutTimes(theirs))
-  expect(ours).toMatchObject({ data, dead_letter: giveUpQueue, retry_backoff: true, heartbeat_seconds: 15 })
+  expect(ours).toMatchObject({ data, dead_letter: deadLetterQueue, retry_backoff: true, heartbeat_seconds: 15 })
   const keptFor = (job: Record<string, unknown> = {}) =>
     Date.parse(`${job.keep_until}`) - Date.parse(`${job.start_after}`)
   expect(keptFor(ours)).toBe(keptFor(theirs))
@@ -40,7 +40,7 @@ it('a job whose id is there is not added again', async () => {
   expect(await readJob(id)).toMatchObject({ data: { n: 1 } })
 })
 
-it('a job goes with the transaction that it was sent in', async () => {
+it('a job is rolled back with its transaction', async () => {
   const id = crypto.randomUUID()
   const sendAndFail = db.transaction(async (tx) => {
     await sendJob(tx, ingestQueue, {}, id)
@@ -50,19 +50,19 @@ it('a job goes with the transaction that it was sent in', async () => {
   expect(await readJob(id)).toBeUndefined()
 })
 
-it('a queue that no worker has made is an error that says so', async () => {
-  await expect(sendJob(db, 'unheard-of', {})).rejects.toThrow('There is no queue unheard-of: start the worker')
+it('sending to a queue that no worker has created fails', async () => {
+  await expect(sendJob(db, 'unheard-of', {})).rejects.toThrow('Queue unheard-of does not exist. Start the worker')
 })
 
-it('the queue works through PgBouncer, several fetches at once, each job once', async () => {
-  await Promise.all(Array.from({ length: 40 }, (_, n) => sendJob(db, giveUpQueue, { n })))
+it('the queue works through PgBouncer: concurrent fetches return each job once', async () => {
+  await Promise.all(Array.from({ length: 40 }, (_, n) => sendJob(db, deadLetterQueue, { n })))
   const fetched: string[] = []
   const take = async () => {
     for (;;) {
-      const [job] = await queue.fetch(giveUpQueue)
+      const [job] = await queue.fetch(deadLetterQueue)
       if (!job) return
       fetched.push(job.id)
-      await queue.complete(giveUpQueue, job.id)
+      await queue.complete(deadLetterQueue, job.id)
     }
   }
   await Promise.all(Array.from({ length: 6 }, take))
