@@ -15,7 +15,7 @@ export type Run = {
 
 const warmUp = { clients: 20, rampMs: 0, tokens: 20, intervalMs: 5 }
 
-/** Puts a scenario's load on a server, once that is warm, and measures until it has ended. Rejects when `signal` aborts. */
+/** Warms up a server, runs a scenario's load, and measures until it has ended. Rejects when `signal` aborts. */
 export async function runOnce(scenario: Scenario, target: Target, signal: AbortSignal): Promise<Run> {
   const { load, subject, warmUpSeconds = shortWarmUp } = scenario
   const path = subject === 'conversation' ? await prepareConversation(target.url) : undefined
