@@ -63,7 +63,7 @@ export type AppOptions = {
   tracing?: Tracing | undefined
 }
 
-/** Builds the API without listening: plugins in order, then every file of routes/. The caller closes what it passed in. */
+/** Builds the API without listening: plugins in order, then every file of routes/. The caller closes its arguments. */
 export async function buildApp({
   config,
   database,
@@ -87,7 +87,7 @@ export async function buildApp({
     bodyLimit: 1024 * 1024, // bytes; routes may set a higher limit
     ...socketLimits,
     trustProxy: config.TRUST_PROXY,
-    return503OnClosing: false, // Fastify's response is not problem+json; routes that must not start then check it themselves
+    return503OnClosing: false, // Fastify's response is not problem+json; routes check for a shutdown themselves
   }).withTypeProvider<ZodTypeProvider>()
 
   app.removeContentTypeParser('text/plain') // accept JSON only; schemas would receive plain text as a string
@@ -132,7 +132,7 @@ export async function buildApp({
   return app
 }
 
-/** Closes all connections after a grace period. Browsers open spare connections, and Node would wait a minute for each. */
+/** Closes all connections after a grace period. Node would wait a minute for each spare connection of a browser. */
 async function limitClose({ server }: FastifyInstance): Promise<void> {
   setTimeout(() => server.closeAllConnections(), closeGraceMs).unref()
 }

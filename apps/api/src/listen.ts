@@ -7,7 +7,7 @@ export async function listen(app: FastifyInstance, { HOST, PORT }: Pick<Config, 
   let listening: Listening | undefined
   app.addHook('preClose', async () => listening?.stop())
   app.addHook('onClose', () => listening?.ended)
-  const options = { host: HOST, port: PORT, reusePort: canSharePort } // Fastify passes it to node:net, but its type lacks reusePort
+  const options = { host: HOST, port: PORT, reusePort: canSharePort } // Fastify's type lacks reusePort, but it is passed on
   const address = await app.listen(options)
   listening = await listenMore(app.server)
   return address

@@ -24,7 +24,7 @@ export function decodeCursor(after: string | undefined): Cursor | undefined {
   return { time, id }
 }
 
-/** Returns a page and its cursor. The query must fetch `limit + 1` rows: the extra row shows that there is a next page. */
+/** Returns a page and its cursor. The query must fetch `limit + 1` rows, because the extra row reveals a next page. */
 export function toPage<Row extends { id: string }, Item>(
   rows: Row[],
   limit: number,

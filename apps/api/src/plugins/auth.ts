@@ -62,7 +62,7 @@ async function identify(authenticators: Authenticate[], request: FastifyRequest)
   throw new ProblemError(401, 'unauthorized', detail)
 }
 
-/** Accepts only programs on this machine: the Host, Origin and Sec-Fetch-Site headers reveal requests from other web pages. */
+/** Accepts only programs on this machine. Host, Origin and Sec-Fetch-Site reveal requests from other web pages. */
 function createLocalAccess({ CORS_ORIGINS }: AuthOptions['config'], store: Store): Authenticate {
   let owner: string | undefined
   return async ({ headers: { host = '', origin, 'sec-fetch-site': site }, routeOptions }) => {

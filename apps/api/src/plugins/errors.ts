@@ -119,25 +119,13 @@ const requestErrors: Record<string, [status: number, code: string, detail: strin
     'unsupported_media_type',
     'Unsupported media type. Send JSON with `content-type: application/json`.',
   ],
-  FST_ERR_CTP_BODY_TOO_LARGE: [
-    413,
-    'body_too_large',
-    'The request body exceeds the limit of this route. Send less data.',
-  ],
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: [
-    400,
-    'invalid_body',
-    'The length of the request body differs from its content-length.',
-  ],
+  FST_ERR_CTP_BODY_TOO_LARGE: [413, 'body_too_large', 'The request body is too large for this route.'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'invalid_body', 'The request body does not match its content-length.'],
   FST_FILES_LIMIT: [413, 'too_many_parts', 'The form contains more than one file. Send one file per request.'],
   FST_FIELDS_LIMIT: [413, 'too_many_parts', 'The form contains too many fields. Send only the fields listed in /docs.'],
   FST_ERR_BAD_URL: [400, 'invalid_url', 'Invalid URL. Percent-encode its special characters.'],
   HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The request headers exceed 16 kB. Send fewer or shorter headers.'],
-  ERR_HTTP_REQUEST_TIMEOUT: [
-    408,
-    'request_timeout',
-    'The request did not arrive within 30 s. Send it faster, or split it.',
-  ],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request did not arrive within 30 s. Try again.'],
 }
 
 function fromRequestError(error: unknown): ProblemError | undefined {
@@ -211,7 +199,7 @@ export function handleClientError(error: NodeJS.ErrnoException, socket: Duplex) 
   sendToSocket(socket, new ProblemError(...known))
 }
 
-/** Whether a response has started: a second one would be written into its body. Node's own handler checks the same field. */
+/** Whether a response has started, so that a second one would corrupt it. Node's own handler checks the same field. */
 function hasResponse(socket: Duplex): boolean {
   return '_httpMessage' in socket && Object(socket._httpMessage).headersSent === true
 }

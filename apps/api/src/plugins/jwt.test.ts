@@ -139,7 +139,7 @@ describe('a token of the issuer', async () => {
     'with a subject that Postgres cannot store': () => sign({ sub: 'a\u0000b' }),
     'with a subject that is too long': () => sign({ sub: 'a'.repeat(256) }),
     'with a key unknown to the issuer': () => sign({}, { kid: 'unknown' }),
-    'signed by somebody else': () => attacker.sign({ iss: issuer }, { kid: 'RS256 1 0' }),
+    'signed by another party': () => attacker.sign({ iss: issuer }, { kid: 'RS256 1 0' }),
     'with a key URL in its header (jku, x5u)': () =>
       attacker.sign({ iss: issuer }, { jku: `${attacker.url}/keys`, x5u: `${attacker.url}/keys` }),
     'with a key in its header (jwk)': async () =>

@@ -51,7 +51,7 @@ function toProblem(error: unknown, log: FastifyBaseLogger): unknown {
   return new ProblemError(401, 'unauthorized', 'Invalid token. Send a token that JWT_ISSUER signed for JWT_AUDIENCE.')
 }
 
-/** Returns a function that finds a token's public key. It throws `ProblemError` 503 while the issuer's keys are unavailable. */
+/** Returns a function that finds a token's public key. It throws `ProblemError` 503 while the keys are unavailable. */
 function createKeyFinder(issuer: string, log: FastifyBaseLogger): JWTVerifyGetKey {
   let keySet: Promise<RemoteJWKSet> | undefined
   let pausedUntil = 0
