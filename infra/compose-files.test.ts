@@ -40,8 +40,8 @@ describe('the containers, as their files say', () => {
     expect(names.filter((name) => name !== 'COMPOSE_PROJECT_NAME' && !explained.has(name))).toEqual([])
   })
 
-  it('have the numbers that infra/README.md calculates with', () => {
-    const rows = [...readSection('Sizes of pools').matchAll(/`(\w+)` (\d+)/g)].map(([, name = '', value]) => [
+  it('have the numbers that docs/operations.md calculates with', () => {
+    const rows = [...readSection('Pool sizes').matchAll(/`(\w+)` (\d+)/g)].map(([, name = '', value]) => [
       name,
       Number(value),
     ])
@@ -50,7 +50,7 @@ describe('the containers, as their files say', () => {
     expect(numbers).toEqual(numbers.map(([name]) => [name, setting(String(name))]))
   })
 
-  it('say in PgBouncer’s ini what a deploy of four replicas and two workers opens, as infra/README.md does', () => {
+  it('say in PgBouncer’s ini what a deploy of four replicas and two workers opens, as docs/operations.md does', () => {
     const [, replicas, processes, connections, workers, jobs, sum] =
       ini.match(/2 x (\d+) x (\d+) x (\d+) \+ (\d+) x (\d+) = (\d+)/)?.map(Number) ?? []
     const { DATABASE_POOL_SIZE, WEB_CONCURRENCY } = readConfig({ DATABASE_URL: 'postgres://sluice@localhost/sluice' })
@@ -59,7 +59,7 @@ describe('the containers, as their files say', () => {
     expect(jobs).toBe(WORKER_CONCURRENCY + 3)
     expect(sum).toBe(2 * Number(replicas) * Number(processes) * Number(connections) + Number(workers) * Number(jobs))
     expect(sum).toBeLessThan(setting('max_client_conn'))
-    expect(readSection('Sizes of pools')).toContain(`${sum} with both versions at once`)
+    expect(readSection('Pool sizes')).toContain(`${sum} with both versions at once`)
   })
 
   it('change nothing of themselves and gain no right, but for Postgres, whose image is its vendor’s', () => {

@@ -65,7 +65,7 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
   }
   const becomeReady = () =>
     expect.poll(() => call('/health/ready').then(({ status }) => status, String), { timeout: 30_000 }).toBe(200)
-  /** The commands of a section of infra/README.md. */
+  /** Runs the commands of a section of docs/deployment.md or docs/operations.md. */
   const run = (heading: string) => compose.sh(readCommands(readSection(heading)).join('\n'))
   const query = (expression: string) =>
     compose.sh(`docker compose exec -T prometheus promtool query instant http://localhost:9090 '${expression}'`)
@@ -155,7 +155,7 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
   })
 
   it('survives a restart of Postgres with more memory', async () => {
-    await run('Sizes of pools')
+    await run('Pool sizes')
     expect(await compose.sh(`${asSuperuser} -c 'show shared_buffers'`)).toBe('1GB\n')
     await becomeReady()
   })
@@ -169,7 +169,7 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
     expect(before).toMatchObject({ status: 'complete', content: expect.stringContaining('nine') })
   })
 
-  it('has them after the backup and the restore of infra/README.md', async () => {
+  it('has them after the backup and the restore of docs/operations.md', async () => {
     const before = await readConversation('kept')
     await run('Backup and restore')
     expect(await readConversation('kept')).toEqual(before)
@@ -207,11 +207,11 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
     await watch.stop()
   })
 
-  it('takes another password with the commands of infra/README.md', async () => {
+  it('takes another password with the commands of docs/operations.md', async () => {
     await compose.sh(`${asSuperuser} -c "delete from documents"`)
     const production = 'NODE_ENV=production\nAUTH=required\nPOSTGRES_PASSWORD=another\n'
     await writeFile(join(compose.directory, '.env'), production)
-    await run('Passwords, later')
+    await run('Changing a password')
     const login = (password: string) =>
       compose.sh(`docker compose exec -T -e PGPASSWORD=${password} pgbouncer psql -U sluice -d sluice -Atc 'select 1'`)
     expect(await login('another')).toBe('1\n')
@@ -244,7 +244,7 @@ describe('the stack in containers', { timeout: 120_000 }, () => {
       await expect(compose.sh(`docker compose run --rm --no-deps ${service}`)).rejects.toThrow(line)
   })
 
-  it('speaks TLS with the lines of infra/README.md, and believes whom it is told to', async () => {
+  it('speaks TLS with the lines of docs/deployment.md, and believes whom it is told to', async () => {
     const section = readSection('TLS in front')
     const site = readBlock(section, 'dotenv').replace('chat.example.com', 'localhost') // signed by an authority of its own
     const settings = `NODE_ENV=production\nAUTH=required\nPOSTGRES_PASSWORD=another\nTRUSTED_PROXIES=private_ranges\n`

@@ -11,10 +11,12 @@ export const whyNotFull = 'takes minutes: npm test -- --full'
 
 export const read = (file: string) => readFileSync(join(root, file), 'utf8')
 
-/** What stands under a heading of infra/README.md. */
+/** Returns the text below a heading of docs/deployment.md or docs/operations.md. Throws if neither has that heading. */
 export function readSection(heading: string): string {
-  const [, section] = read('infra/README.md').split(`\n## ${heading}\n`)
-  if (section === undefined) throw new Error(`infra/README.md has no section ${heading}`)
+  const pages = read('docs/deployment.md') + read('docs/operations.md').replace(/^# /, '## ')
+  const [, section] = pages.split(`\n## ${heading}\n`)
+  if (section === undefined)
+    throw new Error(`neither docs/deployment.md nor docs/operations.md has a section ${heading}`)
   return section.split('\n## ')[0] ?? ''
 }
 
@@ -36,9 +38,9 @@ export function readAnswer(body: string): string {
   return deltas.length > 0 ? deltas.join('') : body
 }
 
-/** Runs the `curl` lines of the README's quick start, on another port; as it says, a document is waited for. */
+/** Runs the `curl` lines of the README, then those of docs/clients.md, on another port. Waits until a posted document is ready. */
 export async function askAsTheReadmeDoes(port: number): Promise<string[]> {
-  const commands = readCommands(read('README.md'))
+  const commands = readCommands(read('README.md') + read('docs/clients.md'))
   const answers: string[] = []
   for (const command of commands.filter((line) => line.startsWith('curl '))) {
     const { stdout } = await execute('sh', ['-c', `${command.replaceAll('localhost:3000', `localhost:${port}`)} -sS`])

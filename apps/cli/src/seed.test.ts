@@ -11,7 +11,7 @@ const DATABASE_URL = test.databaseUrl
 const database = connect({ url: DATABASE_URL, poolSize: 1 })
 const store = createStore(database.db)
 const owner = await store.owners.ensure('local')
-const titles = ['Sluice: README', 'Sluice: async and pooling', 'Sluice: decisions']
+const titles = ['Sluice: async and pooling', 'Sluice: decisions', 'Sluice: overview']
 
 afterAll(async () => {
   await database.close()
@@ -43,11 +43,11 @@ describe('the sample documents', () => {
 
   it('replace their older versions, and nothing else', async () => {
     const before = await list()
-    const [readme] = before
-    if (!readme) throw new Error('no sample')
-    const externalId = readme.externalId ?? ''
+    const [sample] = before
+    if (!sample) throw new Error('no sample')
+    const externalId = sample.externalId ?? ''
     const embedder = createModels(readManageConfig({ DATABASE_URL })).embedder
-    const older = { title: readme.title, text: 'A zeppelin lands.', externalId }
+    const older = { title: sample.title, text: 'A zeppelin lands.', externalId }
     await ingestDocument({ store, embedder }, owner, older)
     await ingestDocument({ store, embedder }, owner, { title: '(My own)', text: 'Mine.' })
     const find = async (text: string) =>
@@ -57,12 +57,12 @@ describe('the sample documents', () => {
       }))
 
     await seed(away)
-    expect(await find('A zeppelin lands.')).toEqual([{ documentId: readme.id, text: 'A zeppelin lands.' }]) // the older one is still of use
+    expect(await find('A zeppelin lands.')).toEqual([{ documentId: sample.id, text: 'A zeppelin lands.' }]) // the older one is still of use
     await seed()
     const after = await list()
     expect(after.map(({ title }) => title)).toEqual(['(My own)', ...titles])
-    expect(after[1]).toMatchObject({ id: readme.id, status: 'ready' })
-    expect(await find('A zeppelin lands.')).not.toContainEqual({ documentId: readme.id, text: 'A zeppelin lands.' })
+    expect(after[1]).toMatchObject({ id: sample.id, status: 'ready' })
+    expect(await find('A zeppelin lands.')).not.toContainEqual({ documentId: sample.id, text: 'A zeppelin lands.' })
   })
 
   it('cannot be loaded without a database, which is said in one line', async () => {

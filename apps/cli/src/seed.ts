@@ -5,10 +5,10 @@ import { createModels } from '@repo/models'
 import { ingestDocument } from '@repo/rag'
 import { runCommand } from './command.ts'
 
-/** The sample documents are the project's own, so that the first question gets a true answer. */
+/** Texts about this project, written for this purpose: editing the README or the docs cannot break the first answer. */
 const samples = [
-  { title: 'Sluice: README', file: '../../../README.md' },
-  { title: 'Sluice: decisions', file: '../../../DECISIONS.md' },
+  { title: 'Sluice: overview', file: '../samples/overview.md' },
+  { title: 'Sluice: decisions', file: '../samples/decisions.md' },
   { title: 'Sluice: async and pooling', file: '../samples/async-and-pooling.md' },
 ]
 

@@ -38,7 +38,7 @@ async function measure(query: () => Promise<unknown>) {
   }
 }
 
-/** Why it is off: see DECISIONS.md. */
+/** Why it is off: see docs/decisions/0011. */
 it('row-level security would hide rows too, at the price of a transaction a query', async ({ annotate }) => {
   const filter = await measure(() => store.conversations.read(ada, turn.conversationId, 1))
   await db.execute(sql`alter table conversations enable row level security`)

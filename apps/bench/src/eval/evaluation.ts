@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { drawIntervals } from '../report/intervals.ts'
+import { drawIntervals } from './intervals.ts'
 import { createBm25 } from './bm25.ts'
 import { type Collection, readCollection } from './collection.ts'
 import { bootstrap, computeNdcg, type MeasureName, type Measures, measure, measureNames } from './measures.ts'

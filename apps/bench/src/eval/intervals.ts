@@ -1,4 +1,4 @@
-import type { Measures } from '../eval/measures.ts'
+import type { Measures } from './measures.ts'
 
 const [left, right, top, row] = [70, 380, 44, 34]
 
