@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { defineConfig, type Plugin } from 'vite'
 
-const maxFirstLoad = 200_000 // bytes as they travel: a second on a slow phone's 1.6 Mbit/s
+const maxFirstLoad = 200_000 // compressed bytes: one second on a slow phone with 1.6 Mbit/s
 
-/** Writes each file compressed beside it, and says what the first load is. Throws when that is too much. */
+/** Writes compressed copies of each file, and reports the size of the first load. Fails if it exceeds the limit. */
 const compress: Plugin = {
   name: 'compress',
   writeBundle({ dir = '' }, bundle) {
@@ -18,15 +18,15 @@ const compress: Plugin = {
       return gzip.length
     })
     const firstLoad = sizes.reduce((sum, size) => sum + size, 0)
-    this.info(`first load: ${(firstLoad / 1000).toFixed(1)} kB with gzip, of at most ${maxFirstLoad / 1000}`)
-    if (firstLoad > maxFirstLoad) this.error(`the first load is ${firstLoad} bytes: over ${maxFirstLoad}`)
+    this.info(`first load: ${(firstLoad / 1000).toFixed(1)} kB with gzip (limit: ${maxFirstLoad / 1000} kB)`)
+    if (firstLoad > maxFirstLoad) this.error(`The first load is ${firstLoad} bytes. The limit is ${maxFirstLoad}.`)
   },
 }
 
 export default defineConfig({
   build: {
     target: 'es2023',
-    assetsInlineLimit: 0, // the policy allows files, no data: URLs
+    assetsInlineLimit: 0, // the security policy forbids data: URLs
     modulePreload: { polyfill: false },
   },
   plugins: [compress],

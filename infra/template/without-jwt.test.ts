@@ -16,9 +16,7 @@ it('tokens of an issuer can be deleted: two files and one line, and all else com
     const rest = lines.filter((line) => !line.includes('plugins/jwt.ts'))
     expect(rest.length).toBe(lines.length - 1)
     writeFileSync(app, rest.join('\n'))
-    const tests = ['app', 'owners', 'plugins/auth', 'plugins/limits-by-owner'].map(
-      (name) => `${source}/${name}.test.ts`,
-    )
+    const tests = ['app', 'owners', 'plugins/auth', 'plugins/quotas'].map((name) => `${source}/${name}.test.ts`)
     for (const command of ['tsc', 'biome check', `vitest run ${tests.join(' ')}`]) {
       const { status, output } = copy.run(command)
       expect(status, `${command}: ${output}`).toBe(0)

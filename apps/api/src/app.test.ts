@@ -22,7 +22,7 @@ async function loadRoutes(files: Record<string, string>) {
   return app
 }
 
-/** What the loader says of each folder, in a process of its own: Vitest compiles what it imports, Node strips types. */
+/** Returns the loader's message for each folder. Runs in plain Node, which strips types, while Vitest compiles them. */
 async function loadInNode(folders: Record<string, string>[]): Promise<string[]> {
   const parent = await realpath(await mkdtemp(join(tmpdir(), 'routes of a test ')))
   try {
@@ -54,7 +54,7 @@ describe('routes/', () => {
     expect((await app.inject('/notes')).body).toBe('a note')
   })
 
-  it('may hold tests, which are no routes', async () => {
+  it('ignores test files', async () => {
     await expect(loadRoutes({ 'notes.test.ts': "throw new Error('not a route')" })).resolves.toBeDefined()
   })
 })
@@ -63,60 +63,60 @@ describe('a file of routes/ that cannot be served', async () => {
   const plugin = 'export default async (app) => {'
   const route = "app.get('', async () => 1)"
   const cases: Record<string, [sources: Record<string, string>, complaint: string]> = {
-    'exports nothing by default': [
+    'has no default export': [
       { 'notes.ts': 'export const note = 1' },
-      'it has no plugin: export default async (app) => { … }',
+      'No plugin found. Add `export default async (app) => { … }`.',
     ],
-    'exports something else by default': [
+    'has a default export that is not a plugin': [
       { 'notes.ts': 'export default {}' },
-      'it has no plugin: export default async (app) => { … }',
+      'No plugin found. Add `export default async (app) => { … }`.',
     ],
     'has a syntax error': [{ 'notes.ts': `${plugin}\n  app.get('', ]\n}` }, 'Expression expected (notes.ts:2)'],
-    'imports a file that is not there': [
+    'imports a missing file': [
       { 'notes.ts': `import './nothing.ts'\n${plugin}}` },
-      "Cannot find module 'nothing.ts' imported from notes.ts. Relative imports end in .ts; a package comes with `npm install NAME -w @repo/api`.",
+      "Cannot find module 'nothing.ts' imported from notes.ts. End relative imports in .ts. Install packages with `npm install NAME -w @repo/api`.",
     ],
     'imports a package that is not installed': [
       { 'notes.ts': `import 'no-such-package'\n${plugin}}` },
-      "Cannot find package 'no-such-package' imported from notes.ts. Relative imports end in .ts; a package comes with `npm install NAME -w @repo/api`.",
+      "Cannot find package 'no-such-package' imported from notes.ts. End relative imports in .ts. Install packages with `npm install NAME -w @repo/api`.",
     ],
     'imports a name that is not exported': [
       { 'notes.ts': `import { nothing } from 'node:fs'\n${plugin}}` },
       "The requested module 'node:fs' does not provide an export named 'nothing' (notes.ts:1)",
     ],
-    'throws when it is loaded': [
+    'throws while it is imported': [
       { 'notes.ts': `\nthrow new Error('no colour was chosen')\n${plugin}}` },
       'no colour was chosen (notes.ts:2)',
     ],
-    'throws no error': [{ 'notes.ts': "throw 'a text'" }, 'a text'],
+    'throws a string': [{ 'notes.ts': "throw 'a text'" }, 'a text'],
     'throws while it registers': [
       { 'notes.ts': `${plugin}\n  app.gett('')\n}` },
       'app.gett is not a function (notes.ts:2)',
     ],
     'declares a route twice': [
       { 'notes.ts': `${plugin}\n  ${route}\n  ${route}\n}` },
-      "Method 'GET' already declared for route '/notes' (notes.ts:3). Two files, or two lines of this one, declare it: rename or remove one.",
+      "Method 'GET' already declared for route '/notes' (notes.ts:3). It is declared twice, in this file or in another one. Rename or remove one.",
     ],
     'declares a route of another file': [
       { 'notes-old.ts': `${plugin} ${route} }`, 'notes.ts': `${plugin}\n  app.get('-old', async () => 1)\n}` },
-      "Method 'GET' already declared for route '/notes-old' (notes.ts:2). Two files, or two lines of this one, declare it: rename or remove one.",
+      "Method 'GET' already declared for route '/notes-old' (notes.ts:2). It is declared twice, in this file or in another one. Rename or remove one.",
     ],
-    'has an enum, which type stripping refuses': [
+    'contains an enum': [
       { 'notes.ts': `${plugin}}\nenum Colour { red }` },
-      'TypeScript enum is not supported in strip-only mode (notes.ts:2). Node only strips types: write a union of strings instead of an enum, a field instead of a parameter property.',
+      'TypeScript enum is not supported in strip-only mode (notes.ts:2). Node only strips types. Use a union of strings instead of an enum, and a field instead of a parameter property.',
     ],
   }
   const complaints = await loadInNode(Object.values(cases).map(([sources]) => sources))
 
   it.each(Object.entries(cases).map(([name, [, complaint]], index) => ({ name, complaint, index })))(
-    '$name: one line says so',
+    '$name: one clear line',
     ({ complaint, index }) => {
       expect(complaints[index]).toBe(`routes/notes.ts cannot be served: ${complaint}`)
     },
   )
 })
 
-it('closes although a client has connected and never asks', async () => {
+it('closes while a client is connected but sends no request', async () => {
   const { listen, close } = await testApp()
   const socket = connect(Number(new URL(await listen()).port), '127.0.0.1')
   await once(socket, 'connect')
@@ -124,7 +124,7 @@ it('closes although a client has connected and never asks', async () => {
   if (!socket.closed) await once(socket, 'close')
 })
 
-it('leaves no interval behind when it closes', async () => {
+it('clears all intervals when it closes', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   onTestFinished(() => void vi.useRealTimers())
   const { app, close } = await testApp()

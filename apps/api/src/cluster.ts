@@ -1,17 +1,17 @@
 import cluster, { type Worker } from 'node:cluster'
 import { sumMetrics } from './metrics/sum.ts'
 
-/** A terminal sends these to every process of a program: workers leave them to the primary, which passes them on. */
+/** A terminal sends these to every process. Workers ignore them, and the primary forwards them. */
 export const terminalSignals = ['SIGINT', 'SIGHUP'] as const
 
-const listening = 'listening' // Node's own event is not told of sockets that share a port
+const listening = 'listening' // Node's own event is not emitted for sockets that share a port
 
-const restartDelayMs = 1000 // a worker that dies at once must not be started in a tight loop
+const restartDelayMs = 1000 // a worker that crashes at once must not be restarted in a tight loop
 
 /**
- * Runs `count` copies of this program on one port, with `env` over this one's environment. The first shows that it can
- * start; the others follow. One of these that cannot start ends them all; once all have, a worker that dies is replaced. A
- * signal to this process goes to every worker, a second one too, and it ends when they have.
+ * Runs `count` workers of this program on one port, with `env` added to the environment. The others start once the first
+ * listens. If one fails to start, all stop. After that, a worker that crashes is replaced. Signals are forwarded to all
+ * workers, and this process exits after them.
  */
 export function runWorkers(count: number, env: { PORT: number }): void {
   const listened = new Set<Worker>()
@@ -41,7 +41,7 @@ export function runWorkers(count: number, env: { PORT: number }): void {
   cluster.fork(env)
 }
 
-/** In a worker: tells the primary that it has started. */
+/** Reports from a worker to the primary that it is listening. */
 export function reportListening(worker: Worker): void {
   worker.send(listening)
 }

@@ -2,28 +2,29 @@ import type { Cursor } from '@repo/db'
 import { z } from 'zod'
 import { ProblemError } from './plugins/errors.ts'
 
-/** The query of every list: `limit` items, those after the cursor of the page before. */
+/** The query of every list: `limit` items after the cursor of the previous page. */
 export const PageQuery = z.object({
   limit: z.coerce.number().int().min(1).max(100).default(20),
-  after: z.string().max(200).optional().meta({ description: 'The `next` of the page before' }),
+  after: z.string().max(200).optional().meta({ description: 'The `next` value of the previous page' }),
 })
 
-/** What Postgres can compare with a row's: it knows no year 0 and no U+0000. */
-const CursorShape = z.tuple([
+/** Accepts only values that Postgres can compare: it supports neither year 0 nor U+0000. */
+const CursorSchema = z.tuple([
   z.iso.datetime().refine((time) => Date.parse(time) > 0),
   z.string().regex(/^[\w-]{1,64}$/),
 ])
 
-/** Throws a 400 for a cursor that no list gave. */
+/** Decodes a cursor. Throws `ProblemError` 400 if it is invalid. */
 export function decodeCursor(after: string | undefined): Cursor | undefined {
   if (after === undefined) return undefined
-  const cursor = CursorShape.safeParse(parseJson(Buffer.from(after, 'base64url').toString()))
-  if (!cursor.success) throw new ProblemError(400, 'invalid_cursor', '`after` should be the `next` of the page before.')
+  const cursor = CursorSchema.safeParse(parseJson(Buffer.from(after, 'base64url').toString()))
+  if (!cursor.success)
+    throw new ProblemError(400, 'invalid_cursor', 'Invalid cursor. Use the `next` value of the previous page.')
   const [time, id] = cursor.data
   return { time, id }
 }
 
-/** Takes rows of a query for `limit + 1`: one more than fits says that there is a next page. */
+/** Returns a page and its cursor. The query must fetch `limit + 1` rows, because the extra row reveals a next page. */
 export function toPage<Row extends { id: string }, Item>(
   rows: Row[],
   limit: number,

@@ -26,7 +26,7 @@ type Api = Awaited<ReturnType<typeof startApi>>
 const pidsOf = (api: Api) => [...new Set(api.logs().map(({ pid }) => pid))]
 const asModule = (source: string) => ['--import', `data:text/javascript,${encodeURIComponent(source)}`]
 
-/** Asks the API a question and lets the model say `text`. Gives the answer's parts as they arrive. */
+/** Sends a question and lets the model stream `text`. Returns the answer's parts as they arrive. */
 async function converse(api: Api, vendor: Awaited<ReturnType<typeof startVendor>>, text: string) {
   const conversationId = crypto.randomUUID()
   const asked = post(`${api.url}/chat`, {}, { message: 'Go on?', conversationId })
@@ -37,23 +37,23 @@ async function converse(api: Api, vendor: Awaited<ReturnType<typeof startVendor>
     for await (const part of streamParts(await asked)) parts.push(part)
   }
   const done = read()
-  done.catch(() => {}) // tests that break it off look elsewhere
+  done.catch(() => {}) // tests that abort the stream assert something else
   await until(() => joinText(parts) === text)
   return { conversationId, answer, parts, done }
 }
 
-describe('what cannot start', () => {
+describe('a server that cannot start', () => {
   it.each([
     ['DATABASE_URL', 'is not set', { DATABASE_URL: '' }],
     ['PORT', 'must be a whole number', { PORT: 'http' }],
-    ['HOST', 'is no address of this machine', { HOST: '192.0.2.1' }],
-  ])('says in one line that %s %s', async (name, problem, env) => {
+    ['HOST', 'is not an address of this machine', { HOST: '192.0.2.1' }],
+  ])('prints one line: %s %s', async (name, problem, env) => {
     const { code, out, err } = await runProgram('apps/api/src/server.ts', { DATABASE_URL, ...env })
     expect(err).toMatch(new RegExp(`^${name} ${problem}.*\n$`))
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })
 
-  it.each(['1', '2'])('says in one line that PORT is taken, with %s processes', async (count) => {
+  it.each(['1', '2'])('prints one line when PORT is in use, with %s processes', async (count) => {
     const other = createServer().listen(0, '127.0.0.1')
     await once(other, 'listening')
     onTestFinished(() => void other.close())
@@ -64,12 +64,12 @@ describe('what cannot start', () => {
       PORT,
       WEB_CONCURRENCY: count,
     })
-    expect(err).toMatch(/^PORT is taken by another program: .*\n$/)
+    expect(err).toMatch(/^PORT is already in use\. .*\n$/)
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })
 })
 
-it('waits for a database that is not there yet, and is ready once it is', async () => {
+it('starts without a database, and is ready once the database responds', async () => {
   const gate = await openGate()
   await gate.shut()
   const url = new URL(DATABASE_URL)
@@ -86,13 +86,13 @@ it('waits for a database that is not there yet, and is ready once it is', async 
 const one = { DATABASE_URL }
 const two = { DATABASE_URL, WEB_CONCURRENCY: '2' }
 
-describe('being told to stop', () => {
+describe('on a stop signal', () => {
   it.each([
     ['SIGTERM', 'one process', one],
     ['SIGINT', 'one process', one],
     ['SIGTERM', 'two workers', two],
     ['SIGINT', 'two workers', two],
-  ] as const)('by %s, %s let an answer end, take no more and exit with 0', async (signal, _, env) => {
+  ] as const)('%s: %s finish running answers, reject new ones and exit with 0', async (signal, _, env) => {
     const vendor = await startVendor()
     const api = await startApi({ ...env, ...vendor.env })
     const { conversationId, answer, parts, done } = await converse(api, vendor, 'one')
@@ -111,7 +111,7 @@ describe('being told to stop', () => {
     expect(await readAnswer(conversationId)).toMatchObject({ status: 'complete', content: 'one, two' })
   })
 
-  it('interrupts an answer that takes longer than DRAIN_TIMEOUT_MS, and keeps what there is of it', async () => {
+  it('interrupts an answer that exceeds DRAIN_TIMEOUT_MS, and stores its text so far', async () => {
     const vendor = await startVendor()
     const api = await startApi({ ...one, DRAIN_TIMEOUT_MS: '200', ...vendor.env })
     const { conversationId, parts, done } = await converse(api, vendor, 'one')
@@ -127,7 +127,7 @@ describe('being told to stop', () => {
   it.each([
     ['one process', one],
     ['two workers', two],
-  ])('twice, %s wait for no answer', async (_, env) => {
+  ])('sent twice, %s do not wait for answers', async (_, env) => {
     const vendor = await startVendor()
     const api = await startApi({ ...env, DRAIN_TIMEOUT_MS: '3600000', ...vendor.env })
     const { done } = await converse(api, vendor, 'one')
@@ -140,7 +140,7 @@ describe('being told to stop', () => {
     expect(pidsOf(api).filter(isAlive)).toEqual([])
   })
 
-  it('waits for no idle socket, though they may live for 72 s', async () => {
+  it('does not wait for idle sockets, although their timeout is 72 s', async () => {
     const api = await startApi(one)
     const agent = new Agent({ keepAlive: true })
     onTestFinished(() => agent.destroy())
@@ -151,12 +151,12 @@ describe('being told to stop', () => {
   })
 })
 
-it('ends with 1 after an exception that nobody caught, and a fatal line that holds no secret', async () => {
+it('exits with 1 after an uncaught exception, and logs no secrets', async () => {
   const hook = `process.on('SIGUSR1', () => { throw new Error('password=hunter' + 2) })`
   const api = await startApi(one, asModule(hook))
   api.child.kill('SIGUSR1')
   expect(await api.ended).toBe(1)
-  expect(api.logs().at(-1)).toMatchObject({ level: 60, msg: 'the process cannot go on', error: { name: 'Error' } })
+  expect(api.logs().at(-1)).toMatchObject({ level: 60, msg: 'fatal error, exiting', error: { name: 'Error' } })
   expect(api.written.out + api.written.err).not.toContain('hunter2')
 })
 
@@ -171,14 +171,14 @@ describe('two workers', () => {
     })
     return { api, first, second }
   }
-  /** Over a connection of its own: which worker gets it is chance. */
+  /** Opens a new connection per request, so any worker may handle it. */
   const ask = async ({ url }: Api) => {
     const [answer] = await once(get(`${url}/health/live`, { agent: false }), 'response')
     answer.resume()
     return answer.statusCode === 200
   }
 
-  it('share one port; one that is killed is replaced, and requests go on', async () => {
+  it('share one port; a killed worker is replaced while requests continue', async () => {
     const { api, first, second } = await start()
     await until(async () => (await ask(api)) && pidsThat(api, 'request ended').size === 2)
     process.kill(first, 'SIGKILL')
@@ -192,7 +192,7 @@ describe('two workers', () => {
     expect([first, second, third].filter(isAlive)).toEqual([])
   })
 
-  it('stay two when a replacement dies before it listens', async () => {
+  it('remain two when a replacement crashes before it listens', async () => {
     const hook = `import cluster from 'node:cluster'
       if (cluster.worker?.id === 3) process.exit(3)`
     const { api, first, second } = await start(asModule(hook))
@@ -203,14 +203,14 @@ describe('two workers', () => {
     expect(await api.ended).toBe(0)
   })
 
-  it('end with the process that started them, also when it is killed', async () => {
+  it('exit when the primary is killed', async () => {
     const { api, first, second } = await start()
     api.child.kill('SIGKILL')
     expect(await api.ended).toBeNull()
     await until(() => !isAlive(first) && !isAlive(second))
   })
 
-  it('end with the exit code of the one that cannot start', async () => {
+  it('stop with the exit code of a worker that fails to start', async () => {
     const hook = `import cluster from 'node:cluster'
       if (cluster.worker?.id === 2) process.exit(3)`
     const api = await startApi(two, asModule(hook))
@@ -219,7 +219,7 @@ describe('two workers', () => {
   })
 })
 
-it('marks an answer as interrupted whose process was killed, with the text that it had stored', async (context) => {
+it('marks the answer of a killed process as interrupted, and keeps its stored text', async (context) => {
   if (!process.env.SLUICE_FULL) context.skip('needs npm test -- --full')
   const vendor = await startVendor()
   const api = await startApi({ ...one, ...vendor.env })

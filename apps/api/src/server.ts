@@ -9,12 +9,12 @@ import { buildApp } from './app.ts'
 import { reportListening, runWorkers, terminalSignals } from './cluster.ts'
 import { listen } from './listen.ts'
 
-const closeTimeoutMs = 15_000 // after the drain: storing, sockets and pool take a few ms, and up to 12 s without a database
+const closeTimeoutMs = 15_000 // after the drain; closing takes a few ms, and up to 12 s without a database
 
-/** The composition root: opens what the app uses, listens, and closes it in the reverse order. */
+/** Composition root: opens resources, listens, and closes everything in reverse order. */
 async function serve(config: Config) {
   const logger = createLogger(config.LOG_LEVEL)
-  if (config.AUTH === 'off') logger.warn('AUTH is off: everyone on this machine may read and write everything')
+  if (config.AUTH === 'off') logger.warn('AUTH is off: any program on this machine can read and write all data')
   const database = connect({
     url: config.DATABASE_URL,
     poolSize: config.DATABASE_POOL_SIZE,
@@ -35,7 +35,7 @@ async function serve(config: Config) {
   const skip = cluster.isWorker ? [...terminalSignals] : []
   for (const signal of skip) process.on(signal, () => {})
   closeWithGrace({ delay: config.DRAIN_TIMEOUT_MS + closeTimeoutMs, logger: false, skip }, async ({ err }) => {
-    if (err) logger.fatal({ error: describeError(err) }, 'the process cannot go on')
+    if (err) logger.fatal({ error: describeError(err) }, 'fatal error, exiting')
     await app.chat.drain(err ? 0 : config.DRAIN_TIMEOUT_MS)
     await app.close()
     llm.close()
@@ -49,16 +49,16 @@ async function serve(config: Config) {
 }
 
 const listenErrors: Record<string, string> = {
-  EADDRINUSE: 'PORT is taken by another program: stop it, or set PORT to a free one.',
-  EACCES: 'PORT needs rights that this user does not have: set it to one above 1023.',
-  EADDRNOTAVAIL: 'HOST is no address of this machine: set it to 127.0.0.1, or to 0.0.0.0 for all.',
-  ENOTFOUND: 'HOST is not known: set it to 127.0.0.1, or to 0.0.0.0 for all.',
+  EADDRINUSE: 'PORT is already in use. Stop the other program, or set PORT to a free port.',
+  EACCES: 'PORT requires privileges that this user does not have. Set it to a port above 1023.',
+  EADDRNOTAVAIL: 'HOST is not an address of this machine. Set it to 127.0.0.1, or to 0.0.0.0 for all interfaces.',
+  ENOTFOUND: 'HOST cannot be resolved. Set it to 127.0.0.1, or to 0.0.0.0 for all interfaces.',
 }
 
-/** One line that names the cause: a wrong variable, or the port. */
-function explain(error: unknown): string {
-  if (!(error instanceof Error)) return 'The server could not start.'
-  // A mistake in the code is found by its file and line.
+/** Returns one line that names the cause, such as an invalid variable or the port. */
+function explainStartError(error: unknown): string {
+  if (!(error instanceof Error)) return 'The server failed to start.'
+  // Mistakes in the code need their file and line.
   if (error instanceof SyntaxError || error instanceof TypeError || error instanceof ReferenceError)
     return `${error.stack}`
   return ('code' in error && listenErrors[String(error.code)]) || error.message
@@ -70,6 +70,6 @@ try {
   if (cluster.isPrimary && config.WEB_CONCURRENCY > 1) runWorkers(config.WEB_CONCURRENCY, { PORT })
   else await serve({ ...config, PORT })
 } catch (error) {
-  console.error(explain(error))
+  console.error(explainStartError(error))
   process.exit(1)
 }

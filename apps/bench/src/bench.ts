@@ -2,21 +2,21 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { toMachineTime } from '@repo/testing/mock-model/machine-clock'
 import { z } from 'zod'
+import { openDatabase, prepareDatabase, type Stack, startTarget, type Target } from './harness.ts'
 import { startLoad } from './load/start-load.ts'
 import { mergeValues } from './metrics.ts'
 import type { Options } from './options.ts'
 import type { Outcome, Row } from './outcome.ts'
 import { createReport } from './report/report.ts'
 import { formatOutcome } from './report/text.ts'
-import { type Run, runOnce } from './run-once.ts'
+import { runOnce } from './run-once.ts'
 import { liveScenario, type Scenario, scenarios, shortWarmUp, type Variant } from './scenarios.ts'
-import { openDatabase, prepareDatabase, type Stack, startTarget, type Target } from './stand.ts'
 import { listHotFunctions, readProfile, startProfile } from './watch/profile.ts'
 
-/** What a variant's runs in a scenario measured, and their medians. */
+/** Starts or returns the server of a variant. */
 type Open = (scenario: Scenario, variant: Variant) => Promise<Target>
 
-/** Runs the chosen scenarios on a stack of their own. `signal` ends it at any time. */
+/** Runs the chosen scenarios on a temporary stack. `signal` stops it at any time. */
 export async function runBench(options: Options, stack: Stack, signal: AbortSignal): Promise<void> {
   await prepareDatabase(stack, signal)
   await runAll(options, signal, async ({ subject, env }, variant) => {
@@ -34,7 +34,7 @@ export async function runBench(options: Options, stack: Stack, signal: AbortSign
   })
 }
 
-/** Runs them on a started stack instead, whose model must be the mock. Their conversations are thrown away. */
+/** Runs the scenarios on a running stack, whose model must be the mock. Deletes their conversations afterwards. */
 export async function runBenchLive(options: Options, live: Target, signal: AbortSignal): Promise<void> {
   await requireMock(live.url, signal)
   try {
@@ -46,7 +46,7 @@ export async function runBenchLive(options: Options, live: Target, signal: Abort
 
 const Conversations = z.object({ items: z.array(z.object({ id: z.string(), title: z.string() })) })
 
-/** Those that ask the mock: nobody who looks at the page has asked them. */
+/** Deletes the conversations with the mock, which no user of the page has started. */
 async function removeConversations(url: string): Promise<void> {
   const response = await fetch(`${url}/conversations?limit=100`)
   const { items } = Conversations.parse(await response.json())
@@ -55,7 +55,7 @@ async function removeConversations(url: string): Promise<void> {
   if (asked.length > 0) await removeConversations(url)
 }
 
-/** Prints a table of each scenario, and writes the report. */
+/** Runs scenarios, prints a table of each, and writes the report. */
 async function runAll(options: Options, signal: AbortSignal, open: Open): Promise<void> {
   const outcomes: Outcome[] = []
   for (const scenario of chooseScenarios(options)) {
@@ -66,12 +66,12 @@ async function runAll(options: Options, signal: AbortSignal, open: Open): Promis
   mkdirSync(options.out, { recursive: true })
   for (const [name, text] of Object.entries(createReport(outcomes))) {
     writeFileSync(join(options.out, name), text)
-    console.log(`written: ${join(options.out, name)}`)
+    console.log(`Wrote ${join(options.out, name)}`)
   }
   if (options.json) writeFileSync(options.json, `${JSON.stringify(outcomes, undefined, 1)}\n`)
 }
 
-/** Variants take turns, so that a machine that gets slower does so for all of them. */
+/** Runs variants in turn, so that a slowdown of the machine affects all of them. */
 async function runScenario(scenario: Scenario, repeat: number, signal: AbortSignal, open: Open): Promise<Outcome> {
   const rows: Omit<Row, 'values'>[] = scenario.variants.map((variant) => ({ variant, runs: [] }))
   for (let turn = 1; turn <= repeat; turn += 1) {
@@ -86,14 +86,14 @@ async function runScenario(scenario: Scenario, repeat: number, signal: AbortSign
   return { scenario, rows: rows.map((row) => ({ ...row, values: mergeValues(row.runs.map(({ values }) => values)) })) }
 }
 
-/** The scenarios that shall run, with the load that was asked for in place of theirs. */
+/** Returns the scenarios to run, with loads changed by the options. */
 function chooseScenarios(options: Options): Scenario[] {
   const { quick, live, streams, tokens, seconds } = options
   const { only } = options
-  const isUsual = (scenario: Scenario) => !scenario.isExtra && (!quick || live || scenario.quick !== undefined)
+  const isDefault = (scenario: Scenario) => !scenario.isExtra && (!quick || live || scenario.quick !== undefined)
   return (live && !only ? [liveScenario] : scenarios)
     .filter(({ subject }) => !live || subject !== 'connections')
-    .filter((scenario) => only?.includes(scenario.name) ?? isUsual(scenario))
+    .filter((scenario) => only?.includes(scenario.name) ?? isDefault(scenario))
     .map((scenario) => {
       const { load, variants } = (quick && scenario.quick) || scenario
       const asked = { ...scenario.load, ...load }
@@ -112,12 +112,12 @@ function chooseScenarios(options: Options): Scenario[] {
     })
 }
 
-/** Throws when a server's answers are not the mock model's. */
+/** Throws if a server does not use the mock model. */
 async function requireMock(url: string, signal: AbortSignal): Promise<void> {
   const load = { url, tokens: 3, intervalMs: 0, clients: 1, rampMs: 0, seconds: 0 }
   const { completed } = await startLoad(load, signal).result
   if (completed > 0) return
   throw new Error(
-    `The model of ${url} is not the mock: \`npm run mock -w @repo/bench\` prints the line that starts them together.`,
+    `The model of ${url} is not the mock. Run \`npm run mock -w @repo/testing\`, which prints the command to start both.`,
   )
 }

@@ -11,22 +11,22 @@ const described = {
   lateP50: { title: 'token late p50 ms', digits: 1 },
   lateP99: { title: 'token late p99 ms', digits: 0 },
   refusalP99: { title: 'refused within p99 ms', digits: 0 },
-  tokensPerSecond: { title: 'tokens a second', digits: 0 },
-  cpuPerToken: { title: 'CPU a token µs', digits: 0, isCost: true },
-  cpuPerChat: { title: 'CPU a request ms', digits: 2, isCost: true },
-  databasePerChat: { title: 'database CPU a request ms', digits: 2, isCost: true },
+  tokensPerSecond: { title: 'tokens per second', digits: 0 },
+  cpuPerToken: { title: 'CPU per token µs', digits: 0, isCost: true },
+  cpuPerChat: { title: 'CPU per request ms', digits: 2, isCost: true },
+  databasePerChat: { title: 'database CPU per request ms', digits: 2, isCost: true },
   serverCores: { title: 'cores of the API', digits: 2 },
   databaseCores: { title: 'cores of the database', digits: 2 },
   mockLateP99: { title: 'mock late p99 ms', digits: 0 },
-  mockPerToken: { title: 'mock CPU a token µs', digits: 0 },
-  loadPerToken: { title: 'load CPU a token µs', digits: 0 },
-  open: { title: 'open at once', digits: 0 },
+  mockPerToken: { title: 'mock CPU per token µs', digits: 0 },
+  loadPerToken: { title: 'load CPU per token µs', digits: 0 },
+  open: { title: 'concurrent requests', digits: 0 },
   clients: { title: 'pooler clients', digits: 0 },
-  waiting: { title: 'clients that wait', digits: 0 },
+  waiting: { title: 'waiting clients', digits: 0 },
   backends: { title: 'Postgres connections', digits: 0 },
   busy: { title: 'busy connections', digits: 0 },
   idleInTransaction: { title: 'idle in transaction', digits: 0 },
-  memoryPerStream: { title: 'memory a stream kB', digits: 0 },
+  memoryPerStream: { title: 'memory per stream kB', digits: 0 },
   serverMemory: { title: 'API memory MB', digits: 0 },
   databaseMemory: { title: 'database memory MB', digits: 0 },
   eventLoopP99: { title: 'event loop p99 ms', digits: 0 },
@@ -34,12 +34,12 @@ const described = {
 
 type Description = { title: string; digits: number; isCost?: true }
 export type Metric = keyof typeof described
-/** What is told of a run: its title and how many decimals. Costs are compared between variants. */
+/** The metrics of a run, with title and number of decimals. Costs are compared between variants. */
 export const metrics: Record<Metric, Description> = described
 export const metricNames = Object.keys(described).filter((name): name is Metric => name in described)
 export type Values = Partial<Record<Metric, number | undefined>>
 
-/** The numbers of one run, whose load was steady between `fromMs` and `toMs` after its start. */
+/** Returns the metrics of one run, whose load was steady between `fromMs` and `toMs` after its start. */
 export function measure(result: LoadResult, samples: Sample[], fromMs: number, toMs: number): Values {
   const [first, last] = chooseSpan(samples, fromMs, toMs)
   const gain = (read: (sample: Sample) => number) => (first && last ? read(last) - read(first) : 0)
@@ -84,7 +84,7 @@ export function measure(result: LoadResult, samples: Sample[], fromMs: number, t
   }
 }
 
-/** The ends of the steady time, or of the whole run when less than a quarter was done in it. */
+/** Returns the first and last sample of the steady period, or of the whole run if less than a quarter was done in it. */
 function chooseSpan(samples: Sample[], fromMs: number, toMs: number): (Sample | undefined)[] {
   const start = samples.at(0)?.atMs ?? 0
   const steady = samples.filter(({ atMs }) => atMs >= start + fromMs && atMs <= start + toMs)
@@ -96,7 +96,7 @@ function chooseSpan(samples: Sample[], fromMs: number, toMs: number): (Sample | 
   return [span.at(0), span.at(-1)]
 }
 
-/** The medians of repeated runs. */
+/** Returns the medians of repeated runs. */
 export function mergeValues(runs: Values[]): Values {
   return Object.fromEntries(metricNames.map((name) => [name, median(runs.map((values) => values[name]))]))
 }

@@ -3,7 +3,7 @@ import { createLlm } from '@repo/llm'
 import { mockAnswer, mockEmbedding, startMockModel } from '@repo/testing/mock-model'
 import { describe, expect, it, onTestFinished } from 'vitest'
 
-/** Sluice's own client of model vendors on the mock. */
+/** Starts the mock, and Sluice's model client connected to it. */
 async function startBoth({ firstByteTimeoutMs = 10_000, idleTimeoutMs = 10_000 } = {}) {
   const mock = await startMockModel()
   const models = { chatModel: 'mock', embeddingModel: 'mock-embed-16' }
@@ -17,7 +17,7 @@ async function startBoth({ firstByteTimeoutMs = 10_000, idleTimeoutMs = 10_000 }
 
 type Chat = Awaited<ReturnType<typeof startBoth>>['llm']['chat']
 
-/** All texts of an answer, and what ended it: the finish event or the error. */
+/** Returns the texts of an answer, and the finish event or error that ended it. */
 async function ask(chat: Chat, content: string, signal = new AbortController().signal) {
   const texts = { 'text-delta': '', 'reasoning-delta': '' }
   let end: unknown
@@ -39,8 +39,8 @@ async function ask(chat: Chat, content: string, signal = new AbortController().s
   return { text: texts['text-delta'], reasoning: texts['reasoning-delta'], end }
 }
 
-describe('the client of packages/llm on the mock', () => {
-  it('reads every byte of answers short, long, paced and reasoned', async () => {
+describe('the client of packages/llm with the mock', () => {
+  it('reads every byte of short, long, paced and reasoning answers', async () => {
     const { llm } = await startBoth()
     const asked: [string, number, number][] = [
       ['[mock tokens=1]', 1, 0],
@@ -58,7 +58,7 @@ describe('the client of packages/llm on the mock', () => {
     }
   })
 
-  it('mixes up nothing when 200 answers stream at once', async () => {
+  it('keeps 200 concurrent answers apart', async () => {
     const { llm } = await startBoth()
     const prompts = Array.from({ length: 200 }, (_, index) => `${index} [mock tokens=50 interval=5]`)
     const answers = await Promise.all(prompts.map((prompt) => ask(llm.chat, prompt)))
@@ -81,7 +81,7 @@ describe('the client of packages/llm on the mock', () => {
     ['long@5', 'model_protocol'],
   ]
   for (const [fault, code] of faults) {
-    it(`calls ${fault} ${code}, asks once, and keeps the text that came before`, async () => {
+    it(`reports ${fault} as ${code}, sends one request, and keeps the text so far`, async () => {
       const patience = fault.startsWith('hang') ? { firstByteTimeoutMs: 1000, idleTimeoutMs: 1000 } : {}
       const { llm, mock } = await startBoth(patience)
       const prompt = `[mock tokens=20 interval=1 fault=${fault}]`
@@ -94,7 +94,7 @@ describe('the client of packages/llm on the mock', () => {
 
   const windows = ['[mock fault=hang]', '[mock delay=60000]', '[mock fault=hang@0]', '[mock tokens=10000 interval=2]']
   for (const prompt of windows) {
-    it(`takes an abort to the mock during ${prompt}`, async () => {
+    it(`aborts the request to the mock during ${prompt}`, async () => {
       const { llm, mock } = await startBoth()
       const abort = new AbortController()
       const answer = ask(llm.chat, prompt, abort.signal)
@@ -105,7 +105,7 @@ describe('the client of packages/llm on the mock', () => {
     })
   }
 
-  it('embeds in batches what the mock embeds one by one', async () => {
+  it('embeds in batches with the same result as one by one', async () => {
     const { llm, mock } = await startBoth()
     const texts = Array.from({ length: 200 }, (_, index) => `text ${index}`)
     expect(await llm.embedder.embed(texts)).toEqual(texts.map((text) => mockEmbedding(text, 16)))

@@ -5,27 +5,27 @@ export type Options = Exclude<ReturnType<typeof readOptions>, undefined>
 
 const scenarioNames = scenarios.map(({ name }) => name)
 
-const help = `npm run bench -- [OPTIONS]: load on Sluice and its baselines, in turn, on a stack of its own
+const help = `npm run bench -- [OPTIONS]: measures Sluice and its baselines under load, on a temporary stack
 
-  --quick           under 45 s: only what shows the point
-  --only NAME,…     only these scenarios
-  --variants NAME,… only these of ${variants.join(', ')}
-  --repeat N        each run N times; the table has medians
-  --streams N       other than a scenario says: so many clients,
-  --tokens N        answers of so many tokens,
-  --seconds N       so many seconds in which they ask
-  --profile         CPU profiles of the API, and where its time goes
-  --live            load on a started \`npm start\` whose model is \`npm run mock -w @repo/bench\`
-  --out DIR         where report.html and connections.svg go (default .data/bench-report)
-  --folder DIR      where its stack lives (default .data/bench)
-  --json FILE       all numbers of all runs
-  --help
+  --quick           run only the main scenarios, in under 45 s
+  --only NAME,…     run only these scenarios
+  --variants NAME,… run only these variants: ${variants.join(', ')}
+  --repeat N        repeat each run N times and show medians
+  --streams N       number of clients (default: set by the scenario)
+  --tokens N        tokens per answer (default: set by the scenario)
+  --seconds N       seconds in which clients send requests (default: set by the scenario)
+  --profile         take CPU profiles of the API and list its hottest functions
+  --live            put load on a running \`npm start\`; its model must be \`npm run mock -w @repo/testing\`
+  --out DIR         output folder of report.html and connections.svg (default: .data/bench-report)
+  --folder DIR      folder of the temporary stack (default: .data/bench)
+  --json FILE       write all numbers of all runs to FILE
+  --help            show this help
 
 Scenarios:
 ${scenarios.map(({ name, title }) => `  ${name.padEnd(16)}  ${title}`).join('\n')}
 `
 
-/** Reads the command line; undefined when it asked for help, which is printed. Throws one line about what is wrong. */
+/** Parses the command line. Prints help and returns undefined for `--help`. Throws a one-line error for invalid options. */
 export function readOptions(args: string[]) {
   const { values } = parseArgs({
     args,
@@ -63,12 +63,12 @@ export function readOptions(args: string[]) {
 function readNames(name: string, known: readonly string[], text: string | undefined): string[] | undefined {
   const names = text?.split(',')
   const unknown = names?.find((given) => !known.includes(given))
-  if (unknown !== undefined) throw new Error(`--${name} has no ${unknown}, but ${known.join(', ')}`)
+  if (unknown !== undefined) throw new Error(`Unknown value for --${name}: ${unknown}. Use one of ${known.join(', ')}.`)
   return names
 }
 
 function readNumber(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined
-  if (!/^[1-9]\d*$/.test(text)) throw new Error(`--${name} should be a whole number from 1 on`)
+  if (!/^[1-9]\d*$/.test(text)) throw new Error(`--${name} must be a whole number of at least 1.`)
   return Number(text)
 }

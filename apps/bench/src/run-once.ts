@@ -1,9 +1,9 @@
+import { prepareConversation, type Target } from './harness.ts'
 import type { Load } from './load/plan.ts'
 import { startLoad } from './load/start-load.ts'
 import type { LoadResult } from './load/tally.ts'
 import { measure, type Values } from './metrics.ts'
 import { type Scenario, shortWarmUp } from './scenarios.ts'
-import { prepareConversation, type Target } from './stand.ts'
 import { measureEventLoop } from './watch/event-loop.ts'
 import { type Sample, startSampler } from './watch/sampler.ts'
 
@@ -15,7 +15,7 @@ export type Run = {
 
 const warmUp = { clients: 20, rampMs: 0, tokens: 20, intervalMs: 5 }
 
-/** Puts a scenario's load on a server, once that is warm, and measures until it has ended. Rejects when `signal` aborts. */
+/** Warms up a server, runs a scenario's load, and measures until it has ended. Rejects when `signal` aborts. */
 export async function runOnce(scenario: Scenario, target: Target, signal: AbortSignal): Promise<Run> {
   const { load, subject, warmUpSeconds = shortWarmUp } = scenario
   const path = subject === 'conversation' ? await prepareConversation(target.url) : undefined

@@ -4,25 +4,25 @@ import type { Metric } from './metrics.ts'
 export const variants = ['pooled', 'floor', 'ai-sdk', 'held', 'blocking', 'direct'] as const
 export type Variant = (typeof variants)[number]
 
-/** A metric of `pooled`, or its ratio to another variant's, that shall be at most this, or at least. */
+/** A limit of a metric of `pooled`, or of its ratio to another variant (`over`). */
 export type Goal = { metric: Metric; over?: Variant; atMost?: number; atLeast?: number }
 
 export type Scenario = {
   name: string
-  /** What it asks, in a sentence. */
+  /** What the scenario measures, in one sentence. */
   title: string
   variants: Variant[]
   load: Omit<Load, 'url'>
-  /** Instead of chats: reads of a stored conversation of ten messages, or bare connections to the database. */
+  /** Instead of chats: reads of a stored conversation of ten messages, or database connections. */
   subject?: 'conversation' | 'connections'
-  /** How long a server works before it is measured; by default `shortWarmUp`. */
+  /** Warm-up time before the measurement. Default: `shortWarmUp`. */
   warmUpSeconds?: number
-  /** Over the defaults of each server's environment. */
+  /** Overrides the defaults of each server's environment. */
   env?: Record<string, string>
   goals: Goal[]
-  /** Runs only when it is named. */
+  /** Runs only if selected with `--only`. */
   isExtra?: true
-  /** What is smaller under `--quick`; scenarios without are left out there. */
+  /** The smaller version for `--quick`. Scenarios without it are skipped there. */
   quick?: { variants: Variant[]; load: Partial<Load> }
 }
 
@@ -35,9 +35,9 @@ const chats = (load: Partial<Load>): Omit<Load, 'url'> => ({
   ...load,
 })
 
-export const shortWarmUp = 0.8 // seconds: connections are open, and each path has run
+export const shortWarmUp = 0.8 // seconds: enough to open connections and run each code path
 
-/** Where CPU is compared: V8 compiles for seconds, and longer what has more code, which is no cost of a token. */
+/** For CPU comparisons. V8 compiles for several seconds, longer for more code, which is not a cost per token. */
 const compiled = { warmUpSeconds: 6 }
 
 const noError: Goal[] = [{ metric: 'failed', atMost: 0 }]
@@ -49,16 +49,16 @@ const nearFloor: Goal[] = [
 ]
 const arrivals = (perSecond: number): Scenario => ({
   name: `arrivals-${perSecond}`,
-  title: `${perSecond} chats a second arrive, whatever happens to the others: who waits for the first token?`,
+  title: `${perSecond} chats per second arrive at a fixed rate. How long is the time to first token?`,
   variants: ['floor', 'pooled', 'held', 'blocking'],
   load: chats({ tokens: 25, perSecond, seconds: 5, patienceMs: 2000 }),
   goals: noError,
 })
 
-/** For infra/README.md: what a core of the API carries, and whether more processes carry more. */
+/** The capacity of one core, and how it scales with processes. For infra/README.md. */
 const scale = (processes: number): Scenario => ({
   name: `scale-${processes}`,
-  title: `600 answers at once, a token every 60 ms, from API processes: ${processes}`,
+  title: `600 concurrent answers, one token every 60 ms. API processes: ${processes}`,
   variants: ['pooled'],
   load: chats({ intervalMs: 60, clients: 600, rampMs: 5000, seconds: 16 }),
   env: { WEB_CONCURRENCY: `${processes}` },
@@ -66,20 +66,20 @@ const scale = (processes: number): Scenario => ({
   isExtra: true,
 })
 
-/** For people who watch the page: as fast as models speak, and long enough to see. */
+/** For viewers of the page: the pace of real models, and long enough to watch. */
 export const liveScenario: Scenario = {
   name: 'live',
-  title: '500 people ask, for half a minute: how many connections to Postgres are busy?',
+  title: '500 clients chat for half a minute. How many Postgres connections are busy?',
   variants: ['pooled'],
   load: chats({ tokens: 500, intervalMs: 50, clients: 500, rampMs: 6000, seconds: 20 }),
   goals: nothingHeld,
 }
 
-/** Every variant of a scenario runs the same load on servers of its own, in turn with the others. */
+/** All scenarios. The variants of a scenario run the same load on separate servers, one after the other. */
 export const scenarios: Scenario[] = [
   {
     name: 'streams',
-    title: 'More and more people ask: how many connections to Postgres are busy, and who gets an answer?',
+    title: 'The number of clients grows. How many Postgres connections are busy, and which clients get an answer?',
     variants: ['pooled', 'held'],
     load: chats({ tokens: 300, clients: 200, rampMs: 6000, seconds: 6, patienceMs: 6500 }),
     env: { DATABASE_POOL_SIZE: '20' },
@@ -92,7 +92,7 @@ export const scenarios: Scenario[] = [
   {
     ...compiled,
     name: 'tokens-200',
-    title: '200 answers at once, a token every 20 ms: what does a token cost?',
+    title: '200 concurrent answers, one token every 20 ms. How much CPU per token?',
     variants: ['floor', 'pooled', 'ai-sdk'],
     load: chats({}),
     goals: nearFloor,
@@ -101,7 +101,7 @@ export const scenarios: Scenario[] = [
   {
     ...compiled,
     name: 'tokens-1000',
-    title: '1,000 answers at once, a token every 20 ms: more than two cores can pace. What does a token cost then?',
+    title: '1,000 concurrent answers, one token every 20 ms, which saturates two cores. How much CPU per token?',
     variants: ['floor', 'pooled', 'ai-sdk'],
     load: chats({ clients: 1000, rampMs: 4000, seconds: 10 }),
     goals: nearFloor,
@@ -109,7 +109,7 @@ export const scenarios: Scenario[] = [
   {
     ...compiled,
     name: 'chat',
-    title: 'Answers of one token: what does a chat cost without its tokens?',
+    title: 'Answers of one token. How much CPU per chat, apart from tokens?',
     variants: ['floor', 'pooled', 'ai-sdk'],
     load: chats({ tokens: 1, intervalMs: 0, clients: 20, rampMs: 0 }),
     goals: [
@@ -121,7 +121,7 @@ export const scenarios: Scenario[] = [
   {
     ...compiled,
     name: 'conversation',
-    title: 'A conversation of ten messages is read: what does a request cost?',
+    title: 'Reading a conversation of ten messages. How much CPU per request?',
     variants: ['floor', 'pooled'],
     subject: 'conversation',
     load: chats({ clients: 20, rampMs: 0, seconds: 5 }),
@@ -132,7 +132,7 @@ export const scenarios: Scenario[] = [
   arrivals(120),
   {
     name: 'pace',
-    title: '1,000 answers at once, a token every 60 ms, as people read them, on all that this machine has',
+    title: '1,000 concurrent answers at reading speed, one token every 60 ms, on all cores',
     variants: ['pooled'],
     load: chats({ intervalMs: 60, clients: 1000, rampMs: 6000, seconds: 18 }),
     env: { WEB_CONCURRENCY: '2' },
@@ -140,7 +140,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'connections',
-    title: '1,200 connections, as of 60 processes with pools of 20, each with a query a second',
+    title: '1,200 connections, as from 60 processes with pools of 20, each running one query per second',
     variants: ['pooled', 'direct'],
     subject: 'connections',
     load: chats({ tokens: 0, intervalMs: 0, clients: 1200, thinkMs: 1000, rampMs: 12_000, seconds: 17 }),
@@ -148,7 +148,7 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'processes',
-    title: '400 people ask two processes with pools of 100 at once: through PgBouncer, and straight to Postgres',
+    title: '400 clients at once on two processes with pools of 100, with and without PgBouncer',
     variants: ['pooled', 'direct'],
     load: chats({ clients: 400, rampMs: 0, seconds: 4 }),
     env: { WEB_CONCURRENCY: '2', DATABASE_POOL_SIZE: '100' },
@@ -156,9 +156,9 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'overload',
-    title: 'Five times what two cores carry arrives, where 500 answers at once are allowed: who is sent away?',
+    title: 'Five times the capacity of two cores, with a limit of 500 concurrent answers. How fast are refusals?',
     variants: ['pooled'],
-    load: chats({ intervalMs: 60, perSecond: 415, seconds: 12 }), // 83 a second leave as many as come
+    load: chats({ intervalMs: 60, perSecond: 415, seconds: 12 }), // at 83 per second, as many end as start
     env: { WEB_CONCURRENCY: '2', MAX_STREAMS: '250' },
     goals: [...nothingHeld, { metric: 'refusalP99', atMost: 100 }, { metric: 'lateP99', atMost: 50 }],
   },
@@ -167,7 +167,7 @@ export const scenarios: Scenario[] = [
   scale(4),
   {
     name: 'three-thousand',
-    title: '3,000 answers at once, five tokens a second, on all that this machine has',
+    title: '3,000 concurrent answers, five tokens per second each, on all cores',
     variants: ['pooled'],
     load: chats({ intervalMs: 200, clients: 3000, rampMs: 15_000, seconds: 45 }),
     env: { WEB_CONCURRENCY: '2' },
@@ -176,9 +176,9 @@ export const scenarios: Scenario[] = [
   },
   {
     name: 'ten-thousand',
-    title: '10,000 answers at once, a token every second, for a minute, on all that this machine has',
+    title: '10,000 concurrent answers, one token per second each, for a minute, on all cores',
     variants: ['pooled'],
-    // As many come a second as leave one from then on: 100.
+    // 100 per second start, which equals the rate at which they end afterwards.
     load: chats({ intervalMs: 1000, clients: 10_000, rampMs: 100_000, seconds: 160 }),
     env: { WEB_CONCURRENCY: '2', MAX_STREAMS: '6000' },
     goals: [

@@ -54,7 +54,7 @@ describe('list-keys and revoke-key', async () => {
   const { db, close } = connect({ url: DATABASE_URL, poolSize: 1 })
   const secrets = [await createKey(createStore(db), 'Grace Hopper'), await createKey(createStore(db), 'alan')]
   const [graces = '', alans = ''] = secrets.map((key) => key.slice(3, 19))
-  await createStore(db).owners.noteKeyUse([graces])
+  await createStore(db).owners.recordKeyUsage([graces])
   await close()
   const manage = (...args: string[]) => runProgram('apps/cli/src/manage.ts', { DATABASE_URL }, ...args)
 
@@ -124,7 +124,7 @@ describe('doctor', () => {
     const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(hook)}`
     const { code, out } = await runProgram('apps/cli/src/manage.ts', { ...healthy, NODE_OPTIONS }, 'doctor')
     expect(out.split('\n').filter((line) => !line.startsWith('ok '))).toEqual([
-      expect.stringMatching(/^FAIL {2}driver: The postgres driver is not patched: run `npx patch-package /),
+      expect.stringMatching(/^FAIL {2}driver: The postgres driver is not patched\. Run `npx patch-package /),
       '',
     ])
     expect(code).toBe(1)

@@ -53,7 +53,7 @@ const LiveSample = z.object({
 })
 export type LiveSample = z.output<typeof LiveSample>
 
-/** An answer other than 2xx. `message` says what to do. */
+/** An error response. `message` is shown to the user. */
 export class ApiError extends Error {
   code: string
 
@@ -66,24 +66,24 @@ export class ApiError extends Error {
 
 export type Api = ReturnType<typeof createApi>
 
-/** The API of this page's own server. The key is here and in no storage; it is gone with the tab. */
+/** Creates the client of this page's server. It keeps the key in memory only, so the key is lost with the tab. */
 export function createApi(key: string, onUnauthorized: () => void) {
   const headers: Record<string, string> = key ? { authorization: `Bearer ${key}` } : {}
 
   const request = async (path: string, init: RequestInit = {}): Promise<Response> => {
     const response = await fetch(path, { ...init, headers: { ...headers, ...Object(init.headers) } }).catch((error) => {
       if (init.signal?.aborted) throw error
-      throw new ApiError('unreachable', 'The server cannot be reached. Is it running? Then try again.')
+      throw new ApiError('unreachable', 'The server is unreachable. Check that it is running, then try again.')
     })
     if (response.ok) return response
     if (response.status === 401) onUnauthorized()
     throw toApiError(await response.text())
   }
-  const read = async <Shape extends z.ZodType>(shape: Shape, path: string, init?: RequestInit) =>
-    shape.parse(await (await request(path, init)).json())
+  const read = async <Schema extends z.ZodType>(schema: Schema, path: string, init?: RequestInit) =>
+    schema.parse(await (await request(path, init)).json())
 
   return {
-    /** For `DefaultChatTransport`, which throws the body of an answer other than 2xx. */
+    /** For `DefaultChatTransport`. Throws `ApiError` for error responses. */
     fetch: request,
     stopAnswer: (id: string) => request(`/chat/${id}/stop`, { method: 'POST' }),
     listConversations: async () => (await read(Conversations, '/conversations?limit=50')).items,
@@ -100,7 +100,7 @@ export function createApi(key: string, onUnauthorized: () => void) {
 
 const sse = { accept: 'text/event-stream' }
 
-/** The file as it is: the server sniffs its type. */
+/** Uploads a file without its type, which the server detects. */
 function addDocument(file: File, post: (init: RequestInit) => Promise<Document>): Promise<Document> {
   const body = new FormData()
   body.append('title', file.name.replace(/\.\w+$/, ''))
@@ -121,7 +121,7 @@ function toApiError(body: string): ApiError {
       try {
         return JSON.parse(text)
       } catch {
-        context.issues.push({ code: 'custom', message: 'no JSON', input: text })
+        context.issues.push({ code: 'custom', message: 'invalid JSON', input: text })
         return z.NEVER
       }
     })
@@ -129,14 +129,15 @@ function toApiError(body: string): ApiError {
     .safeParse(body)
   return data
     ? new ApiError(data.code, data.detail)
-    : new ApiError('unknown', 'The server answered what this page does not understand. Reload the page.')
+    : new ApiError('unknown', 'The server sent an invalid response. Reload the page.')
 }
 
-/** What to show a person of an error. */
-export function explain(error: unknown): string {
+/** Returns the message of an error to show to the user. */
+export function toErrorMessage(error: unknown): string {
   if (error instanceof ApiError) return error.message
-  if (error instanceof TypeError) return 'The connection broke off. The answer goes on at the server: reload the page.'
-  return error instanceof Error ? error.message : 'Something failed. Try again.'
+  if (error instanceof TypeError)
+    return 'The connection was lost. The answer continues on the server. Reload the page to see it.'
+  return error instanceof Error ? error.message : 'An unexpected error occurred. Try again.'
 }
 
 const ApiContext = createContext<Api>(createApi('', () => {}))

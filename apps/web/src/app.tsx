@@ -8,7 +8,7 @@ import { KeyForm } from './key-form.tsx'
 import { Live } from './live.tsx'
 import { useLoaded } from './use-loaded.ts'
 
-/** A new one has no place in the address until its first question. */
+/** The open conversation. A new one is not in the URL until its first question. */
 type Current = { id: string; isNew: boolean }
 
 const views = ['Chat', 'Library', 'Live'] as const
@@ -30,7 +30,7 @@ export function App() {
   return (
     <ApiProvider value={api}>
       {isLocked ? (
-        <KeyForm isRefused={key !== ''} onEnter={enter} />
+        <KeyForm isRejected={key !== ''} onEnter={enter} />
       ) : (
         <Page key={key} listConversations={api.listConversations} />
       )}

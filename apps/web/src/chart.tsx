@@ -7,7 +7,7 @@ const height = 64 // px
 
 type Props = { times: number[]; values: (number | null)[]; max: number; color: string }
 
-/** One number over the last seconds. The number itself stands beside it as text. Its colours are those of when it is made. */
+/** A chart of one value over the last seconds. Its colours are read once, so recreate it when the theme changes. */
 export function Chart({ times, values, max, color }: Props) {
   const box = useRef<HTMLDivElement>(null)
   const plot = useRef<UPlot>(undefined)

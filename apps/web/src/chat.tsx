@@ -1,7 +1,7 @@
 import { useChat } from '@ai-sdk/react'
 import { DefaultChatTransport, type UIMessage } from 'ai'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
-import { ApiError, explain, type Source, type StoredMessage, useApi } from './api.ts'
+import { ApiError, type Source, type StoredMessage, toErrorMessage, useApi } from './api.ts'
 import { Composer } from './composer.tsx'
 import { Message } from './message.tsx'
 import { Passage } from './passage.tsx'
@@ -10,7 +10,7 @@ import { useLoaded } from './use-loaded.ts'
 
 type Props = { id: string; isNew: boolean; onBegin: (id: string) => void; onTurn: () => void }
 
-/** One conversation: what is stored of it, and then what comes. */
+/** A conversation: its stored messages, and new ones. */
 export function Chat(props: Props) {
   const { id, isNew } = props
   const api = useApi()
@@ -21,7 +21,7 @@ export function Chat(props: Props) {
   return value && <OpenChat {...props} stored={value} />
 }
 
-/** An id that nobody has used yet is a conversation to begin. */
+/** Returns the stored messages. An unknown id is a new conversation. */
 async function readMessages(api: ReturnType<typeof useApi>, id: string): Promise<StoredMessage[]> {
   try {
     return (await api.readConversation(id)).messages
@@ -37,9 +37,9 @@ function OpenChat({ id, isNew, onBegin, onTurn, stored }: Props & { stored: Stor
   const [passage, setPassage] = useState<Source>()
   const transport = useMemo(() => new DefaultChatTransport({ api: '/chat', fetch: toFetch(api) }), [api])
   const messages = useMemo(() => stored.map(toUiMessage), [stored])
-  const chat = useChat({ id, messages, transport, resume: !isNew, throttle: 40 }) // ms; a screen shows no more
+  const chat = useChat({ id, messages, transport, resume: !isNew, throttle: 40 }) // ms; faster updates are not visible
   const isRunning = chat.status === 'submitted' || chat.status === 'streaming'
-  useLeave(chat.stop)
+  useUnmount(chat.stop)
 
   const began = useRef(false)
   const { status } = chat
@@ -73,10 +73,10 @@ function OpenChat({ id, isNew, onBegin, onTurn, stored }: Props & { stored: Stor
             onOpen={setPassage}
           />
         ))}
-        {chat.status === 'submitted' && last?.role === 'user' && <p className="waiting">Reading your documents…</p>}
+        {chat.status === 'submitted' && last?.role === 'user' && <p className="waiting">Searching your documents…</p>}
         {chat.error && !isRunning && (
           <p role="alert">
-            {explain(chat.error)}{' '}
+            {toErrorMessage(chat.error)}{' '}
             {last && (
               <button type="button" className="quiet" onClick={() => void chat.regenerate()}>
                 Try again
@@ -86,7 +86,7 @@ function OpenChat({ id, isNew, onBegin, onTurn, stored }: Props & { stored: Stor
         )}
       </Thread>
       <p className="visually-hidden" role="status">
-        {isRunning ? 'The answer is being written.' : last?.role === 'assistant' ? 'The answer is there.' : ''}
+        {isRunning ? 'Generating the answer.' : last?.role === 'assistant' ? 'The answer is complete.' : ''}
       </p>
       <Composer isRunning={isRunning} onAsk={ask} onStop={stop} />
       {passage && <Passage source={passage} onClose={() => setPassage(undefined)} />}
@@ -99,14 +99,14 @@ const toFetch =
   (path, init) =>
     api.fetch(String(path), init)
 
-/** Whoever leaves a conversation reads no further: the answer goes on at the server, and is resumed on coming back. */
-function useLeave(stop: () => unknown) {
+/** Disconnects from the stream when the user leaves. The answer continues on the server, and is resumed on return. */
+function useUnmount(stop: () => unknown) {
   const latest = useRef(stop)
   latest.current = stop
   useEffect(() => () => void latest.current(), [])
 }
 
-/** Follows the end of an answer for as long as its reader is there. */
+/** Scrolls with the answer while the user is at its end. */
 function Thread({ isRunning, turns, children }: { isRunning: boolean; turns: number; children: React.ReactNode }) {
   const box = useRef<HTMLDivElement>(null)
   const isAtEnd = useRef(true)
@@ -116,13 +116,13 @@ function Thread({ isRunning, turns, children }: { isRunning: boolean; turns: num
   useEffect(() => {
     if (isAtEnd.current) box.current?.scrollTo({ top: box.current.scrollHeight })
   })
-  const note = () => {
+  const updateIsAtEnd = () => {
     if (!box.current) return
     const { scrollHeight, scrollTop, clientHeight } = box.current
     isAtEnd.current = scrollHeight - scrollTop - clientHeight < 60 // px, about two lines
   }
   return (
-    <Scroller className="thread" ref={box} onScroll={note} aria-label="Messages" aria-busy={isRunning}>
+    <Scroller className="thread" ref={box} onScroll={updateIsAtEnd} aria-label="Messages" aria-busy={isRunning}>
       <div className="column">{children}</div>
     </Scroller>
   )
@@ -130,15 +130,15 @@ function Thread({ isRunning, turns, children }: { isRunning: boolean; turns: num
 
 const questions = [
   'Why does this project use PgBouncer?',
-  'What happens when a client leaves?',
+  'What happens when a client disconnects?',
   'How do I add a route?',
 ]
 
 function Welcome({ onAsk }: { onAsk: (question: string) => void }) {
   return (
     <div className="welcome">
-      <h2>Ask your documents.</h2>
-      <p>Answers stream as they are made, and each claim names the passage it comes from.</p>
+      <h2>Chat with your documents</h2>
+      <p>Answers are streamed, and each claim cites the passage it comes from.</p>
       <ul>
         {questions.map((question) => (
           <li key={question}>
@@ -159,12 +159,12 @@ function readEndings(stored: StoredMessage[]): Record<string, Ending> {
 }
 
 function toUiMessage({ id, role, content, sources }: StoredMessage): UIMessage {
-  const found = sources.map(({ n, title, ...place }) => ({
+  const found = sources.map(({ n, title, ...location }) => ({
     type: 'source-document' as const,
     sourceId: String(n),
     mediaType: 'text/plain',
     title,
-    providerMetadata: { sluice: place },
+    providerMetadata: { sluice: location },
   }))
   return { id, role, parts: [...found, { type: 'text', text: content }] }
 }

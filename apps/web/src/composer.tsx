@@ -1,6 +1,6 @@
 import { type FormEvent, type KeyboardEvent, useEffect, useRef, useState } from 'react'
 
-/** Enter asks, Shift+Enter makes a line, Escape stops the answer. */
+/** The input for questions. Enter sends, Shift+Enter adds a line, Escape stops the answer. */
 export function Composer({
   isRunning,
   onAsk,

@@ -1,5 +1,5 @@
 import { useState } from 'react'
-import { explain, useApi } from './api.ts'
+import { toErrorMessage, useApi } from './api.ts'
 
 type Props = {
   current: string
@@ -18,7 +18,7 @@ export function Conversations({ current, items, error, onOpen, onChange }: Props
       if (id === current) onOpen()
       onChange()
     } catch (failure) {
-      setProblem(explain(failure))
+      setProblem(toErrorMessage(failure))
     }
   }
   return (
@@ -54,7 +54,7 @@ export function Conversations({ current, items, error, onOpen, onChange }: Props
           </li>
         ))}
       </ul>
-      {items.length === 0 && !error && <p className="hint">What you ask is kept here.</p>}
+      {items.length === 0 && !error && <p className="hint">Your conversations appear here.</p>}
     </nav>
   )
 }

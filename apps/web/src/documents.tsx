@@ -1,11 +1,11 @@
 import { type ChangeEvent, useCallback, useEffect, useState } from 'react'
-import { type Document, explain, useApi } from './api.ts'
+import { type Document, toErrorMessage, useApi } from './api.ts'
 import { useDrop } from './use-drop.ts'
 import { useLoaded } from './use-loaded.ts'
 
 const pollMs = 1000
 const isPending = ({ status }: Document) => status === 'queued' || status === 'processing'
-const words = { queued: 'queued', processing: 'being read', ready: 'ready', failed: 'failed' } as const
+const statusLabels = { queued: 'queued', processing: 'processing', ready: 'ready', failed: 'failed' } as const
 
 export function Documents() {
   const { documents, error, add, remove } = useDocuments()
@@ -29,7 +29,9 @@ export function Documents() {
           <li key={id}>
             <span className="title">
               {title}
-              <small data-status={status}>{status === 'failed' && reason ? `failed: ${reason}` : words[status]}</small>
+              <small data-status={status}>
+                {status === 'failed' && reason ? `failed: ${reason}` : statusLabels[status]}
+              </small>
             </span>
             <button
               type="button"
@@ -42,13 +44,13 @@ export function Documents() {
           </li>
         ))}
       </ul>
-      <p className="hint">Drop files anywhere: text, Markdown, HTML, PDF, Word.</p>
+      <p className="hint">Drop files anywhere on this page. Supported: text, Markdown, HTML, PDF and Word.</p>
       {isOver && <div className="drop">Drop to add to your documents</div>}
     </section>
   )
 }
 
-/** The owner's documents; those that are being read are looked at once a second. */
+/** Returns the documents, and polls once per second while any of them is being processed. */
 function useDocuments() {
   const api = useApi()
   const { value: documents = [], error, reload } = useLoaded(useCallback(() => api.listDocuments(), [api]))
@@ -65,7 +67,7 @@ function useDocuments() {
       await work()
       setProblem(undefined)
     } catch (failure) {
-      setProblem(explain(failure))
+      setProblem(toErrorMessage(failure))
     }
     reload()
   }

@@ -2,15 +2,15 @@ import type { Moment } from './use-live.ts'
 
 const width = 320
 const levels = { clients: 26, api: 122, pooler: 214, postgres: 306 }
-const mostStrands = 64 // more could not be told apart
+const maxStrands = 64 // more would not be distinguishable
 const boxHeight = 34
 
-/** Each line is one: an answer that streams, a client of PgBouncer, a connection to Postgres. They move while they are used. */
+/** Draws one line per streaming answer, PgBouncer client and Postgres connection. Lines in use are animated. */
 export function Flow({ now }: { now: Moment }) {
   const { openStreams, processes, poolerClients, serversInUse, serversIdle, tokensPerSecond } = now
   const clients = poolerClients ?? 0
   const servers = (serversInUse ?? 0) + (serversIdle ?? 0)
-  const perSecond = openStreams > 0 ? `, ${tokensPerSecond.toLocaleString('en')} tokens a second` : ''
+  const perSecond = openStreams > 0 ? `, ${tokensPerSecond.toLocaleString('en')} tokens per second` : ''
   return (
     <svg className="flow" viewBox={`0 0 ${width} 330`} role="img" aria-label={describe(now)}>
       <Strands kind="streams" count={openStreams} from={levels.clients} to={levels.api} spread={300} gather={120} />
@@ -40,16 +40,16 @@ export function Flow({ now }: { now: Moment }) {
       />
       <Station y={levels.api} name={processes === 1 ? 'API process' : 'API processes'} number={processes} />
       <Station y={levels.pooler} name="PgBouncer clients" number={poolerClients} />
-      <Station y={levels.postgres} name={`of ${servers} connections to Postgres`} number={serversInUse} />
+      <Station y={levels.postgres} name={`of ${servers} Postgres connections`} number={serversInUse} />
     </svg>
   )
 }
 
 function describe({ openStreams, processes, poolerClients, serversInUse, serversIdle }: Moment): string {
   if (poolerClients === null || serversInUse === null)
-    return `${openStreams} answers stream through ${processes} API processes; PgBouncer says nothing.`
+    return `Answers streaming: ${openStreams}. API processes: ${processes}. No data from PgBouncer.`
   const servers = serversInUse + (serversIdle ?? 0)
-  return `${openStreams} answers stream through ${processes} API processes, which are ${poolerClients} clients of PgBouncer; ${serversInUse} of its ${servers} connections to Postgres are in use.`
+  return `Answers streaming: ${openStreams}. API processes: ${processes}. PgBouncer clients: ${poolerClients}. Postgres connections in use: ${serversInUse} of ${servers}.`
 }
 
 type StrandsProps = {
@@ -63,13 +63,13 @@ type StrandsProps = {
 }
 
 function Strands({ kind, count, from, to, spread, gather, busy = count }: StrandsProps) {
-  const drawn = Math.min(count, mostStrands)
+  const drawn = Math.min(count, maxStrands)
   const [top, bottom] = [from + boxHeight / 2, to - boxHeight / 2]
   const middle = (top + bottom) / 2
   const lines = Array.from({ length: drawn }, (_, index) => {
-    const place = (room: number) => width / 2 + (index - (drawn - 1) / 2) * Math.min(12, room / Math.max(1, drawn - 1))
-    const [x1, x2] = [place(spread), place(gather)]
-    // Busy ones in the middle: the eye counts them there.
+    const toX = (space: number) => width / 2 + (index - (drawn - 1) / 2) * Math.min(12, space / Math.max(1, drawn - 1))
+    const [x1, x2] = [toX(spread), toX(gather)]
+    // Lines in use are in the middle, where they are easiest to see.
     const isBusy = Math.abs(index - (drawn - 1) / 2) < busy / 2
     return { id: `${kind} ${index}`, isBusy, path: `M${x1} ${top}C${x1} ${middle} ${x2} ${middle} ${x2} ${bottom}` }
   })

@@ -1,7 +1,7 @@
 import type { FormEvent } from 'react'
 
-/** Asks for the key where the API wants one. It is kept in memory alone: not even a form filler is told. */
-export function KeyForm({ isRefused, onEnter }: { isRefused: boolean; onEnter: (key: string) => void }) {
+/** Asks for the API key. It is kept in memory only, and password managers are not offered to save it. */
+export function KeyForm({ isRejected, onEnter }: { isRejected: boolean; onEnter: (key: string) => void }) {
   const submit = (event: FormEvent<HTMLFormElement>) => {
     event.preventDefault()
     const key = new FormData(event.currentTarget).get('key')
@@ -12,12 +12,12 @@ export function KeyForm({ isRefused, onEnter }: { isRefused: boolean; onEnter: (
       <form onSubmit={submit}>
         <h1>Sluice</h1>
         <label htmlFor="key">Your API key</label>
-        {/* biome-ignore lint/a11y/noAutofocus: it is all that this page holds */}
+        {/* biome-ignore lint/a11y/noAutofocus: the key is the only field of this page */}
         <input id="key" name="key" type="password" autoComplete="off" spellCheck={false} autoFocus required />
-        {isRefused && <p role="alert">This key is not valid. Check it, or make another.</p>}
+        {isRejected && <p role="alert">Invalid key. Check it, or create a new one.</p>}
         <p className="hint">
-          It stays in this tab’s memory and is forgotten with it. <code>npm run manage -- create-key --owner NAME</code>{' '}
-          makes one.
+          The key is kept in memory until you close this tab. To create one, run{' '}
+          <code>npm run manage -- create-key --owner NAME</code>.
         </p>
         <button type="submit" className="primary">
           Open

@@ -16,10 +16,10 @@ const numbers = [
   },
 ] as const
 
-const leastCount = 20
-const leastDelay = 50 // ms
+const minCountScale = 20
+const minDelayScale = 50 // ms
 
-/** What flows now, and the four numbers over time. The three counts share a scale: that is the point. */
+/** The live view: the current flow and four charts. The three counts share one scale to be comparable. */
 export function Live() {
   const { moments, isConnected } = useLive()
   const theme = useTheme()
@@ -27,16 +27,16 @@ export function Live() {
   const times = moments.map(({ time }) => time)
   const series = numbers.map(({ read }) => moments.map(read))
   const counts = series.slice(0, 3).flat()
-  const countMax = Math.max(leastCount, ...counts.map((value) => value ?? 0))
+  const countMax = Math.max(minCountScale, ...counts.map((value) => value ?? 0))
   return (
-    <Scroller className="live" aria-label="The live picture">
-      <h2>{now ? sayIt(now) : 'Listening to the server…'}</h2>
-      {!isConnected && now && <p role="status">The server does not answer; trying again.</p>}
+    <Scroller className="live" aria-label="Live view">
+      <h2>{now ? summarize(now) : 'Connecting to the server…'}</h2>
+      {!isConnected && now && <p role="status">The server is not responding. Reconnecting…</p>}
       {now && <Flow now={now} />}
       <div className="charts">
         {numbers.map(({ label, color, unit }, index) => {
           const values = series[index] ?? []
-          const max = index < 3 ? countMax : Math.max(leastDelay, ...values.map((value) => value ?? 0))
+          const max = index < 3 ? countMax : Math.max(minDelayScale, ...values.map((value) => value ?? 0))
           const value = values.at(-1)
           return (
             <figure key={label}>
@@ -52,14 +52,14 @@ export function Live() {
         })}
       </div>
       <p className="hint">
-        The counts share one scale. <code>npm run bench -- --live</code> puts 500 streams on it.
+        All counts use the same scale. Run <code>npm run bench -- --live</code> to see 500 streams.
       </p>
     </Scroller>
   )
 }
 
-/** The point of it all, in a sentence. */
-function sayIt({ openStreams, serversInUse }: Moment): string {
+/** Returns a summary of a sample in one sentence. */
+function summarize({ openStreams, serversInUse }: Moment): string {
   const streams = `${openStreams.toLocaleString('en')} ${openStreams === 1 ? 'answer' : 'answers'} streaming`
   if (serversInUse === null) return `${streams}.`
   return `${streams}, ${serversInUse} database ${serversInUse === 1 ? 'connection' : 'connections'} in use.`

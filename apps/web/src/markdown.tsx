@@ -4,13 +4,13 @@ import type { Source } from './api.ts'
 
 type Props = { text: string; sources: Map<number, Source>; isRunning: boolean; onOpen: (source: Source) => void }
 
-/** A model's Markdown: HTML in it stays text, pictures are left out, and `[n]` opens the passage that it names. */
+/** Renders a model's Markdown: HTML is shown as text, images are omitted, and `[n]` opens the cited passage. */
 export function Markdown({ text, sources, isRunning, onOpen }: Props) {
   const options: MarkdownToJSX.Options = {
     disableParsingRawHTML: true,
     forceBlock: true,
     optimizeForStreaming: isRunning,
-    overrides: { a: Link, img: Picture },
+    overrides: { a: Link, img: ImageText },
     renderRule: (next, node) => (node.type === RuleType.text ? cite(node.text, sources, onOpen) : next()),
   }
   return <MarkdownToJsx options={options}>{text}</MarkdownToJsx>
@@ -24,7 +24,7 @@ function cite(text: string, sources: Props['sources'], onOpen: Props['onOpen']):
     if (!source) return piece
     return (
       <button
-        // biome-ignore lint/suspicious/noArrayIndexKey: pieces of a text have no other name, and only grow at the end
+        // biome-ignore lint/suspicious/noArrayIndexKey: pieces of a text have no id, and are only appended
         key={index}
         type="button"
         className="citation"
@@ -45,7 +45,7 @@ function Link({ href, children }: { href?: string; children?: ReactNode }) {
   )
 }
 
-/** It would be asked for at a server that the model names. */
-function Picture({ alt }: { alt?: string }) {
+/** Shows only the alternative text, because loading an image would send a request to a server chosen by the model. */
+function ImageText({ alt }: { alt?: string }) {
   return <span>{alt}</span>
 }

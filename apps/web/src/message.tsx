@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { Source, StoredMessage } from './api.ts'
 import { Markdown } from './markdown.tsx'
 
-const Place = z.object({
+const Location = z.object({
   sluice: z.object({ documentId: z.string(), start: z.number(), end: z.number(), page: z.number().optional() }),
 })
 
@@ -17,12 +17,12 @@ type Props = {
 
 const notes: Partial<Record<StoredMessage['status'], string>> = {
   stopped: 'Stopped.',
-  interrupted: 'The server went away while this was written. Ask again for the rest.',
+  interrupted: 'The server stopped during this answer. Ask again to get all of it.',
   failed: 'This answer failed. Ask again.',
-  streaming: 'Still being written: reload the page to read on.',
+  streaming: 'This answer is still being generated. Reload the page to see the rest.',
 }
 
-/** Memorised: while an answer streams, those before it stay as they are. */
+/** A message. Memoized, so that a streaming answer does not render the earlier ones again. */
 export const Message = memo(function Message({ message, isRunning, ending, onOpen }: Props) {
   const text = message.parts.map((part) => (part.type === 'text' ? part.text : '')).join('')
   if (message.role === 'user') {
@@ -59,8 +59,8 @@ export const Message = memo(function Message({ message, isRunning, ending, onOpe
 function readSources({ parts }: UIMessage): Map<number, Source> {
   const sources = parts.flatMap((part) => {
     if (part.type !== 'source-document') return []
-    const place = Place.safeParse(part.providerMetadata).data?.sluice
-    return place ? { ...place, n: Number(part.sourceId), title: part.title } : []
+    const location = Location.safeParse(part.providerMetadata).data?.sluice
+    return location ? { ...location, n: Number(part.sourceId), title: part.title } : []
   })
   return new Map(sources.map((source) => [source.n, source]))
 }

@@ -1,3 +1,3 @@
 import { z } from 'zod'
 
-z.config({ jitless: true }) // the page's policy refuses `new Function`; said before any shape is made
+z.config({ jitless: true }) // the page's policy blocks `new Function`; must run before any schema is created

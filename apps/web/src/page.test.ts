@@ -8,9 +8,9 @@ import { startApi, startProgram, startVendor, until } from '@repo/testing/proces
 import { post, readDelta, streamParts } from '@repo/testing/ui-stream'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { expectAccessible, phone, startBrowser, takePicture, whyNoBrowser } from './testing-browser.ts'
+import { expectAccessible, phone, startBrowser, takeScreenshot, whyNoBrowser } from './testing-browser.ts'
 
-// The built page in Debian's Chromium, on the real API, database and pooler; the test speaks the model's words.
+// Tests the built page in Debian's Chromium with the real API, database and pooler, and a scripted model.
 
 const text = 'Visitors ring twice. The swimming pool is open from nine to five. Towels are by the door.'
 
@@ -30,7 +30,7 @@ async function openAll() {
   return { test, url, model, browser, built }
 }
 
-/** A worker takes documents in. */
+/** Waits until the worker has processed a document. */
 async function untilReady(url: string, title: string) {
   const readStatus = async () => {
     const { items }: { items: { title: string; status: string }[] } = await (await fetch(`${url}/documents`)).json()
@@ -42,16 +42,16 @@ async function untilReady(url: string, title: string) {
 const opened = whyNoBrowser ? undefined : await openAll()
 afterAll(() => opened?.browser.close())
 
-const given = () => {
+const getOpened = () => {
   if (!opened) throw new Error(whyNoBrowser)
   return opened
 }
 
-/** Asks by the keyboard alone, and gives the model's turn. */
+/** Asks a question by keyboard, and returns the model's pending answer. */
 async function ask(page: Page, question: string) {
   await page.getByLabel('Your question').fill(question)
   await page.keyboard.press('Enter')
-  return given().model.takeAnswer()
+  return getOpened().model.takeAnswer()
 }
 
 const answerOf = (page: Page) => page.getByRole('article', { name: 'Answer' }).last()
@@ -60,14 +60,14 @@ const textOf = (page: Page) => expect.poll(() => answerOf(page).textContent())
 beforeEach((context) => context.skip(whyNoBrowser !== undefined, whyNoBrowser))
 
 describe('the page', { timeout: 60_000 }, () => {
-  it('is small: the first load is under 200 kB, compressed', async ({ annotate }) => {
-    const { built } = given()
+  it('needs less than 200 kB, compressed, for the first load', async ({ annotate }) => {
+    const { built } = getOpened()
     expect(Number(/[\d.]+/.exec(built)?.[0])).toBeLessThan(200)
     await annotate(`the page’s ${built}`)
   })
 
-  it('shows an answer as it comes, and a citation opens its passage at its place', async () => {
-    const page = await given().browser.open()
+  it('streams an answer, and a citation opens the document at its passage', async () => {
+    const page = await getOpened().browser.open()
     const answer = await ask(page, 'When does the swimming pool open?')
     answer.say('At **nine**')
     await textOf(page).toContain('At nine')
@@ -77,16 +77,16 @@ describe('the page', { timeout: 60_000 }, () => {
     await page.getByRole('button', { name: 'Source 1: The pool' }).press('Enter')
     const dialog = page.getByRole('dialog', { name: 'The pool' })
     await expect.poll(() => dialog.locator('mark').textContent()).toContain('open from nine to five')
-    await takePicture(page, 'passage')
+    await takeScreenshot(page, 'passage')
     await expectAccessible(page)
     await page.keyboard.press('Escape')
     expect(await dialog.count()).toBe(0)
-    expect(await page.evaluate('document.activeElement.className')).toBe('citation') // the reader is where they were
+    expect(await page.evaluate('document.activeElement.className')).toBe('citation') // focus returns to the citation
     await page.close()
   })
 
-  it('stops the model by Escape, and keeps what there is', async () => {
-    const page = await given().browser.open()
+  it('stops the model on Escape, and keeps the text so far', async () => {
+    const page = await getOpened().browser.open()
     const answer = await ask(page, 'Go on?')
     answer.say('On and on')
     await textOf(page).toContain('On and on')
@@ -96,8 +96,8 @@ describe('the page', { timeout: 60_000 }, () => {
     await page.close()
   })
 
-  it('goes on with an answer after a reload in its middle', async () => {
-    const page = await given().browser.open()
+  it('resumes a running answer after a reload', async () => {
+    const page = await getOpened().browser.open()
     const answer = await ask(page, 'And then?')
     answer.say('First this')
     await textOf(page).toContain('First this')
@@ -112,8 +112,8 @@ describe('the page', { timeout: 60_000 }, () => {
     await page.close()
   })
 
-  it('keeps several conversations, and an answer goes on while another is read', async () => {
-    const page = await given().browser.open()
+  it('shows several conversations, and an answer continues while another one is open', async () => {
+    const page = await getOpened().browser.open()
     const first = await ask(page, 'The first of two?')
     first.say('One')
     await textOf(page).toContain('One')
@@ -133,22 +133,22 @@ describe('the page', { timeout: 60_000 }, () => {
     await page.close()
   })
 
-  it('says what to do when an answer fails, and tries again', async () => {
-    const page = await given().browser.open()
+  it('shows an error when an answer fails, and can retry it', async () => {
+    const page = await getOpened().browser.open()
     const answer = await ask(page, 'Does it fail?')
     answer.say('Hm')
     answer.fail('broken')
     await page.getByRole('alert').waitFor()
     await page.getByRole('button', { name: 'Try again' }).click()
-    const again = await given().model.takeAnswer()
-    again.say('Not any more.')
+    const again = await getOpened().model.takeAnswer()
+    again.say('No longer.')
     again.end()
-    await textOf(page).toBe('Not any more.')
+    await textOf(page).toBe('No longer.')
     await page.close()
   })
 
-  it('runs nothing and asks for nothing that is in a model’s text', async () => {
-    const page = await given().browser.open()
+  it('runs no scripts and loads no images from a model’s text', async () => {
+    const page = await getOpened().browser.open()
     const answer = await ask(page, 'Evil?')
     answer.say('<img src="https://a.example/1" onerror="document.title=\'x\'"> ![a cat](https://a.example/2) ')
     answer.say('[here](javascript:document.title=1) <script>document.title=2</script> and [there](https://b.example)')
@@ -160,8 +160,8 @@ describe('the page', { timeout: 60_000 }, () => {
     await page.close()
   })
 
-  it('asks for nothing that a document names, neither in an answer that quotes it nor where the document is open', async () => {
-    const { browser, url } = given()
+  it('loads no images from a document, neither in an answer that quotes it nor in its dialog', async () => {
+    const { browser, url } = getOpened()
     const text =
       'The bittern booms. ![x](https://a.example/?q=secret) <img src="https://a.example/2">\n\n[x]: https://a.example/3'
     await post(`${url}/documents`, {}, { title: 'Bitterns', text })
@@ -178,8 +178,8 @@ describe('the page', { timeout: 60_000 }, () => {
     await page.close()
   })
 
-  it('takes a document that is dropped on it, and one that is chosen; both are asked about', async () => {
-    const page = await given().browser.open()
+  it('uploads documents by drop and by file dialog, and answers from them', async () => {
+    const page = await getOpened().browser.open()
     await page.evaluate(() => {
       const dataTransfer = new DataTransfer()
       dataTransfer.items.add(new File(['The heron eats at noon, by the old mill.'], 'Herons.txt'))
@@ -193,7 +193,7 @@ describe('the page', { timeout: 60_000 }, () => {
     }
     await page.getByLabel('Add documents').setInputFiles(file)
     await page.getByText('Egrets').waitFor()
-    await untilReady(given().url, 'Herons')
+    await untilReady(getOpened().url, 'Herons')
     const answer = await ask(page, 'When does the heron eat?')
     answer.say('At noon [1].')
     answer.end()
@@ -203,12 +203,12 @@ describe('the page', { timeout: 60_000 }, () => {
     await page.close()
   })
 
-  it('takes a PDF, and a citation opens what is written there', async () => {
-    const page = await given().browser.open()
+  it('uploads a PDF, and a citation opens its text', async () => {
+    const page = await getOpened().browser.open()
     const buffer = makePdf(['Birds of the mill', 'The stork arrives in April.'])
     await page.getByLabel('Add documents').setInputFiles({ name: 'Storks.pdf', mimeType: 'application/pdf', buffer })
     await page.getByText('Storks').waitFor()
-    await untilReady(given().url, 'Storks')
+    await untilReady(getOpened().url, 'Storks')
     const answer = await ask(page, 'When does the stork arrive?')
     answer.say('In April [1].')
     answer.end()
@@ -218,15 +218,15 @@ describe('the page', { timeout: 60_000 }, () => {
     await page.close()
   })
 
-  it('shows the load: as many streams as there are, and hardly a connection to Postgres', async () => {
-    const { url, model, browser } = given()
+  it('shows the load: many streams and few Postgres connections', async () => {
+    const { url, model, browser } = getOpened()
     const page = await browser.open()
     const count = 150
     const asked = Array.from({ length: count }, () => post(`${url}/chat`, {}, { message: 'Go on?' }))
     const answers = await Promise.all(asked.map(() => model.takeAnswer()))
     for (const answer of answers) answer.say('and on ')
     for (const response of asked) await readDelta(streamParts(await response))
-    const live = page.getByRole('region', { name: 'The live picture' })
+    const live = page.getByRole('region', { name: 'Live view' })
     await expect.poll(() => live.getByRole('heading').textContent()).toMatch(/^150 answers streaming, [0-3] database/)
     const [streams, clients, servers] = (await live.locator('output').allInnerTexts()).map(Number)
     expect(streams).toBe(count)
@@ -234,15 +234,15 @@ describe('the page', { timeout: 60_000 }, () => {
     expect(servers).toBeLessThanOrEqual(3)
     expect(await live.locator('.strand.streams').count()).toBe(64)
     expect(await live.getByRole('img').getAttribute('aria-label')).toContain(
-      '150 answers stream through 1 API processes',
+      'Answers streaming: 150. API processes: 1.',
     )
     for (const answer of answers) answer.end()
     await expect.poll(() => live.getByRole('heading').textContent()).toContain('0 answers streaming')
     await page.close()
   })
 
-  it('asks for a key where the API wants one, and keeps it in memory alone', async () => {
-    const { databaseUrl } = given().test
+  it('asks for a key if the API requires one, and keeps it in memory only', async () => {
+    const { databaseUrl } = getOpened().test
     const { db, close } = connect({ url: databaseUrl, poolSize: 1 })
     const key = await createKey(createStore(db), 'alice')
     await close()
@@ -263,31 +263,36 @@ describe('the page', { timeout: 60_000 }, () => {
     await browser.close()
   })
 
-  it.each(['light', 'dark'] as const)('has nothing that axe finds, on a desk and a phone, %s', async (colorScheme) => {
-    const { browser } = given()
-    const page = await browser.open('/', { colorScheme })
-    await takePicture(page, `${colorScheme}-new`)
-    const answer = await ask(page, 'When does the swimming pool open, and who may come?')
-    answer.say('The pool is open from **nine to five** [1].\n\n- Visitors ring twice [1]\n- Towels are by the door\n\n')
-    answer.say('| day | hours |\n| --- | --- |\n| Monday | 9 to 5 |\n\n```sh\ncurl localhost:3000\n```\n\nAnd')
-    await textOf(page).toContain('And')
-    await page.waitForTimeout(1500) // a few samples for the picture
-    await takePicture(page, colorScheme)
-    await expectAccessible(page)
-    answer.end()
-    await page.setViewportSize(phone.viewport)
-    for (const view of ['Chat', 'Library', 'Live']) {
-      await page.getByRole('button', { name: view, exact: true }).click()
-      await takePicture(page, `${colorScheme}-phone-${view.toLowerCase()}`)
+  it.each(['light', 'dark'] as const)(
+    'has no accessibility violations on desktop and phone, %s',
+    async (colorScheme) => {
+      const { browser } = getOpened()
+      const page = await browser.open('/', { colorScheme })
+      await takeScreenshot(page, `${colorScheme}-new`)
+      const answer = await ask(page, 'When does the swimming pool open, and who may come?')
+      answer.say(
+        'The pool is open from **nine to five** [1].\n\n- Visitors ring twice [1]\n- Towels are by the door\n\n',
+      )
+      answer.say('| day | hours |\n| --- | --- |\n| Monday | 9 to 5 |\n\n```sh\ncurl localhost:3000\n```\n\nAnd')
+      await textOf(page).toContain('And')
+      await page.waitForTimeout(1500) // a few samples for the screenshot
+      await takeScreenshot(page, colorScheme)
       await expectAccessible(page)
-    }
-    expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(phone.viewport.width)
-    await page.close()
-  })
+      answer.end()
+      await page.setViewportSize(phone.viewport)
+      for (const view of ['Chat', 'Library', 'Live']) {
+        await page.getByRole('button', { name: view, exact: true }).click()
+        await takeScreenshot(page, `${colorScheme}-phone-${view.toLowerCase()}`)
+        await expectAccessible(page)
+      }
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(phone.viewport.width)
+      await page.close()
+    },
+  )
 
-  it('has asked its own server alone, and its policy had nothing to refuse', async () => {
-    const { browser, url } = given()
+  it('contacted only its own server and violated no policy', async () => {
+    const { browser, url } = getOpened()
     expect([...browser.hosts]).toEqual([url])
-    expect(browser.faults).toEqual([])
+    expect(browser.errors).toEqual([])
   })
 })

@@ -3,16 +3,16 @@ import { type Source, useApi } from './api.ts'
 import { Scroller } from './scroller.tsx'
 import { useLoaded } from './use-loaded.ts'
 
-const around = 3000 // characters before and after a passage: a screen or two
-const more = 20_000
+const contextLength = 3000 // characters before and after a passage, about one or two screens
+const stepLength = 20_000 // characters
 
-/** A document, open at the passage that an answer cites. */
+/** A dialog that shows a document at a cited passage. */
 export function Passage({ source, onClose }: { source: Source; onClose: () => void }) {
   const { documentId, title, page, start, end } = source
   const api = useApi()
   const dialog = useRef<HTMLDialogElement>(null)
   const mark = useRef<HTMLElement>(null)
-  const [range, setRange] = useState({ from: Math.max(0, start - around), to: end + around })
+  const [range, setRange] = useState({ from: Math.max(0, start - contextLength), to: end + contextLength })
   const load = useCallback(() => api.readText(documentId, range.from, range.to), [api, documentId, range])
   const { value, error } = useLoaded(load)
   const isShown = value !== undefined
@@ -37,13 +37,13 @@ export function Passage({ source, onClose }: { source: Source; onClose: () => vo
           Close
         </button>
       </header>
-      <Scroller className="document" aria-label="The document">
+      <Scroller className="document" aria-label="Document text">
         {error && <p role="alert">{error}</p>}
         {value && value.start > 0 && (
           <button
             type="button"
             className="quiet"
-            onClick={() => setRange({ ...range, from: Math.max(0, range.from - more) })}
+            onClick={() => setRange({ ...range, from: Math.max(0, range.from - stepLength) })}
           >
             Earlier
           </button>
@@ -56,7 +56,7 @@ export function Passage({ source, onClose }: { source: Source; onClose: () => vo
           </p>
         )}
         {value && value.end < value.length && (
-          <button type="button" className="quiet" onClick={() => setRange({ ...range, to: range.to + more })}>
+          <button type="button" className="quiet" onClick={() => setRange({ ...range, to: range.to + stepLength })}>
             Later
           </button>
         )}

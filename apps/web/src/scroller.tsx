@@ -1,7 +1,7 @@
 import type { ComponentProps } from 'react'
 
-/** A region that scrolls by itself. */
+/** A scrollable region. */
 export function Scroller(props: ComponentProps<'section'>) {
-  // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls has to be reached by the keyboard
+  // biome-ignore lint/a11y/noNoninteractiveTabindex: scrollable regions must be reachable by keyboard
   return <section tabIndex={0} {...props} />
 }

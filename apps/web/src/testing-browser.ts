@@ -4,10 +4,10 @@ import axe from 'axe-core'
 import { type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { expect } from 'vitest'
 
-const executablePath = '/usr/bin/chromium' // Debian's
-const pictures = fileURLToPath(new URL('../../../.data/page/', import.meta.url))
+const executablePath = '/usr/bin/chromium' // of Debian's package
+const screenshots = fileURLToPath(new URL('../../../.data/page/', import.meta.url))
 
-/** Without them the browser asks its maker's hosts for updates. `--no-sandbox`: tests may run as root. */
+/** Prevents requests to the vendor's update servers. `--no-sandbox`: tests may run as root. */
 const args = [
   '--no-sandbox',
   '--disable-gpu',
@@ -18,30 +18,30 @@ const args = [
   '--disable-sync',
 ]
 
-/** Why there is nothing to test with; undefined when there is. */
+/** The reason why no browser is available, or undefined. */
 export const whyNoBrowser = process.env.SLUICE_FULL
   ? existsSync(executablePath)
     ? undefined
-    : 'no browser: apt-get install chromium'
-  : 'a real browser: npm test -- --full'
+    : 'needs a browser: apt-get install chromium'
+  : 'needs npm test -- --full'
 
 export const phone = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 }
 
-/** A browser whose pages tell what went wrong in them, and what they asked of whom. */
+/** Starts a browser that records the errors of its pages and the hosts they contact. */
 export async function startBrowser(origin: string) {
   const browser = await chromium.launch({ executablePath, args })
-  const faults: string[] = []
+  const errors: string[] = []
   const hosts = new Set<string>()
   return {
-    /** What consoles have shown as errors, the policy's refusals among them, and what no script has caught. */
-    faults,
-    /** Every origin that was asked for anything. */
+    /** Console errors, including policy violations, and uncaught exceptions. */
+    errors,
+    /** All origins that received a request. */
     hosts,
     open: async (path = '/', options: BrowserContextOptions = {}) => {
       const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options })
       const page = await context.newPage()
-      page.on('console', (message) => message.type() === 'error' && faults.push(message.text()))
-      page.on('pageerror', (error) => faults.push(error.message))
+      page.on('console', (message) => message.type() === 'error' && errors.push(message.text()))
+      page.on('pageerror', (error) => errors.push(error.message))
       page.on('request', (request) => hosts.add(new URL(request.url()).origin))
       await page.goto(`${origin}${path}`)
       return page
@@ -50,7 +50,7 @@ export async function startBrowser(origin: string) {
   }
 }
 
-/** Throws with what axe finds, and where. Its script comes in beside the page's policy, as an extension's would. */
+/** Throws the violations that axe finds. Its script bypasses the page's policy, like a browser extension. */
 export async function expectAccessible(page: Page): Promise<void> {
   await page.evaluate(axe.source)
   const found: { id: string; nodes: { target: unknown; failureSummary?: string }[] }[] = await page.evaluate(
@@ -59,8 +59,8 @@ export async function expectAccessible(page: Page): Promise<void> {
   expect(found.map(({ id, nodes }) => `${id}: ${JSON.stringify(nodes.map(({ target }) => target))}`)).toEqual([])
 }
 
-/** For a person to look at: `.data/page/NAME.png`. */
-export async function takePicture(page: Page, name: string): Promise<void> {
-  mkdirSync(pictures, { recursive: true })
-  await page.screenshot({ path: `${pictures}${name}.png` })
+/** Saves a screenshot as `.data/page/NAME.png` for manual review. */
+export async function takeScreenshot(page: Page, name: string): Promise<void> {
+  mkdirSync(screenshots, { recursive: true })
+  await page.screenshot({ path: `${screenshots}${name}.png` })
 }

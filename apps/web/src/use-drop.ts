@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'react'
 
-/** Files dropped anywhere on the page. Gives whether some are held over it. */
+/** Handles files dropped anywhere on the page. Returns whether files are being dragged over it. */
 export function useDrop(onDrop: (files: File[]) => void): boolean {
   const [isOver, setOver] = useState(false)
   const latest = useRef(onDrop)
@@ -10,7 +10,7 @@ export function useDrop(onDrop: (files: File[]) => void): boolean {
     const listen = (type: 'dragover' | 'dragleave' | 'drop', act: (event: DragEvent) => void) =>
       addEventListener(type, act, { signal: controller.signal })
     listen('dragover', (event) => {
-      event.preventDefault() // else the browser opens what is dropped
+      event.preventDefault() // otherwise the browser opens the file
       setOver(event.dataTransfer?.types.includes('Files') ?? false)
     })
     listen('dragleave', (event) => event.relatedTarget === null && setOver(false))

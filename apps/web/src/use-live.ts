@@ -3,12 +3,12 @@ import { type LiveSample, useApi } from './api.ts'
 
 export const shownSeconds = 90
 
-/** A sample, and how many tokens came each second since the one before it. */
+/** A sample with the tokens per second since the previous one. */
 export type Moment = LiveSample & { time: number; tokensPerSecond: number }
 
 const retryMs = 2000
 
-/** What the server says of itself, the newest last. A page that nobody sees does not ask. */
+/** Returns the latest samples, newest last. A hidden page disconnects. */
 export function useLive(): { moments: Moment[]; isConnected: boolean } {
   const api = useApi()
   const [moments, setMoments] = useState<Moment[]>([])
@@ -48,9 +48,9 @@ function addMoment(before: Moment[], sample: LiveSample): Moment[] {
 function useVisible(): boolean {
   const [isVisible, setVisible] = useState(!document.hidden)
   useEffect(() => {
-    const note = () => setVisible(!document.hidden)
-    document.addEventListener('visibilitychange', note)
-    return () => document.removeEventListener('visibilitychange', note)
+    const update = () => setVisible(!document.hidden)
+    document.addEventListener('visibilitychange', update)
+    return () => document.removeEventListener('visibilitychange', update)
   }, [])
   return isVisible
 }

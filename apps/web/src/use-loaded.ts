@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useState } from 'react'
-import { explain } from './api.ts'
+import { toErrorMessage } from './api.ts'
 
-/** What `load` gives, once it does; `reload` asks again and keeps what there is until then. Make `load` with `useCallback`. */
+/** Returns the result of `load`, which must be stable (`useCallback`). `reload` keeps the old value while it loads. */
 export function useLoaded<Value>(load: () => Promise<Value>) {
   const [state, setState] = useState<{ value?: Value; error?: string }>({})
   const [round, setRound] = useState(0)
@@ -9,7 +9,7 @@ export function useLoaded<Value>(load: () => Promise<Value>) {
     let isCurrent = round >= 0
     load().then(
       (value) => isCurrent && setState({ value }),
-      (error) => isCurrent && setState((before) => ({ ...before, error: explain(error) })),
+      (error) => isCurrent && setState((before) => ({ ...before, error: toErrorMessage(error) })),
     )
     return () => {
       isCurrent = false

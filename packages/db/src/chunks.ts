@@ -12,25 +12,25 @@ export type NewChunk = {
   embedding: number[]
 }
 
-/** One content of a document. What is done for it is not done any more once there is a newer one, or no document. */
+/** One version of a document's content. Work for it stops once it is replaced or the document is deleted. */
 export type DocumentVersion = { id: string; version: string }
 
-/** What a document's chunks are cut from. `pages`: where each page begins in `text`. */
+/** The content that a document's chunks are cut from. `pages` contains the offset in `text` of each page. */
 export type DocumentContent = { title: string; text: string; pages: number[] | null }
 
 export const isDocument = (owner: string, id: string) => and(eq(documents.ownerId, owner), eq(documents.id, id))
-export const isUnderWay = (owner: string, { id, version }: DocumentVersion) =>
+export const isInProgress = (owner: string, { id, version }: DocumentVersion) =>
   and(isDocument(owner, id), eq(documents.version, version), ne(documents.status, 'ready'))
 
-/** Chunks a statement: each is an insertion into the vectors' index, 2 to 5 ms of work, and a statement has 10 s. */
+/** Chunks per statement. Inserting one into the vector index takes 2 to 5 ms, and a statement may take 10 s. */
 const batchSize = 100
 const knownLanguages = sql.raw(`array[${languages.filter((language) => language !== 'simple').map(quoteLiteral)}]`)
-/** In UTF-16 units; a page tells a language. */
+/** In UTF-16 units. One page is enough to detect a language. */
 const sampleLength = 4000
 
 /**
- * One transaction, so that a search never sees half a document. The lock on the document's row makes a second worker wait
- * and find it ready.
+ * Replaces a document's chunks and marks it as ready, in one transaction, so that a search never sees half a document.
+ * The row lock makes a second worker wait, and then find the document ready.
  */
 export async function addChunks(
   db: Db,
@@ -44,7 +44,7 @@ export async function addChunks(
     const found = await tx
       .update(documents)
       .set({ ...content, status: 'ready', progress: 1, error: null })
-      .where(version ? isUnderWay(owner, { id, version }) : isDocument(owner, id))
+      .where(version ? isInProgress(owner, { id, version }) : isDocument(owner, id))
       .returning({ id: documents.id })
     if (found.length === 0) return
     await tx.delete(uploads).where(eq(uploads.documentId, id))
@@ -53,8 +53,11 @@ export async function addChunks(
   })
 }
 
-/** The lock keeps newer content from coming between the comparison and the end. */
-export async function addChunksBeside(
+/**
+ * Replaces a document's chunks of one model, and keeps those of other models. Returns false if the content has changed.
+ * The row lock prevents changes to the content until the end of the transaction.
+ */
+export async function addChunksForModel(
   db: Db,
   owner: string,
   id: string,

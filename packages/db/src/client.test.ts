@@ -18,7 +18,7 @@ afterAll(async () => {
 
 let made = 0
 
-/** The statements of one chat: all that is hot. */
+/** Runs the frequent statements of one chat. */
 async function chat(store: Store, owner: string) {
   const id = ++made
   const turn = { conversationId: `c${id}`, title: '', questionId: `q${id}`, question: 'When?', answerId: `a${id}` }
@@ -38,11 +38,11 @@ async function chat(store: Store, owner: string) {
 }
 
 describe('prepared statements through PgBouncer', () => {
-  it('are named: the server parses a hot query once', async () => {
+  it('are named: the server parses a frequent query once', async () => {
     const store = createStore(db)
     const owner = await store.owners.ensure('ada')
     for (let n = 0; n < 5; n++) await chat(store, owner)
-    // One client has one server connection, so these are its statements.
+    // One client uses one server connection, so these are its statements.
     const rows = await db.execute<{ statement: string; uses: number }>(sql`
       select statement, (generic_plans + custom_plans)::int as uses from pg_prepared_statements`)
     for (const hot of [
@@ -56,14 +56,14 @@ describe('prepared statements through PgBouncer', () => {
     }
   })
 
-  it('of several processes work on fewer server connections than there are clients', async () => {
+  it('work when several processes share fewer server connections than there are clients', async () => {
     const pools = [1, 2].map(() => connect({ url: database.databaseUrl, poolSize: 25 }))
     const stores = pools.map((pool) => createStore(pool.db))
     const owners = await Promise.all(stores.map((store, n) => store.owners.ensure(`process ${n}`)))
     const backends = new Set<number>()
     const work = Array.from({ length: 300 }, async (_, n) => {
       const [pool, store, owner] = [pools[n % 2], stores[n % 2], owners[n % 2]]
-      if (!pool || !store || !owner) throw new Error('there are two')
+      if (!pool || !store || !owner) throw new Error('unreachable')
       if (n % 3 > 0) return chat(store, owner)
       await pool.db.transaction(async (tx) => {
         await tx.insert(conversations).values({ ownerId: owner, id: `t${n}`, title: '' })
@@ -79,27 +79,27 @@ describe('prepared statements through PgBouncer', () => {
   })
 })
 
-it('shows its application name to the database', async () => {
+it('sends its application name to the database', async () => {
   const [row] = await db.execute(sql`select current_setting('application_name') as name`)
   expect(row).toEqual({ name: 'client test' })
 })
 
 describe('ping', () => {
-  it('resolves when the database answers', async () => {
+  it('resolves when the database responds', async () => {
     await expect(ping(5000)).resolves.toBeUndefined()
   })
 
-  it('rejects in time when the server accepts and says nothing', async () => {
+  it('rejects in time when the server accepts connections but does not respond', async () => {
     const server = await openDoor(() => {})
     const silent = connect({ url: urlAt(server.port), poolSize: 1, waitTimeoutMs: 100 })
-    await expect(silent.ping(50)).rejects.toThrow('no answer within 50 ms')
+    await expect(silent.ping(50)).rejects.toThrow('no response within 50 ms')
     await server.close()
     await expect(silent.ping(5000)).rejects.toThrow('Failed query')
     await silent.close()
   })
 })
 
-it('finds the database again soon after a long outage', async () => {
+it('reconnects soon after a long outage', async () => {
   const serve = (socket: Socket) => void forward(socket, database.databaseUrl)
   const before = await openDoor(serve)
   const client = connect({ url: urlAt(before.port), poolSize: 1, waitTimeoutMs: 200 })
@@ -107,16 +107,16 @@ it('finds the database again soon after a long outage', async () => {
   await before.close()
   for (let attempt = 0; attempt < 8; attempt++) await expect(client.ping(5000)).rejects.toThrow('Failed query')
   const after = await openDoor(serve, before.port)
-  await client.ping(5000) // the driver's own pauses would have grown to 10 s and more
+  await client.ping(5000) // the driver's own pauses would exceed 10 s by now
   await client.close()
   await after.close()
 })
 
-describe('the TLS that the URL asks for', () => {
+describe('the TLS mode in the URL', () => {
   it.each([
-    ['require', 'is insisted on', 'SSL_REFUSED'],
-    ['verify-full', 'is insisted on', 'SSL_REFUSED'],
-    ['disable', 'is not asked for', undefined],
+    ['require', 'requires TLS', 'SSL_REFUSED'],
+    ['verify-full', 'requires TLS', 'SSL_REFUSED'],
+    ['disable', 'does not use TLS', undefined],
   ])('sslmode=%s %s', async (mode, _, code) => {
     const client = connect({ url: `${database.databaseUrl}?sslmode=${mode}`, poolSize: 1 })
     const error = await client.db.execute(sql`select 1`).then(

@@ -21,7 +21,7 @@ function openTurn(owner: string, conversationId: string, n = 1) {
 }
 
 describe('the list of conversations', () => {
-  it('loses and repeats nothing from page to page, also when all are of the same moment', async () => {
+  it('contains each conversation once across pages, even if all have the same time', async () => {
     const owner = await owners.ensure('lists')
     const ids = ['b', 'A', '_', 'a', '-', 'B', 'z9', '0']
     for (const id of ids) await openTurn(owner, id)
@@ -60,7 +60,7 @@ describe('the list of conversations', () => {
 })
 
 describe('the messages of a conversation', () => {
-  it('come newest first, page by page', async () => {
+  it('are returned newest first, page by page', async () => {
     const owner = await owners.ensure('pages')
     for (const n of [1, 2, 3]) {
       await openTurn(owner, 'c', n)
@@ -81,7 +81,7 @@ describe('the messages of a conversation', () => {
 })
 
 describe('removing a conversation', () => {
-  it('takes its messages with it, and is true once', async () => {
+  it('removes its messages too, and returns true once', async () => {
     const owner = await owners.ensure('removes')
     await openTurn(owner, 'c')
     expect(await conversations.remove(owner, 'c')).toBe(true)

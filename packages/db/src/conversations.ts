@@ -2,19 +2,19 @@ import { and, desc, eq, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { conversations, messages } from './schema.ts'
 
-/** A place in a list ordered by time and id, newest first; `infinity` is before everything. */
+/** A position in a list ordered by time and id, newest first. Time `infinity` is the start of the list. */
 export type Cursor = { time: string; id: string }
 
 const { placeholder } = sql
 const owned = eq(conversations.ownerId, placeholder('owner'))
 const isConversation = and(owned, eq(conversations.id, placeholder('conversationId')))
-/** The messages of the conversation that a statement's `owner` and `conversationId` name. */
+/** Selects the messages of the conversation given by the placeholders `owner` and `conversationId`. */
 export const inConversation = and(
   eq(messages.ownerId, placeholder('owner')),
   eq(messages.conversationId, placeholder('conversationId')),
 )
 
-/** An owner's conversations. */
+/** Creates the queries on conversations. */
 export function createConversations(db: Db) {
   const list = prepareList(db)
   const read = prepareRead(db)
@@ -24,13 +24,13 @@ export function createConversations(db: Db) {
     .returning({ id: conversations.id })
     .prepare('delete_conversation')
   return {
-    /** Newest activity first. */
+    /** Returns conversations, newest activity first. */
     list: (owner: string, limit: number, after: Cursor = { time: 'infinity', id: '' }) =>
       list.execute({ owner, limit, ...after }),
 
     /**
-     * A conversation with its newest messages, newest first; with `before`, those older than that message. Undefined when
-     * there is none.
+     * Returns a conversation with its newest messages, newest first, or undefined. With `before`, returns only messages
+     * older than that one.
      */
     read: async (owner: string, id: string, limit: number, before?: string) => {
       const rows = await read.execute({ owner, conversationId: id, limit, before: before ?? null })
@@ -38,7 +38,7 @@ export function createConversations(db: Db) {
       return first && { ...first.conversation, messages: rows.flatMap(({ message }) => message ?? []) }
     },
 
-    /** True when there was one. Its messages go with it. */
+    /** Deletes a conversation with its messages. Returns false if it does not exist. */
     remove: async (owner: string, id: string): Promise<boolean> =>
       (await remove.execute({ owner, conversationId: id })).length > 0,
   }
@@ -60,7 +60,7 @@ function prepareList(db: Db) {
     .prepare('list_conversations')
 }
 
-/** One statement, also when there are no messages: what a request costs is its round trips. */
+/** Prepares a single statement, even for empty conversations, because round trips dominate the cost of a request. */
 function prepareRead(db: Db) {
   const position = db
     .select({ position: messages.position })

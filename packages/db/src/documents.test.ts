@@ -139,7 +139,7 @@ describe('posting a document again', () => {
     await makeReady(first, 'Moved.')
     expect(await post('offline-384')).toMatchObject({ status: 'ready' })
     const content = { title: 'Tides', text: 'Moved.', pages: null }
-    expect(await documents.addChunksBeside(owner, first.id, 'beside', [chunk], content)).toBe(true)
+    expect(await documents.addChunksForModel(owner, first.id, 'beside', [chunk], content)).toBe(true)
     expect(await post('beside')).toMatchObject({ status: 'ready' })
     const again = await post('other')
     expect(again).toMatchObject({ id: first.id, status: 'queued' })

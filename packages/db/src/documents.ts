@@ -1,11 +1,11 @@
 import { and, desc, eq, ne, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import {
   addChunks,
-  addChunksBeside,
+  addChunksForModel,
   type DocumentContent,
   type DocumentVersion,
   isDocument,
-  isUnderWay,
+  isInProgress,
   type NewChunk,
 } from './chunks.ts'
 import type { Db } from './client.ts'
@@ -56,7 +56,7 @@ const withVersion = { ...summary, version: documents.version }
 /** An owner's documents and their chunks. */
 export function createDocuments(db: Db) {
   const update = (owner: string, document: DocumentVersion, set: { status?: DocumentStatus } & Partial<Progress>) =>
-    db.update(documents).set(set).where(isUnderWay(owner, document)).returning({ id: documents.id })
+    db.update(documents).set(set).where(isInProgress(owner, document)).returning({ id: documents.id })
   return {
     /** Stores what was posted and a job that makes it ready, at once. The same content twice is one document. */
     add: (owner: string, document: NewDocument): Promise<DocumentSummary & DocumentVersion> =>
@@ -98,8 +98,8 @@ export function createDocuments(db: Db) {
      * Stores the chunks of one more model beside those of others, so that a search by either has vectors of its own. False,
      * and nothing is done, when the document is gone, or its content is not any more what they are cut from.
      */
-    addChunksBeside: (owner: string, id: string, model: string, newChunks: NewChunk[], content: DocumentContent) =>
-      addChunksBeside(db, owner, id, model, newChunks, content),
+    addChunksForModel: (owner: string, id: string, model: string, newChunks: NewChunk[], content: DocumentContent) =>
+      addChunksForModel(db, owner, id, model, newChunks, content),
 
     /**
      * Marks a document as failed, with a reason for its reader: that of the last try, or else `error`. What its older content put into the search stays there;
@@ -199,7 +199,7 @@ async function beginDocument(db: Db, owner: string, document: DocumentVersion) {
   const [begun] = await db
     .update(documents)
     .set({ status: 'processing', progress: 0, error: null })
-    .where(isUnderWay(owner, document))
+    .where(isInProgress(owner, document))
     .returning(content)
   if (!begun) return undefined
   const [upload] = await db
@@ -220,7 +220,7 @@ async function failDocument(db: Db, owner: string, document: DocumentVersion, er
         progress: sql`case when ${isWithout} then ${documents.progress} else 1 end`,
         error: sql`case when ${isWithout} then coalesce(${documents.error}, ${error}) end`,
       })
-      .where(isUnderWay(owner, document))
+      .where(isInProgress(owner, document))
       .returning({ id: documents.id })
     if (found.length > 0) await tx.delete(uploads).where(eq(uploads.documentId, document.id))
     return found.length > 0

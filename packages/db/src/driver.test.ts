@@ -74,7 +74,7 @@ describe('without the patch', () => {
 
   it('no pool is opened: one line says how to patch the driver', () => {
     expect(() => assertDriverPatched(unpatched)).toThrow(
-      /^The postgres driver is not patched: run `npx patch-package .*$/,
+      /^The postgres driver is not patched\. Run `npx patch-package .*$/,
     )
     expect(() => assertDriverPatched(patched)).not.toThrow()
   })

@@ -29,8 +29,8 @@ async function addDocument(name: string, title: string, model: string, embedding
   return id
 }
 
-describe('over all owners', () => {
-  it('documents are counted by model and width, those without chunks left out', async () => {
+describe('across all owners', () => {
+  it('documents are counted by model and width, except those without chunks', async () => {
     await documents.add(await owners.ensure('ada'), { title: '', text: '', contentHash: 'none' })
     await addDocument('ada', 'ebb', 'old', [1, 0])
     await addDocument('bob', 'flood', 'old', [1, 0])
@@ -43,7 +43,7 @@ describe('over all owners', () => {
     ])
   })
 
-  it('those without a model’s chunks are counted, and listed with their owners page by page', async () => {
+  it('documents without chunks of a model are counted, and listed with their owners page by page', async () => {
     const first = await embedders.listWithout('new', 2)
     const all = [...first, ...(await embedders.listWithout('new', 2, first.at(-1)?.id))]
     expect([first.length, all.length, await embedders.countWithout('new')]).toEqual([2, 3, 3])
@@ -52,12 +52,12 @@ describe('over all owners', () => {
     expect(await embedders.countWithout('old')).toBe(1)
   })
 
-  it('chunks of other models go a few at a time, of those documents alone that have this one’s', async () => {
+  it('chunks of other models are removed in batches, only from documents with chunks of this model', async () => {
     const id = await addDocument('ada', 'stars', 'old', [1, 0])
     const content = { title: 'stars', text: 'On stars.', pages: null }
     await db.execute(sql`update documents set text = 'On stars.' where id = ${id}`)
-    const beside = [1, 2, 3].map((start) => ({ ...chunk, start, embedding: [1, 0, 0, 0] }))
-    expect(await documents.addChunksBeside(await owners.ensure('ada'), id, 'new', beside, content)).toBe(true)
+    const newChunks = [1, 2, 3].map((start) => ({ ...chunk, start, embedding: [1, 0, 0, 0] }))
+    expect(await documents.addChunksForModel(await owners.ensure('ada'), id, 'new', newChunks, content)).toBe(true)
     expect(await embedders.countDocuments()).toContainEqual({ model: 'old', dimensions: 2, documents: 3 })
     const removed = [await embedders.removeOthers('new', 1), await embedders.removeOthers('new', 5)]
     expect([...removed, await embedders.removeOthers('new', 5)]).toEqual([1, 1, 0])

@@ -5,23 +5,23 @@ import { chunks, documents } from './schema.ts'
 
 const other = alias(chunks, 'other')
 
-/** Which embedders the stored vectors are of, over all owners: for an operator's commands, and so not in the store. */
+/** Creates queries on stored embedding models across all owners. For the CLI only, so not part of the Store. */
 export function createEmbedders(db: Db) {
   const hasChunks = (fits?: SQL) => db.select({ id: other.id }).from(other).where(and(isOfDocument, fits))
   const isOfDocument = sql`${other.documentId} = ${documents.id}`
   const isWithout = (model: string) =>
     and(exists(hasChunks()), notExists(hasChunks(sql`${other.embeddingModel} = ${model}`)))
   return {
-    /** How many documents have chunks of which embedder; `dimensions` is its vectors' width. */
+    /** Counts documents by the embedding model of their chunks. `dimensions` is the width of its vectors. */
     countDocuments: () => countDocuments(db),
 
-    /** How many documents have chunks, but none of this model. */
+    /** Counts documents that have chunks, but none of this model. */
     countWithout: async (model: string): Promise<number> => {
       const [row] = await db.select({ documents: count() }).from(documents).where(isWithout(model))
       return row?.documents ?? 0
     },
 
-    /** Those documents, `limit` of them at most, in the order of their ids, from behind one of them. */
+    /** Returns at most `limit` of these documents, ordered by id, after the given one. */
     listWithout: (model: string, limit: number, after = '00000000-0000-0000-0000-000000000000') =>
       db
         .select({ owner: documents.ownerId, id: documents.id })
@@ -30,7 +30,7 @@ export function createEmbedders(db: Db) {
         .orderBy(asc(documents.id))
         .limit(limit),
 
-    /** Removes chunks of other models, `limit` of them at most, of documents that have this one's, and says how many. */
+    /** Removes at most `limit` chunks of other models from documents that have chunks of this one. Returns how many. */
     removeOthers: async (model: string, limit: number): Promise<number> => {
       const hasOwn = sql`${other.documentId} = ${chunks.documentId} and ${other.embeddingModel} = ${model}`
       const superseded = db
@@ -44,7 +44,7 @@ export function createEmbedders(db: Db) {
 }
 
 function countDocuments(db: Db) {
-  const one = db // of each model: its chunks are of one width
+  const one = db // one chunk per model, because all its chunks have the same width
     .selectDistinctOn([chunks.embeddingModel], { model: chunks.embeddingModel, embedding: chunks.embedding })
     .from(chunks)
     .where(eq(chunks.documentId, documents.id))

@@ -21,7 +21,7 @@ const errorOf = (work: PromiseLike<unknown>): Promise<unknown> =>
     (error: unknown) => error,
   )
 
-describe('an error of the database is described', () => {
+describe('a database error is described', () => {
   it('by the constraint that it violates', async () => {
     await db.insert(owners).values({ name: secret })
     const error = await errorOf(db.insert(owners).values({ name: secret }))
@@ -32,7 +32,7 @@ describe('an error of the database is described', () => {
     })
   })
 
-  it('without the SQL and the parameters that the error itself holds', async () => {
+  it('without the SQL and parameters in its message', async () => {
     const error = await errorOf(
       db
         .select()
@@ -43,7 +43,7 @@ describe('an error of the database is described', () => {
     expect(describeDatabaseError(error)).toEqual({ code: '42846', constraint: undefined, unavailable: false })
   })
 
-  it('also when it is thrown inside a transaction', async () => {
+  it('also inside a transaction', async () => {
     const error = await errorOf(db.transaction((tx) => tx.execute(sql`select ${secret}::int`)))
     expect(describeDatabaseError(error)).toEqual({ code: '22P02', constraint: undefined, unavailable: false })
   })
@@ -69,8 +69,8 @@ describe('the database is unavailable', () => {
     ['straight to Postgres', direct.db],
     ['through PgBouncer', db],
   ])('when the backend of a query or a transaction is terminated, %s', async (_, connection) => {
-    const suicide = connection.execute(sql`select pg_terminate_backend(pg_backend_pid()), ${secret}`)
-    expect(describeDatabaseError(await errorOf(suicide))).toMatchObject({ unavailable: true })
+    const terminated = connection.execute(sql`select pg_terminate_backend(pg_backend_pid()), ${secret}`)
+    expect(describeDatabaseError(await errorOf(terminated))).toMatchObject({ unavailable: true })
 
     const work = connection.transaction(async (tx) => {
       const [row] = await tx.execute<{ pid: number }>(sql`select pg_backend_pid() as pid`)
@@ -81,7 +81,7 @@ describe('the database is unavailable', () => {
   })
 })
 
-it('is undefined for errors that are not the database’s', () => {
+it('returns undefined for other errors', () => {
   const refused = Object.assign(new Error('connect'), { code: 'ECONNREFUSED' })
   for (const error of [new Error('other'), refused, 'text', undefined]) {
     expect(describeDatabaseError(error)).toBeUndefined()

@@ -1,11 +1,11 @@
 import { DrizzleQueryError } from 'drizzle-orm/errors'
 
-/** Codes of the driver and SQLSTATEs that mean: not now, perhaps in a moment. */
+/** Driver codes and SQLSTATEs of temporary failures. */
 const unavailable = new Set([
   'CONNECTION_CLOSED',
   'CONNECTION_DESTROYED',
   'CONNECTION_ENDED',
-  'CONNECTION_WAIT_TIMEOUT', // every connection of the pool was busy; see gate.ts
+  'CONNECTION_WAIT_TIMEOUT', // all connections of the pool were in use; see gate.ts
   'CONNECT_TIMEOUT',
   'ECONNREFUSED',
   'ECONNRESET',
@@ -14,13 +14,13 @@ const unavailable = new Set([
   'EAI_AGAIN',
   'EPIPE',
   'ETIMEDOUT',
-  '40001', // another transaction was in the way
-  '40P01', // a deadlock, resolved at this one's cost
-  '55P03', // a lock was not to be had in time
-  '57014', // cancelled: it took longer than it may
-  '08P01', // PgBouncer: query_wait_timeout, server connection lost
+  '40001', // serialization failure
+  '40P01', // deadlock
+  '55P03', // lock timeout
+  '57014', // query cancelled, for example by statement_timeout
+  '08P01', // PgBouncer: query_wait_timeout, or server connection lost
   '53300', // too many connections
-  '57P01', // terminated by an administrator: a restart
+  '57P01', // terminated by an administrator, for example by a restart
   '57P02',
   '57P03', // starting up or shutting down
   '58000', // PgBouncer cannot reach the server
@@ -28,10 +28,10 @@ const unavailable = new Set([
 
 const closedHere = new Set(['CONNECTION_DESTROYED', 'CONNECTION_ENDED'])
 
-/** What may be said of a failed query. The driver's and Drizzle's own messages hold SQL and parameters: never log those. */
+/** The safe description of a failed query. Never log the original messages, which contain SQL and parameters. */
 export type DatabaseFailure = { code: string; constraint: string | undefined; unavailable: boolean }
 
-/** Describes an error of the database, or gives undefined for any other error. */
+/** Describes a database error. Returns undefined for any other error. */
 export function describeDatabaseError(error: unknown): DatabaseFailure | undefined {
   const cause = error instanceof DrizzleQueryError ? error.cause : error
   if (!(cause instanceof Error) || !('code' in cause) || typeof cause.code !== 'string') {
@@ -39,30 +39,30 @@ export function describeDatabaseError(error: unknown): DatabaseFailure | undefin
       ? { code: 'unknown', constraint: undefined, unavailable: false }
       : undefined
   }
-  if (cause === error && !isDriversOwn(cause, cause.code)) return undefined
+  if (cause === error && !isDriverError(cause, cause.code)) return undefined
   const constraint =
     'constraint_name' in cause && typeof cause.constraint_name === 'string' ? cause.constraint_name : undefined
   return { code: cause.code, constraint, unavailable: unavailable.has(cause.code) }
 }
 
-/** True when the database is not there now; false when this process closed the pool. */
+/** Whether the database is temporarily unavailable. False if this process closed the pool. */
 export function isOutage(error: unknown): boolean {
   const failure = describeDatabaseError(error)
   return failure?.unavailable === true && !closedHere.has(failure.code)
 }
 
-/** True when the server said that it is not there for anybody, so that it cannot have run the statement. */
+/** Whether the server rejects all clients, in which case the statement cannot have run. */
 export function isRefusal(error: unknown): boolean {
   const code = describeDatabaseError(error)?.code
   return code === '57P03' || (code === '08P01' && error instanceof Error && error.message.startsWith('server login'))
 }
 
-/** Other libraries' errors have codes too. A transaction that lost its connection rejects without a `query`. */
-function isDriversOwn(error: Error, code: string): boolean {
+/** Whether an error comes from the driver. A transaction that lost its connection rejects without a `query`. */
+function isDriverError(error: Error, code: string): boolean {
   return error.name === 'PostgresError' || 'query' in error || /^CONNECT(ION)?_/.test(code)
 }
 
-/** A turn that cannot begin now: its question is stored already, or the conversation's answer still runs. */
+/** A turn that cannot start: its question already exists, or the conversation has a running answer. */
 export class ConflictError extends Error {
   code: 'message_exists' | 'answer_running'
 
@@ -73,7 +73,7 @@ export class ConflictError extends Error {
   }
 }
 
-/** Turns the violation of a unique constraint of `messages` into a `ConflictError`. */
+/** Runs a query, and throws `ConflictError` if it violates a unique constraint of `messages`. */
 export async function asConflict<T>(query: PromiseLike<T>): Promise<T> {
   try {
     return await query

@@ -18,18 +18,18 @@ afterAll(async () => {
   await database.drop()
 })
 
-/** A pool of one connection that ends with the test. */
+/** Opens a pool with one connection and closes it after the test. */
 function open(options: Partial<DatabaseOptions> = {}) {
   const client = connect({ url: database.databaseUrl, poolSize: 1, ...options })
   onTestFinished(client.close)
   return client.db
 }
 
-/** A door to PgBouncer whose connections can be looked at; it closes with the test. */
-async function openPoolerDoor(serve: Parameters<typeof openDoor>[0], onPort = 0) {
-  const door = await openDoor(serve, onPort)
-  onTestFinished(() => door.close().catch(() => {}))
-  return { ...door, url: urlAt(door.port) }
+/** Starts a TCP server in front of PgBouncer whose connections tests can control, and closes it after the test. */
+async function startProxy(serve: Parameters<typeof openDoor>[0], onPort = 0) {
+  const proxy = await openDoor(serve, onPort)
+  onTestFinished(() => proxy.close().catch(() => {}))
+  return { ...proxy, url: urlAt(proxy.port) }
 }
 
 function urlAt(port: number): string {
@@ -38,84 +38,84 @@ function urlAt(port: number): string {
   return url.href
 }
 
-const note = async (db: Pick<Db, 'execute'>, id: number) => {
+const insert = async (db: Pick<Db, 'execute'>, id: number) => {
   await db.execute(sql`insert into ledger (id) values (${id})`)
 }
-const listNotes = async () =>
+const listIds = async () =>
   (await direct.db.execute<{ id: number }>(sql`select id from ledger order by id`)).map(({ id }) => id)
 
-/** The code of its error. */
-const fail = (work: Promise<unknown>) =>
+/** Resolves with the description of its error. */
+const failureOf = (work: Promise<unknown>) =>
   work.then(
     () => expect.fail('it did not fail'),
     (error: unknown) => describeDatabaseError(error),
   )
 const unavailable = (code: string) => ({ code, constraint: undefined, unavailable: true })
 
-describe('who finds all connections busy', () => {
-  it('gets one in the order of coming', async () => {
+describe('a query that finds all connections in use', () => {
+  it('gets one in order of arrival', async () => {
     const db = open()
     const order: number[] = []
     await Promise.all(
       [1, 2, 3, 4].map(async (n) => {
-        await note(db, n)
+        await insert(db, n)
         order.push(n)
       }),
     )
     expect(order).toEqual([1, 2, 3, 4])
   })
 
-  it('is told after the deadline, and what it asked for is not done later', async () => {
+  it('fails after the deadline, and does not run later', async () => {
     const db = open({ waitTimeoutMs: 100 })
     const end = Promise.withResolvers<void>()
     const transaction = db.transaction(() => end.promise)
-    const waiting = [note(db, 1), db.transaction((tx) => note(tx, 2))]
-    expect(await Promise.all(waiting.map(fail))).toEqual(Array(2).fill(unavailable('CONNECTION_WAIT_TIMEOUT')))
+    const waiting = [insert(db, 1), db.transaction((tx) => insert(tx, 2))]
+    expect(await Promise.all(waiting.map(failureOf))).toEqual(Array(2).fill(unavailable('CONNECTION_WAIT_TIMEOUT')))
     end.resolve()
     await transaction
-    await note(db, 3)
-    expect(await listNotes()).toEqual([3])
+    await insert(db, 3)
+    expect(await listIds()).toEqual([3])
   })
 
-  it('is counted while it waits, and for how long it has waited, also in vain', async () => {
+  it('is counted while it waits, and its waiting time is reported even if it fails', async () => {
     const { db, pool, close } = connect({ url: database.databaseUrl, poolSize: 1, waitTimeoutMs: 1000 })
     onTestFinished(close)
     const waits: number[] = []
     pool.onWait((waitedMs) => waits.push(waitedMs))
-    await note(db, 1)
+    await insert(db, 1)
     expect([pool.size, pool.countUsed(), pool.countWaiting(), waits.length]).toEqual([1, 0, 0, 0])
-    const transaction = db.transaction(() => expect.poll(() => waits.length).toBe(1)) // until the other has given up
-    const waiting = fail(note(db, 2))
+    const transaction = db.transaction(() => expect.poll(() => waits.length).toBe(1)) // until the other query has timed out
+    const waiting = failureOf(insert(db, 2))
     await expect.poll(() => [pool.countUsed(), pool.countWaiting()]).toEqual([1, 1])
     await Promise.all([transaction, waiting])
     expect([pool.countUsed(), pool.countWaiting()]).toEqual([0, 0])
     expect(waits[0]).toBeGreaterThan(995)
   })
 
-  it('because it has the last one itself, in a transaction, is told and not left waiting for ever', async () => {
+  it('fails instead of waiting forever when its own transaction holds the last one', async () => {
     const db = open({ waitTimeoutMs: 100 })
     const transaction = db.transaction(async (tx) => {
-      await note(tx, 1)
-      await note(db, 2)
+      await insert(tx, 1)
+      await insert(db, 2)
     })
-    expect(await fail(transaction)).toEqual(unavailable('CONNECTION_WAIT_TIMEOUT'))
-    await note(db, 3)
-    expect(await listNotes()).toEqual([3])
+    expect(await failureOf(transaction)).toEqual(unavailable('CONNECTION_WAIT_TIMEOUT'))
+    await insert(db, 3)
+    expect(await listIds()).toEqual([3])
   })
 })
 
-describe('while the database is away', () => {
+describe('while the database is unavailable', () => {
   it('queries and transactions wait for it, and run once', async () => {
     const serve = (socket: Parameters<typeof forward>[0]) => void forward(socket, database.databaseUrl)
-    const before = await openPoolerDoor(serve)
+    const before = await startProxy(serve)
     const db = open({ url: before.url, poolSize: 4 })
     await before.close()
-    const work = [1, 2, 3].map((id) => note(db, id))
-    work.push(db.transaction((tx) => note(tx, 4)))
+    const work = [1, 2, 3].map((id) => insert(db, id))
+    work.push(db.transaction((tx) => insert(tx, 4)))
     await sleep(300)
-    await openPoolerDoor(serve, before.port)
+    await startProxy(serve, before.port)
     await Promise.all(work)
-    expect(await listNotes()).toEqual([1, 2, 3, 4])
+    expect(await listIds()).toEqual([1, 2, 3, 4])
   })
 
   it.each<[string, string, Parameters<typeof openDoor>[0]]>([
@@ -123,37 +123,37 @@ describe('while the database is away', () => {
     ['resets', 'ECONNRESET', (socket) => socket.once('data', () => socket.resetAndDestroy())],
     ['starts up', '57P03', (socket) => socket.end(errorMessage('57P03', 'the database system is starting up'))],
     ['has no server', '08P01', (socket) => socket.end(errorMessage('08P01', 'server login has been failing'))],
-  ])('and %s, a few attempts are made before the deadline', async (_, code, serve) => {
+  ])('and %s, work is retried a few times before the deadline', async (_, code, serve) => {
     let attempts = 0
-    const { url } = await openPoolerDoor((socket) => {
+    const { url } = await startProxy((socket) => {
       attempts += 1
       serve(socket)
     })
     const db = open({ url, waitTimeoutMs: 1000 })
-    expect(await fail(note(db, 1))).toEqual(unavailable(code))
-    expect(await fail(db.transaction((tx) => note(tx, 1)))).toEqual(unavailable(code))
+    expect(await failureOf(insert(db, 1))).toEqual(unavailable(code))
+    expect(await failureOf(db.transaction((tx) => insert(tx, 1)))).toEqual(unavailable(code))
     expect(attempts).toBeGreaterThan(3)
     expect(attempts).toBeLessThan(20)
   })
 
-  it('a statement that it may have run is not run again', async () => {
-    const { url } = await openPoolerDoor((socket) => {
-      // The server has answered to the insertion; its client never hears of it.
+  it('a statement that may have run is not retried', async () => {
+    const { url } = await startProxy((socket) => {
+      // The server inserted the row, but its response never reaches the client.
       const { onward } = forward(socket, database.databaseUrl)
       onward.prependListener('data', (data: Buffer) => data.includes('INSERT 0 1') && socket.destroy())
     })
     const db = open({ url })
-    expect(await fail(note(db, 1))).toEqual(unavailable('CONNECTION_CLOSED'))
-    expect(await fail(db.transaction((tx) => note(tx, 2)))).toEqual(unavailable('CONNECTION_CLOSED'))
-    expect(await listNotes()).toEqual([1])
+    expect(await failureOf(insert(db, 1))).toEqual(unavailable('CONNECTION_CLOSED'))
+    expect(await failureOf(db.transaction((tx) => insert(tx, 2)))).toEqual(unavailable('CONNECTION_CLOSED'))
+    expect(await listIds()).toEqual([1])
   })
 
   it.each([
-    ['has found no server for it is sent again', 'server login has been failing, cached error: connect failed', [1]],
-    ['has lost the server with it is not', 'server conn crashed?', []],
+    ['had no server for is retried', 'server login has been failing, cached error: connect failed', [1]],
+    ['lost together with its server is not retried', 'server conn crashed?', []],
   ])('a statement that PgBouncer %s', async (_, message, stored) => {
     let connections = 0
-    const { url } = await openPoolerDoor((socket) => {
+    const { url } = await startProxy((socket) => {
       connections += 1
       const { onward } = forward(socket, database.databaseUrl)
       if (connections > 1) return
@@ -163,12 +163,12 @@ describe('while the database is away', () => {
         socket.write(errorMessage('08P01', message))
       })
     })
-    const outcome = note(open({ url }), 1)
-    await (stored.length > 0 ? outcome : expect(fail(outcome)).resolves.toEqual(unavailable('08P01')))
-    expect(await listNotes()).toEqual(stored)
+    const outcome = insert(open({ url }), 1)
+    await (stored.length > 0 ? outcome : expect(failureOf(outcome)).resolves.toEqual(unavailable('08P01')))
+    expect(await listIds()).toEqual(stored)
   })
 
-  it('a transaction whose own work failed so is not run again', async () => {
+  it('a transaction whose own work fails with such an error is not retried', async () => {
     const db = open()
     let runs = 0
     const refused = Object.assign(new Error('starting up'), { name: 'PostgresError', code: '57P03' })
@@ -176,59 +176,59 @@ describe('while the database is away', () => {
       runs += 1
       return Promise.reject(refused)
     })
-    expect(await fail(transaction)).toEqual(unavailable('57P03'))
+    expect(await failureOf(transaction)).toEqual(unavailable('57P03'))
     expect(runs).toBe(1)
   })
 })
 
-describe('when a connection falls silent', () => {
+describe('when a connection stops responding', () => {
   async function openStalling() {
     const connections: ReturnType<typeof forward>[] = []
-    const { url } = await openPoolerDoor((socket) => connections.push(forward(socket, database.databaseUrl)))
+    const { url } = await startProxy((socket) => connections.push(forward(socket, database.databaseUrl)))
     return { db: open({ url, silenceTimeoutMs: 800 }), connections }
   }
 
-  it('its query is given up, and the next has a new connection', async () => {
+  it('its query fails, and the next one uses a new connection', async () => {
     const { db, connections } = await openStalling()
-    await note(db, 1)
+    await insert(db, 1)
     connections[0]?.stall()
-    expect(await fail(note(db, 2))).toEqual(unavailable('CONNECTION_CLOSED'))
-    await note(db, 3)
-    expect(await listNotes()).toEqual([1, 3])
+    expect(await failureOf(insert(db, 2))).toEqual(unavailable('CONNECTION_CLOSED'))
+    await insert(db, 3)
+    expect(await listIds()).toEqual([1, 3])
     expect(connections).toHaveLength(2)
   })
 
-  it('its transaction is given up, and not run again', async () => {
+  it('its transaction fails and is not retried', async () => {
     const { db, connections } = await openStalling()
     let runs = 0
     const transaction = db.transaction(async (tx) => {
       runs += 1
-      await note(tx, 1)
+      await insert(tx, 1)
       connections[0]?.stall()
-      await note(tx, 2)
+      await insert(tx, 2)
     })
-    expect(await fail(transaction)).toEqual(unavailable('CONNECTION_CLOSED'))
-    await note(db, 3)
-    expect(await listNotes()).toEqual([3])
+    expect(await failureOf(transaction)).toEqual(unavailable('CONNECTION_CLOSED'))
+    await insert(db, 3)
+    expect(await listIds()).toEqual([3])
     expect(runs).toBe(1)
   })
 
-  it('nothing happens when it owes no answer', async () => {
+  it('nothing happens while no response is pending', async () => {
     const { db, connections } = await openStalling()
-    await note(db, 1)
+    await insert(db, 1)
     await sleep(1200)
-    await note(db, 2)
+    await insert(db, 2)
     await db.transaction(async (tx) => {
-      await note(tx, 3)
+      await insert(tx, 3)
       await sleep(1200)
-      await note(tx, 4)
+      await insert(tx, 4)
     })
-    expect(await listNotes()).toEqual([1, 2, 3, 4])
+    expect(await listIds()).toEqual([1, 2, 3, 4])
     expect(connections).toHaveLength(1)
   })
 })
 
-it('is told when PgBouncer has had no server connection to give for 10 s, and goes on', async (context) => {
+it('a query fails after 10 s without a free server connection, and later queries succeed', async (context) => {
   if (!process.env.SLUICE_FULL) context.skip('needs npm test -- --full')
   const db = open({ poolSize: 21 })
   let isOver = false
@@ -238,12 +238,12 @@ it('is told when PgBouncer has had no server connection to give for 10 s, and go
     })
   const transactions = Array.from({ length: 20 }, hold) // PgBouncer's default_pool_size
   await expect.poll(countSleepers).toBe(20)
-  const failure = await fail(note(db, 1))
+  const failure = await failureOf(insert(db, 1))
   isOver = true
   await Promise.all(transactions)
-  expect(failure).toMatchObject({ unavailable: true }) // 08P01, or a reset that overtook it
-  await note(db, 2)
-  expect(await listNotes()).toEqual([2])
+  expect(failure).toMatchObject({ unavailable: true }) // 08P01, or a reset that arrived first
+  await insert(db, 2)
+  expect(await listIds()).toEqual([2])
 })
 
 async function countSleepers() {
@@ -252,7 +252,7 @@ async function countSleepers() {
   return rows.length
 }
 
-/** What a server sends instead of a greeting. */
+/** Returns an error message as a server sends it instead of the handshake. */
 function errorMessage(code: string, message: string): Buffer {
   const fields = Buffer.from(`SFATAL\0VFATAL\0C${code}\0M${message}\0\0`)
   const head = Buffer.from('E\0\0\0\0')

@@ -2,49 +2,49 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sql, TransactionSql } from 'postgres'
 import { isOutage, isRefusal } from './errors.ts'
 
-/** How busy the connections are. */
+/** The state of the connection pool. */
 export type Pool = {
   size: number
   countUsed: () => number
   countWaiting: () => number
-  /** Calls `listener`, the only one, whenever somebody has waited: for how long, with success or without. */
+  /** Sets the only listener. It is called after each wait for a connection, successful or not. */
   onWait: (listener: (waitedMs: number) => void) => void
-  /** How many have given a connection back, and for how long they had it in all, new attempts included. */
+  /** Returns how often connections were held, and the total time in ms, including retries. */
   countHeld: () => { times: number; ms: number }
 }
 
-type Places = ReturnType<typeof createPlaces>
+type Semaphore = ReturnType<typeof createSemaphore>
 
-/** Every connection of the pool was busy for as long as a query may wait. */
+/** All connections of the pool were in use until the wait timeout. */
 class PoolBusyError extends Error {
   code = 'CONNECTION_WAIT_TIMEOUT' as const
 
   constructor(waitTimeoutMs: number) {
-    super(`no connection was free within ${waitTimeoutMs} ms`)
+    super(`No connection was available within ${waitTimeoutMs} ms. Try again in a moment.`)
     this.name = 'PoolBusyError'
   }
 }
 
 /**
- * The driver's client for Drizzle, with as many queries and transactions at once as it has connections: the others wait
- * here, where waiting ends after `waitTimeoutMs` (`CONNECTION_WAIT_TIMEOUT`), and not in the driver's endless queue. The
- * queue has no other bound: any length that can be served in time is right, and that depends on the queries.
- * What certainly did not run, since the server could not be reached, is tried again for as long; nothing else is.
+ * Wraps the driver's client so that it runs at most as many queries and transactions as it has connections. Others wait
+ * here for at most `waitTimeoutMs` (`CONNECTION_WAIT_TIMEOUT`), because the driver's own queue has no timeout. The length
+ * of the queue is not limited: how many queries can be served in time depends on the queries.
+ * Statements that certainly did not run, because the server was unreachable, are retried until the same timeout.
  */
-export function gateClient(client: Sql, places: Places): Sql {
-  const pass = createGate(places)
+export function limitConcurrency(client: Sql, semaphore: Semaphore): Sql {
+  const run = createRunner(semaphore)
 
-  /** Drizzle awaits the result, or calls `values` on it at once; `pass` begins later than that. */
-  function unsafe(...given: Parameters<Sql['unsafe']>) {
+  /** Drizzle awaits the result, or calls `values` on it synchronously. `run` starts later, so it sees that call. */
+  function unsafe(...args: Parameters<Sql['unsafe']>) {
     let query: ReturnType<Sql['unsafe']> | undefined
     let isRaw = false
     const send = () => {
-      query = client.unsafe(...given)
+      query = client.unsafe(...args)
       return isRaw ? query.values() : query
     }
-    // The driver notes in `state` which connection it gave the query to.
+    // The driver sets `state` when it assigns the query to a connection.
     const isUnsent = () => query !== undefined && Reflect.get(query, 'state') === null
-    const result = pass(send, (error) => isRefusal(error) || isUnsent())
+    const result = run(send, (error) => isRefusal(error) || isUnsent())
     const values = () => {
       isRaw = true
       return result
@@ -54,12 +54,12 @@ export function gateClient(client: Sql, places: Places): Sql {
 
   function begin(work: (tx: TransactionSql) => Promise<unknown>) {
     let hasBegun = false
-    const run = () =>
+    const runTransaction = () =>
       client.begin((tx) => {
         hasBegun = true
         return work(tx)
       })
-    return pass(run, () => !hasBegun) // a BEGIN alone changes nothing
+    return run(runTransaction, () => !hasBegun) // BEGIN alone changes nothing
   }
 
   return new Proxy(client, {
@@ -67,35 +67,35 @@ export function gateClient(client: Sql, places: Places): Sql {
   })
 }
 
-/** Gives a function that runs work in one of the places, and again while the database is away and `mayRepeat` allows. */
-function createGate({ enter, leave, waitTimeoutMs }: Places) {
-  return async <T>(work: () => Promise<T>, mayRepeat: (error: unknown) => boolean): Promise<T> => {
+/** Returns a function that runs work with a permit, and retries it while the database is unavailable and `mayRetry`. */
+function createRunner({ acquire, release, waitTimeoutMs }: Semaphore) {
+  return async <T>(work: () => Promise<T>, mayRetry: (error: unknown) => boolean): Promise<T> => {
     const deadline = performance.now() + waitTimeoutMs
-    const enteredAt = await enter()
+    const acquiredAt = await acquire()
     try {
       for (let longestMs = 50; ; longestMs = Math.min(2 * longestMs, 1000)) {
         try {
           return await work()
         } catch (error) {
-          const pauseMs = longestMs * (0.5 + Math.random() / 2) // processes that lost the same server come back apart
-          if (!isOutage(error) || !mayRepeat(error) || performance.now() + pauseMs > deadline) throw error
+          const pauseMs = longestMs * (0.5 + Math.random() / 2) // jitter: processes must not retry all at once
+          if (!isOutage(error) || !mayRetry(error) || performance.now() + pauseMs > deadline) throw error
           await sleep(pauseMs)
         }
       }
     } finally {
-      leave(enteredAt)
+      release(acquiredAt)
     }
   }
 }
 
 /**
- * As many places as the pool has connections; first come, first served. `waitTimeoutMs` is for a place and for new
- * attempts together.
+ * Creates a fair semaphore with one permit per connection. `waitTimeoutMs` covers waiting for a permit and retries
+ * together.
  */
-export function createPlaces(size: number, waitTimeoutMs: number) {
+export function createSemaphore(size: number, waitTimeoutMs: number) {
   let free = size
   const waiting = new Set<() => void>()
-  let tellWait = (_waitedMs: number) => {}
+  let reportWait = (_waitedMs: number) => {}
   const held = { times: 0, ms: 0 }
 
   function wait(): Promise<void> {
@@ -118,7 +118,7 @@ export function createPlaces(size: number, waitTimeoutMs: number) {
     countUsed: () => size - free,
     countWaiting: () => waiting.size,
     onWait: (listener) => {
-      tellWait = listener
+      reportWait = listener
     },
     countHeld: () => ({ ...held }),
   }
@@ -126,19 +126,19 @@ export function createPlaces(size: number, waitTimeoutMs: number) {
   return {
     pool,
     waitTimeoutMs,
-    /** Gives the time, as `performance.now()` tells it. Throws `PoolBusyError`. */
-    enter: async () => {
+    /** Resolves with the time of acquisition, as in `performance.now()`. Throws `PoolBusyError`. */
+    acquire: async () => {
       const startedAt = performance.now()
       if (free > 0) {
         free -= 1
         return startedAt
       }
-      await wait().finally(() => tellWait(performance.now() - startedAt))
+      await wait().finally(() => reportWait(performance.now() - startedAt))
       return performance.now()
     },
-    leave: (enteredAt: number) => {
+    release: (acquiredAt: number) => {
       held.times += 1
-      held.ms += performance.now() - enteredAt
+      held.ms += performance.now() - acquiredAt
       const [next] = waiting
       if (next) next()
       else free += 1

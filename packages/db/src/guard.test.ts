@@ -13,7 +13,7 @@ afterAll(async () => {
   await database.drop()
 })
 
-/** Stands for a model call: waits a moment, then would go out. */
+/** A fake model call: waits a moment, then checks the guard. */
 async function callModel() {
   await sleep(1)
   assertNoConnectionHeld()
@@ -32,7 +32,7 @@ describe('inside a transaction a model call', () => {
         await tx.execute(sql`select 1`)
         await callModel()
       }),
-    'in functions below, in parallel': () => db.transaction(() => summarize(['a', 'b'])),
+    'in called functions, in parallel': () => db.transaction(() => summarize(['a', 'b'])),
     'in a nested transaction': () => db.transaction((tx) => tx.transaction(() => callModel())),
     'after a nested transaction': () =>
       db.transaction(async (tx) => {
@@ -49,7 +49,7 @@ describe('inside a transaction a model call', () => {
     'with options for the transaction': () => db.transaction(() => callModel(), { accessMode: 'read only' }),
   }
 
-  it.each(Object.entries(refused))('is refused: %s', async (_, work) => {
+  it.each(Object.entries(refused))('throws: %s', async (_, work) => {
     await expect(work()).rejects.toMatchObject({ name: 'ConnectionHeldError', code: 'connection_held' })
   })
 
@@ -65,7 +65,7 @@ describe('inside a transaction a model call', () => {
 })
 
 describe('a model call is allowed', () => {
-  it('outside of transactions, between them and after one that failed', async () => {
+  it('outside transactions, between them and after a failed one', async () => {
     await callModel()
     expect(await db.transaction(async () => 1)).toBe(1)
     await callModel()
@@ -73,7 +73,7 @@ describe('a model call is allowed', () => {
     expect(await callModel()).toBe('answer')
   })
 
-  it('in work that was started before, while a transaction is open', async () => {
+  it('in work that started before the transaction', async () => {
     const opened = Promise.withResolvers<void>()
     const called = Promise.withResolvers<string>()
     const parallel = opened.promise.then(callModel).then(called.resolve, called.reject)
@@ -84,7 +84,7 @@ describe('a model call is allowed', () => {
     await parallel
   })
 
-  it('in work that outlives the transaction it was started in', async () => {
+  it('in work that outlives its transaction', async () => {
     const ended = Promise.withResolvers<void>()
     const later = await db.transaction(async () => ({ answer: ended.promise.then(callModel) }))
     ended.resolve()
@@ -92,12 +92,12 @@ describe('a model call is allowed', () => {
   })
 })
 
-it('costs less than a microsecond a call', async ({ annotate }) => {
+it('takes less than a microsecond per call', async ({ annotate }) => {
   const calls = 1_000_000
   const before = process.cpuUsage()
   for (let call = 0; call < calls; call++) assertNoConnectionHeld()
   const { user, system } = process.cpuUsage(before)
   const costUs = (user + system) / calls
-  await annotate(`${costUs.toFixed(3)} µs of CPU a call of the guard`)
+  await annotate(`guard: ${costUs.toFixed(3)} µs of CPU per call`)
   expect(costUs).toBeLessThan(1)
 })

@@ -5,12 +5,12 @@ import postgres, { type Sql } from 'postgres'
 import { createEmbedders } from './embedders.ts'
 import { databaseSettings, migrationsFolder, nameEmbeddingIndex, widestIndex } from './migrate.ts'
 
-// What `npm run manage -- doctor` and `GET /metrics` ask of a database. Nothing here writes, or needs a right that the API's role lacks.
+// Read-only queries of `npm run manage -- doctor` and `GET /metrics`. They need no privileges beyond those of the API.
 
-/** Aborting the signal ends what is under way: it rejects. */
+/** Aborting the signal rejects the running query. */
 export type Target = { url: string; signal: AbortSignal }
 
-/** Which server and which pgvector answer; the extension is null where the database does not have it. */
+/** Returns the versions of Postgres and pgvector. pgvector is null if the extension is missing. */
 export function readServer(target: Target): Promise<{ postgres: string; pgvector: string | null }> {
   return withClient(target, async (sql) => {
     const rows = await sql<{ postgres: string; pgvector: string | null }[]>`
@@ -20,7 +20,7 @@ export function readServer(target: Target): Promise<{ postgres: string; pgvector
   })
 }
 
-/** Postgres tells a client its backend's number when it connects; a pooler, whose backends change, tells another one. */
+/** Whether the target is a pooler. It reports a made-up backend pid on connect, while Postgres reports the real one. */
 export function isPooled(target: Target): Promise<boolean> {
   return withClient(target, async (sql) => {
     const rows = await sql<{ pid: number }[]>`select pg_backend_pid() as pid`
@@ -28,7 +28,7 @@ export function isPooled(target: Target): Promise<boolean> {
   })
 }
 
-/** A lock is seen in its own database alone. */
+/** Whether two URLs lead to the same database: a lock taken in one is visible in the other. */
 export function isSameDatabase(left: Target, right: Target): Promise<boolean> {
   const key = randomInt(2 ** 47)
   return withClient(left, (sql) =>
@@ -44,34 +44,34 @@ export function isSameDatabase(left: Target, right: Target): Promise<boolean> {
 
 export type Pooling = 'transaction' | 'transaction, without named statements' | 'session'
 
-/** How others' transactions are kept busy: the pooler picks one of its idle backends, so the first nearly always does. */
+/** How many backends to occupy at most. The pooler picks any idle backend, so one is nearly always enough. */
 const maxHolders = 4
-/** Unknown statement; transaction aborted, by the former, which the driver hides; statement exists already. */
-const lostStatement = new Set(['26000', '25P02', '42P05'])
+/** Unknown statement, aborted transaction (caused by an unknown statement that the driver hides), duplicate statement. */
+const lostStatementCodes = new Set(['26000', '25P02', '42P05'])
 
 /**
- * What a pooler does for a client whose backend is busy with others' transactions: in transaction mode it gives another
- * one, and the client's named statements have to come along. Asked inside a transaction, because outside of one the
- * driver would prepare the statement anew and nobody would know.
+ * Detects the pooling mode by occupying a client's backend with other transactions. In transaction mode the client gets
+ * another backend, and the pooler must prepare its named statements there. The test query runs inside a transaction,
+ * because outside one the driver would silently prepare a lost statement again.
  */
 export function probePooling(target: Target): Promise<Pooling> {
   return withClient(target, async (sql) => {
-    const ask = () => sql.begin(async (tx) => (await tx<{ pid: number }[]>`select pg_backend_pid() as pid`)[0]?.pid)
-    const before = await ask()
-    const isGivenAnother = (others: Sql, left: number): Promise<boolean> =>
-      others.begin(async () => (await ask()) !== before || (left > 1 && (await isGivenAnother(others, left - 1))))
+    const readPid = () => sql.begin(async (tx) => (await tx<{ pid: number }[]>`select pg_backend_pid() as pid`)[0]?.pid)
+    const before = await readPid()
+    const getsAnother = (others: Sql, left: number): Promise<boolean> =>
+      others.begin(async () => (await readPid()) !== before || (left > 1 && (await getsAnother(others, left - 1))))
     try {
-      const isGiven = await withClient(target, (others) => isGivenAnother(others, maxHolders), maxHolders)
-      return isGiven ? 'transaction' : 'session'
+      const hasChanged = await withClient(target, (others) => getsAnother(others, maxHolders), maxHolders)
+      return hasChanged ? 'transaction' : 'session'
     } catch (error) {
-      if (error instanceof postgres.PostgresError && lostStatement.has(error.code))
+      if (error instanceof postgres.PostgresError && lostStatementCodes.has(error.code))
         return 'transaction, without named statements'
       throw error
     }
   })
 }
 
-/** What PgBouncer's own console says. `target` is of a user that it knows as `stats_users` or `admin_users`. */
+/** Returns PgBouncer's version and configuration. The user must be one of its `stats_users` or `admin_users`. */
 export function readPgbouncer(target: Target) {
   return withClient(target, async (sql) => {
     const [row] = await sql.unsafe('show version').simple()
@@ -85,7 +85,7 @@ export function readPgbouncer(target: Target) {
   })
 }
 
-/** How busy PgBouncer's clients and its connections to one database are, whatever their roles; `target` as above. */
+/** Returns PgBouncer's clients and connections of one database, summed over all roles. `target` as above. */
 export function readPools(target: Target, database: string) {
   return withClient(target, async (sql) => {
     const pools = (await sql.unsafe('show pools').simple()).filter((pool) => pool.database === database)
@@ -96,9 +96,9 @@ export function readPools(target: Target, database: string) {
       waitingClients: sum('cl_waiting'),
       activeServers: sum('sv_active'),
       idleServers: sum('sv_idle'),
-      /** Connections to Postgres that one role may have at once. */
+      /** Maximum Postgres connections per role. */
       poolSize: Math.max(0, ...databases.map(({ pool_size: size }) => Number(size))),
-      /** How long the first in the queue has waited. */
+      /** Waiting time of the longest waiting client. */
       longestWaitSeconds: Math.max(
         0,
         ...pools.map(({ maxwait, maxwait_us }) => Number(maxwait) + Number(maxwait_us) / 1e6),
@@ -107,7 +107,7 @@ export function readPools(target: Target, database: string) {
   })
 }
 
-/** How many migrations this version has, lack in the database by the migrator's own rule, and whether it has newer ones. */
+/** Returns the number of migrations, how many are pending by the migrator's rule, and whether the database is newer. */
 export function readMigrations(target: Target) {
   return withClient(target, async (sql) => {
     const times = readMigrationFiles({ migrationsFolder }).map(({ folderMillis }) => folderMillis)
@@ -124,7 +124,7 @@ export function readMigrations(target: Target) {
   })
 }
 
-/** The settings that `db:migrate` makes and this session does not have. */
+/** Returns the settings of `db:migrate` that differ in this session. */
 export function readDifferingSettings(target: Target) {
   return withClient(target, async (sql) => {
     const names = Object.keys(databaseSettings).join()
@@ -137,17 +137,17 @@ export function readDifferingSettings(target: Target) {
   })
 }
 
-/** Of which embedders the stored vectors are, in documents. */
+/** Counts documents by embedding model. */
 export function countByEmbedder(target: Target) {
   return withClient(target, async (sql) => createEmbedders(drizzle(sql)).countDocuments())
 }
 
-/** How many documents this model has no vectors of. */
+/** Counts documents without vectors of this model. */
 export function countWithoutEmbedder(target: Target, model: string) {
   return withClient(target, async (sql) => createEmbedders(drizzle(sql)).countWithout(model))
 }
 
-/** Whether `db:migrate` has made, or would not make, the index for vectors of this model and width. */
+/** Whether the index for this model and width exists. Also true for widths that `db:migrate` does not index. */
 export function hasEmbeddingIndex(target: Target, model: string, dimensions: number): Promise<boolean> {
   return withClient(target, async (sql) => {
     const [index] = await sql`
@@ -156,7 +156,7 @@ export function hasEmbeddingIndex(target: Target, model: string, dimensions: num
   })
 }
 
-/** Not through `connect`: a doctor also looks at a setup whose driver lacks the patch. */
+/** Does not use `connect`, because the doctor must also work when the driver lacks the patch. */
 async function withClient<T>({ url, signal }: Target, work: (sql: Sql) => Promise<T>, poolSize = 1): Promise<T> {
   signal.throwIfAborted()
   const connection = { application_name: 'sluice-inspect' }

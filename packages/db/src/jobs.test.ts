@@ -19,7 +19,7 @@ afterAll(async () => {
 const readJob = async (id: string | null) =>
   (await db.execute<Record<string, unknown>>(sql`select * from pgboss.job where id = ${id}`)).at(0)
 
-it('a job is stored as pg-boss itself would store it', async () => {
+it('a job is stored exactly as pg-boss stores it', async () => {
   const data = { text: 'It’s "潮"', list: [1] }
   const id = crypto.randomUUID()
   await sendJob(db, ingestQueue, data, id)
@@ -40,7 +40,7 @@ it('a job whose id is there is not added again', async () => {
   expect(await readJob(id)).toMatchObject({ data: { n: 1 } })
 })
 
-it('a job goes with the transaction that it was sent in', async () => {
+it('a job is rolled back with its transaction', async () => {
   const id = crypto.randomUUID()
   const sendAndFail = db.transaction(async (tx) => {
     await sendJob(tx, ingestQueue, {}, id)
@@ -50,11 +50,11 @@ it('a job goes with the transaction that it was sent in', async () => {
   expect(await readJob(id)).toBeUndefined()
 })
 
-it('a queue that no worker has made is an error that says so', async () => {
-  await expect(sendJob(db, 'unheard-of', {})).rejects.toThrow('There is no queue unheard-of: start the worker')
+it('sending to a queue that no worker has created fails', async () => {
+  await expect(sendJob(db, 'unheard-of', {})).rejects.toThrow('Queue unheard-of does not exist. Start the worker')
 })
 
-it('the queue works through PgBouncer, several fetches at once, each job once', async () => {
+it('the queue works through PgBouncer: concurrent fetches return each job once', async () => {
   await Promise.all(Array.from({ length: 40 }, (_, n) => sendJob(db, deadLetterQueue, { n })))
   const fetched: string[] = []
   const take = async () => {

@@ -3,47 +3,47 @@ import { sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 
 export type JobOptions = {
-  /** How often a job that failed is tried again. */
+  /** How often a failed job is retried. */
   retryLimit: number
-  /** Seconds before the first retry; each further one waits twice as long, up to `retryDelayMax`. */
+  /** Seconds before the first retry. The delay doubles with each retry, up to `retryDelayMax`. */
   retryDelay: number
   retryBackoff: boolean
   retryDelayMax: number
-  /** Seconds after which a worker that says nothing has died, and its jobs are tried again. */
+  /** Seconds without a heartbeat after which a worker counts as crashed, and its jobs are retried. */
   heartbeatSeconds: number
-  /** Seconds that one try may take. */
+  /** Maximum seconds of one attempt. */
   expireInSeconds: number
-  /** Seconds that a finished job is kept. */
+  /** Seconds after which a finished job is deleted. */
   deleteAfterSeconds: number
-  /** The queue that gets the job after its last try. */
+  /** The queue that receives the job after its last attempt. */
   deadLetter?: string
 }
 
-/** What a queue does unless its file says otherwise. */
+/** The default options of a queue. */
 export const defaultJobOptions: JobOptions = {
-  retryLimit: 8, // with these delays, half an hour in all: most outages of a vendor are over by then
+  retryLimit: 8, // half an hour with these delays, which outlasts most outages of a provider
   retryDelay: 5,
   retryBackoff: true,
   retryDelayMax: 600,
-  heartbeatSeconds: 15, // a worker that is killed leaves its jobs for so long
-  expireInSeconds: 3600, // a book at a vendor's that takes a batch of 64 texts in 10 s needs ten minutes
-  deleteAfterSeconds: 3600, // a queue of 10,000 documents an hour stays small
+  heartbeatSeconds: 15, // how long the jobs of a killed worker are delayed
+  expireInSeconds: 3600, // a book takes ten minutes at a provider that embeds 64 texts in 10 s
+  deleteAfterSeconds: 3600, // keeps the table small at 10,000 documents per hour
 }
 
 export const ingestQueue = 'ingest-document'
-/** Receives the documents whose last attempt failed. */
+/** Dead letter queue: receives documents whose last attempt failed. */
 export const deadLetterQueue = 'dead-letter-document'
 
-/** What both of them get. `version` says which content of the document is meant, and is the job's own id. */
+/** The payload of both queues. `version` identifies the document's content, and is also the job's id. */
 export type DocumentJob = { owner: string; documentId: string; version: string }
 
-/** What a transaction and a database have in common. */
+/** A transaction or a database. */
 export type Executor = Pick<Db, 'execute'>
 
 /**
- * Adds a job to a queue: in a transaction it is there if the rest is. A job whose `id` the queue has is not added again.
- * pg-boss's own `send` would keep a second pool and a clock in every process that only sends; `jobs.test.ts` compares.
- * Throws when no worker has made that queue yet.
+ * Adds a job to a queue, as part of the transaction if `db` is one. Does nothing if a job with this `id` exists.
+ * pg-boss's own `send` would need a second pool and timers in every process that only sends; `jobs.test.ts` compares both.
+ * Throws if no worker has created the queue yet.
  */
 export async function sendJob(db: Executor, queue: string, data: object, id: string = crypto.randomUUID()) {
   const [row] = await db.execute<{ known: boolean }>(sql`
@@ -56,17 +56,17 @@ export async function sendJob(db: Executor, queue: string, data: object, id: str
       from queue on conflict do nothing)
     select exists (select from queue) as known`)
   if (!row?.known)
-    throw new Error(`There is no queue ${queue}: start the worker, which makes one for each of its jobs.`)
+    throw new Error(`Queue ${queue} does not exist. Start the worker, which creates a queue for each of its jobs.`)
 }
 
-/** The trace that the caller is in, which the span of its job goes on with; null without tracing. */
+/** Returns the caller's trace context, which the job's span continues, or null without tracing. */
 function readTrace(): string | null {
   const carrier = {}
   propagation.inject(context.active(), carrier)
   return Object.keys(carrier).length > 0 ? JSON.stringify(carrier) : null
 }
 
-/** How full each queue is, over all owners. `oldestSeconds`: how long the first of the jobs that are due has waited. */
+/** Counts jobs by queue and state, across all owners. `oldestSeconds` is the waiting time of the oldest job that is due. */
 export async function countJobs(db: Executor) {
   const rows = await db.execute<{
     queue: string

@@ -14,13 +14,13 @@ afterAll(async () => {
   await database.drop()
 })
 
-it('makes an owner once, however many ask at once', async () => {
+it('creates an owner once for concurrent calls', async () => {
   const ids = await Promise.all(Array.from({ length: 10 }, () => owners.ensure('ada')))
   expect(new Set(ids).size).toBe(1)
   expect(await owners.ensure('bob')).not.toBe(ids[0])
 })
 
-it('makes an owner with the first request alone: all others only read', async () => {
+it('writes only with the first call for an owner', async () => {
   await owners.ensure('grace')
   const readVersion = async () => (await db.execute(sql`select xmin::text from owners where name = 'grace'`)).at(0)
   const before = await readVersion()
@@ -28,19 +28,19 @@ it('makes an owner with the first request alone: all others only read', async ()
   expect(await readVersion()).toEqual(before)
 })
 
-it('notes the use of keys, and leaves one to another process that notes it at the same time', async () => {
+it('records key usage, and skips keys locked by another process', async () => {
   const owner = await owners.ensure('ada')
   for (const id of ['used', 'locked', 'unused']) await owners.addKey(owner, id, 'a hash')
   await db.transaction(async (tx) => {
     await tx.execute(sql`select from api_keys where id = 'locked' for update`)
-    await owners.noteKeyUse(['locked', 'used', 'unknown'])
+    await owners.recordKeyUsage(['locked', 'used', 'unknown'])
   })
   const keys = (await createKeyring(db).list()).filter(({ id }) => ['used', 'locked', 'unused'].includes(id))
   const times = Object.fromEntries(keys.map(({ id, lastUsedAt }) => [id, lastUsedAt]))
   expect(times).toEqual({ used: expect.any(Date), locked: null, unused: null })
 })
 
-it('revokes a key once: its time stays', async () => {
+it('keeps the time of the first revocation', async () => {
   await owners.addKey(await owners.ensure('ada'), 'leaked', 'a hash')
   const { revoke } = createKeyring(db)
   const revoked = await revoke('leaked')
@@ -50,7 +50,7 @@ it('revokes a key once: its time stays', async () => {
   expect(await revoke('unknown')).toBeUndefined()
 })
 
-it('finds the owner of a key, of an unknown or revoked one nobody', async () => {
+it('finds the owner of a key, and none for an unknown or revoked key', async () => {
   const owner = await owners.ensure('ada')
   await owners.addKey(owner, 'key', 'a hash')
   expect(await owners.findKey('key')).toEqual({ ownerId: owner, secretHash: 'a hash' })

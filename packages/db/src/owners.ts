@@ -4,7 +4,7 @@ import { apiKeys, owners } from './schema.ts'
 
 const { placeholder } = sql
 
-/** Owners and the keys that speak for them. */
+/** Creates the queries on owners and their API keys. */
 export function createOwners(db: Db) {
   const findOwner = db
     .select({ id: owners.id })
@@ -18,7 +18,7 @@ export function createOwners(db: Db) {
     .where(isValid)
     .prepare('find_key')
   return {
-    /** The id of the owner called `name`, who is made when there is none: the first time writes, all others only read. */
+    /** Returns the id of an owner by name, and creates the owner if necessary. Only the first call writes. */
     ensure: async (name: string): Promise<string> => {
       const [found] = await findOwner.execute({ name })
       return found?.id ?? (await addOwner(db, name))
@@ -28,11 +28,11 @@ export function createOwners(db: Db) {
       await db.insert(apiKeys).values({ id, ownerId: owner, secretHash })
     },
 
-    /** The owner and the secret's hash of a key that is not revoked. */
+    /** Returns the owner and secret hash of a valid key. */
     findKey: async (id: string) => (await findKey.execute({ id })).at(0),
 
-    /** Notes that keys of any owners were used just now. One that another process notes at this moment is left to it. */
-    noteKeyUse: async (ids: string[]): Promise<void> => {
+    /** Sets the time of last use of keys of any owner. Skips keys that another process is updating. */
+    recordKeyUsage: async (ids: string[]): Promise<void> => {
       const given = sql`(select jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb))`
       const unlocked = db
         .select({ id: apiKeys.id })
@@ -44,7 +44,7 @@ export function createOwners(db: Db) {
   }
 }
 
-/** An upsert, since another process may add the same owner at this moment. */
+/** Adds an owner with an upsert, because another process may add the same one concurrently. */
 async function addOwner(db: Db, name: string): Promise<string> {
   const [row] = await db
     .insert(owners)
@@ -55,11 +55,11 @@ async function addOwner(db: Db, name: string): Promise<string> {
   return row.id
 }
 
-/** The keys of all owners: for an operator's commands, and so not in the store. */
+/** Creates queries on the keys of all owners. For the CLI only, so not part of the Store. */
 export function createKeyring(db: Db) {
   const ownerName = db.select({ name: owners.name }).from(owners).where(eq(owners.id, apiKeys.ownerId))
   return {
-    /** All keys, oldest first; nothing of their secrets. `lastUsedAt` is at most a minute late. */
+    /** Returns all keys without their secrets, oldest first. `lastUsedAt` is up to a minute late. */
     list: () =>
       db
         .select({
@@ -73,7 +73,7 @@ export function createKeyring(db: Db) {
         .innerJoin(owners, eq(owners.id, apiKeys.ownerId))
         .orderBy(asc(apiKeys.createdAt), asc(apiKeys.id)),
 
-    /** Ends a key for good; one that is revoked keeps its time. Gives whose it was, undefined when there is no such key. */
+    /** Revokes a key permanently, and keeps the time if it is already revoked. Returns undefined for an unknown key. */
     revoke: async (id: string): Promise<{ owner: string; revokedAt: Date | null } | undefined> => {
       const [key] = await db
         .update(apiKeys)

@@ -5,15 +5,15 @@ import { migrate } from './migrate.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
 
-// Whether a search uses its index, and finds enough with it, shows only with many rows.
+// Whether a search uses its index and finds enough with it can be tested only with many rows.
 
 const embedder = { model: 'small', dimensions: 8 }
 const rows = 20_000
-const tinyOwners = 399 // so many that an owner, on the average, has few chunks
+const tinyOwners = 399 // so many that the average owner has few chunks
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 1 })
 const { owners, passages } = createStore(db)
-// Settings of a session need one: straight to Postgres.
+// Session settings need a direct connection to Postgres.
 const direct = connect({ url: database.directDatabaseUrl, poolSize: 1 })
 const [large, small, tiny] = [await owners.ensure('large'), await owners.ensure('small'), await owners.ensure('tiny 1')]
 const embedding = Array.from({ length: embedder.dimensions }, (_, n) => Math.sin(n))
@@ -29,7 +29,7 @@ beforeAll(async () => {
   await db.execute(sql`
     insert into documents (owner_id, title, text, content_hash, status, metadata)
     values (${large}, '', '', 'rare', 'ready', '{"rare":true}')`)
-  // Of 100 chunks 1 is the small owner's, 40 are tiny ones', and 1 of the large one's is in its rare document.
+  // Of 100 chunks, 1 belongs to the small owner, 40 to tiny ones, and the rest to the large one: 1 in its rare document.
   await db.execute(sql`
     insert into chunks (owner_id, document_id, heading, content, start, "end", embedding_model, embedding)
     select owner_id, documents.id, '', '', 0, 0, ${embedder.model},
@@ -48,10 +48,10 @@ afterAll(async () => {
   await database.drop()
 })
 
-/** The indexes of chunks that are read by `work`, as the server counts them: a function's own plan is not to be seen. */
+/** Returns the indexes of chunks that `work` reads, by the server's statistics. EXPLAIN does not show plans in functions. */
 async function listIndexesRead(work: () => Promise<unknown>): Promise<string[]> {
   const count = async () => {
-    await db.execute(sql`select pg_stat_force_next_flush()`) // otherwise a session tells what it did once a second
+    await db.execute(sql`select pg_stat_force_next_flush()`) // otherwise a session reports its statistics once per second
     const rows = await db.execute<{ name: string; scans: number }>(sql`
       select indexrelname as name, idx_scan::int as scans from pg_stat_user_indexes where relname = 'chunks'`)
     return new Map(rows.map(({ name, scans }) => [name, scans]))
@@ -70,8 +70,8 @@ describe('a search, through PgBouncer', () => {
     expect(await searchFor(large)).toContainEqual(vectorIndex)
   })
 
-  it('is exact for an owner of few among many, whatever the index seems to cost', async () => {
-    await direct.db.execute(sql`set random_page_cost = 100`) // of the owner's rows, one by one
+  it('is exact for an owner with few of many chunks, whatever the estimated cost of the index', async () => {
+    await direct.db.execute(sql`set random_page_cost = 100`) // makes reading the owner's rows look expensive
     await direct.db.execute(sql`set enable_seqscan = off`)
     const find = () => createStore(direct.db).passages.search(small, search)
     const read = await listIndexesRead(() =>
@@ -82,10 +82,10 @@ describe('a search, through PgBouncer', () => {
     expect(read).not.toContainEqual(vectorIndex)
   })
 
-  it('reads an owner’s few chunks alone, also where a plan for any owner expects all of them', async () => {
+  it('reads only an owner’s few chunks, even if a generic plan expects all of them', async () => {
     await direct.db.execute(sql`alter table chunks alter column owner_id set (n_distinct = 1)`)
     await direct.db.execute(sql`analyze chunks`)
-    const { db, close } = connect({ url: database.directDatabaseUrl, poolSize: 1 }) // of no plans yet
+    const { db, close } = connect({ url: database.directDatabaseUrl, poolSize: 1 }) // a new session without plans
     const countRead = async () => {
       await db.execute(sql`select pg_stat_force_next_flush()`)
       const [row] = await db.execute<{ rows: number }>(sql`
@@ -93,7 +93,7 @@ describe('a search, through PgBouncer', () => {
       return row?.rows ?? Number.NaN
     }
     const find = () => createStore(db).passages.search(tiny, { ...search, text: 'zyzzyva' })
-    await find() // makes the plans, and asks the statistics of the planner
+    await find() // creates the plans, and reads the planner's statistics
     const before = await countRead()
     await find()
     const read = (await countRead()) - before
@@ -107,42 +107,42 @@ describe('a search, through PgBouncer', () => {
   it.each([
     ['few chunks', () => tiny, () => large],
     ['many chunks', () => large, () => small],
-  ])('is planned for its owner in a session that has served another of %s', async (_, served, owner) => {
-    for (let count = 0; count < 12; count += 1) await passages.search(served(), search) // a plan is kept after five
+  ])('is planned for its owner in a session that has served another owner with %s', async (_, served, owner) => {
+    for (let count = 0; count < 12; count += 1) await passages.search(served(), search) // Postgres caches a plan after five
     const read = await searchFor(owner())
     expect(read.some((name) => name.startsWith('chunks_embedding_'))).toBe(owner() === large)
   })
 
-  it('reads the words’ index where they are rare, not where an owner has few chunks', async () => {
+  it('reads the word index for rare words, but not for an owner with few chunks', async () => {
     expect(await searchFor(large, 'zyzzyva')).toContain('chunks_search')
     expect(await searchFor(tiny, 'zyzzyva')).not.toContain('chunks_search')
   })
 
-  it('plans its statement once, and only its legs anew', async () => {
+  it('plans its statement once, and only the retrievers for each search', async () => {
     const [kept] = await db.execute<{ plans: number }>(sql`
       select generic_plans::int as plans from pg_prepared_statements where statement like '%search_vectors%'`)
     expect(kept?.plans).toBeGreaterThan(0)
   })
 })
 
-describe('a search in the index behind a filter of 1 % of the rows', () => {
+describe('a search in the index with a filter that matches 1 % of the rows', () => {
   async function searchWith(...settings: string[]) {
     for (const setting of settings) await direct.db.execute(sql.raw(`set ${setting}`))
     const found = await createStore(direct.db).passages.search(large, { ...search, filter: { rare: true } })
     await direct.db.execute(sql`reset all`)
     return found
   }
-  /** The planner would search so few rows exactly: here it may not. */
-  const inIndex = ['enable_seqscan', 'enable_bitmapscan', 'enable_sort'].map((way) => `${way} = off`)
+  /** Forces the index. The planner would search so few rows exactly. */
+  const inIndex = ['enable_seqscan', 'enable_bitmapscan', 'enable_sort'].map((method) => `${method} = off`)
 
-  it('finds as many as it was asked for, and the same as an exact one', async () => {
+  it('finds the requested number of chunks, nearly the same as an exact search', async () => {
     const found = await searchWith(...inIndex)
     expect(found).toHaveLength(search.limit)
     const exact = new Set((await searchWith('enable_indexscan = off')).map(({ chunkId }) => chunkId))
     expect(found.filter(({ chunkId }) => exact.has(chunkId)).length).toBeGreaterThanOrEqual(45)
   })
 
-  it('would find almost none without the setting that db:migrate makes', async () => {
+  it('finds almost none without the setting of db:migrate', async () => {
     expect((await searchWith(...inIndex, 'hnsw.iterative_scan = off')).length).toBeLessThan(10)
   })
 })

@@ -52,7 +52,7 @@ describe('a search', () => {
     expect(texts(await search(owner, 'lantern', [1, 0, 0], 1))).toEqual(['near, with a lantern'])
   })
 
-  it('counts vectors by their weight beside the words', async () => {
+  it('weights the vector score', async () => {
     const owner = await owners.ensure('weight')
     await ingest(owner, 'both', { 'no such word': [1, 0, 0], 'a lantern': [0, 1, 0] })
     const question = { text: 'lantern', embedding: '[1,0,0]', embeddingModel: model, limit: 10 }
@@ -64,19 +64,19 @@ describe('a search', () => {
     ])
   })
 
-  it('finds by words what is embedded as zeros, or asked so', async () => {
+  it('finds chunks by words when their vector or the query vector is zero', async () => {
     const owner = await owners.ensure('zeros')
     await ingest(owner, 'zeros', { 'a lantern': [0, 0, 0], 'another lamp': [1, 0, 0] })
     expect(texts(await search(owner, 'lantern', [0, 0, 0]))[0]).toBe('a lantern')
     expect((await search(owner, 'lantern')).map(({ score }) => score)).toEqual([1, 1])
   })
 
-  it('finds a document that two models have embedded once by its words, with the chunks of the asking one', async () => {
+  it('finds a document embedded with two models once, by the chunks of the given model', async () => {
     const owner = await owners.ensure('beside')
     const id = await ingest(owner, 'both', { 'a lantern': [1, 0, 0] })
     const content = { title: 'both', text: '', pages: null }
     const other = { ...chunk, content: 'a lantern, cut otherwise', embedding: [1] }
-    expect(await documents.addChunksBeside(owner, id, 'another model', [other], content)).toBe(true)
+    expect(await documents.addChunksForModel(owner, id, 'another model', [other], content)).toBe(true)
     await ingest(owner, 'older alone', { 'an old lantern': [1] }, 'another model')
     const [first, ...rest] = await search(owner, 'lantern')
     expect([first?.text, first?.vectorRank, texts(rest)]).toEqual(['a lantern', 1, ['an old lantern']])
@@ -87,7 +87,7 @@ describe('a search', () => {
     expect(texts(byThird).toSorted()).toEqual(['a lantern, cut otherwise', 'an old lantern'])
   })
 
-  it('tells where a passage comes from', async () => {
+  it('returns the origin of a passage', async () => {
     const owner = await owners.ensure('origin')
     const { id } = await documents.add(owner, { title: 'Tides', text: '', contentHash: 'tides' })
     const origin = { heading: 'Tides > Ebb', content: 'It ebbs.', start: 10, end: 18, page: 2 }
@@ -110,7 +110,7 @@ describe('a search', () => {
     expect(score).toBeCloseTo(2)
   })
 
-  it('finds by any word of a question, in any form, also in the heading', async () => {
+  it('matches any word of a question, in any inflection, and also in headings', async () => {
     const owner = await owners.ensure('words')
     const { id } = await documents.add(owner, { title: 'Ferries', text: '', contentHash: 'ferries' })
     await documents.addChunks(owner, id, 'another model', [
@@ -122,22 +122,22 @@ describe('a search', () => {
     expect(texts(found).toSorted()).toEqual(['Nine, ten.', 'The ferry leaves at nine.'])
   })
 
-  it('finds words in the language of their document, asked in the same', async () => {
+  it('matches inflected words in the language of the document', async () => {
     const owner = await owners.ensure('languages')
     await ingest(owner, 'Fähren', {
       'Die Fähren legen um neun Uhr ab, und die Häuser am Hafen sind noch dunkel.': [0, 1, 0],
     })
     await ingest(owner, 'Ferries', { 'The ferries leave at nine, and the houses are dark.': [0, 1, 0] })
     await ingest(owner, 'Transbordadores', { 'Los transbordadores salen a las nueve de la mañana.': [0, 1, 0] })
-    const textLeg = async (question: string) =>
+    const findByText = async (question: string) =>
       (await search(owner, question)).flatMap(({ title, textRank }) => (textRank === null ? [] : [title]))
-    expect(await textLeg('Welches Haus ist noch dunkel?')).toEqual(['Fähren'])
-    expect(await textLeg('Which house is dark?')).toEqual(['Ferries'])
-    expect(await textLeg('¿Cuándo sale el transbordador?')).toEqual(['Transbordadores'])
-    expect(await textLeg('transbordador')).toEqual(['Transbordadores'])
+    expect(await findByText('Welches Haus ist noch dunkel?')).toEqual(['Fähren'])
+    expect(await findByText('Which house is dark?')).toEqual(['Ferries'])
+    expect(await findByText('¿Cuándo sale el transbordador?')).toEqual(['Transbordadores'])
+    expect(await findByText('transbordador')).toEqual(['Transbordadores'])
   })
 
-  it('keeps to documents whose metadata fits the filter, in both legs', async () => {
+  it('applies the metadata filter in both retrievers', async () => {
     const owner = await owners.ensure('filter')
     const crowd = Object.fromEntries(Array.from({ length: 60 }, (_, n) => [`lantern ${n}`, [1, 0, 0]]))
     await ingest(owner, 'crowd', crowd)
@@ -162,7 +162,7 @@ describe('a search', () => {
     expect(await find({})).toHaveLength(10)
   })
 
-  it('prefers the rare word of a question to its common ones', async () => {
+  it('weights rare words higher than common ones', async () => {
     const owner = await owners.ensure('rarity')
     const crowd = Array.from({ length: 80 }, (_, n) => [`the boat, the boat and the boat, number ${n}`, [1, 0, 0]])
     await ingest(owner, 'crowd', Object.fromEntries(crowd), 'another model')
@@ -170,7 +170,7 @@ describe('a search', () => {
     expect(texts(await search(owner, 'boat zyzzyva'))[0]).toBe('a zyzzyva was seen once')
   })
 
-  it('finds by the common words of a question when its rare one is nowhere', async () => {
+  it('falls back to common words when the rare word does not occur', async () => {
     const owner = await owners.ensure('common')
     const crowd = Array.from({ length: 400 }, (_, n) => [`a boat and a sail, number ${n}`, [1, 0]])
     await ingest(owner, 'crowd', { ...Object.fromEntries(crowd), 'a boat and an anchor': [1, 0] }, 'another model')
@@ -180,11 +180,11 @@ describe('a search', () => {
     expect(await search(owner, 'zyzzyva boat')).toHaveLength(10)
   })
 
-  it('counts repetitions and brevity as BM25 does', async () => {
+  it('scores term frequency and chunk length like BM25', async () => {
     const owner = await owners.ensure('bm25')
     const passages = { 'oar oar oar': [1, 0], 'oar sail': [1, 0], 'oar mast keel rope plank': [1, 0], tar: [1, 0] }
     await ingest(owner, '', passages, 'another model')
-    // Of 4 chunks 3 hold the word; of these, one has 1, one 2 and one 5 different words: the mean is 8/3.
+    // 3 of 4 chunks contain the word. They have 1, 2 and 5 different words, so the mean is 8/3.
     const rarity = Math.log(1 + (4 - 3 + 0.5) / (3 + 0.5))
     const score = (count: number, length: number) =>
       (rarity * count * 2.2) / (count + 1.2 * (0.25 + (0.75 * length) / (8 / 3)))
@@ -194,7 +194,7 @@ describe('a search', () => {
     for (const [index, { textScore }] of found.entries()) expect(textScore).toBeCloseTo(expected[index] ?? 0, 1)
   })
 
-  it('finds nothing of another owner, of another model only by its words', async () => {
+  it('never finds chunks of other owners, and matches chunks of other models by words only', async () => {
     const [owner, other] = [await owners.ensure('one'), await owners.ensure('other')]
     await ingest(other, 'theirs', { 'a sextant of theirs': [1, 0, 0] })
     expect(await search(owner, 'sextant')).toEqual([])
@@ -203,13 +203,13 @@ describe('a search', () => {
     expect(await search(owner, 'compass')).toEqual([])
   })
 
-  it('is empty for an owner without documents and for an unknown one', async () => {
+  it('returns nothing for an owner without documents or an unknown one', async () => {
     expect(await search(await owners.ensure('empty'), 'anything')).toEqual([])
     expect(await search('00000000-0000-0000-0000-000000000000', 'anything')).toEqual([])
   })
 })
 
-describe('a search by hostile text', async () => {
+describe('a search with hostile text', async () => {
   const owner = await owners.ensure('hostile')
   await ingest(owner, 'hostile', { "O'Brien & Söhne | 潮汐表 !": [1, 0, 0] })
 
@@ -239,7 +239,7 @@ describe('a search by hostile text', async () => {
   })
 })
 
-/** Chunks of equal score are ordered by their id. */
+/** Sorts like the search, which orders chunks of equal score by id. */
 function byChunkId(found: { text: string; chunkId: string }[]) {
   const idOf = (text: string | undefined) => found.find((passage) => passage.text === text)?.chunkId ?? ''
   return ([left]: string[], [right]: string[]) => (idOf(left) < idOf(right) ? -1 : 1)

@@ -5,28 +5,28 @@ import { chunks, documents, type Metadata } from './schema.ts'
 
 export type Search = {
   text: string
-  /** A vector as JSON, `[0.1,-0.2]`, which is what Postgres reads. */
+  /** A vector as JSON, such as `[0.1,-0.2]`, which is pgvector's text format. */
   embedding: string
   embeddingModel: string
   limit: number
-  /** How much the nearest vectors count beside the words in the fusion, from 0 to 1. By default as much. */
+  /** The weight of the vector score relative to the text score, from 0 to 1. Default: 1. */
   vectorWeight?: number
-  /** Only in documents whose metadata holds all of this. */
+  /** Searches only documents whose metadata contains all of these entries. */
   filter?: Metadata | undefined
 }
 
 const { placeholder } = sql
 const [owner, filter] = [sql`${placeholder('owner')}::uuid`, sql`${placeholder('filter')}::jsonb`]
-/** How many candidates each leg gives to the fusion. */
-const legSize = sql.raw('50')
-/** Characters of a question whose words are looked up; the stack of Postgres holds no query of 20,000 words. */
+/** Candidates per retriever. */
+const candidateCount = sql.raw('50')
+/** Characters of a question whose words are searched. Queries of 20,000 words exceed the stack of Postgres. */
 const longestText = 4000
 
-/** Hybrid search over an owner's chunks. */
+/** Creates the hybrid search over an owner's chunks. */
 export function createPassages(db: Db) {
   const search = buildSearch(db).prepare('search_passages')
   return {
-    /** The best chunks for a question, best first: nearest vectors and matching words, fused by their scores. */
+    /** Returns the best chunks for a question, best first: nearest vectors and matching words, fused by score. */
     search: (owner: string, { text, embedding, embeddingModel, limit, vectorWeight = 1, filter }: Search) =>
       search.execute({
         owner,
@@ -40,7 +40,7 @@ export function createPassages(db: Db) {
   }
 }
 
-/** The search as text and the names of its parameters in their order: for the benchmark's client without Drizzle. */
+/** Returns the SQL of the search and its parameter names in order, for the benchmark's client without Drizzle. */
 export function describeSearch() {
   const { sql: text, params } = buildSearch(drizzle.mock()).toSQL()
   return { text, names: params.map((param) => (is(param, Placeholder) ? param.name : '')) }
@@ -48,13 +48,13 @@ export function describeSearch() {
 
 function buildSearch(db: Db) {
   const [embedding, model] = [sql`${placeholder('embedding')}::halfvec`, sql`${placeholder('model')}`]
-  const vectors = sql`search_vectors(${owner}, ${embedding}, ${model}, ${filter}, ${legSize})`
-  const byVector = asLeg(db, 'by_vector', vectors, shareOfNearness)
-  const byText = asLeg(
+  const vectors = sql`search_vectors(${owner}, ${embedding}, ${model}, ${filter}, ${candidateCount})`
+  const byVector = asRetriever(db, 'by_vector', vectors, normalizeDistance)
+  const byText = asRetriever(
     db,
     'by_text',
-    sql`search_words(${owner}, ${placeholder('text')}, ${model}, ${filter}, ${legSize})`,
-    shareOfBest,
+    sql`search_words(${owner}, ${placeholder('text')}, ${model}, ${filter}, ${candidateCount})`,
+    normalizeScore,
   )
   const fused = fuse(db, byVector, byText)
   return db
@@ -69,7 +69,7 @@ function buildSearch(db: Db) {
       end: chunks.end,
       page: chunks.page,
       score: fused.score,
-      // Where each leg has it, from 1; null where it does not.
+      // Ranks start at 1, and are null if the retriever did not find the chunk.
       vectorRank: fused.vectorRank,
       vectorDistance: fused.vectorDistance,
       textRank: fused.textRank,
@@ -81,15 +81,15 @@ function buildSearch(db: Db) {
     .orderBy(desc(fused.score), asc(chunks.id))
 }
 
-type Leg = ReturnType<typeof asLeg>
+type Retriever = ReturnType<typeof asRetriever>
 
-/** The best of both legs: what each has to say of a chunk, from 0 to 1, the vectors' by their weight. */
-function fuse(db: Db, byVector: Leg, byText: Leg) {
+/** Fuses both retrievers: the score of a chunk is the weighted sum of its normalized scores. */
+function fuse(db: Db, byVector: Retriever, byText: Retriever) {
   const id = sql<string>`coalesce(${byVector.id}, ${byText.id})`.as('found_id')
-  const weighed = sql`${placeholder('vectorWeight')}::float8 * coalesce(${byVector.share}, 0)`
+  const weighted = sql`${placeholder('vectorWeight')}::float8 * coalesce(${byVector.normalized}, 0)`
   const columns = {
     id,
-    score: sql<number>`${weighed} + coalesce(${byText.share}, 0)`.as('score'),
+    score: sql<number>`${weighted} + coalesce(${byText.normalized}, 0)`.as('score'),
     vectorRank: byVector.rank,
     vectorDistance: byVector.measure,
     textRank: byText.rank,
@@ -100,34 +100,34 @@ function fuse(db: Db, byVector: Leg, byText: Leg) {
 }
 
 /**
- * What a function of search.sql finds: chunks, what they were measured by, and their ranks from 1; `share` is the measure
- * from 0 to 1. Drizzle writes such columns without their table's name: so each has its own.
+ * Wraps a function of search.sql: chunk ids, their measure (distance or score), ranks from 1, and the measure normalized
+ * to 0 to 1. Column names include `name`, because Drizzle writes such columns without their table name.
  */
-function asLeg(db: Db, name: string, call: SQL, toShare: (measure: SQL) => SQL) {
+function asRetriever(db: Db, name: string, call: SQL, normalize: (measure: SQL) => SQL) {
   const column = (part: string) => sql`${sql.identifier(`${name}_${part}`)}`
-  const [id, measure, rank, share] = [column('id'), column('measure'), column('rank'), column('share')]
+  const [id, measure, rank, normalized] = [column('id'), column('measure'), column('rank'), column('normalized')]
   const columns = {
     id: sql<string>`${id}`.as(`${name}_id`),
     measure: sql<number | null>`${measure}`.as(`${name}_measure`),
     rank: sql<number | null>`${rank}`.mapWith(Number).as(`${name}_rank`),
-    share: sql<number | null>`${share}`.as(`${name}_share`),
+    normalized: sql<number | null>`${normalized}`.as(`${name}_normalized`),
   }
   return db
     .$with(name, columns)
-    .as(sql`select *, ${toShare(measure)} as ${share} from ${call} as found (${id}, ${measure}, ${rank})`)
+    .as(sql`select *, ${normalize(measure)} as ${normalized} from ${call} as found (${id}, ${measure}, ${rank})`)
 }
 
-/** From 0 of the farthest that was found to 1 of the nearest. */
-function shareOfNearness(distance: SQL): SQL {
+/** Maps distances to scores: 0 for the farthest candidate, 1 for the nearest. */
+function normalizeDistance(distance: SQL): SQL {
   const farthest = sql`max(${distance}) over ()`
   return sql`coalesce((${farthest} - ${distance}) / nullif(${farthest} - min(${distance}) over (), 0), 1)`
 }
 
-function shareOfBest(score: SQL): SQL {
+function normalizeScore(score: SQL): SQL {
   return sql`${score} / max(${score}) over ()`
 }
 
-/** A literal for SQL text that must not be a parameter. `standard_conforming_strings` is on since PostgreSQL 9.1. */
+/** Returns a quoted SQL literal, where parameters are not allowed. Assumes `standard_conforming_strings`, the default. */
 export function quoteLiteral(text: string): string {
   return `'${text.replaceAll("'", "''")}'`
 }

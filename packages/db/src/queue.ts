@@ -5,13 +5,13 @@ import { deadLetterQueue, defaultJobOptions, ingestQueue, type JobOptions } from
 
 export type { PgBoss }
 
-/** Its connections to PgBouncer: one to fetch, one to report, so that a slow fetch delays no heartbeat. */
+/** Connections to PgBouncer: one to fetch and one to report, so that a slow fetch delays no heartbeat. */
 const poolSize = 2
-const superviseSeconds = 5 // how late a dead worker's jobs may be noticed, beyond their heartbeat
+const superviseSeconds = 5 // how late a crashed worker may be detected, in addition to its heartbeat
 
 /**
- * The queue's side of a worker: pg-boss with connections of its own, through PgBouncer. It polls, because `LISTEN` does not
- * work there. `onError` hears of what goes wrong in the background. Throws when `db:migrate` has not run.
+ * Starts pg-boss for a worker, with its own connections through PgBouncer. It polls, because `LISTEN` does not work
+ * there. `onError` receives background errors. Throws if `db:migrate` has not run.
  */
 export async function startQueue(url: string, onError: (error: Error) => void): Promise<PgBoss> {
   const boss = new PgBoss({
@@ -30,7 +30,7 @@ export async function startQueue(url: string, onError: (error: Error) => void): 
   return boss.start()
 }
 
-/** Makes a queue, or changes what it does with jobs that come from now on. */
+/** Creates a queue, or updates its options for new jobs. */
 export async function ensureQueue(boss: PgBoss, name: string, options: Partial<JobOptions> = {}): Promise<void> {
   const all = { ...defaultJobOptions, ...options }
   if (await boss.getQueue(name)) await boss.updateQueue(name, all)
@@ -38,16 +38,16 @@ export async function ensureQueue(boss: PgBoss, name: string, options: Partial<J
 }
 
 /**
- * pg-boss's tables and the queues of documents, for `db:migrate`. `db` has one connection and not more: statements of
- * pg-boss begin and end transactions.
+ * Creates pg-boss's tables and the document queues, for `db:migrate`. `db` must have exactly one connection, because
+ * pg-boss sends BEGIN and COMMIT as separate statements.
  */
 export async function migrateQueue(db: Db): Promise<void> {
   const { executeSql } = fromDrizzle(db, sql)
-  // Drizzle tells the driver to leave JSON to its caller.
+  // Drizzle configures the driver not to serialize JSON.
   const toParameter = (value: unknown) => (isRecord(value) ? JSON.stringify(value) : value)
   const asJson: typeof executeSql = (text, values) => executeSql(text, values?.map(toParameter))
   const boss = new PgBoss({ db: { executeSql: asJson }, supervise: false, schedule: false, registerInstance: false })
-  boss.on('error', () => {}) // its timers may outlive `db`; what is asked for here throws by itself
+  boss.on('error', () => {}) // its timers may outlive `db`; the calls below throw their own errors
   await boss.start()
   try {
     await ensureQueue(boss, deadLetterQueue)

@@ -1,9 +1,9 @@
--- The two legs of a search, for `db:migrate`. To plan a query costs more than to compare some hundred chunks: so an owner of
--- few is searched by plans that a session makes once, for any values. For an owner of many, what reads the chunks is planned
--- for each search with its values in sight: Postgres takes the index that is right for rare words or for common ones.
--- `enable_seqscan` is off because a plan for any owner would read the whole table where one of them has most of it.
+-- The two retrievers of a search, created by `db:migrate`. Planning a query takes longer than comparing a few hundred
+-- chunks, so owners with few chunks use generic plans, which a session makes once. For owners with many chunks, the query
+-- that reads them is planned for each search with its values, so Postgres can choose the right index for rare or common
+-- words. `enable_seqscan` is off because a generic plan would scan the whole table if one owner has most of it.
 
--- An owner's nearest chunks: `distance` is the cosine's, from 0 to 2.
+-- Returns an owner's nearest chunks. `distance` is the cosine distance, from 0 to 2.
 create or replace function search_vectors(owner uuid, query halfvec, model text, filter jsonb, depth int)
 returns table (id uuid, distance float8, rank bigint)
 language plpgsql stable rows 50 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
@@ -13,21 +13,21 @@ declare
   total float8;
 begin
   select * into size, total from count_chunks(owner);
-  -- Among many others' the index goes on long until it has enough of these: 40 ms for 2,000 of 100,000, where to compare all
-  -- takes 2. Postgres believes the opposite.
+  -- If most chunks belong to other owners, an index scan visits many before it finds enough of this owner. Comparing all
+  -- of the owner's chunks is then much faster, contrary to Postgres' estimate.
   if size <= 300 or size <= 10000 and size * 10 < total then
     return query
-      select id, least(distance, 2), row_number() over (order by distance, id) -- a vector of zeros is at NaN
+      select id, least(distance, 2), row_number() over (order by distance, id) -- the distance of a zero vector is NaN
       from (
         select id, embedding <=> query as distance from chunks
-        where owner_id = owner and embedding_model || '' = model -- which no index serves: that of all models would be read
+        where owner_id = owner and embedding_model || '' = model -- `|| ''` prevents the use of the index of all models
           and (filter is null or document_id in (select id from documents where owner_id = owner and metadata @> filter))
         order by distance
         limit depth) as nearest;
     return;
   end if;
-  -- The model's name and the width are literals, as in the partial index that `db:migrate` makes for each model.
-  -- distance + 0, because the index gives them almost in order, and Postgres would believe that it is one.
+  -- Model name and width are literals to match the partial index that `db:migrate` creates for each model.
+  -- `distance + 0` forces a sort, because the index returns rows only approximately in order.
   return query execute format($query$
     select id, least(distance, 2), row_number() over (order by distance + 0, id)
     from (
@@ -40,18 +40,18 @@ begin
     using owner, query, filter, depth;
 end $$;
 
--- An owner's best chunks for any of a question's words, by BM25 (Robertson and Zaragoza 2009) with its usual constants.
--- How many chunks hold a word is counted in the very rows that are read, so that nothing has to be kept up to date; only
--- of words too common to be read for it is it taken from the statistics that ANALYZE keeps anyway.
--- `model` is the asking process's: of a document that `reindex` has embedded anew beside its older chunks, only one
--- model's are found, its own if there are any.
+-- Returns an owner's best chunks for any of a question's words, by BM25 (Robertson and Zaragoza 2009) with its usual
+-- constants. Document frequency is counted over the candidate rows, so no counts need to be maintained. For words too
+-- common to scan, it is estimated from `pg_stats`.
+-- `model` is the caller's embedding model. During `reindex` a document has chunks of several models. Only the chunks of
+-- one model are searched: this model if there are any.
 create or replace function search_words(owner uuid, question text, model text, filter jsonb, depth int)
 returns table (id uuid, score float8, rank bigint)
 language plpgsql stable rows 50 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-  read_budget constant int := 300; -- chunks read for words: half as many cost 0.01 of nDCG@10
-  most_words constant int := 40; -- the rarest ones; a question has ten
+  read_budget constant int := 300; -- chunks to read; fewer lower the quality of the results measurably
+  most_words constant int := 40; -- only the rarest words; a typical question has ten
   size float8;
   total float8;
   common_words text[];
@@ -61,13 +61,13 @@ declare
   sought tsquery;
 begin
   select * into size, total from count_chunks(owner);
-  if size > read_budget then -- an owner of fewer is read for every word
+  if size > read_budget then -- with fewer chunks, all are read for every word
     select most_common_elems::text, most_common_elem_freqs into common_words, common_shares
     from pg_stats where schemaname = current_schema() and tablename = 'chunks' and attname = 'search';
   end if;
-  -- Sought are the rarest words, as many as the budget allows, and of the others the rarest where it stands with one of the
-  -- next, as many as the budget allows again (that words do not know of each other is near enough): so a question of common
-  -- words alone, or whose rare ones are nowhere, finds too. The commonest are not looked up: that would take the longest.
+  -- Search for the rarest words within the budget. For questions without rare words, or whose rare words do not occur,
+  -- also search for pairs: the rarest of the other words together with one of the next, within the same budget again
+  -- (assuming that words occur independently). The most common words are not searched, which would take longest.
   with asked as (
     select word, coalesce(share, 0)::float8 as share
     from list_words(owner, question) as word
@@ -96,9 +96,9 @@ begin
   from parts;
   if words is null then return; end if;
 
-  -- ts_rank of one word is the sum of 1 / n² over its occurrences, over π² / 6: what is missing from 1 is about
-  -- 1 / (π² / 6 · (occurrences + 1/2)), so there are (6 / π² - 1/2 + rank / 2) / (1 - rank) of it, and the division is left
-  -- out of BM25's. No other function of Postgres reads it as fast.
+  -- ts_rank is the fastest function from which the number of occurrences can be derived. For one word it is the sum of
+  -- 1 / n² over its occurrences, divided by π² / 6, so 1 - rank is about 1 / (π² / 6 · (occurrences + 1/2)). Hence
+  -- occurrences = (6 / π² - 1/2 + rank / 2) / (1 - rank). BM25 is written without this division.
   return query
     with matched as materialized (
       select id, search, length(search)::float8 as length
@@ -119,28 +119,29 @@ begin
     limit depth;
 end $$;
 
--- An owner's chunks that hold the sought words, of each document those of one model.
+-- Returns an owner's chunks that contain the given words. Searches the chunks of one model per document.
 create or replace function match_words(owner uuid, sought tsquery, model text, filter jsonb, few boolean)
 returns table (id uuid, search tsvector)
 language plpgsql stable rows 500 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
-  if not few then perform set_config('plan_cache_mode', 'force_custom_plan', true); end if; -- until the function's end
+  if not few then perform set_config('plan_cache_mode', 'force_custom_plan', true); end if; -- until the function returns
   return query
     select id, search from chunks
     where owner_id = owner
-      -- The words' index holds all owners' chunks: to read an owner's few is faster. So it shall serve only where the plan
-      -- has its values, which then knows that nothing is null.
+      -- The word index covers all owners. For an owner with few chunks, reading them all is faster, so only custom plans
+      -- may use the index: they know that `sought` is not null.
       and (sought is null or search @@ sought)
       and (filter is null or document_id in (select id from documents where owner_id = owner and metadata @> filter))
       and (embedding_model = model or
         not exists (select from chunks as own where own.document_id = chunks.document_id and own.embedding_model = model)
         and not exists (select from chunks as other
           where other.document_id = chunks.document_id and other.embedding_model < chunks.embedding_model))
-    limit 500; -- a bound on the work, whichever rows come first
+    limit 500; -- bounds the work; which rows come first is undefined
 end $$;
 
--- How many chunks an owner has, counted up to 300; of more, by the statistics of ANALYZE, and also how many there are in all.
+-- Returns the number of an owner's chunks: exact up to 300, above that estimated from `pg_stats`, together with the total
+-- number of chunks.
 create or replace function count_chunks(owner uuid, out size float8, out total float8)
 language plpgsql stable as $$
 begin
@@ -153,14 +154,14 @@ begin
     (select count(*) from chunks where owner_id = owner));
 end $$;
 
--- The words of a question, in those languages of its owner's documents that it may be in, English too: which texts that tell
--- no language count as.
+-- Returns the lexemes of a question, in the likely languages among those of the owner's documents, and in English, which
+-- is the default of texts whose language was not detected.
 create or replace function list_words(owner uuid, question text) returns setof text
 language plpgsql stable rows 10 as $$
 declare
   spoken text[];
 begin
-  with recursive languages as ( -- one step in the index a language
+  with recursive languages as ( -- one index lookup per language
     (select language from chunks where owner_id = owner order by language limit 1)
     union all
     select (select language from chunks where owner_id = owner and language > languages.language order by language limit 1)
@@ -172,8 +173,8 @@ begin
       unnest(to_tsvector(language::regconfig, question));
 end $$;
 
--- The languages of a text among some: those whose stop words it uses the most, as Postgres knows them, English first
--- among equals.
+-- Returns the likely languages of a text among the given ones: those whose stop words, as Postgres lists them, occur most
+-- often. English comes first in a tie.
 create or replace function guess_languages(sample text, among text[]) returns text[]
 language plpgsql stable as $$
 begin

@@ -46,7 +46,7 @@ await owners.addKey(ada, 'adas-key', 'hash')
 
 const search = { text: 'secret', embedding: JSON.stringify(embedding), embeddingModel: 'offline-384', limit: 10 }
 
-/** Each function of the store, called by `owner` with the ids of Ada's rows, those that remove them last. */
+/** Calls of each store function by `owner` with the ids of Ada's rows. Functions that remove rows come last. */
 const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'conversations.list': (owner) => conversations.list(owner, 10),
   'conversations.read': (owner) => conversations.read(owner, 'ended', 10),
@@ -68,14 +68,14 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'documents.postpone': (owner) => documents.postpone(owner, processing, 'later'),
   'documents.fail': (owner) => documents.fail(owner, processing, 'broken'),
   'documents.addChunks': (owner) => documents.addChunks(owner, processing.id, 'offline-384', [chunk]),
-  'documents.addChunksBeside': (owner) => documents.addChunksBeside(owner, ready.id, 'other-384', [chunk], content),
+  'documents.addChunksForModel': (owner) => documents.addChunksForModel(owner, ready.id, 'other-384', [chunk], content),
   'passages.search': (owner) => passages.search(owner, search),
   'conversations.remove': (owner) => conversations.remove(owner, 'ended'),
   'documents.remove': (owner) => documents.remove(owner, ready.id),
 }
 
-/** These make rows of the caller's own, or know no owner. */
-const elsewhere = new Set([
+/** Functions that create rows for the caller, or that have no owner. */
+const excluded = new Set([
   'turns.open',
   'answers.interruptAbandoned',
   'answers.listStopRequests',
@@ -83,17 +83,17 @@ const elsewhere = new Set([
   'owners.ensure',
   'owners.addKey',
   'owners.findKey',
-  'owners.noteKeyUse',
-  'usage.exchange',
+  'owners.recordKeyUsage',
+  'usage.sync',
   'usage.sweep',
 ])
 
-/** Every table whose rows belong to somebody, a new one too. */
+/** All tables whose rows have an owner, including new ones. */
 const tables = await db.execute<{ name: string }>(
   sql`select table_name as name from information_schema.columns where column_name = 'owner_id' and table_schema = 'public'`,
 )
 
-/** All that belongs to Ada, as the database has it. */
+/** Returns all rows that belong to Ada. */
 async function adasRows() {
   return Promise.all(
     tables.map(({ name }) =>
@@ -104,7 +104,7 @@ async function adasRows() {
 
 const nothing = [undefined, false, [], new Set()]
 
-it('no table is without an owner, but for the owners themselves', async () => {
+it('every table except `owners` has an owner', async () => {
   const all = await db.execute<{ name: string }>(
     sql`select table_name as name from information_schema.tables where table_schema = 'public'`,
   )
@@ -113,12 +113,12 @@ it('no table is without an owner, but for the owners themselves', async () => {
 })
 
 describe('another owner', () => {
-  it('is tried on every function of the store', () => {
+  it('is tested with every function of the store', () => {
     const functions = Object.entries(store).flatMap(([part, object]) =>
       Object.keys(object).map((name) => `${part}.${name}`),
     )
-    const tried = new Set([...Object.keys(calls).map((name) => name.split(',')[0]), ...elsewhere])
-    expect(functions.filter((name) => !tried.has(name))).toEqual([])
+    const tested = new Set([...Object.keys(calls).map((name) => name.split(',')[0]), ...excluded])
+    expect(functions.filter((name) => !tested.has(name))).toEqual([])
   })
 
   it.each(Object.entries(calls))('finds and changes nothing with %s', async (_, call) => {
@@ -128,7 +128,7 @@ describe('another owner', () => {
     expect(await adasRows()).toEqual(before)
   })
 
-  it('may use the same conversation, message and content, and gets rows of its own', async () => {
+  it('can use the same ids and content, and gets separate rows', async () => {
     const before = await adasRows()
     await turns.open(mallory, ended)
     const copy = await documents.add(mallory, secret)
@@ -141,7 +141,7 @@ describe('another owner', () => {
     expect(await adasRows()).toEqual(before)
   })
 
-  it.each(Object.entries(calls))('would be seen: %s finds or changes something for Ada', async (_, call) => {
+  it.each(Object.entries(calls))('control: %s finds or changes something for Ada', async (_, call) => {
     const before = await adasRows()
     const result = await call(ada)
     const changed = !isDeepStrictEqual(before, await adasRows())

@@ -7,7 +7,7 @@ import { createPassages } from './passages.ts'
 import { createTurns } from './turns.ts'
 import { createUsage } from './usage.ts'
 
-/** Every query of the template itself, built once. Functions that touch an owner's rows take the owner first. */
+/** Creates all queries of the template, once. Functions that access an owner's rows take the owner first. */
 export function createStore(db: Db) {
   return {
     owners: createOwners(db),

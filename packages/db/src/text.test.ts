@@ -1,12 +1,12 @@
 import { expect, it } from 'vitest'
 import { toStorableText } from './text.ts'
 
-it('leaves text alone that Postgres can hold', () => {
+it('returns storable text unchanged', () => {
   const text = 'plain, 潮, 😀, \u0001, \\u0000, \uFFFD'
   expect(toStorableText(text)).toBe(text)
 })
 
-it('replaces U+0000 and lone surrogates, which Postgres refuses', () => {
+it('replaces U+0000 and lone surrogates, which Postgres rejects', () => {
   expect(toStorableText('a\0b\0')).toBe('a\uFFFDb\uFFFD')
   expect(toStorableText('\uDE00 half \uD83D')).toBe('\uFFFD half \uFFFD')
 })

@@ -6,7 +6,7 @@ import { complete, createScene, nextId } from './testing-turns.ts'
 const { db, owner, turns, answers, conversations, openTurn, answeredTurn, read, readOne } = await createScene()
 
 describe('opening a turn', () => {
-  it('makes the conversation, the question and a running answer', async () => {
+  it('creates the conversation, the question and a running answer', async () => {
     const turn = await openTurn()
     expect(await conversations.read(owner, turn.conversationId, 1)).toMatchObject({ title: 'a title' })
     expect(await read(turn.conversationId)).toMatchObject([
@@ -15,7 +15,7 @@ describe('opening a turn', () => {
     ])
   })
 
-  it('keeps the title of a conversation that exists and moves it to the top of the list', async () => {
+  it('keeps the title of an existing conversation and moves it to the top of the list', async () => {
     const first = await answeredTurn()
     const second = await answeredTurn()
     await turns.open(owner, { ...first, title: 'another title', questionId: nextId('q'), answerId: nextId('a') })
@@ -24,20 +24,20 @@ describe('opening a turn', () => {
     expect(next).toMatchObject({ id: second.conversationId })
   })
 
-  it('refuses a question that is stored, and stores nothing of the second', async () => {
+  it('rejects a question whose id exists, and stores nothing', async () => {
     const turn = await answeredTurn()
     const again = turns.open(owner, { ...turn, question: 'changed', answerId: nextId('a') })
     await expect(again).rejects.toMatchObject({ name: 'ConflictError', code: 'message_exists' })
     expect(await read(turn.conversationId)).toHaveLength(2)
   })
 
-  it('refuses a second question while an answer runs', async () => {
+  it('rejects a second question while an answer runs', async () => {
     const turn = await openTurn()
     await expect(openTurn(turn.conversationId)).rejects.toMatchObject({ code: 'answer_running' })
     expect(await read(turn.conversationId)).toHaveLength(2)
   })
 
-  it('lets exactly one of twenty that come at once win, in a new conversation and in an old one', async () => {
+  it('accepts exactly one of twenty concurrent questions, in a new and an existing conversation', async () => {
     for (const conversationId of [nextId('conversation'), (await answeredTurn()).conversationId]) {
       const before = (await read(conversationId)).length
       const outcomes = await Promise.allSettled(Array.from({ length: 20 }, () => openTurn(conversationId)))
@@ -47,7 +47,7 @@ describe('opening a turn', () => {
     }
   })
 
-  it('stores a question once that is sent twenty times at once', async () => {
+  it('stores a question once if it is sent twenty times concurrently', async () => {
     const turn = { conversationId: nextId('c'), title: '', questionId: nextId('q'), question: 'hello' }
     const outcomes = await Promise.allSettled(
       Array.from({ length: 20 }, () => turns.open(owner, { ...turn, answerId: nextId('a') })),
@@ -58,7 +58,7 @@ describe('opening a turn', () => {
 })
 
 describe('reopening a turn', () => {
-  it('replaces the answer to the last question and gives that question', async () => {
+  it('replaces the answer to the last question and returns that question', async () => {
     const first = await answeredTurn()
     const last = await answeredTurn(first.conversationId, 'the last question')
     const answerId = nextId('a')
@@ -81,14 +81,14 @@ describe('reopening a turn', () => {
     expect(await read(first.conversationId)).toEqual(before)
   })
 
-  it('is refused while the answer runs, which stays', async () => {
+  it('is rejected while the answer runs, and keeps that answer', async () => {
     const turn = await openTurn()
     const again = turns.reopen(owner, { ...turn, answerId: nextId('a') })
     await expect(again).rejects.toMatchObject({ name: 'ConflictError', code: 'answer_running' })
     expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ status: 'streaming' })
   })
 
-  it('lets exactly one of ten that come at once win', async () => {
+  it('accepts exactly one of ten concurrent calls', async () => {
     const turn = await answeredTurn()
     const outcomes = await Promise.allSettled(
       Array.from({ length: 10 }, () => turns.reopen(owner, { ...turn, answerId: nextId('a') })),
@@ -104,7 +104,7 @@ describe('reopening a turn of a conversation that is being deleted', () => {
     return (await db.execute(sql`select pid from pg_stat_activity where ${isWaiting}`)).length
   }
 
-  it('waits for the end of that and gives nothing', async () => {
+  it('waits for the deletion and returns undefined', async () => {
     const turn = await answeredTurn()
     const reopened = await db.transaction(async (tx) => {
       await tx.delete(conversationsTable).where(eq(conversationsTable.id, turn.conversationId))
@@ -118,7 +118,7 @@ describe('reopening a turn of a conversation that is being deleted', () => {
 })
 
 describe('the history of a turn', () => {
-  it('is what came before the question, newest first, without empty answers, up to the limit', async () => {
+  it('contains the earlier messages with text, newest first, up to the limit', async () => {
     const first = await answeredTurn(undefined, 'one')
     const second = await openTurn(first.conversationId, 'two')
     await answers.finish(owner, second, { ...complete, content: '', status: 'failed' })

@@ -16,29 +16,29 @@ export type Turn = {
 export type PastMessage = { role: 'user' | 'assistant'; content: string }
 
 const { placeholder } = sql
-const historyLimit = 50 // messages; a prompt's own budget is tighter
+const historyLimit = 50 // messages; the prompt's token budget is usually reached first
 
-/** One question and its answer: what `POST /chat` reads and writes. */
+/** Creates the queries on turns. A turn is one question with its answer. */
 export function createTurns(db: Db) {
   const openTurn = prepareOpenTurn(db)
   const history = prepareHistory(db)
   return {
     /**
-     * Stores a question and an empty running answer, and the conversation when it is new. Gives at most `limit` messages
-     * before the question, newest first, those without text left out. All in one statement.
-     * Throws `ConflictError`: `message_exists` when the question's id is stored, `answer_running` while another runs.
+     * Stores a question with an empty running answer, and creates the conversation if necessary. Returns at most `limit`
+     * earlier messages that have text, newest first. All in one statement.
+     * Throws `ConflictError`: `message_exists` if the question's id exists, `answer_running` while another answer runs.
      */
     open: (owner: string, turn: Turn, limit = historyLimit): Promise<PastMessage[]> =>
       asConflict(openTurn.execute({ owner, ...turn, limit })),
 
     /**
-     * Puts an empty running answer in the place of the answer to the conversation's last question. Gives that question,
-     * or undefined when `questionId` is not the last one. Throws `ConflictError` (`answer_running`).
+     * Replaces the answer to the conversation's last question with an empty running one. Returns that question, or
+     * undefined if `questionId` is not the last one. Throws `ConflictError` (`answer_running`).
      */
     reopen: (owner: string, turn: Pick<Turn, 'conversationId' | 'questionId' | 'answerId'>) =>
       reopenTurn(db, owner, turn),
 
-    /** The messages before a question that is stored, as `open` gives them. */
+    /** Returns the messages before a stored question, as `open` does. */
     history: (
       owner: string,
       conversationId: string,
@@ -68,7 +68,7 @@ function prepareOpenTurn(db: Db) {
       ])
       .returning({ id: messages.id }),
   )
-  // A statement sees nothing of what it inserts itself: these are the messages before the question.
+  // A statement does not see its own inserts, so this selects only earlier messages.
   return selectHistory(db.with(conversation, turn), inConversation).prepare('open_turn')
 }
 
@@ -106,7 +106,7 @@ function prepareHistory(db: Db) {
   return selectHistory(db, and(inConversation, lt(messages.position, question))).prepare('turn_history')
 }
 
-/** Newest first, without answers that have no text. */
+/** Selects messages with text, newest first. */
 function selectHistory(query: Pick<Db, 'select'>, condition: SQL | undefined) {
   return query
     .select({ role: messages.role, content: messages.content })

@@ -2,36 +2,36 @@ import { sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { owners, usage } from './schema.ts'
 
-/** What an owner has done. `requests` are those of one minute, `streams` the answers that are written now. */
+/** The usage of an owner: `requests` in one minute, and `streams`, the number of running answers. */
 export type Usage = { requests: number; streams: number }
 
-/** What this process has let an owner do; `minute` is the start of that in which `requests` were counted. */
+/** The usage that this process has accepted. `minute` is the start of the minute of `requests`. */
 type OwnUsage = Usage & { owner: string; minute: Date }
 
-/** What the API processes tell each other of their owners, so that limits hold for all of them together. */
+/** Creates the queries by which API processes share usage, so that quotas apply across all of them. */
 export function createUsage(db: Db) {
   return {
     /**
-     * Tells what this process has let owners do and gives what the others have, by owner, in one statement for all. Of
-     * a process that has said nothing for `freshMs` no streams count: it died. An owner who is gone is in the answer, and
-     * is not stored.
+     * Stores the usage on this process, and returns the usage on all other processes by owner, in one statement. Streams
+     * of a process that has not synced for `freshMs` are not counted, because it has crashed. Deleted owners are returned
+     * but not stored.
      */
-    exchange: (processId: string, own: OwnUsage[], freshMs: number) => exchange(db, processId, own, freshMs),
+    sync: (processId: string, own: OwnUsage[], freshMs: number) => sync(db, processId, own, freshMs),
 
-    /** Removes what no limit counts any more: rows that nobody has renewed for two minutes. */
+    /** Deletes rows that were not updated for two minutes, which no quota counts any longer. */
     sweep: async (): Promise<void> => {
       await db.delete(usage).where(sql`${usage.updatedAt} < now() - interval '2 minutes'`)
     },
   }
 }
 
-/** The rows travel as one JSON parameter, as in answers.ts. Each process writes its own alone: none waits for another. */
-async function exchange(db: Db, processId: string, own: OwnUsage[], freshMs: number): Promise<Map<string, Usage>> {
+/** Sends all rows as one JSON parameter, as in answers.ts. Each process writes only its own rows, so none waits. */
+async function sync(db: Db, processId: string, own: OwnUsage[], freshMs: number): Promise<Map<string, Usage>> {
   const rows = await db.execute<Usage & { owner: string }>(sql`
     with own as (
       select * from jsonb_to_recordset(${JSON.stringify(own)}::jsonb)
         as own(owner uuid, minute timestamptz, requests int, streams int)
-    ), told as (
+    ), stored as (
       insert into ${usage} (owner_id, process_id, minute, requests, streams)
       select owner, ${processId}::uuid, minute, requests, streams from own join ${owners} on owners.id = own.owner
       on conflict (owner_id, process_id) do update set minute = excluded.minute, requests = excluded.requests,

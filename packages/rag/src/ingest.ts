@@ -78,7 +78,7 @@ export async function embedBeside(
   const content = await documents.readContent(owner, id)
   if (!content) return false
   const chunks = await embedChunks(embedder, content, async () => {})
-  return documents.addChunksBeside(owner, id, embedder.name, chunks, content)
+  return documents.addChunksForModel(owner, id, embedder.name, chunks, content)
 }
 
 /**

@@ -5,7 +5,7 @@ import type { Llm } from '@repo/llm'
 import type { MeasuredAnswer } from '@repo/telemetry'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
-import type { OwnerLimits } from '../plugins/limits-by-owner.ts'
+import type { Quotas } from '../plugins/quotas.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
 import { createCall } from './call.ts'
 import { startKeeping, storeEnd } from './keep-answers.ts'
@@ -21,7 +21,7 @@ export type ChatOptions = {
   /** Answers that may run at once in this process. */
   maxStreams: number
   /** Told of each answer that begins and ends; refuses those that are too many of one owner. */
-  ownerLimits: OwnerLimits
+  quotas: Quotas
   systemPrompt?: string | undefined
   /** Told of each answer that begins here. */
   onAnswer: (answer: MeasuredAnswer) => void
@@ -33,12 +33,12 @@ const stopTimeoutMs = 3000 // an answer's process needs 250 ms to hear that it s
 
 /** The answers that run: begins them in this process, and finds and ends them in any. */
 export function createChat(options: ChatOptions) {
-  const { store, maxStreams, ownerLimits } = options
+  const { store, maxStreams, quotas } = options
   const opening = new Set<Answer>() // their questions are being stored
   const running = new Map<string, Answer>()
   const stopKeeping = startKeeping(options, running)
   const tails = createTails(options)
-  const places = createPlaces(maxStreams, ownerLimits)
+  const places = createPlaces(maxStreams, quotas)
 
   const run = async (answer: Answer, turn: OpenTurn, log: FastifyBaseLogger) => {
     const outcome = await completeAnswer({ ...options, log }, answer, turn)

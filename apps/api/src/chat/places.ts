@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ProblemError } from '../plugins/errors.ts'
-import type { OwnerLimits } from '../plugins/limits-by-owner.ts'
+import type { Quotas } from '../plugins/quotas.ts'
 import { AnswerEndedError } from './write-answer.ts'
 
 const endTimeoutMs = 5000 // to store what was interrupted takes a few ms, unless the database is away too
 
 /** One for each answer that runs, from before its question is stored until its end is. */
-export function createPlaces(count: number, ownerLimits: OwnerLimits) {
+export function createPlaces(count: number, quotas: Quotas) {
   const taken = new Set<AbortController>()
   let isClosed = false
 
@@ -27,11 +27,11 @@ export function createPlaces(count: number, ownerLimits: OwnerLimits) {
     /** Gives the function that leaves it. Throws `ProblemError`: 503, or 429 when no more answers of this owner may run. */
     take: (owner: string, controller: AbortController): (() => void) => {
       assertOne()
-      ownerLimits.takeStream(owner)
+      quotas.acquireStream(owner)
       taken.add(controller)
       return () => {
         taken.delete(controller)
-        ownerLimits.leaveStream(owner)
+        quotas.releaseStream(owner)
       }
     },
 
@@ -48,7 +48,7 @@ export function createPlaces(count: number, ownerLimits: OwnerLimits) {
 /** What another process takes: the balancer in front asks it (infra/balancer). */
 export function shuttingDown(): ProblemError {
   const detail = 'The server is restarting; try again.'
-  return new ProblemError(503, 'shutting_down', detail, { retryAfterSeconds: 2, isUntouched: true })
+  return new ProblemError(503, 'shutting_down', detail, { retryAfterSeconds: 2, safeToRetry: true })
 }
 
 export function tooManyStreams(): ProblemError {

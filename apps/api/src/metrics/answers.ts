@@ -1,18 +1,18 @@
 import type { MeasuredAnswer } from '@repo/telemetry'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
-/** Seconds. Objectives of 300 and 500 ms, 1 and 2 s are edges, and so can be read off; reasoning models think for minutes. */
+/** Seconds. Common objectives (0.3, 0.5, 1 and 2 s) are bucket edges. Reasoning models take minutes. */
 const firstTokenBuckets = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 120]
 const statuses = ['complete', 'stopped', 'interrupted', 'failed'] as const
 
-/** Gives what is to be told of each answer that begins. Nothing happens here for a delta: answers count their own. */
+/** Returns a function to call with each answer that starts. Deltas are counted by the answers, not here. */
 export function measureAnswers(registry: Registry): (answer: MeasuredAnswer) => void {
   const running = new Set<MeasuredAnswer>()
   let endedDeltas = 0
   const registers = [registry]
   new Gauge({
     name: 'sluice_open_streams',
-    help: 'Answers that are being written. MAX_STREAMS is their limit in a process.',
+    help: 'Answers being generated. MAX_STREAMS limits them per process.',
     registers,
     collect() {
       this.set(running.size)
@@ -20,7 +20,7 @@ export function measureAnswers(registry: Registry): (answer: MeasuredAnswer) => 
   })
   new Counter({
     name: 'sluice_answer_deltas_total',
-    help: 'Deltas that models have sent, a token each as a rule.',
+    help: 'Deltas sent by models, usually one per token.',
     registers,
     collect() {
       this.reset()
@@ -29,20 +29,20 @@ export function measureAnswers(registry: Registry): (answer: MeasuredAnswer) => 
   })
   const tokens = new Counter({
     name: 'sluice_model_tokens_total',
-    help: 'Tokens of ended answers as their models counted them; not every server does.',
+    help: 'Tokens of ended answers as reported by the model. Not every server reports them.',
     labelNames: ['direction'],
     registers,
   })
   const answers = new Counter({
     name: 'sluice_answers_total',
-    help: 'Answers that have ended, by how.',
+    help: 'Ended answers by status.',
     labelNames: ['status'],
     registers,
   })
   for (const status of statuses) answers.inc({ status }, 0)
   const firstToken = new Histogram({
     name: 'sluice_time_to_first_token_seconds',
-    help: 'From a question to the first delta of its answer, retrieval included. Observed when the answer ends.',
+    help: 'Time from the request to the first delta of its answer, including retrieval. Observed when the answer ends.',
     buckets: firstTokenBuckets,
     registers,
   })

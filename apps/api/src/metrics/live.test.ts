@@ -12,7 +12,7 @@ function createSource() {
   return { streams, readSum, live: createLive(readSum, async () => undefined) }
 }
 
-it('reads once a second while anybody watches, for all of them together, and then no more', async () => {
+it('reads once per second for all viewers, and only while there are viewers', async () => {
   const { streams, readSum, live } = createSource()
   const shown = [vi.fn(), vi.fn()]
   await vi.advanceTimersByTimeAsync(5000)
@@ -27,16 +27,16 @@ it('reads once a second while anybody watches, for all of them together, and the
   expect(readSum).toHaveBeenCalledTimes(3)
 })
 
-it('goes on after a second that could not be read', async () => {
+it('continues after a failed reading', async () => {
   const { readSum, live } = createSource()
   const show = vi.fn()
-  readSum.mockRejectedValueOnce(new Error('away'))
+  readSum.mockRejectedValueOnce(new Error('unavailable'))
   const stop = live.watch(show)
   await vi.advanceTimersByTimeAsync(2000)
   expect(show).toHaveBeenCalledTimes(1)
   stop()
 })
 
-it('says null for what PgBouncer does not tell', async () => {
+it('reports null for missing PgBouncer data', async () => {
   expect(await createSource().live.read()).toMatchObject({ poolerClients: null, serversInUse: null, openStreams: 0 })
 })

@@ -2,30 +2,30 @@ import type { Registry } from 'prom-client'
 import { repeat } from '../repeat.ts'
 import type { readPoolerState } from './pooler.ts'
 
-const intervalMs = 1000 // a person sees a change within a second, and a reading costs a few ms
+const intervalMs = 1000 // people see a change within a second, and a reading takes a few ms
 
 export type LiveSample = Awaited<ReturnType<ReturnType<typeof createSampler>>>
 
 /**
- * How the whole is doing, for people who watch. However many they are, it is read once a second, and while nobody watches
- * it is not read at all.
+ * Creates the live view of the current load. Metrics are read once per second for all viewers, and not at all without
+ * viewers.
  */
 export function createLive(readSum: () => Promise<Registry>, readPools: () => ReturnType<typeof readPoolerState>) {
   const viewers = new Set<(sample: LiveSample) => void>()
   const read = createSampler(readSum, readPools)
   let stop: (() => void) | undefined
 
-  const tell = async () => {
+  const publish = async () => {
     const sample = await read()
     for (const show of viewers) show(sample)
   }
 
   return {
     read,
-    /** Shows each sample until the returned function is called. */
+    /** Calls `show` with each sample until the returned function is called. */
     watch: (show: (sample: LiveSample) => void): (() => void) => {
       viewers.add(show)
-      stop ??= repeat(intervalMs, tell, () => {}) // a reading that fails is a second without one
+      stop ??= repeat(intervalMs, publish, () => {}) // a failed reading skips one sample
       return () => {
         viewers.delete(show)
         if (viewers.size > 0) return
@@ -36,7 +36,7 @@ export function createLive(readSum: () => Promise<Registry>, readPools: () => Re
   }
 }
 
-/** Sums over the processes of this start; what PgBouncer does not tell is null. */
+/** Returns a function that reads a sample: sums over all processes, and null for missing PgBouncer data. */
 function createSampler(readSum: () => Promise<Registry>, readPools: () => ReturnType<typeof readPoolerState>) {
   return async () => {
     const [sum, pools] = await Promise.all([readSum(), readPools()])

@@ -11,7 +11,7 @@ import { createSumReader } from './sum.ts'
 
 export type Metrics = ReturnType<typeof createMetrics>
 
-/** What is counted here, the text of `GET /metrics` and the samples of `GET /live`. No label holds anything of a user's. */
+/** Creates the metrics behind `GET /metrics` and `GET /live`. No label contains user data. */
 export function createMetrics(
   config: Pick<Config, 'DATABASE_URL' | 'PGBOUNCER_ADMIN_URL'>,
   database: Pick<Database, 'db' | 'pool'>,
@@ -24,7 +24,7 @@ export function createMetrics(
     countAnswer: measureAnswers(registry),
     countRequest: measureRequests(registry),
     contentType: registry.contentType,
-    /** In Prometheus' text format, summed over the processes of this start; PgBouncer's and the queues' own numbers are read once. */
+    /** Returns Prometheus' text format, summed over all processes. PgBouncer and the queues are read once. */
     read: async (): Promise<string> => {
       const [sum, ...others] = await Promise.all([readSum(), readPooler(config), readQueues(database)])
       return [await sum.metrics(), ...others].join('\n')

@@ -2,32 +2,32 @@ import type { Config } from '@repo/config'
 import { readPools } from '@repo/db/inspect'
 import { Gauge, Registry } from 'prom-client'
 
-const deadlineMs = 1000 // it answers in a few ms; a reading without it is better than none
+const deadlineMs = 1000 // PgBouncer responds within a few ms; metrics without it are better than none
 
 type Urls = Pick<Config, 'DATABASE_URL' | 'PGBOUNCER_ADMIN_URL'>
 
-/** What PgBouncer says of the API's database; undefined without `PGBOUNCER_ADMIN_URL`, and when it does not answer in time. */
+/** Returns PgBouncer's state of the API's database, or undefined without `PGBOUNCER_ADMIN_URL` or on timeout. */
 export async function readPoolerState({ DATABASE_URL, PGBOUNCER_ADMIN_URL: url }: Urls) {
   if (!url) return undefined
   const database = decodeURIComponent(new URL(DATABASE_URL).pathname.slice(1))
   return readPools({ url, signal: AbortSignal.timeout(deadlineMs) }, database).catch(() => undefined)
 }
 
-/** The same in Prometheus' text format; nothing without `PGBOUNCER_ADMIN_URL`. */
+/** Returns the same in Prometheus' text format, or an empty string without `PGBOUNCER_ADMIN_URL`. */
 export async function readPooler(config: Urls): Promise<string> {
   if (!config.PGBOUNCER_ADMIN_URL) return ''
   const pools = await readPoolerState(config)
   const registry = new Registry()
-  const tell = (name: string, help: string, value: number) =>
+  const setGauge = (name: string, help: string, value: number) =>
     new Gauge({ name: `sluice_pgbouncer_${name}`, help, registers: [registry] }).set(value)
-  tell('up', 'Whether its console answered.', pools ? 1 : 0)
+  setGauge('up', 'Whether its console responded.', pools ? 1 : 0)
   if (pools) {
-    tell('cl_active', 'Clients that are connected and do not wait.', pools.activeClients)
-    tell('cl_waiting', 'Clients that wait for a connection to Postgres.', pools.waitingClients)
-    tell('sv_active', 'Connections to Postgres that are lent to a client.', pools.activeServers)
-    tell('sv_idle', 'Connections to Postgres that are free.', pools.idleServers)
-    tell('pool_size', 'Connections to Postgres that one role may have at once: default_pool_size.', pools.poolSize)
-    tell('maxwait_seconds', 'How long the first of the waiting clients has waited.', pools.longestWaitSeconds)
+    setGauge('cl_active', 'Connected clients that are not waiting.', pools.activeClients)
+    setGauge('cl_waiting', 'Clients waiting for a Postgres connection.', pools.waitingClients)
+    setGauge('sv_active', 'Postgres connections in use.', pools.activeServers)
+    setGauge('sv_idle', 'Idle Postgres connections.', pools.idleServers)
+    setGauge('pool_size', 'Maximum Postgres connections per role: default_pool_size.', pools.poolSize)
+    setGauge('maxwait_seconds', 'Waiting time of the longest waiting client.', pools.longestWaitSeconds)
   }
   return registry.metrics()
 }

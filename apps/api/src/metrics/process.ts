@@ -4,18 +4,18 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
 type Request = { method: string; route: string | undefined; status: number }
 
-// Seconds, all of them. An objective is read off an edge of its own: between two edges there is only a guess.
-const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] // 50 ms: a cheap route; a stream lasts
-const waitBuckets = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5] // after 5 it is given up
-const delayBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 1, 3] // 50 ms: tokens in time; at 300 ms load is shed (limits.ts)
+// All in seconds. Objectives are bucket edges, because Prometheus interpolates between edges.
+const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] // 50 ms: cheap routes; 60 s: streams
+const waitBuckets = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5] // 5 s: the wait timeout
+const delayBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 1, 3] // 50 ms: smooth streaming; 300 ms: overload (limits.ts)
 const resolutionMs = 10
 const lastSecondMs = 1000
 
-/** Gives what is to be told of each request that has ended. A route is its pattern: a URL holds users' ids. */
+/** Returns a function to call with each ended request. `route` is the URL pattern, because URLs contain user ids. */
 export function measureRequests(registry: Registry): (request: Request, durationMs: number) => void {
   const durations = new Histogram({
     name: 'sluice_http_request_duration_seconds',
-    help: 'From a request to the end of its response, for a stream to the end of that. 499: the client left before it began.',
+    help: 'Time from a request to the end of its response or stream. 499: the client disconnected before the response.',
     labelNames: ['method', 'route', 'status'],
     buckets: requestBuckets,
     registers: [registry],
@@ -24,7 +24,7 @@ export function measureRequests(registry: Registry): (request: Request, duration
     durations.observe({ method, route, status }, durationMs / 1000)
 }
 
-/** Connections of this process to PgBouncer. */
+/** Measures the connections of this process to PgBouncer. */
 export function measurePool(registry: Registry, pool: Pool): void {
   const registers = [registry]
   const gauge = (name: string, help: string, read: () => number) =>
@@ -36,17 +36,17 @@ export function measurePool(registry: Registry, pool: Pool): void {
         this.set(read())
       },
     })
-  gauge('size', 'Connections that may be open: DATABASE_POOL_SIZE of each process.', () => pool.size)
-  gauge('in_use', 'Queries and transactions that have a connection.', pool.countUsed)
-  gauge('waiting', 'Queries and transactions that wait for one.', pool.countWaiting)
+  gauge('size', 'Maximum open connections: the sum of DATABASE_POOL_SIZE over all processes.', () => pool.size)
+  gauge('in_use', 'Queries and transactions that hold a connection.', pool.countUsed)
+  gauge('waiting', 'Queries and transactions waiting for a connection.', pool.countWaiting)
   const waits = new Histogram({
     name: 'sluice_pool_wait_seconds',
-    help: 'How long those waited that found every connection busy.',
+    help: 'Waiting time of queries and transactions that found all connections in use.',
     buckets: waitBuckets,
     registers,
   })
   pool.onWait((waitedMs) => waits.observe(waitedMs / 1000))
-  // Plain sums: a histogram would cost each statement 5 µs.
+  // Plain sums, because a histogram would add measurable CPU time to each statement.
   const counter = (name: string, help: string, read: () => number) =>
     new Counter({
       name: `sluice_pool_${name}_total`,
@@ -57,19 +57,19 @@ export function measurePool(registry: Registry, pool: Pool): void {
         this.inc(read())
       },
     })
-  counter('holds', 'Queries and transactions that have had a connection.', () => pool.countHeld().times)
-  const help = 'For how long they had one. Its rate is how many connections are in use on average.'
+  counter('holds', 'Queries and transactions that have held a connection.', () => pool.countHeld().times)
+  const help = 'Total time that connections were held. Its rate is the average number of connections in use.'
   counter('hold_seconds', help, () => pool.countHeld().ms / 1000)
 }
 
-/** Processor, memory and event loop. Returns a function that ends the measuring. */
+/** Measures CPU time, memory and event loop delay. Returns a function that stops the measurement. */
 export function measureProcess(registry: Registry): () => void {
   const registers = [registry]
   const delay = monitorEventLoopDelay({ resolution: resolutionMs })
   delay.enable()
   new Gauge({
     name: 'sluice_event_loop_delay_seconds',
-    help: 'How late timers were since the last reading, in the process where they were latest. Quantile 1 is the worst.',
+    help: 'Event loop delay since the last reading, in the most delayed process. Quantile 1 is the maximum.',
     labelNames: ['quantile'],
     aggregator: 'max',
     registers,
@@ -80,12 +80,12 @@ export function measureProcess(registry: Registry): () => void {
   })
   new Gauge({
     name: 'sluice_processes',
-    help: 'API processes that took part in this reading; fewer than WEB_CONCURRENCY when one hangs or has died.',
+    help: 'API processes included in this reading. Fewer than WEB_CONCURRENCY if one hangs or has crashed.',
     registers,
   }).set(1)
   new Counter({
     name: 'process_cpu_seconds_total',
-    help: 'Processor time.',
+    help: 'CPU time.',
     registers,
     collect() {
       const { user, system } = process.cpuUsage()
@@ -95,7 +95,7 @@ export function measureProcess(registry: Registry): () => void {
   })
   new Gauge({
     name: 'process_resident_memory_bytes',
-    help: 'Memory; what processes share is counted in each.',
+    help: 'Resident memory. Memory shared by processes is counted in each.',
     registers,
     collect() {
       this.set(process.memoryUsage.rss())
@@ -105,14 +105,14 @@ export function measureProcess(registry: Registry): () => void {
 }
 
 /**
- * How late timers were in each whole second. Whoever reads it takes nothing from another reader, as each reading of
- * `sluice_event_loop_delay_seconds` does. Returns a function that ends the measuring.
+ * Measures the longest event loop delay of each second. Unlike `sluice_event_loop_delay_seconds`, a reading does not
+ * reset it, so several readers can use it. Returns a function that stops the measurement.
  */
 export function measureLastSecond(registry: Registry): () => void {
   const delay = monitorEventLoopDelay({ resolution: resolutionMs })
   const seconds = new Histogram({
     name: 'sluice_event_loop_worst_delay_seconds',
-    help: 'How late timers were at worst, once for each second of each process.',
+    help: 'The longest event loop delay, observed once per second in each process.',
     buckets: delayBuckets,
     registers: [registry],
   })
@@ -125,7 +125,7 @@ export function measureLastSecond(registry: Registry): () => void {
   }, lastSecondMs).unref()
   new Gauge({
     name: 'sluice_event_loop_delay_last_second_seconds',
-    help: 'How late timers were at worst in the last second, in the process where they were latest.',
+    help: 'The longest event loop delay of the last second, in the most delayed process.',
     aggregator: 'max',
     registers: [registry],
     collect() {
@@ -138,7 +138,7 @@ export function measureLastSecond(registry: Registry): () => void {
   }
 }
 
-/** Node records the time between two beats of its clock in ns: the delay is what is more than the beat. */
-function toDelay(beatNs: number): number {
-  return Math.max(0, beatNs / 1e6 - resolutionMs) / 1000
+/** Returns the delay in seconds. Node measures the time between two timer ticks in ns, which includes the interval. */
+function toDelay(tickNs: number): number {
+  return Math.max(0, tickNs / 1e6 - resolutionMs) / 1000
 }

@@ -2,12 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { countJobs, type Database } from '@repo/db'
 import { Gauge, Registry } from 'prom-client'
 
-const deadlineMs = 1000 // it takes a few ms; a reading without it is better than none
+const deadlineMs = 1000 // the query takes a few ms; metrics without it are better than none
 const labelNames = ['queue']
 
 /**
- * How full the worker's queues are, in Prometheus' text format; nothing while the database does not answer, or while all
- * connections are in use: a reading stands in nobody's way.
+ * Returns metrics of the worker's queues in Prometheus' text format. They are omitted while the database is not
+ * responding or all connections are in use, so that reading metrics delays no request.
  */
 export async function readQueues({ db, pool }: Pick<Database, 'db' | 'pool'>): Promise<string> {
   const isBusy = pool.countUsed() >= pool.size
@@ -16,11 +16,11 @@ export async function readQueues({ db, pool }: Pick<Database, 'db' | 'pool'>): P
   const registers = [registry]
   const jobs = new Gauge({
     name: 'sluice_queue_jobs',
-    help: 'Jobs by state: waiting for a worker, active in one, failed for good.',
+    help: 'Jobs by state: waiting for a worker, being processed, or failed permanently.',
     labelNames: ['queue', 'state'],
     registers,
   })
-  const help = 'How long the first of the jobs that are due has waited.'
+  const help = 'Waiting time of the oldest job that is due.'
   const oldest = new Gauge({ name: 'sluice_queue_oldest_seconds', help, labelNames, registers })
   for (const { queue, oldestSeconds, ...states } of queues) {
     for (const state of ['waiting', 'active', 'failed'] as const) jobs.set({ queue, state }, states[state])

@@ -12,23 +12,23 @@ const pids = await until(() => {
   return listening.size === 2 && [...listening]
 })
 
-/** Over a connection of its own: which worker gets it is chance. */
+/** Opens a new connection per request, so any worker may handle it. */
 const get = (path: string) => fetch(`${api.url}${path}`, { headers: { connection: 'close' } })
 const read = async () => (await get('/metrics')).text()
-/** A reading that both have told in time: a second is enough, unless the machine is busy. */
+/** Returns a reading that includes both workers. On a busy machine one may miss the deadline. */
 const readBoth = () =>
   until(async () => {
     const text = await read()
     return find(text, 'sluice_processes') === 2 && text
   })
-const lives = 'sluice_http_request_duration_seconds_count{method="GET",route="/health/live",status="200"}'
+const liveRequests = 'sluice_http_request_duration_seconds_count{method="GET",route="/health/live",status="200"}'
 
 function find(text: string, series: string): number {
   const line = text.split('\n').find((candidate) => candidate.startsWith(`${series} `))
   return Number(line?.slice(series.length))
 }
 
-it('each of two workers tells the sum of both', async () => {
+it('each of two workers returns the sum of both', async () => {
   const asked = Array.from({ length: 4 }, () => post(`${api.url}/chat`, { connection: 'close' }, { message: 'Go on?' }))
   const answers = await Promise.all(asked.map(() => vendor.takeAnswer()))
   for (const answer of answers) answer.say('one')
@@ -37,7 +37,7 @@ it('each of two workers tells the sum of both', async () => {
   for (const text of [await readBoth(), await readBoth()]) {
     expect(find(text, 'sluice_open_streams')).toBe(4)
     expect(find(text, 'sluice_pool_size')).toBe(20)
-    expect(find(text, lives)).toBe(6)
+    expect(find(text, liveRequests)).toBe(6)
   }
   for (const answer of answers) answer.end()
   for (const response of responses) await readParts(response)
@@ -47,22 +47,22 @@ it('each of two workers tells the sum of both', async () => {
   expect(find(ended, 'sluice_time_to_first_token_seconds_count')).toBe(4)
 })
 
-it('a worker that hangs or dies is missing from the sum, and what it had counted is not', async () => {
+it('keeps the counters of a worker that hangs or crashes, but not its gauges', async () => {
   const [first = 0] = pids
-  const before = find(await readBoth(), lives)
+  const before = find(await readBoth(), liveRequests)
   process.kill(first, 'SIGSTOP')
-  // The system spreads connections by chance: half of these ask the worker that hangs.
+  // The system distributes connections at random, so half of these reach the worker that hangs.
   const hung = await Promise.any(Array.from({ length: 20 }, read))
   expect(find(hung, 'sluice_processes')).toBe(1)
-  expect(find(hung, lives)).toBe(before)
+  expect(find(hung, liveRequests)).toBe(before)
 
   process.kill(first, 'SIGKILL')
   await until(() => !isAlive(first))
-  const dead = await read()
-  expect(find(dead, 'sluice_processes')).toBe(1)
-  expect(find(dead, lives)).toBe(before)
+  const afterCrash = await read()
+  expect(find(afterCrash, 'sluice_processes')).toBe(1)
+  expect(find(afterCrash, liveRequests)).toBe(before)
 
   await readBoth()
   await get('/health/live')
-  expect(find(await readBoth(), lives)).toBe(before + 1)
+  expect(find(await readBoth(), liveRequests)).toBe(before + 1)
 })

@@ -2,50 +2,50 @@ import cluster, { type Worker } from 'node:cluster'
 import { AggregatorRegistry, type Registry } from 'prom-client'
 import { z } from 'zod'
 
-// The sum over the processes of one start. The worker that was asked asks the primary, which asks all workers. A worker
-// that hangs or dies delays no reading for longer than the deadline, and what it had counted stays in the sum: a total
-// that went down would look like a restart, and all of it like new.
+// Sums metrics over all processes: a worker asks the primary, which collects reports from all workers. A worker that
+// hangs delays a reading by at most the deadline. Counters of crashed workers stay in the sum, because Prometheus would
+// treat a decreasing counter as a restart.
 
-const deadlineMs = 1000 // telling takes a few ms
+const deadlineMs = 1000 // reporting takes a few ms
 
 type Report = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
 
 const id = z.number()
 const Message = z.discriminatedUnion('type', [
-  z.object({ type: z.literal('metrics-wanted'), id }), // to the primary
-  z.object({ type: z.literal('metrics-asked'), id }), // to each worker
-  z.object({ type: z.literal('metrics-told'), id, report: z.custom<Report>(Array.isArray) }), // to the primary
-  z.object({ type: z.literal('metrics-summed'), id, report: z.custom<Report>(Array.isArray) }), // to the worker that wanted them
+  z.object({ type: z.literal('sum-request'), id }), // worker to primary
+  z.object({ type: z.literal('report-request'), id }), // primary to all workers
+  z.object({ type: z.literal('report-response'), id, report: z.custom<Report>(Array.isArray) }), // worker to primary
+  z.object({ type: z.literal('sum-response'), id, report: z.custom<Report>(Array.isArray) }), // primary to worker
 ])
 type Message = z.output<typeof Message>
 
-/** In a worker: tells the primary what this process has counted whenever it asks. Gives what reads the sum. */
+/** Makes a worker report its metrics to the primary on request. Returns a function that reads the sum. */
 export function createSumReader(worker: Worker, registry: Registry): () => Promise<Registry> {
-  const wanted = new Map<number, (sum: Registry) => void>()
+  const pending = new Map<number, (sum: Registry) => void>()
   let readings = 0
   worker.on('message', async (received) => {
     const message = readMessage(received)
-    if (message?.type === 'metrics-asked') {
-      send(worker, { type: 'metrics-told', id: message.id, report: await registry.getMetricsAsJSON() })
+    if (message?.type === 'report-request') {
+      send(worker, { type: 'report-response', id: message.id, report: await registry.getMetricsAsJSON() })
     }
-    if (message?.type === 'metrics-summed') {
-      wanted.get(message.id)?.(add([message.report]))
-      wanted.delete(message.id)
+    if (message?.type === 'sum-response') {
+      pending.get(message.id)?.(add([message.report]))
+      pending.delete(message.id)
     }
   })
   return () => {
     const { promise, resolve } = Promise.withResolvers<Registry>()
     readings += 1
-    wanted.set(readings, resolve)
-    send(worker, { type: 'metrics-wanted', id: readings })
+    pending.set(readings, resolve)
+    send(worker, { type: 'sum-request', id: readings })
     return promise
   }
 }
 
-/** In the primary: sums for the workers that want it. */
+/** Makes the primary answer its workers' requests for the sum. */
 export function sumMetrics(): void {
-  const last = new Map<number, Report>() // by worker
-  let ended: Promise<Report> = Promise.resolve([])
+  const lastReports = new Map<number, Report>() // by worker id
+  let exitedTotals: Promise<Report> = Promise.resolve([])
   const rounds = new Map<number, Round>()
   let started = 0
 
@@ -55,52 +55,52 @@ export function sumMetrics(): void {
     rounds.set(round.id, round)
     await round.done
     rounds.delete(round.id)
-    const reports = [...last].map(([worker, report]) => (round.isOpen(worker) ? toTotals(report) : report))
-    return add([await ended, ...reports]).getMetricsAsJSON()
+    const reports = [...lastReports].map(([worker, report]) => (round.isPending(worker) ? toTotals(report) : report))
+    return add([await exitedTotals, ...reports]).getMetricsAsJSON()
   }
 
   cluster.on('message', async (worker, received) => {
     const message = readMessage(received)
-    if (message?.type === 'metrics-wanted') {
-      send(worker, { type: 'metrics-summed', id: message.id, report: await sum() })
+    if (message?.type === 'sum-request') {
+      send(worker, { type: 'sum-response', id: message.id, report: await sum() })
     }
-    if (message?.type === 'metrics-told') {
-      last.set(worker.id, message.report)
-      rounds.get(message.id)?.leave(worker.id)
+    if (message?.type === 'report-response') {
+      lastReports.set(worker.id, message.report)
+      rounds.get(message.id)?.complete(worker.id)
     }
   })
   cluster.on('exit', ({ id }) => {
-    const before = ended
-    const totals = toTotals(last.get(id) ?? [])
-    last.delete(id)
-    ended = before.then((report) => add([report, totals]).getMetricsAsJSON())
-    for (const round of rounds.values()) round.leave(id)
+    const before = exitedTotals
+    const totals = toTotals(lastReports.get(id) ?? [])
+    lastReports.delete(id)
+    exitedTotals = before.then((report) => add([report, totals]).getMetricsAsJSON())
+    for (const round of rounds.values()) round.complete(id)
   })
 }
 
 type Round = ReturnType<typeof createRound>
 
-/** Asks all workers; `done` resolves when each has left the round, by an answer or by its death, or at the deadline. */
+/** Requests reports from all workers. `done` resolves when each has reported or exited, or at the deadline. */
 function createRound(id: number) {
   const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
-  const open = new Set(workers.map((worker) => worker.id))
+  const pending = new Set(workers.map((worker) => worker.id))
   const { promise, resolve } = Promise.withResolvers<void>()
   const timer = setTimeout(resolve, deadlineMs)
-  for (const worker of workers) send(worker, { type: 'metrics-asked', id })
+  for (const worker of workers) send(worker, { type: 'report-request', id })
   return {
     id,
     done: promise.finally(() => clearTimeout(timer)),
-    isOpen: (worker: number) => open.has(worker),
-    leave: (worker: number) => {
-      open.delete(worker)
-      if (open.size === 0) resolve()
+    isPending: (worker: number) => pending.has(worker),
+    complete: (worker: number) => {
+      pending.delete(worker)
+      if (pending.size === 0) resolve()
     },
   }
 }
 
-/** What only grows: a gauge of a process that does not answer says nothing of now. */
+/** Returns only the metrics that never decrease. Gauges of a process that does not respond are out of date. */
 function toTotals(report: Report): Report {
-  return report.filter(({ type }) => String(type) !== 'gauge') // a word, though its type says a number
+  return report.filter(({ type }) => String(type) !== 'gauge') // a string at run time, although its type is an enum
 }
 
 function add(reports: Report[]): Registry {
@@ -111,7 +111,7 @@ function readMessage(received: unknown): Message | undefined {
   return Message.safeParse(received).data
 }
 
-/** Whoever is gone by now gets nothing. Without a callback that would be an `error` event, which ends a process. */
+/** Sends a message, and ignores an exited worker. Without the callback, that would emit `error` and end the process. */
 function send(worker: Worker, message: Message): void {
   worker.send(message, () => {})
 }

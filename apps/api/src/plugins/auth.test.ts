@@ -47,7 +47,7 @@ describe('with AUTH=required', async () => {
     })
   })
 
-  it('401 on every route but the open ones', async () => {
+  it('401 on every route except the public ones', async () => {
     const { paths } = (await app.inject('/openapi.json')).json()
     for (const [path, methods] of Object.entries(paths)) {
       for (const method of Object.keys(Object(methods))) {
@@ -71,12 +71,12 @@ describe('with AUTH=required', async () => {
     }
   })
 
-  it('takes a scheme in any case, as RFC 9110 says', async () => {
+  it('accepts the scheme in any case (RFC 9110)', async () => {
     const headers = { authorization: alice.authorization.replace('Bearer', 'bearer') }
     expect((await app.inject({ url: '/documents', headers })).statusCode).toBe(200)
   })
 
-  it('another owner sees nothing in lists and search', async () => {
+  it('shows other owners nothing in lists and search', async () => {
     const nothing = { items: [] }
     const missing = { status: 404 }
     expect(await readAll(bob)).toMatchObject([nothing, missing, nothing, missing, nothing])
@@ -88,7 +88,7 @@ describe('with AUTH=required', async () => {
     ['GET', `/documents/${document.id}`],
     ['DELETE', `/documents/${document.id}`],
   ] as const)(
-    '%s %s answers another owner like an id that does not exist, and changes nothing',
+    '%s %s responds to another owner as if the id did not exist, and changes nothing',
     async (method, url) => {
       const before = await readAll(alice)
       const foreign = (await app.inject({ method, url, headers: bob })).json()
@@ -101,7 +101,7 @@ describe('with AUTH=required', async () => {
     },
   )
 
-  it('the same conversation id of another owner is another conversation, with nothing of the first', async () => {
+  it('keeps conversations of two owners with the same id apart', async () => {
     const before = await readAll(alice)
     const payload = { message: 'Where is the pineapple?', conversationId: 'secret-talk' }
     const { body } = await app.inject({ method: 'POST', url: '/chat', headers: bob, payload })
@@ -111,7 +111,7 @@ describe('with AUTH=required', async () => {
     expect(await readAll(bob)).toMatchObject([{ items: [{ id: 'secret-talk' }] }, { messages: [{}, {}] }, {}, {}, {}])
   })
 
-  it('stores no key in clear', async () => {
+  it('stores only hashes of keys', async () => {
     const rows = await app.db.select().from(apiKeys)
     expect(JSON.stringify(rows)).not.toContain(secret)
   })
@@ -155,12 +155,9 @@ describe('with AUTH=off', async () => {
     ['/metrics', { host: '172.18.0.5:3000', 'sec-fetch-site': 'cross-site' }, 403],
     ['/documents', { host: '172.18.0.5:3000' }, 403],
     ['/live', { host: '172.18.0.5:3000' }, 403],
-  ])(
-    'Prometheus, in a network of its own, may read what is counted, and nobody anything else: %s %j',
-    async (url, headers, status) => {
-      expect((await app.inject({ url, headers })).statusCode).toBe(status)
-    },
-  )
+  ])('requests to an IP address may read metrics and nothing else: %s %j', async (url, headers, status) => {
+    expect((await app.inject({ url, headers })).statusCode).toBe(status)
+  })
 
   it.each([
     ['text/plain', '{"title":"Planted","text":"by a page"}'],
@@ -169,7 +166,7 @@ describe('with AUTH=off', async () => {
       'multipart/form-data; boundary=b',
       '--b\r\ncontent-disposition: form-data; name="title"\r\n\r\nPlanted\r\n--b--\r\n',
     ],
-  ])('a page elsewhere cannot plant a document with %s, which needs no preflight', async (type, payload) => {
+  ])('a page of another site cannot create a document with %s, which needs no preflight', async (type, payload) => {
     const headers = { host: 'localhost:3000', 'content-type': type }
     const post = (more: object) =>
       app.inject({ method: 'POST', url: '/documents', headers: { ...headers, ...more }, payload })
@@ -184,12 +181,12 @@ describe('with AUTH=off', async () => {
     ['same-site', 403],
     ['same-origin', 200],
     ['none', 200],
-  ])('a browser that sends no Origin, but says %s: %i', async (site, status) => {
+  ])('a browser request without Origin but with Sec-Fetch-Site %s: %i', async (site, status) => {
     const headers = { host: 'localhost:3000', 'sec-fetch-site': site }
     expect((await app.inject({ url: '/search?q=a', headers })).statusCode).toBe(status)
   })
 
-  it('a preflight of a page elsewhere allows nothing', async () => {
+  it('a preflight from another site allows nothing', async () => {
     const headers = { host: 'localhost', origin: 'https://evil.example', 'access-control-request-method': 'POST' }
     const preflight = await app.inject({ method: 'OPTIONS', url: '/documents', headers })
     expect(preflight.headers).not.toHaveProperty('access-control-allow-origin')

@@ -9,45 +9,47 @@ import fp from 'fastify-plugin'
 import { repeat } from '../repeat.ts'
 import { ProblemError } from './errors.ts'
 
-/** The id of the owner whose credentials a request carries; undefined when they are of another kind. Throws `ProblemError`. */
+/** Returns the owner's id, or undefined for another kind of credentials. Throws `ProblemError`. */
 export type Authenticate = (request: FastifyRequest) => Promise<string | undefined>
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** The id of the owner that the request speaks for. Everything it reads and writes belongs to them. */
+    /** The id of the authenticated owner. Everything the request reads and writes belongs to this owner. */
     owner: string
   }
   interface FastifyContextConfig {
-    /** With `AUTH=off`, whoever reaches the API by its address may ask for this too: Prometheus, in a network of its own. */
-    isScraped?: boolean
+    /** With `AUTH=off`, also allows requests to an IP address, so that Prometheus can scrape from another container. */
+    allowMetricsScrape?: boolean
   }
   interface FastifyInstance {
-    /** Asked in turn, until one knows whose a request is. A plugin after this one may add a kind of credentials. */
+    /** Called in order until one returns an owner. Later plugins may add their own kind of credentials. */
     authenticators: Authenticate[]
   }
 }
 
 export type AuthOptions = { config: Pick<Config, 'AUTH' | 'CORS_ORIGINS'>; store: Store }
 
-const openRoutes = /^\/(?:$|assets\/|health\/|docs(?:\/|$)|openapi\.json$)/
+const publicPaths = /^\/(?:$|assets\/|health\/|docs(?:\/|$)|openapi\.json$)/
 const localHosts = new Set(['localhost', '127.0.0.1', '[::1]'])
-const keyUseIntervalMs = 60_000 // whoever looks for unused keys thinks in days
-const closeTimeoutMs = 1000 // a database that is away does not hold up the end of the process
+const keyUsageIntervalMs = 60_000 // unused keys are looked for in days, not seconds
+const closeTimeoutMs = 1000 // an unreachable database must not delay the exit
 
-/** Says who asks: the owner of the bearer key, or with `AUTH=off` the one local owner. */
+/** Sets `request.owner`: the owner of the bearer key, or the single local owner with `AUTH=off`. */
 async function auth(app: FastifyInstance, { config, store }: AuthOptions) {
   app.decorateRequest('owner', '')
   app.decorate('authenticators', [
-    config.AUTH === 'off' ? createLocalAccess(config, store) : createKeyAccess(store, noteKeyUse(app, store)),
+    config.AUTH === 'off'
+      ? createLocalAccess(config, store)
+      : createKeyAccess(store, createKeyUsageRecorder(app, store)),
   ])
   app.addHook('onRequest', async (request) => {
-    if (!isOpen(pathOf(request))) request.owner = await identify(app.authenticators, request)
+    if (!isPublicPath(pathOf(request))) request.owner = await identify(app.authenticators, request)
   })
 }
 
-/** Whether anybody may ask for a path. */
-export function isOpen(path: string): boolean {
-  return openRoutes.test(path)
+/** Whether a path needs no authentication. */
+export function isPublicPath(path: string): boolean {
+  return publicPaths.test(path)
 }
 
 async function identify(authenticators: Authenticate[], request: FastifyRequest): Promise<string> {
@@ -55,18 +57,19 @@ async function identify(authenticators: Authenticate[], request: FastifyRequest)
     const owner = await authenticate(request)
     if (owner !== undefined) return owner
   }
-  const detail = 'Send a valid key: `Authorization: Bearer sl_…` (npm run manage -- create-key).'
+  const detail =
+    'Missing or invalid API key. Send `Authorization: Bearer sl_…`. Create a key with `npm run manage -- create-key`.'
   throw new ProblemError(401, 'unauthorized', detail)
 }
 
-/** Without keys, only this machine's own programs may ask: a web page elsewhere gives itself away, or has a Host of its own. */
+/** Accepts only programs on this machine. Host, Origin and Sec-Fetch-Site reveal requests from other web pages. */
 function createLocalAccess({ CORS_ORIGINS }: AuthOptions['config'], store: Store): Authenticate {
   let owner: string | undefined
   return async ({ headers: { host = '', origin, 'sec-fetch-site': site }, routeOptions }) => {
     const hostname = hostnameOf(`http://${host}`)
-    // A page that has its own name point here comes with that name, and never with an address.
-    const isLocal = localHosts.has(hostname) || (routeOptions.config.isScraped === true && isIPv4(hostname))
-    // A browser sends no Origin when a page shows an image; but it says that the page is another.
+    // DNS rebinding sends the attacker's host name, never an IP address.
+    const isLocal = localHosts.has(hostname) || (routeOptions.config.allowMetricsScrape === true && isIPv4(hostname))
+    // Browsers send no Origin for images, but Sec-Fetch-Site still shows that the page is another one.
     const isOwnPage =
       origin === undefined
         ? site !== 'cross-site' && site !== 'same-site'
@@ -75,7 +78,7 @@ function createLocalAccess({ CORS_ORIGINS }: AuthOptions['config'], store: Store
       throw new ProblemError(
         403,
         'foreign_origin',
-        'With AUTH=off only this machine may call; set AUTH=required to open the API.',
+        'AUTH=off accepts requests from this machine only. Set AUTH=required to open the API.',
       )
     }
     owner ??= await store.owners.ensure('local')
@@ -83,37 +86,37 @@ function createLocalAccess({ CORS_ORIGINS }: AuthOptions['config'], store: Store
   }
 }
 
-/** Each request asks the database, and so a key that is revoked stops working at once, in every process. */
-function createKeyAccess(store: Store, noteUse: (id: string) => void): Authenticate {
+/** Authenticates API keys. Each request queries the database, so a revoked key stops working at once in every process. */
+function createKeyAccess(store: Store, recordUsage: (id: string) => void): Authenticate {
   return async ({ headers }) => {
     const [, id, secret] = headers.authorization?.match(/^Bearer sl_(\w{16})_([\w-]{43})$/i) ?? []
     const key = id ? await store.owners.findKey(id) : undefined
     if (!id || !key || !secret) return undefined
     if (!timingSafeEqual(Buffer.from(key.secretHash), Buffer.from(hashSecret(secret)))) return undefined
-    noteUse(id)
+    recordUsage(id)
     return key.ownerId
   }
 }
 
-/** Keys that were used are written down once a minute, all in one statement. Gives the function to tell one to. */
-function noteKeyUse(app: FastifyInstance, store: Store): (id: string) => void {
+/** Returns a function that marks a key as used. Used keys are saved once per minute, in one statement. */
+function createKeyUsageRecorder(app: FastifyInstance, store: Store): (id: string) => void {
   let used = new Set<string>()
-  const write = async () => {
+  const save = async () => {
     if (used.size === 0) return
-    const written = used
+    const saving = used
     used = new Set()
     try {
-      await store.owners.noteKeyUse([...written])
+      await store.owners.recordKeyUsage([...saving])
     } catch (error) {
-      used = used.union(written)
+      used = used.union(saving)
       throw error
     }
   }
-  const warn = (error: unknown) => app.log.warn({ error: describeError(error) }, 'the use of keys could not be noted')
-  const end = repeat(keyUseIntervalMs, write, warn)
+  const warn = (error: unknown) => app.log.warn({ error: describeError(error) }, 'failed to record API key usage')
+  const end = repeat(keyUsageIntervalMs, save, warn)
   app.addHook('onClose', async () => {
     end()
-    await Promise.race([write().catch(warn), sleep(closeTimeoutMs, undefined, { ref: false })])
+    await Promise.race([save().catch(warn), sleep(closeTimeoutMs, undefined, { ref: false })])
   })
   return (id) => used.add(id)
 }

@@ -10,7 +10,7 @@ describe('with CORS_ORIGINS', () => {
   })
   afterAll(() => test.close())
 
-  it('a preflight of such a page is answered without a key', async () => {
+  it('answers a preflight from a listed origin without a key', async () => {
     const headers = {
       origin: page,
       'access-control-request-method': 'POST',
@@ -24,7 +24,7 @@ describe('with CORS_ORIGINS', () => {
     })
   })
 
-  it('such a page may read a streamed answer, and an error', async () => {
+  it('lets a listed origin read streamed answers and errors', async () => {
     const ask = (payload: object) =>
       test.app.inject({ method: 'POST', url: '/chat', headers: { ...test.alice, origin: page }, payload })
     const [answer, error] = [await ask({ message: 'Hello?' }), await ask({})]
@@ -32,7 +32,7 @@ describe('with CORS_ORIGINS', () => {
     for (const { headers } of [answer, error]) expect(headers['access-control-allow-origin']).toBe(page)
   })
 
-  it('another page may not', async () => {
+  it('rejects other origins', async () => {
     const headers = { ...test.alice, origin: 'https://other.example' }
     const response = await test.app.inject({ url: '/documents', headers })
     expect(response.headers['access-control-allow-origin']).toBeUndefined()
@@ -40,7 +40,7 @@ describe('with CORS_ORIGINS', () => {
 })
 
 describe('without CORS_ORIGINS', () => {
-  it('no page may', async () => {
+  it('rejects every other origin', async () => {
     const test = await testApp()
     const response = await test.app.inject({ url: '/documents', headers: { ...test.alice, origin: page } })
     expect(response.headers['access-control-allow-origin']).toBeUndefined()

@@ -13,11 +13,11 @@ afterAll(close)
 const json = { ...alice, 'content-type': 'application/json' }
 const problemType = 'application/problem+json; charset=utf-8'
 
-describe('a request that cannot be answered gets a problem with a status, a code and a sentence', () => {
+describe('an invalid request gets problem+json with status, code and detail', () => {
   it.each([
-    ['wrong JSON', '{"message": ', {}, 400, 'invalid_json', 'The body is not valid JSON.'],
-    ['an empty body', '', {}, 400, 'invalid_json', 'The body is empty; it should be JSON.'],
-    ['a text', 'hello', { 'content-type': 'text/plain' }, 415, 'unsupported_media_type', 'Send JSON with'],
+    ['invalid JSON', '{"message": ', {}, 400, 'invalid_json', 'The request body is not valid JSON.'],
+    ['an empty body', '', {}, 400, 'invalid_json', 'The request body is empty. Send JSON.'],
+    ['plain text', 'hello', { 'content-type': 'text/plain' }, 415, 'unsupported_media_type', 'Send JSON with'],
     [
       'a form',
       'a=b',
@@ -58,17 +58,17 @@ describe('a request that cannot be answered gets a problem with a status, a code
     expect(response.statusCode).toBe(status)
   })
 
-  it('but no body is none to a route that wants none, whatever type it has', async () => {
+  it('treats an empty body as absent on routes without a body schema', async () => {
     const response = await app.inject({ method: 'DELETE', url: '/conversations/none', headers: json, payload: '' })
     expect(response.json()).toMatchObject({ status: 404, code: 'conversation_not_found' })
   })
 
-  it('a route that does not exist', async () => {
+  it('an unknown route', async () => {
     const response = await app.inject({ url: '/no-such-route', headers: alice })
     expect(response.json()).toMatchObject({ title: 'Not Found', status: 404, code: 'route_not_found' })
   })
 
-  it('a route that does not exist below /v1/, in OpenAI’s envelope', async () => {
+  it('an unknown route below /v1/, in OpenAI’s envelope', async () => {
     const response = await app.inject({ url: '/v1/no-such-route', headers: alice })
     expect(response.statusCode).toBe(404)
     expect(response.json()).toEqual({
@@ -89,14 +89,19 @@ describe('a request that cannot be answered gets a problem with a status, a code
     const { promise, resolve } = Promise.withResolvers<string>()
     const call = request(`${url}/chat`, { method: 'POST', headers: { ...json, ...length } })
     call.on('response', (response) => resolve(readText(response)))
-    call.on('error', () => {}) // the server may hang up before it has read the rest
+    call.on('error', () => {}) // the server may close the connection before it has read the whole body
     call.end(body)
     expect(JSON.parse(await promise)).toMatchObject({ status: 413, code: 'body_too_large' })
   })
 
   it.each([
-    ['what is no HTTP', 'HELLO\r\n\r\n', 400, 'bad_request'],
-    ['headers without end', `GET / HTTP/1.1\r\nhost: a\r\na: ${'a'.repeat(20_000)}\r\n\r\n`, 431, 'headers_too_large'],
+    ['bytes that are not HTTP', 'HELLO\r\n\r\n', 400, 'bad_request'],
+    [
+      'headers that are too large',
+      `GET / HTTP/1.1\r\nhost: a\r\na: ${'a'.repeat(20_000)}\r\n\r\n`,
+      431,
+      'headers_too_large',
+    ],
   ])('%s', async (_, bytes, status, code) => {
     const socket = connect(Number(new URL(url).port), '127.0.0.1')
     socket.end(bytes)
@@ -107,7 +112,7 @@ describe('a request that cannot be answered gets a problem with a status, a code
   })
 })
 
-it('a failure of ours says nothing but where to look', async () => {
+it('an unexpected error reveals nothing but the request id', async () => {
   app.store.conversations.read = () => Promise.reject(new Error('select * from secrets'))
   const response = await app.inject({ url: '/conversations/any', headers: alice })
   expect(response.json()).toEqual({
@@ -115,13 +120,13 @@ it('a failure of ours says nothing but where to look', async () => {
     title: 'Internal Server Error',
     status: 500,
     code: 'internal_error',
-    detail: 'Something failed here; the log has the request id.',
+    detail: 'Internal server error. Include the request id when you report it.',
     requestId: response.headers['x-request-id'],
   })
 })
 
 describe('the request id', () => {
-  it('is the caller’s when it is a plain word, else a new one, on every response', async () => {
+  it('is the caller’s if valid, otherwise a new one, on every response', async () => {
     const given = await app.inject({ url: '/health/live', headers: { 'x-request-id': 'trace-1.a' } })
     expect(given.headers['x-request-id']).toBe('trace-1.a')
     for (const id of ['a b', 'a'.repeat(65), 'ä', '']) {
@@ -132,7 +137,7 @@ describe('the request id', () => {
 })
 
 describe('the log', () => {
-  it('has a line with the request id for each request, and nothing that a user or a key said', async () => {
+  it('contains one line with the request id per request, and no user data or keys', async () => {
     const lines: string[] = []
     const gate = await openGate()
     const logger = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) })

@@ -10,7 +10,7 @@ import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { securityHeaders } from './security.ts'
 
-/** RFC 9457, with a stable `code` for programs and a `detail` that tells a person what to do. */
+/** RFC 9457, with a stable `code` for programs and a `detail` for people. */
 const Problem = z
   .object({
     type: z.literal('about:blank'),
@@ -24,7 +24,10 @@ const Problem = z
     messageId: z.string().optional(),
     limit: z.int().optional(),
   })
-  .meta({ id: 'Problem', description: 'An error (RFC 9457). `code` is stable, `detail` says what to do.' })
+  .meta({
+    id: 'Problem',
+    description: 'An error (RFC 9457). `code` is stable. `detail` says what is wrong and what to do.',
+  })
 
 const OpenAiError = z
   .object({
@@ -32,26 +35,26 @@ const OpenAiError = z
   })
   .meta({
     id: 'OpenAiError',
-    description: 'An error as OpenAI writes it. `code` is stable, `message` says what to do.',
+    description: 'An error in OpenAI’s format. `code` is stable. `message` says what is wrong and what to do.',
   })
 
 type Details = {
   retryAfterSeconds?: number | undefined
-  /** Nothing has been done: a balancer may hand the request to another process at once, whatever it is. */
-  isUntouched?: boolean
-  /** Which parameter is wrong, as in `messages[0].content`; told below /v1/ alone. */
+  /** The request had no effect, so a load balancer may resend it to another replica, whatever its method. */
+  safeToRetry?: boolean
+  /** The invalid parameter, such as `messages[0].content`. Sent below /v1/ only. */
   param?: string
   extra?: Partial<z.output<typeof Problem>>
 }
 
-/** An answer other than 2xx. Everything in it is shown to the client. */
+/** An error response. The client sees everything in it. */
 export class ProblemError extends Error {
-  /** Its message is ours: a log may show it. */
+  /** Allows logs to include the message, which contains no user data. */
   isPublic = true
   status: number
   code: string
   retryAfterSeconds: number | undefined
-  isUntouched: boolean
+  safeToRetry: boolean
   param: string | undefined
   extra: Partial<z.output<typeof Problem>>
 
@@ -61,25 +64,25 @@ export class ProblemError extends Error {
     this.status = status
     this.code = code
     this.retryAfterSeconds = details.retryAfterSeconds
-    this.isUntouched = details.isUntouched ?? false
+    this.safeToRetry = details.safeToRetry ?? false
     this.param = details.param
     this.extra = details.extra ?? {}
   }
 }
 
 const conflicts: Record<ConflictError['code'], string> = {
-  message_exists: 'A message with this id is stored already; send a new message with a new id.',
-  answer_running: 'The conversation is still being answered; wait for the end of that answer.',
+  message_exists: 'A message with this id already exists. Send a new message with a new id.',
+  answer_running: 'The previous message of this conversation is still being answered. Wait for the answer, or stop it.',
 }
 
-/** What the world may know of an error: never a stack, SQL, a prompt, a document or a secret. */
+/** Converts any error to one that is safe to send: it never contains a stack, SQL, a prompt, a document or a secret. */
 export function toProblem(error: unknown): ProblemError {
   if (error instanceof ProblemError) return error
   if (error instanceof ConflictError) return new ProblemError(409, error.code, conflicts[error.code])
   if (error instanceof LlmError) return fromLlmError(error)
   const failure = describeDatabaseError(error)
   if (failure?.unavailable) {
-    return new ProblemError(503, 'database_unavailable', 'The database does not answer; try again in a moment.', {
+    return new ProblemError(503, 'database_unavailable', 'The database is not responding. Try again in a moment.', {
       retryAfterSeconds: 2,
     })
   }
@@ -90,7 +93,7 @@ export function toProblem(error: unknown): ProblemError {
   }
   return (
     fromRequestError(error) ??
-    new ProblemError(500, 'internal_error', 'Something failed here; the log has the request id.')
+    new ProblemError(500, 'internal_error', 'Internal server error. Include the request id when you report it.')
   )
 }
 
@@ -107,18 +110,22 @@ function fromLlmError(error: LlmError): ProblemError {
   )
 }
 
-/** By the code of Fastify's error, or of Node's HTTP parser. */
+/** Responses by error code, of Fastify or of Node's HTTP parser. */
 const requestErrors: Record<string, [status: number, code: string, detail: string]> = {
-  FST_ERR_CTP_INVALID_JSON_BODY: [400, 'invalid_json', 'The body is not valid JSON.'],
-  FST_ERR_CTP_EMPTY_JSON_BODY: [400, 'invalid_json', 'The body is empty; it should be JSON.'],
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, 'unsupported_media_type', 'Send JSON with `content-type: application/json`.'],
-  FST_ERR_CTP_BODY_TOO_LARGE: [413, 'body_too_large', 'The body is larger than this route takes.'],
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'invalid_body', 'The body is not as long as its content-length says.'],
-  FST_FILES_LIMIT: [413, 'too_many_parts', 'The form holds more than one file; send one file a request.'],
-  FST_FIELDS_LIMIT: [413, 'too_many_parts', 'The form holds more fields than this route knows.'],
-  FST_ERR_BAD_URL: [400, 'invalid_url', 'The URL is not valid.'],
-  HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The headers are larger than 16 kB.'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request took too long to arrive.'],
+  FST_ERR_CTP_INVALID_JSON_BODY: [400, 'invalid_json', 'The request body is not valid JSON.'],
+  FST_ERR_CTP_EMPTY_JSON_BODY: [400, 'invalid_json', 'The request body is empty. Send JSON.'],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: [
+    415,
+    'unsupported_media_type',
+    'Unsupported media type. Send JSON with `content-type: application/json`.',
+  ],
+  FST_ERR_CTP_BODY_TOO_LARGE: [413, 'body_too_large', 'The request body is too large for this route.'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'invalid_body', 'The request body does not match its content-length.'],
+  FST_FILES_LIMIT: [413, 'too_many_parts', 'The form contains more than one file. Send one file per request.'],
+  FST_FIELDS_LIMIT: [413, 'too_many_parts', 'The form contains too many fields. Send only the fields listed in /docs.'],
+  FST_ERR_BAD_URL: [400, 'invalid_url', 'Invalid URL. Percent-encode its special characters.'],
+  HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The request headers exceed 16 kB. Send fewer or shorter headers.'],
+  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request did not arrive within 30 s. Try again.'],
 }
 
 function fromRequestError(error: unknown): ProblemError | undefined {
@@ -126,41 +133,37 @@ function fromRequestError(error: unknown): ProblemError | undefined {
   const known = requestErrors[String(error.code)]
   if (known) return new ProblemError(...known)
   const isClientError = 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode < 500
-  return isClientError ? new ProblemError(400, 'bad_request', 'The request could not be read.') : undefined
+  return isClientError ? new ProblemError(400, 'bad_request', 'Invalid request.') : undefined
 }
 
-/** Every error becomes problem+json, or OpenAI's envelope below /v1/; those that are our fault are logged once. */
+/** Sends every error as problem+json, or in OpenAI's envelope below /v1/. Logs unexpected errors once. */
 async function errors(app: FastifyInstance) {
-  answerForNode(app)
-  app.setErrorHandler(answerError)
+  handleProtocolErrors(app)
+  app.setErrorHandler(handleError)
   app.setNotFoundHandler((request, reply) =>
-    sendProblem(
-      request,
-      reply,
-      new ProblemError(404, 'route_not_found', 'There is no such route; /docs lists them all.'),
-    ),
+    sendProblem(request, reply, new ProblemError(404, 'route_not_found', 'Route not found. See /docs for all routes.')),
   )
 }
 
-/** What Node answers without a body, or not at all, unless somebody else does. */
-function answerForNode(app: FastifyInstance) {
+/** Handles requests that Node itself would reject without a body, or not answer at all. */
+function handleProtocolErrors(app: FastifyInstance) {
   app.server.on('connect', (_request, socket: Duplex) =>
-    sendToSocket(socket, new ProblemError(400, 'bad_request', 'CONNECT is for proxies, and this is none.')),
+    sendToSocket(socket, new ProblemError(400, 'bad_request', 'The CONNECT method is not supported.')),
   )
-  // RFC 9110, section 10.1.1: an expectation that is not known may be passed over.
+  // RFC 9110, section 10.1.1: a server may ignore unknown expectations.
   app.server.on('checkExpectation', app.routing)
-  // RFC 9112, section 3.2; `requireHostHeader` is off, for this to be a problem like the rest.
+  // RFC 9112, section 3.2. `requireHostHeader` is off so that this error has the same format as all others.
   app.addHook('onRequest', async ({ raw, headers }) => {
     if (headers.host === undefined && raw.httpVersion === '1.1')
-      throw new ProblemError(400, 'bad_request', 'A request names its host: send a `host` header.')
+      throw new ProblemError(400, 'bad_request', 'The `host` header is missing. Send it.')
   })
 }
 
-/** The error handler, also for what fails before a route is known (`frameworkErrors`). */
-export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+/** Sends an error response. Also handles errors that occur before routing (`frameworkErrors`). */
+export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
   const problem = toProblem(error)
   const { status, code } = problem
-  // A problem is thrown on purpose; the failure behind it, where there is one, was logged with the answer it ended.
+  // A ProblemError is thrown on purpose. Its cause, if any, was already logged with the answer that failed.
   if (status >= 500 && !(error instanceof ProblemError))
     request.log.error({ status, code, error: describeError(error) }, 'request failed')
   return sendProblem(request, reply, problem)
@@ -170,17 +173,17 @@ function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Prob
   reply.code(problem.status).header('x-request-id', request.id)
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer') // RFC 9110, section 11.6.1
   if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(problem.retryAfterSeconds))
-  if (problem.isUntouched) reply.header('x-should-retry', 'true')
+  if (problem.safeToRetry) reply.header('x-should-retry', 'true')
   if (!isOpenAi(request.url)) reply.type('application/problem+json')
   return reply.send(toErrorBody(problem, request.url, request.id))
 }
 
-/** Whether a URL's errors are in OpenAI's envelope. */
+/** Whether errors of this URL are sent in OpenAI's envelope. */
 export function isOpenAi(url: string): boolean {
   return url.startsWith('/v1/')
 }
 
-/** What a client is told of a problem, in the form of the URL that it asked for. */
+/** Returns the response body of an error, in the format of the requested URL. */
 export function toErrorBody(problem: ProblemError, url: string, requestId: string) {
   return isOpenAi(url) ? toOpenAiError(problem) : toBody(problem, requestId)
 }
@@ -190,13 +193,13 @@ function toBody({ status, code, message, extra }: ProblemError, requestId: strin
   return { type: 'about:blank', title, status, code, detail: message, requestId, ...extra }
 }
 
-/** What is no HTTP never becomes a request (`clientErrorHandler`): its problem goes straight to the socket. */
-export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex) {
-  const known = requestErrors[error.code ?? ''] ?? [400, 'bad_request', 'This is not valid HTTP.']
+/** Writes an error to the socket. Invalid HTTP never becomes a request that a reply could be sent for. */
+export function handleClientError(error: NodeJS.ErrnoException, socket: Duplex) {
+  const known = requestErrors[error.code ?? ''] ?? [400, 'bad_request', 'Invalid HTTP request.']
   sendToSocket(socket, new ProblemError(...known))
 }
 
-/** Whether a response has begun there: a second one would end up within it. Node's own handler looks at the same field. */
+/** Whether a response has started, so that a second one would corrupt it. Node's own handler checks the same field. */
 function hasResponse(socket: Duplex): boolean {
   return '_httpMessage' in socket && Object(socket._httpMessage).headersSent === true
 }
@@ -217,7 +220,7 @@ function sendToSocket(socket: Duplex, problem: ProblemError) {
   socket.destroy()
 }
 
-/** `/messages/0/content` as OpenAI writes it: `messages[0].content`. */
+/** Converts `/messages/0/content` to OpenAI's notation: `messages[0].content`. */
 function toParam(path = ''): string {
   return path
     .slice(1)
@@ -225,10 +228,10 @@ function toParam(path = ''): string {
     .replaceAll('/', '.')
 }
 
-/** OpenAI's own codes, where clients look for them. */
+/** OpenAI's names of our codes, which its clients check for. */
 const openAiCodes: Record<string, string> = { unauthorized: 'invalid_api_key' }
 
-/** The envelope of errors below /v1/, in a body or in a stream: https://platform.openai.com/docs/guides/error-codes */
+/** Returns an error in OpenAI's envelope, for a body or a stream: https://platform.openai.com/docs/guides/error-codes */
 export function toOpenAiError({ status, code, message, param }: ProblemError): z.output<typeof OpenAiError> {
   const type = status >= 500 ? 'server_error' : status === 429 ? 'rate_limit_error' : 'invalid_request_error'
   return { error: { message, type, param: param || null, code: openAiCodes[code] ?? code } }

@@ -8,7 +8,7 @@ import { testApp } from '../testing.ts'
 
 const audience = 'https://api.example'
 
-/** A server at a port of its own, which remembers what it was asked for. */
+/** Starts a server on a free port that records the requested URLs. */
 async function listen(handle: RequestListener) {
   const asked: string[] = []
   const server = createServer((request, response) => {
@@ -27,7 +27,7 @@ async function listen(handle: RequestListener) {
 
 type Answer = { status?: number; headers?: Record<string, string>; body?: unknown }
 
-/** An OpenID Connect provider with one key a pair of `alg` and `kid`; `answers` replaces what it says at a path. */
+/** Starts an OpenID Connect provider with one key per algorithm. `answers` overrides its response at a path. */
 async function startIssuer(algorithms = ['RS256']) {
   const answers: Record<string, Answer> = {}
   const server = await listen(({ url = '' }, response) => {
@@ -42,7 +42,7 @@ async function startIssuer(algorithms = ['RS256']) {
     '/.well-known/openid-configuration': { body: { issuer, jwks_uri: `${issuer}/keys` } },
     '/keys': { body: { keys } },
   }
-  /** A new key in the place of the old ones, which the issuer takes back. */
+  /** Replaces all keys with new ones. */
   const rotate = async (...algorithms: string[]) => {
     keys.length = 0
     for (const alg of algorithms) {
@@ -52,8 +52,8 @@ async function startIssuer(algorithms = ['RS256']) {
     }
   }
   await rotate(...algorithms)
-  const pairOf = (alg: string) => pairs.get(alg) ?? Promise.reject(new Error(`no key of ${alg}`))
-  /** A token that is good but for what is given. */
+  const pairOf = (alg: string) => pairs.get(alg) ?? Promise.reject(new Error(`no key for ${alg}`))
+  /** Returns a valid token with the given changes. */
   const sign = async (claims: JWTPayload = {}, header: Partial<JWTHeaderParameters> = {}) => {
     const { alg = 'RS256' } = header
     const kid = Object(keys.find((key) => Object(key).alg === alg)).kid
@@ -72,7 +72,7 @@ async function startApp(issuer: string) {
   return { ...testing, ask }
 }
 
-/** An issuer and an API of their own, for one test. */
+/** Starts an issuer and an API for one test. */
 async function startBoth() {
   const issuer = await startIssuer()
   onTestFinished(issuer.close)
@@ -95,11 +95,11 @@ describe('a token of the issuer', async () => {
     for (const end of [close, attacker.close]) end()
   })
 
-  it.each(['RS256', 'ES256', 'EdDSA'])('signed with %s is taken', async (alg) => {
+  it.each(['RS256', 'ES256', 'EdDSA'])('signed with %s is accepted', async (alg) => {
     expect((await api.ask(await sign({}, { alg }))).statusCode).toBe(200)
   })
 
-  it('speaks for its subject alone, who is the same owner each time', async () => {
+  it('gives access to the data of its subject only, and always to the same owner', async () => {
     const headers = { authorization: `Bearer ${await sign({ sub: 'ada' })}` }
     const payload = { title: 'Diary', text: 'Dear diary.' }
     await api.app.inject({ method: 'POST', url: '/documents', headers, payload })
@@ -110,16 +110,16 @@ describe('a token of the issuer', async () => {
     expect(await api.store.documents.list(owner, 9)).toMatchObject([{ title: 'Diary' }])
   })
 
-  it('is taken beside keys', async () => {
+  it('does not replace API keys', async () => {
     expect((await api.app.inject({ url: '/documents', headers: api.alice })).statusCode).toBe(200)
   })
 
-  it('is taken with a clock that is some seconds off', async () => {
+  it('is accepted when clocks differ by some seconds', async () => {
     for (const claims of [{ exp: seconds() - 20 }, { nbf: seconds() + 20 }])
       expect((await api.ask(await sign(claims))).statusCode).toBe(200)
   })
 
-  it('that has expired: 401, with a code of its own', async () => {
+  it('that has expired: 401 with code token_expired', async () => {
     const response = await api.ask(await sign({ exp: seconds() - 60 }))
     expect(response.json()).toMatchObject({ status: 401, code: 'token_expired' })
     expect(response.headers['www-authenticate']).toBe('Bearer')
@@ -131,18 +131,18 @@ describe('a token of the issuer', async () => {
     'that never expires': () => sign({ exp: undefined }),
     'that is not valid yet': () => sign({ nbf: seconds() + 60 }),
     'for another audience': () => sign({ aud: 'https://other.example' }),
-    'for nobody': () => sign({ aud: undefined }),
-    'of another issuer': () => sign({ iss: 'https://other.example' }),
-    'of an issuer that differs by a slash': () => sign({ iss: `${issuer}/` }),
+    'without an audience': () => sign({ aud: undefined }),
+    'from another issuer': () => sign({ iss: 'https://other.example' }),
+    'from an issuer that differs by a slash': () => sign({ iss: `${issuer}/` }),
     'without a subject': () => sign({ sub: undefined }),
     'with an empty subject': () => sign({ sub: '' }),
-    'with a subject that no database could store': () => sign({ sub: 'a\u0000b' }),
+    'with a subject that Postgres cannot store': () => sign({ sub: 'a\u0000b' }),
     'with a subject that is too long': () => sign({ sub: 'a'.repeat(256) }),
-    'with a key that the issuer does not have': () => sign({}, { kid: 'unknown' }),
-    'signed by somebody else': () => attacker.sign({ iss: issuer }, { kid: 'RS256 1 0' }),
-    'with an address of keys in it (jku, x5u)': () =>
+    'with a key unknown to the issuer': () => sign({}, { kid: 'unknown' }),
+    'signed by another party': () => attacker.sign({ iss: issuer }, { kid: 'RS256 1 0' }),
+    'with a key URL in its header (jku, x5u)': () =>
       attacker.sign({ iss: issuer }, { jku: `${attacker.url}/keys`, x5u: `${attacker.url}/keys` }),
-    'with a key in it (jwk)': async () =>
+    'with a key in its header (jwk)': async () =>
       attacker.sign({ iss: issuer }, { jwk: await exportJWK((await generateKeyPair('RS256')).publicKey) }),
     'with alg none': async () => `${await unsigned({ alg: 'none' })}.`,
     'with alg none and a signature': async () => `${await unsigned({ alg: 'none' })}.AAAA`,
@@ -152,11 +152,11 @@ describe('a token of the issuer', async () => {
         .update(text)
         .digest('base64url')}`
     },
-    'whose text was changed': async () => {
+    'with a modified payload': async () => {
       const [header, , signature] = (await sign()).split('.')
       return `${header}.${encode({ iss: issuer, aud: audience, sub: 'bob', exp: seconds() + 300 })}.${signature}`
     },
-    'that is no JSON': async () => 'a.b.c',
+    'that is not JSON': async () => 'a.b.c',
   }
   it.each(Object.entries(hostile))('%s: 401', async (_, forge) => {
     const response = await api.ask(await forge())
@@ -164,13 +164,13 @@ describe('a token of the issuer', async () => {
     expect(response.headers['www-authenticate']).toBe('Bearer')
   })
 
-  it('led to one fetch of the keys, whatever tokens there were, and to none from elsewhere', () => {
+  it('led to one fetch of the keys for all tokens above, and to none from other URLs', () => {
     expect(asked).toEqual(['/.well-known/openid-configuration', '/keys'])
     expect(attacker.asked).toEqual([])
   })
 })
 
-it('keys are discovered with the first token, once for all that come at the same time', async () => {
+it('keys are discovered with the first token, once for all concurrent requests', async () => {
   const { issuer, api } = await startBoth()
   expect(issuer.asked).toEqual([])
   const token = await issuer.sign()
@@ -179,7 +179,7 @@ it('keys are discovered with the first token, once for all that come at the same
   expect(issuer.asked).toEqual(['/.well-known/openid-configuration', '/keys'])
 })
 
-it('a key that the issuer has changed is fetched half a minute after the last time, and the old one is not taken then', async () => {
+it('a rotated key is fetched 30 s after the last fetch, and the old one is rejected from then on', async () => {
   const { issuer, api } = await startBoth()
   const old = await issuer.sign()
   expect((await api.ask(old)).statusCode).toBe(200)
@@ -195,21 +195,21 @@ it('a key that the issuer has changed is fetched half a minute after the last ti
 
 describe('503 with Retry-After while the issuer', () => {
   const broken: Record<string, Record<string, Answer>> = {
-    'fails to say where its keys are': { '/.well-known/openid-configuration': { status: 500 } },
-    'is another one': {
+    'fails to return its configuration': { '/.well-known/openid-configuration': { status: 500 } },
+    'returns the configuration of another issuer': {
       '/.well-known/openid-configuration': {
         body: { issuer: 'https://other.example', jwks_uri: 'http://127.0.0.1:9' },
       },
     },
-    'says what is no JSON': { '/.well-known/openid-configuration': { body: '<html>' } },
-    'sends one elsewhere': {
+    'returns invalid JSON': { '/.well-known/openid-configuration': { body: '<html>' } },
+    redirects: {
       '/.well-known/openid-configuration': { status: 302, headers: { location: '/keys' } },
     },
-    'fails to give its keys': { '/keys': { status: 500 } },
-    'gives what are no keys': { '/keys': { body: { keys: 'none' } } },
-    'sends one elsewhere for its keys': { '/keys': { status: 302, headers: { location: '/elsewhere' } } },
+    'fails to return its keys': { '/keys': { status: 500 } },
+    'returns invalid keys': { '/keys': { body: { keys: 'none' } } },
+    'redirects the request for its keys': { '/keys': { status: 302, headers: { location: '/elsewhere' } } },
   }
-  it.each(Object.entries(broken))('%s; it is left in peace for 5 s, and then asked again', async (_, answers) => {
+  it.each(Object.entries(broken))('%s; it is called again after 5 s', async (_, answers) => {
     const { issuer, api } = await startBoth()
     const token = await issuer.sign()
     Object.assign(issuer.answers, answers)
@@ -227,14 +227,14 @@ describe('503 with Retry-After while the issuer', () => {
     expect((await api.ask(token)).statusCode).toBe(200)
   })
 
-  it('is away', async () => {
+  it('is unreachable', async () => {
     const { issuer, api } = await startBoth()
     const token = await issuer.sign()
     issuer.close()
     expect((await api.ask(token)).json()).toMatchObject({ status: 503, code: 'issuer_unavailable' })
   })
 
-  it('says nothing, after three seconds', async () => {
+  it('does not respond within three seconds', async () => {
     const silent = await listen(() => {})
     onTestFinished(silent.close)
     const api = await startApp(silent.url)
@@ -246,7 +246,7 @@ describe('503 with Retry-After while the issuer', () => {
     expect(silent.asked).toHaveLength(1)
   })
 
-  it('is away, but tokens with keys that are known go on working for ten minutes', async () => {
+  it('is unreachable, but tokens with known keys keep working for ten minutes', async () => {
     const { issuer, api } = await startBoth()
     expect((await api.ask(await issuer.sign())).statusCode).toBe(200)
     issuer.close()
@@ -259,7 +259,7 @@ describe('503 with Retry-After while the issuer', () => {
   })
 })
 
-it('can be deleted: nothing but one line of app.ts names the plugin', () => {
+it('can be deleted: only one line of app.ts refers to the plugin', () => {
   const folder = new URL('../', import.meta.url)
   const files = globSync('**/*.ts', { cwd: folder.pathname }).filter((file) => !file.startsWith('plugins/jwt.'))
   const lines = files.flatMap((file) => readFileSync(new URL(file, folder), 'utf8').split('\n'))

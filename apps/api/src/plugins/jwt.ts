@@ -9,19 +9,19 @@ import { ProblemError } from './errors.ts'
 
 export type JwtOptions = { config: Pick<Config, 'JWT_ISSUER' | 'JWT_AUDIENCE'>; store: Store }
 
-/** The issuer's private key signs and its public one checks. With a shared secret (HS256) the public key could sign. */
+/** Asymmetric algorithms only. Allowing HS256 would let anyone sign tokens with the public key as the shared secret. */
 const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
-const clockToleranceSeconds = 30 // clocks that are kept by NTP are far nearer
-const fetchTimeoutMs = 3000 // issuers answer within tens of ms; a client waits meanwhile
-const pauseMs = 5000 // an issuer that failed is not asked again for each request
+const clockToleranceSeconds = 30 // clocks synchronized by NTP differ far less
+const fetchTimeoutMs = 3000 // issuers respond within tens of ms, and a client is waiting
+const pauseMs = 5000 // after a failure, to avoid calling the issuer on every request
 
-/** OIDC Core 1.0, section 2: an identifier at the issuer, never reassigned, of at most 255 characters. */
+/** OIDC Core 1.0, section 2: unique at the issuer, never reassigned, at most 255 characters. */
 const Subject = z.string().regex(/^\P{C}{1,255}$/u)
 
 /**
- * Takes JSON Web Tokens of `JWT_ISSUER` for `JWT_AUDIENCE`, beside keys. Their owner is called `ISSUER#SUBJECT`, where the
- * issuer holds no `#` (OpenID Connect Discovery 1.0, section 3). Where nobody has such tokens, delete this file, its test
- * and its line in `app.ts`, and `npm uninstall jose -w @repo/api`.
+ * Accepts JSON Web Tokens that `JWT_ISSUER` signed for `JWT_AUDIENCE`, in addition to API keys. The owner's name is
+ * `ISSUER#SUBJECT`, which is unambiguous: an issuer contains no `#` (OpenID Connect Discovery 1.0, section 3).
+ * To remove this feature, delete this file, its test and its line in `app.ts`, and run `npm uninstall jose -w @repo/api`.
  */
 async function jwt(
   app: FastifyInstance,
@@ -44,25 +44,25 @@ async function jwt(
 
 function toProblem(error: unknown, log: FastifyBaseLogger): unknown {
   if (error instanceof errors.JWTExpired)
-    return new ProblemError(401, 'token_expired', 'The token has expired: get a new one from its issuer.')
+    return new ProblemError(401, 'token_expired', 'The token has expired. Get a new one from its issuer.')
   if (!(error instanceof errors.JOSEError || error instanceof z.ZodError)) return error
-  // What is wrong with a token, for whoever sets this up: the code names no value of it.
-  log.debug({ reason: 'code' in error ? error.code : 'ERR_SUBJECT' }, 'a token was refused')
-  return new ProblemError(401, 'unauthorized', 'Send a token that this API’s issuer has signed for this API.')
+  // Helps to set up the issuer. The code contains no value of the token.
+  log.debug({ reason: 'code' in error ? error.code : 'ERR_SUBJECT' }, 'token rejected')
+  return new ProblemError(401, 'unauthorized', 'Invalid token. Send a token that JWT_ISSUER signed for JWT_AUDIENCE.')
 }
 
-/** Finds the public key of a token. Throws `ProblemError` 503 while the issuer does not give its keys. */
+/** Returns a function that finds a token's public key. It throws `ProblemError` 503 while the keys are unavailable. */
 function createKeyFinder(issuer: string, log: FastifyBaseLogger): JWTVerifyGetKey {
   let keySet: Promise<RemoteJWKSet> | undefined
   let pausedUntil = 0
-  const fetchUnlessPaused: typeof fetch = async (...given) => {
-    if (Date.now() < pausedUntil) throw new Error('the issuer failed a moment ago')
-    return fetch(...given)
+  const fetchUnlessPaused: typeof fetch = async (...args) => {
+    if (Date.now() < pausedUntil) throw new Error('the token issuer failed a moment ago')
+    return fetch(...args)
   }
   const fail = (error: unknown) => {
     if (Date.now() < pausedUntil) return
     pausedUntil = Date.now() + pauseMs
-    log.warn({ error: describeError(error) }, 'the issuer of tokens does not give its keys')
+    log.warn({ error: describeError(error) }, 'failed to fetch the keys of the token issuer')
   }
   return async (header, token) => {
     keySet ??= discoverKeys(issuer, fetchUnlessPaused)
@@ -73,22 +73,17 @@ function createKeyFinder(issuer: string, log: FastifyBaseLogger): JWTVerifyGetKe
       if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) throw error
       fail(error)
       const isFresh = await current.then(({ fresh }) => fresh).catch(() => false)
-      if (!isFresh && keySet === current) keySet = undefined // the keys may be elsewhere by now
-      throw new ProblemError(
-        503,
-        'issuer_unavailable',
-        'The issuer of tokens does not answer; try again in a moment.',
-        {
-          retryAfterSeconds: pauseMs / 1000,
-        },
-      )
+      if (!isFresh && keySet === current) keySet = undefined // the issuer may have moved its keys
+      throw new ProblemError(503, 'issuer_unavailable', 'The token issuer is not responding. Try again in a moment.', {
+        retryAfterSeconds: pauseMs / 1000,
+      })
     }
   }
 }
 
 /**
- * The keys that OpenID Connect Discovery leads to: kept for ten minutes, and fetched again when a token has a key that is
- * not among them, at most every 30 s. Nothing is ever fetched from where a token says, and no redirect is followed.
+ * Returns the keys found by OpenID Connect Discovery. They are cached for ten minutes, and fetched again at most every
+ * 30 s when a token names an unknown key. URLs in tokens are ignored, and redirects are not followed.
  */
 async function discoverKeys(issuer: string, fetchUnlessPaused: typeof fetch): Promise<RemoteJWKSet> {
   const Discovery = z.object({

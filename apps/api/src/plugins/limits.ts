@@ -6,7 +6,7 @@ import { ProblemError } from './errors.ts'
 declare module 'fastify' {
   interface FastifyContextConfig {
     /** A request to this route begins an answer: it is refused at once while no more may run. */
-    startsAnswer?: boolean
+    streamsAnswer?: boolean
   }
 }
 
@@ -32,7 +32,7 @@ async function limits(app: FastifyInstance) {
     },
   })
   app.addHook('onRequest', async ({ routeOptions }) => {
-    if (routeOptions.config.startsAnswer) app.chat.assertPlace()
+    if (routeOptions.config.streamsAnswer) app.chat.assertPlace()
   })
 }
 

@@ -39,7 +39,7 @@ const listExamples = ({ example, examples }: z.output<typeof Media>): unknown[] 
     .map((entry) => Object(entry).value)
     .concat(example === undefined ? [] : [example])
 
-/** `get /chat/{id}/stream`, of all that the router knows; it draws a tree of them. */
+/** Parses the router's tree of routes into entries such as `get /chat/{id}/stream`. */
 function listRoutes(): string[] {
   const parents: string[] = []
   return app
@@ -53,36 +53,36 @@ function listRoutes(): string[] {
     })
 }
 
-/** Checks a value against a schema of the document. */
+/** Validates a value with a schema of the document. */
 function check(schema: unknown, value: unknown) {
   const text = JSON.stringify({ ...Object(schema), $defs: components.schemas })
   return z.fromJSONSchema(JSON.parse(text.replaceAll('#/components/schemas/', '#/$defs/'))).safeParse(value)
 }
 
-describe('the API’s description', () => {
+describe('the OpenAPI document', () => {
   it('is valid OpenAPI 3.1', async () => {
     const validator = new Validator()
     expect(await validator.validate(structuredClone(document))).toEqual({ valid: true })
     expect(validator.version).toBe('3.1')
   })
 
-  it('is open to everybody, like the page that shows it', async () => {
+  it('needs no key, and neither does the page that shows it', async () => {
     for (const url of ['/openapi.json', '/docs']) expect((await app.inject(url)).statusCode).toBe(200)
   })
 
-  it('says what it is, in which version, and how to begin', () => {
+  it('contains title, version and an introduction', () => {
     expect(info).toMatchObject({ title: 'Sluice', version: expect.stringMatching(/^\d+\.\d+\.\d+/) })
     for (const word of ['Authorization: Bearer', 'RFC 9457', 'x-request-id']) expect(info.description).toContain(word)
     for (const { name } of tags) expect(operations.flatMap(({ tags }) => tags)).toContain(name)
   })
 
-  it('has every route that is served but the page itself', () => {
+  it('lists every route except those of the page', () => {
     const shown = listRoutes().filter((name) => !/^(head|options)|^get \/($|\*|docs|openapi\.json)/.test(name))
     expect(shown.toSorted()).toEqual(operations.map(({ name }) => name).toSorted())
     expect(shown.length).toBeGreaterThan(15)
   })
 
-  it('drops the shapes that nothing uses', () => {
+  it('contains no unused schemas', () => {
     for (const name of Object.keys(components.schemas))
       expect(JSON.stringify(document)).toContain(`"#/components/schemas/${name}"`)
   })
@@ -93,36 +93,37 @@ describe.each(operations)('$name', ({ method, path, responses, ...operation }) =
   const codes = Object.entries(responses)
     .filter(([status]) => Number(status) >= 400)
     .map(([status, { description }]) => [status, description])
-  const says = (status: string) => responses[status]?.description ?? ''
+  const describeStatus = (status: string) => responses[status]?.description ?? ''
 
-  it('has a name for clients, a summary and a tag', () => {
+  it('has an operation id, a summary and a tag', () => {
     expect(operation.operationId).toMatch(/^[a-z][A-Za-z0-9]+$/)
     expect(operations.filter(({ operationId }) => operationId === operation.operationId)).toHaveLength(1)
     expect(operation.summary).toMatch(/^[A-Z].{5,}[^.]$/)
     expect(operation.tags).toHaveLength(1)
   })
 
-  it('says by status and code what it answers when it cannot do its work', () => {
+  it('lists its error codes by status', () => {
     for (const [, description] of codes) expect(description).toMatch(/^[A-Z].+: `\w+`/)
-    expect(says('500')).toContain('internal_error')
-    if (operation.parameters.length > 0 || operation.requestBody) expect(says('400')).toContain('invalid_request')
+    expect(describeStatus('500')).toContain('internal_error')
+    if (operation.parameters.length > 0 || operation.requestBody)
+      expect(describeStatus('400')).toContain('invalid_request')
     if (operation.requestBody) {
-      expect(says('400')).toContain('invalid_json')
-      expect(says('413')).toContain('body_too_large')
-      expect(says('415')).toContain('unsupported_media_type')
+      expect(describeStatus('400')).toContain('invalid_json')
+      expect(describeStatus('413')).toContain('body_too_large')
+      expect(describeStatus('415')).toContain('unsupported_media_type')
     }
   })
 
-  it('says whether it needs a key', () => {
+  it('states whether it needs a key', () => {
     expect(operation.security).toEqual(isOpen(path) ? [] : undefined)
-    expect(says('401') === '').toBe(isOpen(path))
+    expect(describeStatus('401') === '').toBe(isOpen(path))
     if (isOpen(path)) return
-    expect(says('401')).toContain(path.startsWith('/v1/') ? 'invalid_api_key' : 'unauthorized')
-    expect(says('403')).toContain('foreign_origin')
-    expect(says('503')).toContain('database_unavailable')
+    expect(describeStatus('401')).toContain(path.startsWith('/v1/') ? 'invalid_api_key' : 'unauthorized')
+    expect(describeStatus('403')).toContain('foreign_origin')
+    expect(describeStatus('503')).toContain('database_unavailable')
   })
 
-  it('says which headers come', () => {
+  it('lists its response headers', () => {
     for (const [status, { headers }] of Object.entries(responses)) {
       expect(headers).toHaveProperty('x-request-id')
       expect('retry-after' in headers, status).toBe(['429', '503'].includes(status))
@@ -130,8 +131,8 @@ describe.each(operations)('$name', ({ method, path, responses, ...operation }) =
     }
   })
 
-  it('has an example of what it reads, which it takes', async () => {
-    const { 'multipart/form-data': _, ...contents } = operation.requestBody?.content ?? {} // no JSON holds a file
+  it('accepts the examples of its request body', async () => {
+    const { 'multipart/form-data': _, ...contents } = operation.requestBody?.content ?? {} // an example in JSON cannot contain a file
     for (const media of Object.values(contents)) {
       const examples = listExamples(media)
       if (isOurs) expect(examples.length).toBeGreaterThan(0)
@@ -143,13 +144,13 @@ describe.each(operations)('$name', ({ method, path, responses, ...operation }) =
     }
   })
 
-  it('has an example of what it answers, which fits its shape', () => {
+  it('has an example of its response, which matches its schema', () => {
     for (const [status, { content }] of Object.entries(responses)) {
       for (const media of Object.values(content)) {
-        const inShape = z.array(z.unknown()).safeParse(media.schema.examples).data ?? []
+        const inSchema = z.array(z.unknown()).safeParse(media.schema.examples).data ?? []
         const named = z.string().safeParse(media.schema.$ref).data?.split('/').at(-1) ?? ''
         const inComponent = Object(components.schemas[named]).examples ?? []
-        const examples = [...listExamples(media), ...inShape, ...inComponent]
+        const examples = [...listExamples(media), ...inSchema, ...inComponent]
         if (isOurs) expect(examples.length, `${method} ${status}`).toBeGreaterThan(0)
         for (const example of examples) expect(check(media.schema, example).error, status).toBeUndefined()
       }

@@ -6,18 +6,18 @@ import type { FastifyContextConfig, FastifyInstance, FastifySchema, RouteOptions
 import fp from 'fastify-plugin'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { isOpen } from './auth.ts'
+import { isPublicPath } from './auth.ts'
+import { listErrorCodes } from './error-catalogue.ts'
 import { isOpenAi, ProblemError, toErrorBody } from './errors.ts'
-import { listProblems } from './problem-list.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** The fields of a form that the route takes in the place of its JSON. The route checks them itself. */
+    /** The fields of a form that the route accepts instead of JSON. The route validates them itself. */
     form?: z.ZodObject
   }
 }
 
-/** The page may run its own files and ask this API; Swagger UI draws with inline styles and pictures. */
+/** Allows the page's own files and this API. Swagger UI needs inline styles and `data:` images. */
 const pagePolicy =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -28,23 +28,23 @@ const { version } = Manifest.parse(
 
 const description = `Streamed, cited answers over your documents.
 
-Every request carries a key, \`Authorization: Bearer sl_…\`, but those to \`/health/*\`, \`/docs\` and \`/openapi.json\`; what it reads and writes belongs to the key's owner. With \`AUTH=off\` none is needed, and only this machine may call.
+Send an API key with every request: \`Authorization: Bearer sl_…\`. Only \`/health/*\`, \`/docs\` and \`/openapi.json\` need no key. A key gives access to its owner's data only. With \`AUTH=off\` no key is needed, but only this machine may call the API.
 
-An error is problem+json (RFC 9457), below \`/v1/\` OpenAI's envelope: its \`code\` is stable, and each route lists its own. What is no request that a route could read has one too: \`400 bad_request\`, \`404 route_not_found\`, \`408 request_timeout\`, \`431 headers_too_large\`. Every response has an \`x-request-id\`, which the log has as well.`
+Errors are problem+json (RFC 9457), or OpenAI's envelope below \`/v1/\`. The \`code\` is stable, and each route lists its codes. Any request can also fail with \`400 bad_request\`, \`404 route_not_found\`, \`408 request_timeout\` or \`431 headers_too_large\`. Every response has an \`x-request-id\`, which also appears in the server's log.`
 
-/** A route's tag is the noun of its URL. */
+/** A route's tag is the first part of its URL. */
 const tags = [
-  { name: 'chat', description: 'Ask, read on, stop' },
-  { name: 'conversations', description: 'What was asked and answered' },
-  { name: 'documents', description: 'What answers are made from' },
-  { name: 'search', description: 'The passages alone, without a model' },
-  { name: 'v1', description: 'For clients that speak OpenAI’s API; nothing is stored' },
-  { name: 'health', description: 'For whoever runs this' },
-  { name: 'metrics', description: 'For whoever runs this' },
-  { name: 'live', description: 'For whoever watches' },
+  { name: 'chat', description: 'Ask a question, resume or stop an answer' },
+  { name: 'conversations', description: 'Stored questions and answers' },
+  { name: 'documents', description: 'The sources of answers' },
+  { name: 'search', description: 'Find passages without calling a chat model' },
+  { name: 'v1', description: 'OpenAI-compatible API. It stores nothing.' },
+  { name: 'health', description: 'Health checks for operators' },
+  { name: 'metrics', description: 'Prometheus metrics for operators' },
+  { name: 'live', description: 'Live status for people' },
 ]
 
-/** /docs and /openapi.json, made from the shapes that requests are checked against. */
+/** Serves /docs and /openapi.json, generated from the schemas that validate requests. */
 async function openapi(app: FastifyInstance) {
   await app.register(swagger, {
     openapi: {
@@ -63,23 +63,23 @@ async function openapi(app: FastifyInstance) {
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
 }
 
-/** Adds to a route's shapes what follows from what the route is: a name, its tag, its problems, headers. */
+/** Adds what a route's configuration implies to its schemas: operation id, tag, errors and headers. */
 const describeRoute: SwaggerTransform = (document) => {
   const { schema, url } = jsonSchemaTransform(document)
   if (!schema || schema.hide) return { schema, url }
   const { route } = document
-  const shapes: FastifySchema = document.schema
-  const responses = { ...describeResponses(schema, shapes), ...describeProblems(route) }
+  const zodSchemas: FastifySchema = document.schema
+  const responses = { ...describeResponses(schema, zodSchemas), ...describeProblems(route) }
   const response = Object.fromEntries(
     Object.entries(responses).map(([status, entry]) => [status, { ...entry, headers: listHeaders(status, url) }]),
   )
   const [tag = ''] = url.split('/').filter(Boolean)
   const inputs = {
-    ...(schema.body !== undefined && { body: addForm(addExamples(schema.body, shapes.body), route.config) }),
-    ...(schema.querystring !== undefined && { querystring: addExamples(schema.querystring, shapes.querystring) }),
+    ...(schema.body !== undefined && { body: addForm(addExamples(schema.body, zodSchemas.body), route.config) }),
+    ...(schema.querystring !== undefined && { querystring: addExamples(schema.querystring, zodSchemas.querystring) }),
   }
   const names = { operationId: nameOperation(route), tags: [tag] }
-  return { schema: { ...names, ...schema, ...inputs, ...(isOpen(url) && { security: [] }), response }, url }
+  return { schema: { ...names, ...schema, ...inputs, ...(isPublicPath(url) && { security: [] }), response }, url }
 }
 
 function addForm(schema: object, { form }: FastifyContextConfig = {}): object {
@@ -88,37 +88,37 @@ function addForm(schema: object, { form }: FastifyContextConfig = {}): object {
   return { content: { 'application/json': { schema }, 'multipart/form-data': { schema: fields } } }
 }
 
-/** The examples of a shape and its parts, which zod leaves out of those that change what they read. */
-function addExamples(description: unknown, shape: unknown): object {
-  const examples = shape instanceof z.ZodType && listExamples(shape)
+/** Adds the examples of a schema and its fields. Zod omits them from schemas with a transform. */
+function addExamples(description: unknown, zodSchema: unknown): object {
+  const examples = zodSchema instanceof z.ZodType && listExamples(zodSchema)
   const described = { ...Object(description), ...(examples && { examples }) }
-  if (!(shape instanceof z.ZodObject) || !described.properties) return described
+  if (!(zodSchema instanceof z.ZodObject) || !described.properties) return described
   const properties = Object.entries(described.properties).map(([name, part]) => [
     name,
-    addExamples(part, shape.shape[name]),
+    addExamples(part, zodSchema.shape[name]),
   ])
   return { ...described, properties: Object.fromEntries(properties) }
 }
 
-function listExamples(shape: z.ZodType): unknown[] | undefined {
-  const { examples } = z.globalRegistry.get(shape) ?? {}
+function listExamples(zodSchema: z.ZodType): unknown[] | undefined {
+  const { examples } = z.globalRegistry.get(zodSchema) ?? {}
   return Array.isArray(examples) ? examples : undefined
 }
 
-/** What a route answers when it can. A shape with a name of its own tells the response nothing of what it is. */
-function describeResponses(schema: FastifySchema, shapes: FastifySchema): Record<string, object> {
+/** Describes successful responses. Named schemas become `$ref`s, which drop the description, so it is copied here. */
+function describeResponses(schema: FastifySchema, zodSchemas: FastifySchema): Record<string, object> {
   const entries = Object.entries(schema.response ?? { 200: {} }).map(([status, described]) => {
-    const shape: unknown = Object(shapes.response)[status]
-    if (!(shape instanceof z.ZodType)) return [status, Object(described)]
-    const description = shape.description ?? STATUS_CODES[status]
-    if (shape instanceof z.ZodUndefined) return [status, { description, type: 'null' }]
-    const [example] = listExamples(shape) ?? []
+    const zodSchema: unknown = Object(zodSchemas.response)[status]
+    if (!(zodSchema instanceof z.ZodType)) return [status, Object(described)]
+    const description = zodSchema.description ?? STATUS_CODES[status]
+    if (zodSchema instanceof z.ZodUndefined) return [status, { description, type: 'null' }]
+    const [example] = listExamples(zodSchema) ?? []
     return [status, { description, content: { 'application/json': { schema: described, example } } }]
   })
   return Object.fromEntries(entries)
 }
 
-/** A client's name for a route that gives itself none: `getNotesById`. */
+/** Returns the default operation id of a route: `getNotesById`. */
 function nameOperation({ method, url }: RouteOptions): string {
   const words = url
     .replaceAll(':', 'by-')
@@ -129,42 +129,46 @@ function nameOperation({ method, url }: RouteOptions): string {
 }
 
 function describeProblems(route: RouteOptions): Record<string, object> {
-  const [type, shape] = isOpenAi(route.url)
+  const [type, schema] = isOpenAi(route.url)
     ? ['application/json', 'OpenAiError']
     : ['application/problem+json', 'Problem']
   const describe = (status: number, codes: string[]) => {
-    const detail = 'One sentence: what is wrong, and what to do about it.'
+    const detail = 'What is wrong and what to do about it.'
     const bodies = codes.map((code) => toErrorBody(new ProblemError(status, code, detail), route.url, 'b7f1d2a4'))
     const names = bodies.map((body) => `\`${'error' in body ? body.error.code : body.code}\``)
     return {
       description: `${STATUS_CODES[status]}: ${names.join(', ')}`,
-      content: { [type]: { schema: { $ref: `#/components/schemas/${shape}` }, example: bodies[0] } },
+      content: { [type]: { schema: { $ref: `#/components/schemas/${schema}` }, example: bodies[0] } },
     }
   }
   return Object.fromEntries(
-    Object.entries(listProblems(route)).map(([status, codes]) => [status, describe(Number(status), codes)]),
+    Object.entries(listErrorCodes(route)).map(([status, codes]) => [status, describe(Number(status), codes)]),
   )
 }
 
 function listHeaders(status: string, url: string) {
   const text = (description: string) => ({ type: 'string', description })
   return {
-    'x-request-id': text('The caller’s own, where it was a plain word of at most 64 characters; else a new one'),
+    'x-request-id': text(
+      'The request’s own `x-request-id` if it is valid (1 to 64 of `A-Z a-z 0-9 _ . -`), otherwise a new one',
+    ),
     ...(['429', '503'].includes(status) && { 'retry-after': { type: 'integer', description: 'Seconds' } }),
     ...(status === '401' && { 'www-authenticate': text('Bearer') }),
     ...((isOpenAi(url) || status === '503') && {
-      'x-should-retry': text('`false` once the model was called: each try is paid for; `true` where nothing was done'),
+      'x-should-retry': text(
+        '`false` if the model was called, since each retry costs money; `true` if the request had no effect',
+      ),
     }),
   }
 }
 
-/** Of a shape with a name there are two descriptions, as it is read and as it is written: most have one use. */
-const dropUnused: SwaggerTransformObject = (given) => {
-  const document = jsonSchemaTransformObject(given)
+/** Removes unused schemas. Each named schema is generated twice, for input and output, and most are used once. */
+const dropUnused: SwaggerTransformObject = (original) => {
+  const document = jsonSchemaTransformObject(original)
   if (!('components' in document) || !document.components?.schemas) return document
   const { schemas } = document.components
   for (const name of Object.keys(schemas).reverse()) {
-    if (!JSON.stringify(document).includes(`"#/components/schemas/${name}"`)) delete schemas[name] // who uses another comes after it
+    if (!JSON.stringify(document).includes(`"#/components/schemas/${name}"`)) delete schemas[name] // a schema comes after those it uses
   }
   return document
 }

@@ -16,18 +16,18 @@ writeFileSync(join(folder, 'index.html'), '<!doctype html><title>The page</title
 writeFileSync(join(folder, 'assets/main-1.js'), 'let whole')
 writeFileSync(join(folder, 'assets/main-1.js.br'), brotliCompressSync('let whole'))
 
-async function open(of: string) {
+async function open(root: string) {
   const app = Fastify()
   await app.register(security)
   await app.register(errors)
-  await app.register(page, { folder: of })
+  await app.register(page, { folder: root })
   return app
 }
 
-describe('a page that is built', async () => {
+describe('with a built page', async () => {
   const app = await open(folder)
 
-  it('comes at /, with a policy that lets it use its own files and this API alone', async () => {
+  it('serves it at / with a policy that allows only its own files and this API', async () => {
     const { statusCode, body, headers } = await app.inject('/')
     expect(statusCode).toBe(200)
     expect(body).toContain('The page')
@@ -38,7 +38,7 @@ describe('a page that is built', async () => {
     expect(String(headers['content-security-policy'])).not.toMatch(/unsafe|http|data:/)
   })
 
-  it('has assets that a browser may keep, compressed as they were built', async () => {
+  it('serves precompressed assets that browsers may cache', async () => {
     const { headers, rawPayload } = await app.inject({
       url: '/assets/main-1.js',
       headers: { 'accept-encoding': 'gzip, br' },
@@ -54,7 +54,7 @@ describe('a page that is built', async () => {
   })
 
   it.each(['/assets/none.js', '/assets/', '/assets/../index.html', '/assets/%2e%2e/index.html'])(
-    'gives nothing else: %s',
+    'serves no other file: %s',
     async (url) => {
       const { statusCode, headers } = await app.inject(url)
       expect(statusCode).toBeGreaterThanOrEqual(400)
@@ -64,13 +64,13 @@ describe('a page that is built', async () => {
   )
 })
 
-it('says how it is built where it is not', async () => {
+it('shows build instructions when the page is not built', async () => {
   const { statusCode, body } = await (await open(join(folder, 'none'))).inject('/')
   expect(statusCode).toBe(200)
   expect(body).toContain('npm run build -w @repo/web')
 })
 
-it('needs no key, while what it asks for does', async () => {
+it('serves the page without a key, but not the data it requests', async () => {
   const { app, close } = await testApp()
   expect((await app.inject('/')).statusCode).toBe(200)
   expect((await app.inject('/assets/none.js')).statusCode).toBe(404)

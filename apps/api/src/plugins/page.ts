@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import files from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 
-/** Its own files and this API, and nothing else: no style or script in the text, no foreign picture, no HTML from a script. */
+/** Allows only the page's own files and this API: no inline styles or scripts, no external images, no HTML set by scripts. */
 const pagePolicy =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
@@ -13,12 +13,12 @@ const missingPage = `<!doctype html>
 <html lang="en">
 <title>Sluice</title>
 <h1>The page is not built</h1>
-<p><code>npm run build -w @repo/web</code>, then start again: <code>npm start</code> and Docker do that by themselves.</p>
-<p>The API runs, and <a href="/docs">/docs</a> explains it.</p>
+<p>Run <code>npm run build -w @repo/web</code> and restart. <code>npm start</code> and the Docker image build it for you.</p>
+<p>The API is running. Its documentation is at <a href="/docs">/docs</a>.</p>
 </html>
 `
 
-/** The page of apps/web at `/`; where it is not built, how to build it. Nothing else needs it. */
+/** Serves the page of apps/web at `/`, or build instructions when it is not built. Nothing else depends on it. */
 export default async function page(app: FastifyInstance, { folder = builtPage }: { folder?: string }) {
   const hidden = { schema: { hide: true } }
   if (!existsSync(`${folder}/index.html`)) {
@@ -29,7 +29,7 @@ export default async function page(app: FastifyInstance, { folder = builtPage }:
     root: `${folder}/assets`,
     prefix: '/assets/',
     preCompressed: true, // by the build
-    immutable: true, // a file's name holds a hash of what is in it
+    immutable: true, // file names contain a hash of the content
     maxAge: '1y',
   })
   app.get('/', hidden, async (_request, reply) => {

@@ -17,17 +17,17 @@ const everywhere = {
   'x-permitted-cross-domain-policies': 'none',
 }
 
-describe('an answer tells browsers to show it to its own page and to keep nothing of it', () => {
+describe('browsers may show a response to its own page only, and not cache it', () => {
   it.each([
     ['JSON', { url: '/documents' }, 200],
     ['an error', { url: '/documents/none' }, 404],
     ['a route that does not exist', { url: '/none' }, 404],
     ['a URL that cannot be decoded', { url: '/documents/%zz' }, 400],
-    ['a refusal', { url: '/documents', headers: {} }, 401],
+    ['a request without a key', { url: '/documents', headers: {} }, 401],
     ['a body that cannot be read', { url: '/documents', method: 'POST' as const, payload: '{' }, 415],
-    ['nothing', { url: '/chat/none/stream' }, 204],
-    ['OpenAI’s dialect', { url: '/v1/models' }, 200],
-    ['the description', { url: '/openapi.json' }, 200],
+    ['an empty response', { url: '/chat/none/stream' }, 204],
+    ['the OpenAI API', { url: '/v1/models' }, 200],
+    ['the OpenAPI document', { url: '/openapi.json' }, 200],
   ])('%s', async (_, request, status) => {
     const response = await test.app.inject({ headers: test.alice, ...request })
     expect(response.statusCode).toBe(status)
@@ -41,7 +41,7 @@ describe('an answer tells browsers to show it to its own page and to keep nothin
   it.each([
     ['/chat', { message: 'Hello?' }],
     ['/v1/chat/completions', { model: 'offline', stream: true, messages: [{ role: 'user', content: 'Hello?' }] }],
-  ])('a stream of %s, which nobody keeps or changes on the way', async (url, payload) => {
+  ])('a stream of %s, which proxies must not cache or transform', async (url, payload) => {
     const { headers } = await test.app.inject({ method: 'POST', url, headers: test.alice, payload })
     expect(headers).toMatchObject({
       ...everywhere,
@@ -51,7 +51,7 @@ describe('an answer tells browsers to show it to its own page and to keep nothin
     })
   })
 
-  it('says nothing of what it is made with', async () => {
+  it('does not reveal the server software', async () => {
     const { headers } = await test.app.inject({ url: '/documents', headers: test.alice })
     expect(headers).not.toHaveProperty('server')
     expect(headers).not.toHaveProperty('x-powered-by')
@@ -59,7 +59,7 @@ describe('an answer tells browsers to show it to its own page and to keep nothin
 })
 
 describe('the page at /docs', () => {
-  it('may run its own scripts and ask this API, and no other page may hold it', async () => {
+  it('may run its own scripts and call this API, and other pages may not embed it', async () => {
     const { headers } = await test.app.inject('/docs')
     expect(headers).toMatchObject(everywhere)
     const own = String(headers['content-security-policy'])
@@ -67,7 +67,7 @@ describe('the page at /docs', () => {
       expect(own.split('; ')).toContain(rule)
   })
 
-  it('has no script within it, which its policy would refuse', async () => {
+  it('contains no inline script, which its policy would block', async () => {
     const { body } = await test.app.inject('/docs')
     expect(body).toContain('<script src=')
     expect(body).not.toMatch(/<script(?![^>]* src=)/)
@@ -75,7 +75,7 @@ describe('the page at /docs', () => {
 })
 
 describe('Strict-Transport-Security', () => {
-  it('comes when the proxy in front was asked over TLS, for this host alone', async () => {
+  it('is sent for requests that reached the proxy over TLS, without subdomains', async () => {
     const proxied = await testApp({ environment: { TRUST_PROXY: 'true' } })
     const ask = async (protocol: string) =>
       (await proxied.app.inject({ url: '/health/live', headers: { 'x-forwarded-proto': protocol } })).headers
@@ -84,7 +84,7 @@ describe('Strict-Transport-Security', () => {
     await proxied.close()
   })
 
-  it('does not come because a client says so', async () => {
+  it('is not sent when an untrusted client claims TLS', async () => {
     const headers = { 'x-forwarded-proto': 'https' }
     expect((await test.app.inject({ url: '/health/live', headers })).headers).not.toHaveProperty(
       'strict-transport-security',

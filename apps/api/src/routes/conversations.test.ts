@@ -11,7 +11,7 @@ afterAll(close)
 const get = async (path: string) => (await app.inject({ url: path, headers: alice })).json()
 const remove = (id: string) => app.inject({ method: 'DELETE', url: `/conversations/${id}`, headers: alice })
 
-/** Begins an answer that goes on until the test ends it. */
+/** Starts an answer that runs until the test ends it. */
 async function begin(conversationId: string, message = 'a question') {
   const pending = post(`${url}/chat`, alice, { message, conversationId })
   const answer = await model.takeAnswer()
@@ -26,7 +26,7 @@ async function converse(conversationId: string, message?: string) {
 }
 
 describe('a conversation', () => {
-  it('is 404 when it does not exist, 400 when its id cannot be one', async () => {
+  it('is 404 when it does not exist, 400 when its id is invalid', async () => {
     expect(await get('/conversations/nobody')).toMatchObject({ status: 404, code: 'conversation_not_found' })
     expect((await remove('nobody')).json()).toMatchObject({ status: 404, code: 'conversation_not_found' })
     expect(await get('/conversations/no%20id')).toMatchObject({ status: 400, code: 'invalid_request' })
@@ -39,7 +39,7 @@ describe('a conversation', () => {
     await readParts(response)
   })
 
-  it('has the newest 50 messages, oldest first, and the older ones with `before`', async () => {
+  it('returns the newest 50 messages, oldest first, and older ones with `before`', async () => {
     for (let turn = 1; turn <= 26; turn += 1) await converse('long', `question ${turn}`)
     const { messages } = await get('/conversations/long')
     expect(messages).toHaveLength(50)
@@ -50,7 +50,7 @@ describe('a conversation', () => {
     expect((await get('/conversations/long?before=nothing')).messages).toEqual([])
   })
 
-  it('is gone when it was deleted, and its id is free again', async () => {
+  it('no longer exists after deletion, and its id can be used again', async () => {
     await converse('deleted', 'the first')
     expect((await remove('deleted')).statusCode).toBe(204)
     expect(await get('/conversations/deleted')).toMatchObject({ status: 404 })
@@ -58,7 +58,7 @@ describe('a conversation', () => {
     expect((await get('/conversations/deleted')).messages).toMatchObject([{ content: 'the second' }, {}])
   })
 
-  it('deleting stops its running answer: the model call ends, the reader is told, nothing comes back', async () => {
+  it('stops its running answer when deleted: the model call is aborted and the stream ends', async () => {
     const { answer, response } = await begin('stopped')
     const parts = streamParts(response)
     answer.say('half an ans')
@@ -73,7 +73,7 @@ describe('a conversation', () => {
 })
 
 describe('the list', () => {
-  it('has the newest activity first, and every conversation once over its pages', async () => {
+  it('is sorted by newest activity and contains each conversation once across pages', async () => {
     for (const id of ['list-a', 'list-b', 'list-c', 'list-a']) await converse(id)
     const seen: string[] = []
     let next = ''

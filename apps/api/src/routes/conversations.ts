@@ -18,7 +18,7 @@ const MessageResponse = z
     sources: z.array(SourceResponse),
     createdAt: z.iso.datetime(),
   })
-  .meta({ id: 'Message', description: 'A turn of a conversation' })
+  .meta({ id: 'Message', description: 'A message of a conversation' })
 
 const summary = {
   id: 'opening-hours',
@@ -41,7 +41,7 @@ const ConversationResponse = z
     createdAt: z.iso.datetime(),
     messages: z
       .array(MessageResponse)
-      .meta({ description: `The newest ${pageSize}, oldest first; \`before\` for older ones` }),
+      .meta({ description: `The newest ${pageSize}, oldest first. Use \`before\` for older ones.` }),
   })
   .meta({
     id: 'Conversation',
@@ -65,7 +65,7 @@ const ConversationResponse = z
 const ConversationList = z
   .object({ items: z.array(ConversationSummary), next: z.string().nullable() })
   .meta({ description: 'A page', examples: [{ items: [{ ...summary, updatedAt: summary.createdAt }], next: null }] })
-const Gone = z.undefined().meta({ description: 'The conversation is gone' })
+const Deleted = z.undefined().meta({ description: 'The conversation has been deleted' })
 
 const toSummary = ({
   id,
@@ -84,7 +84,7 @@ const toSummary = ({
   updatedAt: updatedAt.toISOString(),
 })
 
-const notFound = () => new ProblemError(404, 'conversation_not_found', 'There is no such conversation.')
+const notFound = () => new ProblemError(404, 'conversation_not_found', 'Conversation not found.')
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
@@ -112,7 +112,9 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         operationId: 'readConversation',
         summary: 'Read a conversation',
         params: Params,
-        querystring: z.object({ before: ConversationId.optional().meta({ description: 'A message id' }) }),
+        querystring: z.object({
+          before: ConversationId.optional().meta({ description: 'A message id. Returns older messages.' }),
+        }),
         response: { 200: ConversationResponse },
       },
     },
@@ -131,9 +133,9 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       config: { problems: { 404: ['conversation_not_found'] } },
       schema: {
         operationId: 'deleteConversation',
-        summary: 'Delete a conversation; a running answer is stopped first',
+        summary: 'Delete a conversation and stop its running answer',
         params: Params,
-        response: { 204: Gone },
+        response: { 204: Deleted },
       },
     },
     async ({ owner, params: { id } }, reply) => {

@@ -133,7 +133,7 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
     '',
     {
       config: {
-        isCostly: 'later',
+        rateLimit: 'deferred',
         form: FormFields.partial().extend({ file: z.file() }),
         problems: { 413: ['document_too_large', 'too_many_parts'], 415: ['unsupported_file'] },
       },

@@ -9,9 +9,9 @@ afterAll(async () => {
   await gate.shut()
 })
 
-const problem = { status: 503, code: 'database_unavailable', detail: 'The database does not answer.' }
+const problem = { status: 503, code: 'database_unavailable', detail: 'The database is not responding.' }
 
-it('is alive and ready, and asks for no key', async () => {
+it('reports live and ready without a key', async () => {
   for (const url of ['/health/live', '/health/ready']) {
     const response = await app.inject({ url })
     expect(response.statusCode).toBe(200)
@@ -19,7 +19,7 @@ it('is alive and ready, and asks for no key', async () => {
   }
 })
 
-it('is alive but not ready while the database is away, and ready again without a restart', async () => {
+it('is live but not ready while the database is unavailable, and recovers without a restart', async () => {
   await gate.shut()
   const response = await app.inject('/health/ready')
   expect(response.json()).toMatchObject(problem)
@@ -32,7 +32,7 @@ it('is alive but not ready while the database is away, and ready again without a
   await expect.poll(async () => (await app.inject('/health/ready')).statusCode, { timeout: 10_000 }).toBe(200)
 })
 
-it('is not ready when the database accepts connections but never answers', async () => {
+it('is not ready when the database accepts connections but never responds', async () => {
   gate.stall()
   const response = await app.inject('/health/ready')
   expect(response.json()).toMatchObject(problem)

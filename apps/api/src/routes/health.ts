@@ -3,9 +3,11 @@ import { z } from 'zod'
 import { shuttingDown } from '../chat/places.ts'
 import { ProblemError } from '../plugins/errors.ts'
 
-const databaseDeadlineMs = 2000 // probes give up after a few seconds; a healthy answer takes one or two ms
+const databaseDeadlineMs = 2000 // a healthy database responds within 2 ms; probes time out after a few seconds
 
-const HealthResponse = z.object({ status: z.literal('ok') }).meta({ description: 'Yes', examples: [{ status: 'ok' }] })
+const HealthResponse = z
+  .object({ status: z.literal('ok') })
+  .meta({ description: 'Healthy', examples: [{ status: 'ok' }] })
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
@@ -13,7 +15,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     {
       schema: {
         operationId: 'isAlive',
-        summary: 'The process runs',
+        summary: 'Check that the process is running',
         response: { 200: HealthResponse },
       },
     },
@@ -26,14 +28,14 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       config: { problems: { 503: ['shutting_down', 'database_unavailable'] } },
       schema: {
         operationId: 'isReady',
-        summary: 'It can answer: the database does, and it is not shutting down',
+        summary: 'Check that the database responds and the process is not shutting down',
         response: { 200: HealthResponse },
       },
     },
     async () => {
       if (app.chat.isDraining()) throw shuttingDown()
       await app.pingDatabase(databaseDeadlineMs).catch(() => {
-        const detail = 'The database does not answer.'
+        const detail = 'The database is not responding.'
         throw new ProblemError(503, 'database_unavailable', detail, { retryAfterSeconds: 2 })
       })
       return { status: 'ok' as const }

@@ -11,7 +11,7 @@ afterAll(close)
 
 const readNow = async () => (await app.inject({ url: '/live', headers: alice })).json()
 
-/** Resolves when the answer's first word is there. */
+/** Starts an answer, and resolves when its first word has arrived. */
 async function begin(conversationId: string) {
   const asked = post(`${url}/chat`, alice, { message: 'Well?', conversationId })
   const answer = await model.takeAnswer()
@@ -20,7 +20,7 @@ async function begin(conversationId: string) {
   return answer
 }
 
-/** Samples as they come, until `leave` is called. */
+/** Reads samples until `leave` is called. */
 async function watch() {
   const controller = new AbortController()
   const headers = { ...alice, accept: 'text/event-stream' }
@@ -42,11 +42,11 @@ async function watch() {
 }
 
 describe('GET /live', () => {
-  it('asks for a key, as every route of an owner does', async () => {
+  it('requires a key', async () => {
     expect((await app.inject('/live')).json()).toMatchObject({ status: 401, code: 'unauthorized' })
   })
 
-  it('is one sample for who does not ask for a stream', async () => {
+  it('returns one sample without `accept: text/event-stream`', async () => {
     expect(await readNow()).toEqual({
       at: expect.any(String),
       processes: 1,
@@ -60,7 +60,7 @@ describe('GET /live', () => {
     })
   })
 
-  it('streams a sample a second, in which an answer that begins and ends is seen', async () => {
+  it('streams one sample per second that counts running answers', async () => {
     const viewer = await watch()
     expect(viewer.response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
     expect(await viewer.next()).toMatchObject({ openStreams: 0 })
@@ -72,13 +72,13 @@ describe('GET /live', () => {
     viewer.leave()
   })
 
-  it('reads once for all who watch', async () => {
+  it('reads each sample once for all viewers', async () => {
     const viewers = await Promise.all([watch(), watch(), watch()])
     const firsts = await Promise.all(viewers.map(({ next }) => next()))
     const [latest] = firsts
       .map(({ at }) => at)
       .toSorted()
-      .slice(-1) // a reading may have come before the last viewer
+      .slice(-1) // a sample may have been read before the last viewer connected
     const times = viewers.map(async ({ next }, index) => {
       let { at } = firsts[index]
       while (at < latest) at = (await next()).at
@@ -88,7 +88,7 @@ describe('GET /live', () => {
     for (const { leave } of viewers) leave()
   })
 
-  it('ends when the server closes, also while somebody watches', async () => {
+  it('ends the streams when the server closes', async () => {
     const other = await testApp({ environment: { AUTH: 'off' } })
     const response = await fetch(`${await other.listen()}/live`, { headers: { accept: 'text/event-stream' } })
     const read = response.text()

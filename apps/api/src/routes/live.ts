@@ -16,34 +16,32 @@ const example = {
 }
 
 const count = (description: string) => z.int().meta({ description })
-const ofPooler = (description: string) =>
+const poolerCount = (description: string) =>
   z
     .int()
     .nullable()
-    .meta({ description: `${description}; null when PgBouncer does not say` })
+    .meta({ description: `${description}. Null without data from PgBouncer` })
 
 const LiveSample = z
   .object({
     at: z.iso.datetime(),
-    processes: count('API processes of this start; all that follows is their sum'),
-    openStreams: count('Answers that are being written'),
-    deltas: count('Deltas that models have sent since the start, a token each as a rule'),
-    eventLoopDelayMs: z
-      .number()
-      .meta({ description: 'The worst of the last second, in the process where it was worst' }),
-    poolerClients: ofPooler('Connections of the API to PgBouncer'),
-    poolerClientsWaiting: ofPooler('Those that wait for a connection to Postgres'),
-    serversInUse: ofPooler('Connections to Postgres that are lent to a client'),
-    serversIdle: ofPooler('Connections to Postgres that are free'),
+    processes: count('API processes of this deployment. The other values are sums over them'),
+    openStreams: count('Answers being generated'),
+    deltas: count('Deltas sent by models since the start, usually one per token'),
+    eventLoopDelayMs: z.number().meta({ description: 'The longest delay of the last second, over all processes' }),
+    poolerClients: poolerCount('Connections of the API to PgBouncer'),
+    poolerClientsWaiting: poolerCount('Connections waiting for a Postgres connection'),
+    serversInUse: poolerCount('Postgres connections in use'),
+    serversIdle: poolerCount('Idle Postgres connections'),
   })
-  .meta({ id: 'LiveSample', description: 'How the whole is doing now', examples: [example] })
+  .meta({ id: 'LiveSample', description: 'The current load', examples: [example] })
 
 const SampleStream = z.string().meta({
-  description: 'A sample a second, for as long as the client stays',
+  description: 'One sample per second until the client disconnects',
   examples: [`data: ${JSON.stringify(example)}\n\n`],
 })
 const samples = {
-  description: 'One sample; a stream of them for who accepts `text/event-stream`',
+  description: 'One sample, or a stream of samples with `accept: text/event-stream`',
   content: { 'application/json': { schema: LiveSample }, 'text/event-stream': { schema: SampleStream } },
 }
 
@@ -56,7 +54,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
-      config: { pressureHandler: () => {} }, // overload is when it is wanted most
+      config: { pressureHandler: () => {} }, // most useful under overload
       schema: { operationId: 'watch', summary: 'Watch streams, pooler and database', response: { 200: samples } },
     },
     async ({ headers }, reply) => {
@@ -65,19 +63,19 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     },
   )
 
-  /** Resolves when the client has left, or the server closes. */
+  /** Streams samples until the client disconnects or the server closes. */
   async function sendSamples(reply: FastifyReply, streams: Set<() => void>) {
     const stream = openEventStream(reply)
     const closed = Promise.withResolvers<void>()
     const end = () => stream.end('')
-    // Whoever does not read gets the newest later, not all that was missed.
+    // Slow clients skip samples.
     const stop = app.metrics.live.watch(
       (sample) => stream.isFull() || stream.send(`data: ${JSON.stringify(sample)}\n\n`),
     )
     const stopHeartbeat = startHeartbeat(stream)
     streams.add(end)
     stream.response.on('close', closed.resolve)
-    stream.response.on('error', closed.resolve) // a reset shows here first; `close` follows
+    stream.response.on('error', closed.resolve) // a connection reset emits `error` before `close`
     stream.begin()
     await closed.promise
     stop()

@@ -8,7 +8,7 @@ import { post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { testApp } from '../testing.ts'
 
-/** An app with a spoken model, and what it counts. */
+/** Starts an app with a scripted model, and returns functions that read its metrics. */
 async function openApp(environment: Record<string, string> = {}) {
   const model = createSpokenModel()
   const holds: (() => Promise<void>)[] = []
@@ -24,9 +24,9 @@ async function openApp(environment: Record<string, string> = {}) {
     app,
     alice,
     read,
-    /** The value of a series, by its name and labels as they stand in the text. */
+    /** Returns the value of a series by its name and labels, written as in the text. */
     find: async (series: string) => findValue(await read(), series),
-    /** Resolves when the first word is there. */
+    /** Starts an answer, and resolves when its first word has arrived. */
     begin: async (conversationId: string) => {
       const leaving = new AbortController()
       const asked = post(`${url}/chat`, alice, { message: 'What is a heron?', conversationId }, leaving.signal)
@@ -36,7 +36,7 @@ async function openApp(environment: Record<string, string> = {}) {
       await readDelta(parts)
       return { answer, parts, leave: () => leaving.abort() }
     },
-    /** The next question waits for this before it is embedded: no headers leave before that. */
+    /** Delays the embedding of the next question, and with it the response headers. */
     holdNext: (hold: () => Promise<void>) => holds.push(hold),
     url,
     close,
@@ -48,7 +48,7 @@ function findValue(text: string, series: string): number | undefined {
   return line === undefined ? undefined : Number(line.slice(series.length))
 }
 
-it('tells how full the worker’s queues are', async () => {
+it('reports the worker’s queues', async () => {
   const { app, alice, work, close } = await testApp()
   onTestFinished(close)
   const find = async (series: string) =>
@@ -66,11 +66,11 @@ describe('GET /metrics', async () => {
   const { app, alice, read, find, begin, holdNext, url, close } = await openApp()
   afterAll(close)
 
-  it('asks for a key, as every route of an owner does', async () => {
+  it('requires a key', async () => {
     expect((await app.inject('/metrics')).json()).toMatchObject({ status: 401, code: 'unauthorized' })
   })
 
-  it('is in Prometheus’ text format: a help and a type before each name, no series twice', async () => {
+  it('uses Prometheus’ text format: help and type before each metric, no duplicate series', async () => {
     const { headers, payload } = await app.inject({ url: '/metrics', headers: alice })
     expect(headers['content-type']).toBe('text/plain; version=0.0.4; charset=utf-8')
     const heads = payload.matchAll(/^# HELP (\w+) .+\n# TYPE \1 (\w+)$/gm)
@@ -84,7 +84,7 @@ describe('GET /metrics', async () => {
     expect(totals.filter((name) => !name.endsWith('_total'))).toEqual([])
   })
 
-  it('counts an answer’s deltas while it streams, and its end and first token when it ends', async () => {
+  it('counts the deltas of an answer while it runs, its status and first token when it ends', async () => {
     const { answer, parts } = await begin('counted')
     answer.say(' b')
     await readDelta(parts)
@@ -103,7 +103,7 @@ describe('GET /metrics', async () => {
     expect(findValue(ended, 'sluice_time_to_first_token_seconds_bucket{le="120"}')).toBe(1)
   })
 
-  it('tells a failed answer, which had no first token, and a stopped one from others', async () => {
+  it('counts failed and stopped answers separately', async () => {
     const before = await read()
     const failed = await begin('failed')
     failed.answer.fail(new Error('broken'))
@@ -118,7 +118,7 @@ describe('GET /metrics', async () => {
     }
   })
 
-  it('counts requests by route, not by URL, and streams when they end', async () => {
+  it('counts requests by route instead of URL, and streams when they end', async () => {
     for (const id of ['heron', 'egret']) await app.inject({ url: `/conversations/${id}`, headers: alice })
     await app.inject({ url: '/heron/egret', headers: alice })
     const count = (route: string, method = 'GET', status = 404) =>
@@ -133,7 +133,7 @@ describe('GET /metrics', async () => {
     await expect.poll(() => count('/chat', 'POST', 200)).toBe(streams + 1)
   })
 
-  it('counts those whose client left too, in the middle of a stream or before its beginning', async () => {
+  it('counts requests whose client disconnected, during a stream or before it', async () => {
     const count = async (status: number) =>
       (await find(`sluice_http_request_duration_seconds_count{method="POST",route="/chat",status="${status}"}`)) ?? 0
     const [streams, left] = [await count(200), await count(499)]
@@ -150,10 +150,10 @@ describe('GET /metrics', async () => {
     const question = { message: 'What is a heron?', conversationId: 'left-early' }
     await expect(post(`${url}/chat`, alice, question, leaving.signal)).rejects.toThrow()
     await expect.poll(() => count(499)).toBe(left + 1)
-    held.reject(new Error('no longer needed')) // else the model’s next answer would be this question’s
+    held.reject(new Error('no longer needed')) // otherwise the model’s next answer would belong to this question
   })
 
-  it('says nothing of a user: no id, no name, no word', async () => {
+  it('contains no user data', async () => {
     const text = await read()
     expect(text).toContain('/conversations/:id')
     expect(text).not.toMatch(/heron|egret|alice|counted-by/)
@@ -164,13 +164,13 @@ describe('the pool', async () => {
   const { app, find, read, close } = await openApp({ DATABASE_POOL_SIZE: '1', AUTH: 'off' })
   afterAll(close)
 
-  it('tells how many connections are in use and how many queries wait, and for how long they have', async () => {
-    await read() // who asks is known from here on: no query
+  it('reports the connections in use, the waiting queries and their waiting time', async () => {
+    await read() // caches the local owner, so later readings run no query
     const held = Promise.withResolvers<void>()
     const holder = app.db.transaction(() => held.promise)
     await expect.poll(() => find('sluice_pool_in_use')).toBe(1)
     const waiting = [1, 2].map(() => app.db.execute(sql`select 1`).then(() => 1))
-    await expect.poll(() => find('sluice_pool_waiting')).toBeGreaterThanOrEqual(2) // a sweep of the app's own may be there too
+    await expect.poll(() => find('sluice_pool_waiting')).toBeGreaterThanOrEqual(2) // the app's periodic sweep may be waiting too
     const before = (await find('sluice_pool_wait_seconds_count')) ?? 0
     held.resolve()
     await Promise.all([holder, ...waiting])
@@ -181,7 +181,7 @@ describe('the pool', async () => {
     expect(findValue(text, 'sluice_pool_wait_seconds_count')).toBeGreaterThanOrEqual(before + 2)
   })
 
-  it('tells how many had a connection, and for how long', async () => {
+  it('counts how often and how long connections were held', async () => {
     const total = async (name: string) => (await find(`sluice_pool_${name}_total`)) ?? 0
     const [holds, seconds] = [await total('holds'), await total('hold_seconds')]
     await app.db.transaction(() => sleep(300))
@@ -189,17 +189,17 @@ describe('the pool', async () => {
     expect(await total('holds')).toBeGreaterThan(holds)
   })
 
-  it('tells how late the event loop was since the last reading', async () => {
+  it('reports the event loop delay since the last reading', async () => {
     const longest = 'sluice_event_loop_delay_seconds{quantile="1"}'
     await read()
-    await sleep(30) // the measuring has begun anew
+    await sleep(30) // a new measurement has started
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700)
     await sleep(30)
     expect(await find(longest)).toBeGreaterThan(0.6)
-    await expect.poll(() => find(longest)).toBeLessThan(0.6) // a busy machine may hold it up again
+    await expect.poll(() => find(longest)).toBeLessThan(0.6) // a busy machine may delay it again
   })
 
-  it('counts the seconds in which it was late, for whoever reads how often', async () => {
+  it('counts delayed seconds, independent of how often it is read', async () => {
     const late = async () => {
       const text = await read()
       const count = (series: string) => findValue(text, `sluice_event_loop_worst_delay_seconds_${series}`) ?? 0
@@ -207,14 +207,14 @@ describe('the pool', async () => {
     }
     const before = await late()
     const lateAgain = () => {
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500) // not seen when a second has just begun
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 500) // not observed when a second has just begun
       return late()
     }
     await expect.poll(lateAgain).toBeGreaterThan(before)
   })
 })
 
-describe('PgBouncer’s own numbers', () => {
+describe('the PgBouncer metrics', () => {
   const start = async (PGBOUNCER_ADMIN_URL: string) => {
     const opened = await openApp({ PGBOUNCER_ADMIN_URL, AUTH: 'off' })
     onTestFinished(opened.close)
@@ -222,7 +222,7 @@ describe('PgBouncer’s own numbers', () => {
   }
   const adminUrl = new URL(process.env.PGBOUNCER_ADMIN_URL ?? '')
 
-  it('are those of the API’s own database', async () => {
+  it('describe the API’s own database', async () => {
     const { app, find, read } = await start(adminUrl.href)
     const held = Promise.withResolvers<void>()
     const holders = [1, 2, 3].map(() =>
@@ -243,15 +243,15 @@ describe('PgBouncer’s own numbers', () => {
     await expect.poll(() => find('sluice_pgbouncer_sv_idle')).toBeGreaterThanOrEqual(3)
   })
 
-  it('are left out without PGBOUNCER_ADMIN_URL', async () => {
+  it('are omitted without PGBOUNCER_ADMIN_URL', async () => {
     const { read } = await start('')
     expect(await read()).not.toContain('pgbouncer')
   })
 
   it.each([
-    ['refuses', (server: Server) => server.close()],
-    ['says nothing', () => {}],
-  ])('are left out but for `up 0` when it %s, and the others come', async (_, prepare) => {
+    ['refuses connections', (server: Server) => server.close()],
+    ['does not respond', () => {}],
+  ])('are omitted except `up 0` when PgBouncer %s; all other metrics remain', async (_, prepare) => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     onTestFinished(() => void server.close())

@@ -4,7 +4,7 @@ import { z } from 'zod'
 const MetricsResponse = z.string().meta({
   description: 'https://prometheus.io/docs/instrumenting/exposition_formats',
   examples: [
-    '# HELP sluice_open_streams Answers that stream now\n# TYPE sluice_open_streams gauge\nsluice_open_streams 3\n',
+    '# HELP sluice_open_streams Answers being generated\n# TYPE sluice_open_streams gauge\nsluice_open_streams 3\n',
   ],
 })
 const metrics = { description: 'The metrics', content: { 'text/plain': { schema: MetricsResponse } } }
@@ -13,10 +13,10 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
-      config: { isScraped: true, pressureHandler: () => {} }, // overload is when they are wanted most
+      config: { allowMetricsScrape: true, pressureHandler: () => {} }, // most useful under overload
       schema: {
         operationId: 'readMetrics',
-        summary: 'What the processes of this start count, for Prometheus',
+        summary: 'Read the metrics of all processes, for Prometheus',
         response: { 200: metrics },
       },
     },

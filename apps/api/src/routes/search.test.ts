@@ -13,7 +13,7 @@ for (const text of texts) {
 }
 await work()
 
-it('gives the best passages first, each with its document, text and score', async () => {
+it('returns the best passages first, each with its document, text and score', async () => {
   const { items } = await search('q=harbour+fees')
   expect(items[0]).toEqual({
     documentId: expect.any(String),
@@ -26,24 +26,24 @@ it('gives the best passages first, each with its document, text and score', asyn
   expect(scores).toEqual(scores.toSorted((a: number, b: number) => b - a))
 })
 
-it('gives at most k', async () => {
+it('returns at most k passages', async () => {
   expect((await search('q=harbour&k=1')).items).toHaveLength(1)
 })
 
-it('tells with explain=1 where each leg has a passage', async () => {
+it('returns with explain=1 the rank of each passage in each retriever', async () => {
   const { items } = await search('q=harbour+fees&explain=1')
-  expect(items[0].legs).toEqual({
+  expect(items[0].ranking).toEqual({
     vector: { rank: 1, distance: expect.any(Number) },
     text: { rank: 1, score: expect.any(Number) },
   })
-  // Cats share no word with the question: only their vector, far away, is there.
+  // This text shares no word with the query, so only the vector retriever finds it.
   const cats = items.find(({ text }: { text: string }) => text.startsWith('Cats'))
-  expect(cats.legs).toEqual({ vector: { rank: 3, distance: expect.any(Number) }, text: { rank: null, score: null } })
-  expect(cats.legs.vector.distance).toBeGreaterThan(items[0].legs.vector.distance)
-  expect((await search('q=harbour+fees&explain=0')).items[0]).not.toHaveProperty('legs')
+  expect(cats.ranking).toEqual({ vector: { rank: 3, distance: expect.any(Number) }, text: { rank: null, score: null } })
+  expect(cats.ranking.vector.distance).toBeGreaterThan(items[0].ranking.vector.distance)
+  expect((await search('q=harbour+fees&explain=0')).items[0]).not.toHaveProperty('ranking')
 })
 
-it('keeps to documents whose metadata fits the filter', async () => {
+it('returns only documents whose metadata matches the filter', async () => {
   const payload = { title: 'Ops', text: 'The harbour of ops.', metadata: { team: 'ops', year: 2026 } }
   await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
   await work()
@@ -80,7 +80,7 @@ it.each([
 })
 
 it.each(["'; drop table chunks; --", 'a & ! | <-> :*', '\\', '%_', '\0', '🏊'.repeat(2000)])(
-  'takes any text: %j',
+  'accepts any text: %j',
   async (text) => {
     expect(await search(`q=${encodeURIComponent(text)}`)).toHaveProperty('items')
   },

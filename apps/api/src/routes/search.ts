@@ -8,20 +8,20 @@ const SearchQuery = z.object({
   q: z
     .string()
     .max(4000)
-    .regex(/\S/, 'should not be empty')
+    .regex(/\S/, 'must not be empty')
     .transform(toStorableText)
     .meta({ examples: ['transaction pooling'] }),
-  k: z.coerce.number().int().min(1).max(50).default(10).meta({ description: 'How many passages' }),
+  k: z.coerce.number().int().min(1).max(50).default(10).meta({ description: 'Maximum number of passages' }),
   filter: MetadataText.optional().meta({
-    description: 'Only documents whose metadata holds all of this: JSON',
+    description: 'JSON. Only documents whose metadata contains all of these entries',
     examples: ['{"team":"ops"}'],
   }),
-  explain: z.enum(['0', '1']).default('0').meta({ description: '1: also where each leg has a passage' }),
+  explain: z.enum(['0', '1']).default('0').meta({ description: '`1` adds the rank of each passage in each retriever' }),
 })
 
-const Rank = z.number().int().nullable().meta({ description: 'From 1; null where this leg does not have it' })
+const Rank = z.number().int().nullable().meta({ description: 'Starts at 1. Null if this retriever did not find it' })
 
-const Legs = z.object({
+const Ranking = z.object({
   vector: z.object({ rank: Rank, distance: z.number().nullable().meta({ description: 'Cosine distance' }) }),
   text: z.object({ rank: Rank, score: z.number().nullable().meta({ description: 'BM25' }) }),
 })
@@ -40,16 +40,16 @@ const Passage = z
     chunkId: z.string(),
     title: z.string(),
     text: z.string(),
-    score: z.number().meta({ description: 'Of this question alone: higher is nearer' }),
-    legs: Legs.optional(),
+    score: z.number().meta({ description: 'Higher is more relevant. Comparable within one query only' }),
+    ranking: Ranking.optional(),
   })
-  .meta({ id: 'Passage', description: 'A piece of a document' })
+  .meta({ id: 'Passage', description: 'A part of a document' })
 
 const SearchResponse = z
   .object({ items: z.array(Passage) })
-  .meta({ description: 'The nearest first', examples: [{ items: [passage] }] })
+  .meta({ description: 'The most relevant passages first', examples: [{ items: [passage] }] })
 
-function toLegs({ vectorRank, vectorDistance, textRank, textScore }: RetrievedPassage) {
+function toRanking({ vectorRank, vectorDistance, textRank, textScore }: RetrievedPassage) {
   return { vector: { rank: vectorRank, distance: vectorDistance }, text: { rank: textRank, score: textScore } }
 }
 
@@ -57,10 +57,10 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
-      config: { isCostly: true },
+      config: { rateLimit: true },
       schema: {
         operationId: 'search',
-        summary: 'Find the passages nearest to a question; no model answers it',
+        summary: 'Find the most relevant passages without generating an answer',
         querystring: SearchQuery,
         response: { 200: SearchResponse },
       },
@@ -68,7 +68,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     async ({ owner, query: { q, k, filter, explain } }) => {
       const options = { store: app.store, embedder: app.llm.embedder }
       const found = await retrievePassages(options, owner, q, { limit: k, filter })
-      return { items: explain === '1' ? found.map((passage) => ({ ...passage, legs: toLegs(passage) })) : found }
+      return { items: explain === '1' ? found.map((passage) => ({ ...passage, ranking: toRanking(passage) })) : found }
     },
   )
 }

@@ -50,7 +50,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '/chat/completions',
     {
-      config: { isCostly: true, startsAnswer: true, problems: refusals },
+      config: { rateLimit: true, streamsAnswer: true, problems: refusals },
       bodyLimit: maxBodyBytes,
       schema: {
         operationId: 'createCompletion',
@@ -72,7 +72,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '/embeddings',
     {
-      config: { isCostly: true, problems: refusals },
+      config: { rateLimit: true, problems: refusals },
       bodyLimit: maxBodyBytes,
       schema: {
         operationId: 'createEmbeddings',

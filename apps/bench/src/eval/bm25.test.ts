@@ -4,7 +4,7 @@ import { createBm25 } from './bm25.ts'
 const corpus = ['hello there good man', 'it is quite windy in london', 'how is the weather today']
 const documents = corpus.map((text, n) => ({ _id: `${n}`, title: '', text }))
 
-it('ranks as rank-bm25 does in its own example', () => {
+it('ranks like rank-bm25 in its own example', () => {
   expect(createBm25({ documents })('windy London', 3)).toEqual(['1'])
 })
 
@@ -23,7 +23,7 @@ it('prefers a rare word to a common one, and a short document to a long one', ()
   expect(search('zyzzyva harbour', 10)).toEqual(['rare', 'common', 'long'])
 })
 
-it('gives no more than it was asked for, and nothing for unknown words', () => {
+it('returns at most the given number, and nothing for unknown words', () => {
   const search = createBm25({ documents })
   expect(search('is', 1)).toHaveLength(1)
   expect(search('zebra', 10)).toEqual([])

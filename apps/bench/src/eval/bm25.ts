@@ -1,9 +1,9 @@
 import type { Collection } from './collection.ts'
 
-// The constants of rank-bm25's BM25Okapi, the script that most comparisons are made with.
+// The constants of BM25Okapi in rank-bm25, which most comparisons use.
 const [k1, b, epsilon] = [1.5, 0.75, 0.25]
 
-/** Ranks whole documents as a plain script would: lower-case words, no stems, no stop words, no chunks, all in memory. */
+/** Creates a plain in-memory BM25 ranking of whole documents: lower-case words, without stemming, stop words or chunks. */
 export function createBm25({ documents }: Pick<Collection, 'documents'>): (query: string, limit: number) => string[] {
   const indexed = documents.map(({ _id, title, text }) => ({ id: _id, ...countWords(`${title} ${text}`) }))
   const meanLength = indexed.reduce((sum, { length }) => sum + length, 0) / indexed.length
@@ -29,7 +29,7 @@ export function createBm25({ documents }: Pick<Collection, 'documents'>): (query
   }
 }
 
-/** Words of more than half of the documents would count against them: they get a small part of the mean instead. */
+/** Returns the IDF of each word. It would be negative for words in most documents, which get a small part of the mean. */
 function computeRarities(postings: Map<string, unknown[]>, total: number): Map<string, number> {
   const rarity = ({ length }: unknown[]) => Math.log((total - length + 0.5) / (length + 0.5))
   const raw = [...postings].map(([word, list]): [string, number] => [word, rarity(list)])

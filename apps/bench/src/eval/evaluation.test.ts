@@ -31,7 +31,7 @@ function writeCollection(name: string, changes: { corpus?: string; qrels?: strin
 }
 
 describe('a collection', () => {
-  it('has its judged queries alone, without what was judged irrelevant', async () => {
+  it('contains only judged queries and relevant documents', async () => {
     const { documents, queries } = await readCollection(writeCollection('good'))
     expect(documents).toHaveLength(4)
     expect(queries).toEqual([
@@ -41,23 +41,27 @@ describe('a collection', () => {
   })
 
   it.each([
-    ['a missing file', () => join(folder, 'nowhere'), /nowhere\/corpus\.jsonl cannot be read: a collection has/],
     [
-      'a line that is no JSON',
+      'a missing file',
+      () => join(folder, 'nowhere'),
+      /nowhere\/corpus\.jsonl cannot be read\. A collection consists of/,
+    ],
+    [
+      'a line that is not JSON',
       () => writeCollection('broken', { corpus: '{"_id":"a","text":""}\n{' }),
       /corpus\.jsonl:2 /,
     ],
     [
       'a judgement without a score',
       () => writeCollection('short', { qrels: 'a\tb\tc\nq0\td0\n' }),
-      /test\.tsv:2 should be/,
+      /test\.tsv:2 must contain/,
     ],
     ['nothing judged', () => writeCollection('empty', { qrels: 'a\tb\tc\n' }), /4 documents and 0 judged queries/],
-  ])('is refused with one line for %s', async (_, write, complaint) => {
+  ])('is rejected with a one-line error for %s', async (_, write, complaint) => {
     await expect(readCollection(write())).rejects.toThrow(complaint)
   })
 
-  it('is shipped: one whose every judgement names a document', async () => {
+  it('is included, and all its judgements refer to existing documents', async () => {
     const { documents, queries } = await readCollection(readOptions([])?.folder ?? '')
     const ids = new Set(documents.map(({ _id }) => _id))
     expect(ids.size).toBe(documents.length)
@@ -66,7 +70,7 @@ describe('a collection', () => {
   })
 })
 
-it('prints and writes each leg’s measures, by one search a query', async () => {
+it('prints and writes the measures of each retriever, with one search per query', async () => {
   const print = vi.spyOn(console, 'log').mockImplementation(() => {})
   const [json, plot] = [join(folder, 'out.json'), join(folder, 'out.svg')]
   await runEvaluation(
@@ -77,13 +81,13 @@ it('prints and writes each leg’s measures, by one search a query', async () =>
   const printed = print.mock.calls.flat().join('\n')
   print.mockRestore()
   const results = JSON.parse(readFileSync(json, 'utf8'))
-  for (const leg of ['text', 'vector', 'hybrid', 'bm25']) {
-    expect(Object.keys(results[leg])).toEqual(['ndcg@10', 'recall@10', 'mrr@10'])
-    expect(results[leg]['recall@10']).toEqual({ value: expect.any(Number), low: expect.any(Number), high: 1 })
-    expect(printed).toContain(leg)
-    expect(readFileSync(plot, 'utf8')).toContain(`>${leg}</text>`)
+  for (const name of ['text', 'vector', 'hybrid', 'bm25']) {
+    expect(Object.keys(results[name])).toEqual(['ndcg@10', 'recall@10', 'mrr@10'])
+    expect(results[name]['recall@10']).toEqual({ value: expect.any(Number), low: expect.any(Number), high: 1 })
+    expect(printed).toContain(name)
+    expect(readFileSync(plot, 'utf8')).toContain(`>${name}</text>`)
   }
   expect(results.hybrid['ndcg@10'].value).toBe(1)
-  expect(printed).toMatch(/hybrid less (text|vector): -?\d\.\d{3} nDCG@10 \(/)
-  expect(printed).toMatch(/\d+ queries a second on \d+ cores/)
+  expect(printed).toMatch(/hybrid minus (text|vector): -?\d\.\d{3} nDCG@10 \(/)
+  expect(printed).toMatch(/\d+ queries per second on \d+ cores/)
 })

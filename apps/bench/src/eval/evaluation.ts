@@ -5,12 +5,12 @@ import { type Collection, readCollection } from './collection.ts'
 import { drawIntervals } from './intervals.ts'
 import { bootstrap, computeNdcg, type MeasureName, type Measures, measure, measureNames } from './measures.ts'
 import type { Options } from './options.ts'
-import { type LegName, legNames, searchCollection, type Target } from './search-collection.ts'
+import { type RankingName, rankingNames, searchCollection, type Target } from './search-collection.ts'
 
-type Name = LegName | 'bm25'
-const names: readonly Name[] = [...legNames, 'bm25']
+type Name = RankingName | 'bm25'
+const names: readonly Name[] = [...rankingNames, 'bm25']
 
-/** Retrieval quality on a collection in BEIR's layout, to the terminal and into the files that were asked for. */
+/** Measures retrieval quality on a collection in BEIR's layout. Prints the results, and writes the requested files. */
 export async function runEvaluation(options: Options, target: Target, signal: AbortSignal): Promise<void> {
   const collection = await readCollection(options.folder)
   const { documents, queries } = collection
@@ -21,7 +21,7 @@ export async function runEvaluation(options: Options, target: Target, signal: Ab
   console.log(formatResults(results))
   console.log(compareHybrid(collection, rankings))
   console.log(
-    `${queriesPerSecond.toFixed(0)} queries a second on ${availableParallelism()} cores, one after the other, their embedding included`,
+    `${queriesPerSecond.toFixed(0)} queries per second on ${availableParallelism()} cores, sequentially, including embedding`,
   )
   if (options.json) {
     const about = { documents: documents.length, queries: queries.length, embedder: target.embedder.name }
@@ -39,15 +39,15 @@ function judge({ queries }: Collection, rankings: string[][]): Measures {
   return measure(queries.map(({ relevance }, index) => ({ relevance, ranking: rankings[index] ?? [] })))
 }
 
-/** What hybrid has over the better of its legs, question by question. */
-function compareHybrid({ queries }: Collection, rankings: Record<LegName, string[][]>): string {
-  const ndcgs = (name: LegName) =>
+/** Compares hybrid with the better of its retrievers, query by query. */
+function compareHybrid({ queries }: Collection, rankings: Record<RankingName, string[][]>): string {
+  const ndcgs = (name: RankingName) =>
     queries.map(({ relevance }, index) => computeNdcg({ relevance, ranking: rankings[name][index] ?? [] }))
   const [text, vector, hybrid] = [ndcgs('text'), ndcgs('vector'), ndcgs('hybrid')]
   const sum = (values: number[]) => values.reduce((total, value) => total + value, 0)
   const [name, better] = sum(text) >= sum(vector) ? ['text', text] : ['vector', vector]
   const { value, low, high } = bootstrap(hybrid.map((ndcg, index) => ndcg - (better[index] ?? 0)))
-  return `hybrid less ${name}: ${value.toFixed(3)} nDCG@10 (${low.toFixed(3)} to ${high.toFixed(3)})`
+  return `hybrid minus ${name}: ${value.toFixed(3)} nDCG@10 (${low.toFixed(3)} to ${high.toFixed(3)})`
 }
 
 function formatResults(results: Record<string, Measures>): string {

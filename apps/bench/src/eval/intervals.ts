@@ -8,7 +8,7 @@ text{font:12px system-ui,sans-serif;fill:#1e293b}.title{font-weight:600;font-siz
 @media(prefers-color-scheme:dark){text{fill:#e2e8f0}.quiet{fill:#94a3b8}.grid{stroke:#334155}.interval{stroke:#60a5fa}
 .value{fill:#60a5fa}}</style>`
 
-/** nDCG@10 of each ranking as a dot in its 95 % interval, as a picture that needs nothing else. */
+/** Draws nDCG@10 of each ranking with its 95 % interval, as a self-contained SVG. */
 export function drawIntervals(results: Record<string, Measures>): string {
   const toX = (share: number) => Math.round(left + (right - left) * share)
   const bottom = top + Object.keys(results).length * row

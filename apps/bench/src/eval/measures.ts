@@ -1,4 +1,4 @@
-/** Of one query: ids of documents, best first, and how relevant which are. */
+/** The result of one query: document ids, best first, and the relevance of judged documents. */
 export type Judged = { ranking: string[]; relevance: Map<string, number> }
 export type Interval = { value: number; low: number; high: number }
 
@@ -9,10 +9,10 @@ export type Measures = Record<MeasureName, Interval>
 const depth = 10
 /** Enough for two stable digits of a 95 % interval. */
 const resamples = 2000
-/** The same collection gives the same interval each time. */
+/** A fixed seed makes intervals reproducible. */
 const seed = 20_261_124
 
-/** Means over queries, with 95 % intervals by bootstrap over queries (percentiles). */
+/** Returns means over queries with 95 % percentile bootstrap intervals. */
 export function measure(judged: Judged[]): Measures {
   return {
     'ndcg@10': bootstrap(judged.map(computeNdcg)),
@@ -21,7 +21,7 @@ export function measure(judged: Judged[]): Measures {
   }
 }
 
-/** Linear gain over log2(rank + 1), as trec_eval has it. */
+/** Returns nDCG@10: linear gain over log2(rank + 1), as in trec_eval. */
 export function computeNdcg({ ranking, relevance }: Judged): number {
   const ideal = [...relevance.values()].sort((a, b) => b - a)
   return discount(ranking.map((id) => relevance.get(id) ?? 0)) / discount(ideal)
@@ -50,7 +50,7 @@ export function bootstrap(values: number[]): Interval {
   return { value: mean((index) => values[index] ?? 0), low: at(0.025), high: at(0.975) }
 }
 
-/** Mulberry32: even numbers from 0 to 1, the same for the same seed. */
+/** Returns a seeded generator of uniform numbers from 0 to 1 (Mulberry32). */
 export function createRandom(start: number): () => number {
   let state = start
   return () => {

@@ -5,19 +5,19 @@ export type Options = Exclude<ReturnType<typeof readOptions>, undefined>
 
 const ownCollection = fileURLToPath(new URL('../../collections/postgresql', import.meta.url))
 
-const help = `npm run eval -- [DIR] [OPTIONS]: how good retrieval is, on a stack of its own
+const help = `npm run eval -- [DIR] [OPTIONS]: measures retrieval quality, on a temporary stack
 
   DIR           a collection in BEIR's layout: corpus.jsonl, queries.jsonl, qrels/test.tsv
-                (default apps/bench/collections/postgresql)
-  --json FILE   the numbers: text, vector, hybrid, bm25, each with value, low and high of each measure
-  --chunks N    instead: recall behind filters and costs of a search among N chunks mixed from DIR's sentences
-  --plot FILE   nDCG@10 of each with its interval, as SVG
-  --help
+                (default: apps/bench/collections/postgresql)
+  --json FILE   write the results of text, vector, hybrid and bm25 to FILE
+  --chunks N    instead, measure recall with filters and the cost of searches over N chunks, mixed from DIR's sentences
+  --plot FILE   write nDCG@10 with intervals to FILE as SVG
+  --help        show this help
 
-EMBEDDING_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY choose another embedder than the offline one.
+Set EMBEDDING_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY to use another embedding model than the offline one.
 `
 
-/** Reads the command line; undefined when it asked for help, which is printed. Throws one line about what is wrong. */
+/** Parses the command line. Prints help and returns undefined for `--help`. Throws a one-line error for invalid options. */
 export function readOptions(args: string[]) {
   const { values, positionals } = parseArgs({
     args,
@@ -33,10 +33,10 @@ export function readOptions(args: string[]) {
     console.log(help)
     return undefined
   }
-  if (positionals.length > 1) throw new Error('one collection at a time: npm run eval -- [DIR]')
+  if (positionals.length > 1) throw new Error('Too many arguments. Pass one collection: npm run eval -- [DIR]')
   const chunks = values.chunks === undefined ? undefined : Number(values.chunks)
   if (chunks !== undefined && !(Number.isInteger(chunks) && chunks >= 1000)) {
-    throw new Error('--chunks takes a whole number from 1000 on')
+    throw new Error('--chunks must be a whole number of at least 1000.')
   }
   return { ...values, chunks, folder: positionals[0] ?? ownCollection }
 }

@@ -7,21 +7,21 @@ import { type Collection, readCollection } from './collection.ts'
 import { createRandom } from './measures.ts'
 import type { Target } from './search-collection.ts'
 
-/** How many chunks a document has: enough that documents are not the work. */
+/** Enough chunks per document that documents themselves cost little. */
 const chunksPerDocument = 50
 const concurrency = 20
-/** As an API process has by default. */
+/** The default of an API process. */
 const poolSize = 10
 const searches = 2000
-const [depth, legSize] = [10, 50]
-/** Shares of the documents that a filter lets through, in percent. */
+const [depth, candidateCount] = [10, 50]
+/** Shares of documents that match the filter, in percent. */
 const shares = [1, 10, 100]
 
 type Scaled = { db: Db; store: Store; owner: string; questions: string[] } & Target
 
 /**
- * An owner of `count` chunks, mixed from the collection's sentences: recall of the nearest vectors against exact search
- * behind filters, then what searches cost when 20 ask at once. `home` is the folder that the stack runs in.
+ * Fills an owner with `count` chunks, mixed from the collection's sentences. Prints the recall of the vector retriever
+ * with filters compared to exact search, then the cost of 20 concurrent searches. `home` is the folder of the stack.
  */
 export async function runScale(folder: string, count: number, target: Target, home: string): Promise<void> {
   const collection = await readCollection(folder)
@@ -58,22 +58,22 @@ async function fill({ store, db, owner, embedder }: Scaled, { documents }: Colle
     const contents = Array.from({ length: chunksPerDocument }, write)
     const vectors = await embedder.embed(contents)
     const chunks = contents.map((content, index) => ({ content, embedding: vectors[index] ?? [] }))
-    const place = { heading: title, start: 0, end: 1 }
+    const location = { heading: title, start: 0, end: 1 }
     await store.documents.addChunks(
       owner,
       id,
       embedder.name,
-      chunks.map((chunk) => ({ ...chunk, ...place })),
+      chunks.map((chunk) => ({ ...chunk, ...location })),
     )
   }
-  // A document of every hundredth number is in all three shares.
+  // Every hundredth document is in all three shares.
   await db.execute(sql`
     update documents set metadata = (
       select jsonb_object_agg('share' || share, true) from unnest(array[1, 10, 100]) as share
       where substring(title from '\\d+')::int % (100 / share) = 0)`)
 }
 
-/** Of the ten nearest by exact search, how many the search's own vector leg has among its first ten. */
+/** Prints how many of the ten nearest chunks by exact search are among the first ten of the vector retriever. */
 async function printRecall({ db, store, owner, embedder, questions }: Scaled, share: number, width: number) {
   const filter = { [`share${share}`]: true }
   const vector = sql.raw(`halfvec(${width})`)
@@ -86,13 +86,15 @@ async function printRecall({ db, store, owner, embedder, questions }: Scaled, sh
         select id from documents where metadata @> ${JSON.stringify(filter)}::jsonb)
       order by distance limit ${depth}`)
     const farthest = exact.at(-1)?.distance ?? 0
-    const asked = { text: '', embedding, embeddingModel: embedder.name, limit: legSize, filter }
+    const asked = { text: '', embedding, embeddingModel: embedder.name, limit: candidateCount, filter }
     const passages = await store.passages.search(owner, asked)
     const near = passages.filter(({ vectorDistance }) => vectorDistance !== null && vectorDistance <= farthest + 1e-6)
     found += Math.min(near.length, exact.length)
     wanted += exact.length
   }
-  console.log(`recall@${depth} of the vector leg, a filter of ${share} %: ${(found / wanted).toFixed(3)}`)
+  console.log(
+    `recall@${depth} of the vector retriever with a filter that matches ${share} %: ${(found / wanted).toFixed(3)}`,
+  )
 }
 
 async function printCosts({ store, owner, embedder, questions }: Scaled, home: string) {
@@ -114,7 +116,7 @@ async function printCosts({ store, owner, embedder, questions }: Scaled, home: s
   times.sort((a, b) => a - b)
   const at = (share: number) => `${times[Math.floor(share * times.length)]?.toFixed(1)} ms`
   console.log(
-    `${concurrency} at once on ${availableParallelism()} cores: p50 ${at(0.5)}, p95 ${at(0.95)}, ${(searches / seconds).toFixed(0)} searches a second, ` +
-      `${cpu.toFixed(1)} ms of Postgres' CPU a search`,
+    `${concurrency} concurrent searches on ${availableParallelism()} cores: p50 ${at(0.5)}, p95 ${at(0.95)}, ` +
+      `${(searches / seconds).toFixed(0)} searches per second, ${cpu.toFixed(1)} ms of Postgres CPU per search`,
   )
 }

@@ -5,18 +5,18 @@ import { ingestDocument, type RetrievedPassage, retrievePassages } from '@repo/r
 import type { Collection } from './collection.ts'
 
 export type Target = { databaseUrl: string; directDatabaseUrl: string; embedder: Embedder }
-export const legNames = ['text', 'vector', 'hybrid'] as const
-export type LegName = (typeof legNames)[number]
-export type Found = { rankings: Record<LegName, string[][]>; queriesPerSecond: number }
+export const rankingNames = ['text', 'vector', 'hybrid'] as const
+export type RankingName = (typeof rankingNames)[number]
+export type Found = { rankings: Record<RankingName, string[][]>; queriesPerSecond: number }
 
-/** Ingestions at once: two keep a core busy while another waits for the database. */
+/** Concurrent ingestions: with two, a core stays busy while one waits for the database. */
 const concurrency = 2
-/** All that both legs bring, so that each leg's own ranking can be read off. */
+/** All candidates of both retrievers, so that the ranking of each can be reconstructed. */
 const passageLimit = 100
 
 /**
- * Ingests a collection as the API does, its index built after the load, asks each query with one search, and gives what
- * each leg found, documents by their best passage. `report` hears how far it is.
+ * Ingests a collection as the API does, builds the index, and runs one search per query. Returns the ranking of each
+ * retriever, with documents ranked by their best passage. `report` receives progress messages.
  */
 export async function searchCollection(
   { databaseUrl, directDatabaseUrl, embedder }: Target,
@@ -46,7 +46,7 @@ export async function searchCollection(
   }
 }
 
-/** The collection's ids by the store's. Documents of the same content are one document there. */
+/** Ingests all documents. Returns the collection's ids by store id, because documents with equal content share one. */
 async function ingestAll(
   options: { store: Store; embedder: Embedder },
   owner: string,
@@ -61,7 +61,7 @@ async function ingestAll(
     for (const { _id, title, text } of queue) {
       signal.throwIfAborted()
       const { id, error } = await ingestDocument(options, owner, { title, text: text.trim() || title })
-      if (error) throw new Error(`document ${_id} could not be ingested: ${error}`)
+      if (error) throw new Error(`Failed to ingest document ${_id}: ${error}`)
       ids.set(id, [...(ids.get(id) ?? []), _id])
       done += 1
       if (done % 1000 === 0) report(`${done} of ${documents.length} documents`)
@@ -75,10 +75,10 @@ function toRankings(found: RetrievedPassage[][], ids: Map<string, string[]>): Fo
   const rank = (read: (passage: RetrievedPassage) => number | null) =>
     found.map((passages) => {
       const placed = passages.flatMap((passage) => {
-        const place = read(passage)
-        return place === null ? [] : [{ place, documentId: passage.documentId }]
+        const position = read(passage)
+        return position === null ? [] : [{ position, documentId: passage.documentId }]
       })
-      const ordered = placed.sort((left, right) => left.place - right.place)
+      const ordered = placed.sort((left, right) => left.position - right.position)
       return [...new Set(ordered.flatMap(({ documentId }) => ids.get(documentId) ?? []))]
     })
   return {

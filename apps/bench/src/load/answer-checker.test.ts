@@ -10,7 +10,7 @@ const start = 'data: {"type":"start","messageId":"a"}\n\ndata: {"type":"text-sta
 const end = 'data: {"type":"text-end","id":"0"}\n\ndata: {"type":"finish"}\n\ndata: [DONE]\n\n'
 const whole = (deltas: string[]) => start + deltas.map(delta).join('') + end
 
-/** The verdict on a stream that arrives in pieces of `size` characters, and the tokens it had. */
+/** Returns the verdict on a stream that arrives in pieces of `size` characters, and its tokens. */
 function check(stream: string, size = stream.length) {
   const seen: [number, number][] = []
   const { read, judge } = createAnswerChecker(prompt, 4, (...token) => seen.push(token))
@@ -19,17 +19,17 @@ function check(stream: string, size = stream.length) {
 }
 
 describe('an answer', () => {
-  it('is good when each byte is, wherever it is cut, and tells each token with the start of its schedule in ms', () => {
+  it('is correct if every byte is, however it is split, and reports each token with the start of its schedule', () => {
     const seen = [0, 1, 2, 3].map((index) => [index, 5000])
     for (const size of [1, 2, 7, 64, 10_000]) expect(check(whole(clocked), size)).toEqual({ verdict: undefined, seen })
   })
 
-  it('is good when tokens share a delta, or are divided between two', () => {
+  it('is correct if tokens share a delta, or are split across two', () => {
     expect(check(whole([clocked.join('')])).verdict).toBeUndefined()
     expect(check(whole([...clocked.join('')])).verdict).toBeUndefined()
   })
 
-  it('is good with comments in between', () => {
+  it('is correct with comments in between', () => {
     expect(check(start + clocked.map(delta).join(': heartbeat\n\n') + end).verdict).toBeUndefined()
   })
 
@@ -57,7 +57,7 @@ describe('an answer', () => {
     expect(check(start + clocked.map(delta).join('')).verdict).toBe('broken stream')
   })
 
-  it('has failed when it says so, for the reason that it gives', () => {
+  it('has failed if it contains an error, with the reason given', () => {
     const failed = 'data: {"type":"error","errorText":"no model"}\n\ndata: [DONE]\n\n'
     expect(check(start + delta(clocked[0] ?? '') + failed).verdict).toBe('answer failed: no model')
   })

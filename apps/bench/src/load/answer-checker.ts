@@ -5,14 +5,14 @@ const value = '"delta":"'
 const space = 32
 
 /**
- * Reads one answer as a UI message stream, in pieces cut anywhere, and compares each character of its text with what the
- * mock model says to this prompt, whose settings include `clock=1`. `onToken` gets each token's number as its first
- * character arrives, and when the first one was due by the machine's clock, in ms.
+ * Reads one answer as a UI message stream, in arbitrary pieces, and compares each character of its text with the mock
+ * model's answer to this prompt, which must contain `clock=1`. `onToken` receives the index of each token when its first
+ * character arrives, and the scheduled time of the first token by the machine's clock, in ms.
  */
 export function createAnswerChecker(prompt: string, tokens: number, onToken: (index: number, startMs: number) => void) {
   const expected = mockAnswer(prompt, tokens)
-  let rest = '' // an event that is not whole yet
-  let clock = '' // what comes before the answer: `@` and digits
+  let rest = '' // an incomplete event
+  let clock = '' // the prefix of the answer: `@` and digits
   let startMs: number | undefined
   let position = 0 // in `expected`
   let index = 0
@@ -55,7 +55,7 @@ export function createAnswerChecker(prompt: string, tokens: number, onToken: (in
   }
 
   return {
-    /** Takes what `piece` has between the two. */
+    /** Reads `piece` between the two offsets. */
     read: (piece: string, from: number, to: number): void => {
       const isInOne = rest === ''
       const text = isInOne ? piece : rest + piece.slice(from, to)
@@ -67,7 +67,7 @@ export function createAnswerChecker(prompt: string, tokens: number, onToken: (in
       }
       rest = at === end ? '' : text.slice(at, end)
     },
-    /** What is wrong with the answer, now that its response has ended. */
+    /** Returns what is wrong with the answer, after its response has ended. */
     judge: (): string | undefined => {
       if (isWrong) return 'wrong bytes'
       if (end === 'failed') return `answer failed: ${reason}`

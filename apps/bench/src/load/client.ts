@@ -3,15 +3,15 @@ import { createResponseReader, type ResponseHandler } from './response-reader.ts
 
 export type Client = ReturnType<typeof createClient>
 
-/** `onFail` gets the code of a broken connection, or `closed` when it ended before the response did. */
-export type Handler = ResponseHandler & { onFail: (kind: string) => void; onGiveUp: () => void }
+/** `onFail` receives the code of a broken connection, or `closed` if it ended before the response. */
+export type Handler = ResponseHandler & { onFail: (kind: string) => void; onAbandon: () => void }
 type Connection = { socket: Socket; handler: Handler | undefined; idleSince: number }
 
-const maxIdleMs = 2000 // servers close idle connections; Node's do so after 5 s
+const maxIdleMs = 2000 // servers close idle connections; Node does after 5 s
 
-/** A client on raw sockets: as many as there are requests at once, each used again when its response has ended. */
+/** Creates an HTTP client on raw sockets: one per concurrent request, reused after its response has ended. */
 export function createClient(url: string) {
-  const buffer = Buffer.alloc(64 * 1024) // one for all: what is read is handled before the next read
+  const buffer = Buffer.alloc(64 * 1024) // shared, because each read is handled before the next one
   const connections = new Set<Connection>()
   const idle: Connection[] = []
 
@@ -23,16 +23,16 @@ export function createClient(url: string) {
     return take()
   }
   return {
-    /** Sends a request whose bytes are given. */
+    /** Sends a request, given as bytes. */
     send: (request: string, handler: Handler): void => {
       const connection = take()
       connection.handler = handler
       connection.socket.write(request)
     },
-    /** Gives up what runs; its handlers hear nothing more than that. */
+    /** Abandons running requests. Their handlers receive only `onAbandon`. */
     close: (): void => {
       for (const connection of connections) {
-        connection.handler?.onGiveUp()
+        connection.handler?.onAbandon()
         connection.handler = undefined
         connection.socket.destroy()
       }
@@ -70,7 +70,7 @@ function openConnection(url: string, buffer: Buffer, connections: Set<Connection
     try {
       read(buffer.toString('latin1', 0, length))
     } catch (error) {
-      fail(error instanceof Error ? error.message : 'not HTTP')
+      fail(error instanceof Error ? error.message : 'invalid HTTP')
     }
     return true
   }

@@ -4,19 +4,19 @@ import { type Client, createClient, type Handler } from './client.ts'
 import type { Load } from './plan.ts'
 import type { Tally } from './tally.ts'
 
-/** One request and the check of its body: `judge` says what is wrong with it, once it has ended; `leave` comes last. */
+/** A request and the check of its response. `judge` returns what is wrong with it after its end. `leave` is called last. */
 type Exchange = {
   request: string
   read: (text: string, from: number, to: number) => void
   judge: () => string | undefined
   leave: () => void
-  /** Who is given up has waited until now at least: a time that the slowest would otherwise be missing from. */
-  giveUp: () => void
+  /** Records the wait so far, without which the slowest requests would be missing from the statistics. */
+  abandon: () => void
 }
 
 type CreateExchange = (tally: Tally, intendedAt: number) => Exchange
 
-/** Chats, each with a question of its own and an answer of so many tokens, one every `intervalMs`. */
+/** Creates chats with unique questions. */
 function createChats(host: string, { tokens, intervalMs }: { tokens: number; intervalMs: number }): CreateExchange {
   const run = Math.random().toString(36).slice(2) // two runs may share a database
   let number = 0
@@ -41,14 +41,14 @@ function createChats(host: string, { tokens, intervalMs }: { tokens: number; int
       if (hasToken) counts.streaming -= 1
     }
     const request = `POST /chat HTTP/1.1\r\n${headers.join('\r\n')}\r\n\r\n${body}`
-    const giveUp = () => {
+    const abandon = () => {
       if (!hasToken) tally.firstToken.record(performance.now() - intendedAt)
     }
-    return { request, ...createAnswerChecker(question, tokens, onToken), leave, giveUp }
+    return { request, ...createAnswerChecker(question, tokens, onToken), leave, abandon }
   }
 }
 
-/** Reads of one path, whose bodies must all be alike. */
+/** Creates reads of one path, whose bodies must all be equal. */
 function createReads(host: string, path: string): CreateExchange {
   const request = `GET ${path} HTTP/1.1\r\nhost: ${host}\r\n\r\n`
   let first: string | undefined
@@ -64,11 +64,11 @@ function createReads(host: string, path: string): CreateExchange {
       first ??= body
       return body === first ? undefined : 'wrong bytes'
     }
-    return { request, read, judge, leave: () => {}, giveUp: recordWait }
+    return { request, read, judge, leave: () => {}, abandon: recordWait }
   }
 }
 
-/** Sends a request, checks and counts its response, and says whether it was good. */
+/** Sends a request, checks and counts its response, and returns whether it was correct. */
 function send(client: Client, exchange: Exchange, tally: Tally, intendedAt: number): Promise<boolean> {
   const { promise, resolve } = Promise.withResolvers<boolean>()
   let status = 0
@@ -87,8 +87,8 @@ function send(client: Client, exchange: Exchange, tally: Tally, intendedAt: numb
     problem += text.slice(from, to)
   }
   const handler: Handler = {
-    onHead: (given, head) => {
-      status = given
+    onHead: (responseStatus, head) => {
+      status = responseStatus
       isRefusal = status === 503 && /^retry-after:/im.test(head)
       handler.onBody = status === 200 ? exchange.read : readProblem
     },
@@ -101,13 +101,13 @@ function send(client: Client, exchange: Exchange, tally: Tally, intendedAt: numb
       isRefusal = false
       end(kind)
     },
-    onGiveUp: exchange.giveUp,
+    onAbandon: exchange.abandon,
   }
   client.send(exchange.request, handler)
   return promise
 }
 
-/** What a load does over HTTP: `ask` sends the next request, and says whether its response was good. */
+/** Creates HTTP clients. A session sends one request per call, and returns whether its response was correct. */
 export function createRequests(load: Load, tally: Tally) {
   const { host } = new URL(load.url)
   const client = createClient(load.url)

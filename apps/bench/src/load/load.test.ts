@@ -8,7 +8,7 @@ import { runLoad } from './load.ts'
 
 const load = { tokens: 3, intervalMs: 0, clients: 4, rampMs: 0, seconds: 0, patienceMs: 10_000 }
 
-/** A server that answers each chat as `answer` does, given its number and its right tokens. */
+/** Starts a server that answers each chat with `answer`, which receives its number and the correct tokens. */
 async function startServer(answer: (response: ServerResponse, number: number, tokens: string[]) => void) {
   let number = 0
   const server = createServer(async (request, response) => {
@@ -37,7 +37,7 @@ function sendAnswer(response: ServerResponse, tokens: string[]) {
 }
 
 describe('a load', () => {
-  it('counts right answers and their tokens, and times them', async () => {
+  it('counts and times correct answers and their tokens', async () => {
     const url = await startServer((response, _, tokens) => sendAnswer(response, tokens))
     const result = await runLoad({ ...load, url })
     expect(result).toMatchObject({ started: 4, completed: 4, open: 0, streaming: 0, tokens: 12, failures: {} })
@@ -45,7 +45,7 @@ describe('a load', () => {
     expect(result.late).toMatchObject({ count: 12 })
   })
 
-  it('tells failures apart', async () => {
+  it('distinguishes failures', async () => {
     const url = await startServer((response, number, tokens) => {
       if (number === 1) response.writeHead(502).end('{"code":"model_failed"}')
       if (number === 2) sendAnswer(response, tokens.toSpliced(1, 1))
@@ -53,7 +53,7 @@ describe('a load', () => {
       if (number === 4) response.write('data: {"type":"start"}\n\n')
     })
     const { failures, completed, firstToken } = await runLoad({ ...load, url, patienceMs: 2000 })
-    expect(firstToken?.max, 'the wait of who was given up').toBeGreaterThan(2000)
+    expect(firstToken?.max, 'the wait of the abandoned request').toBeGreaterThan(2000)
     expect(failures).toEqual({ '502 model_failed': 1, 'wrong bytes': 1, ECONNRESET: 1, unfinished: 1 })
     expect(completed).toBe(0)
   })
@@ -67,7 +67,7 @@ describe('a load', () => {
     expect(refusal).toMatchObject({ count: 3 })
   })
 
-  it('at a fixed rate does not wait for answers: who asks a stalled server waits from when it meant to ask', async () => {
+  it('at a fixed rate does not wait for answers, and counts latency from the intended start', async () => {
     const waiting: (() => void)[] = []
     const url = await startServer((response, number, tokens) => {
       waiting.push(() => sendAnswer(response, tokens))

@@ -5,9 +5,9 @@ import { createQueries } from './queries.ts'
 import { createSchedule } from './schedule.ts'
 import { type Counts, createTally, type LoadResult } from './tally.ts'
 
-const pauseMs = 1000 // of a client that was refused or failed: without it, it would ask thousands of times a second
+const pauseMs = 1000 // after a refusal or failure; otherwise a client would send thousands of requests per second
 
-/** Puts a load on a server, and resolves when all of it has ended, or is given up. Tells the counts every 100 ms. */
+/** Runs a load, and resolves when all requests have ended or were abandoned. Reports the counts every 100 ms. */
 export async function runLoad(load: Load, onProgress: (counts: Counts) => void = () => {}): Promise<LoadResult> {
   const { perSecond, seconds, tokens, intervalMs, thinkMs = 0 } = load
   const isLoop = perSecond === undefined
@@ -37,7 +37,7 @@ export async function runLoad(load: Load, onProgress: (counts: Counts) => void =
   const ended = Promise.withResolvers<void>()
   const starter = setInterval(() => {
     for (const due of schedule.takeDue(performance.now() - startedAt)) void start(startedAt + due)
-    if (schedule.isOver()) clearInterval(starter) // a thousand turns a second for nothing
+    if (schedule.isOver()) clearInterval(starter) // avoids a thousand useless timer events per second
   }, 1)
   const reporter = setInterval(() => {
     onProgress(counts)

@@ -1,20 +1,20 @@
-/** What a load does to a server or a database. */
+/** The plan of a load on a server or a database. */
 export type Load = {
-  /** Of a server, or of a database: then each client has a connection of its own, and queries it. */
+  /** The URL of a server, or of a database, on which each client opens a connection and runs queries. */
   url: string
-  /** Chats with an answer of so many tokens; or, with `path`, reads of that path, whose bodies must all be alike. */
+  /** Tokens per answer. With `path`, the load reads that path instead, and all bodies must be equal. */
   tokens: number
   intervalMs: number
   path?: string
-  /** A closed loop: so many clients, who begin over `rampMs` and ask again when their answer has ended. */
+  /** A closed loop: clients start over `rampMs`, and send the next request when the previous one has ended. */
   clients: number
   rampMs: number
-  /** What a client waits between an answer and its next question. */
+  /** The pause of a client between an answer and its next question. */
   thinkMs?: number
-  /** A fixed rate instead: so many a second, whether or not others have ended. */
+  /** An open loop instead: requests per second, whether or not earlier ones have ended. */
   perSecond?: number
-  /** Nobody asks after that. */
+  /** The time in which requests start. */
   seconds: number
-  /** What still runs so long after that is given up. By default the length of an answer and 15 s. */
+  /** Requests still running after this additional time are abandoned. Default: the length of an answer plus 15 s. */
   patienceMs?: number
 }

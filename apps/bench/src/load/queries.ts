@@ -2,10 +2,10 @@ import postgres from 'postgres'
 import type { Load } from './plan.ts'
 import type { Tally } from './tally.ts'
 
-// Of nobody, by an index: what other scenarios have stored shall not matter.
+// An indexed lookup of an unknown owner, so that data of other scenarios does not matter.
 const query = `select count(*) from messages where owner_id = '00000000-0000-0000-0000-000000000000'`
 
-/** What a load does on a database: each client has a connection of its own, and `ask` runs one query on it. */
+/** Creates database clients: each session has its own connection, and runs one query per call. */
 export function createQueries({ url }: Load, tally: Tally) {
   const connections: postgres.Sql[] = []
 
@@ -14,7 +14,7 @@ export function createQueries({ url }: Load, tally: Tally) {
     connections.push(sql)
     return async (intendedAt: number): Promise<boolean> => {
       try {
-        // One message: this process is busy with logins, and shall not keep a connection of Postgres waiting for a second.
+        // The simple protocol needs one message. This process is busy with logins, and a second one would arrive late.
         await sql.unsafe(query).simple()
         tally.firstToken.record(performance.now() - intendedAt)
         tally.counts.completed += 1

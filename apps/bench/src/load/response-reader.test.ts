@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { createResponseReader } from './response-reader.ts'
 
-/** What a connection's bytes are read as, when they come in pieces of `size`. */
+/** Returns the responses read from a connection's bytes in pieces of `size`. */
 function readAll(bytes: string, size = bytes.length) {
   const responses: { status: number; body: string; canReuse?: boolean }[] = []
   const read = createResponseReader({
@@ -20,7 +20,7 @@ const chunked = 'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello
 const sized = 'HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy'
 
 describe('responses on one connection', () => {
-  it('are read one after the other, wherever they are cut', () => {
+  it('are read one after the other, however the bytes are split', () => {
     for (const size of [1, 2, 3, 50, 1000]) {
       expect(readAll(chunked + chunked + sized, size)).toEqual([
         { status: 200, body: 'hello\r\n\r\n\r\n!', canReuse: true },
@@ -30,7 +30,7 @@ describe('responses on one connection', () => {
     }
   })
 
-  it('are whole only with their last byte', () => {
+  it('are complete only with their last byte', () => {
     expect(readAll(chunked.slice(0, -1))[0]).not.toHaveProperty('canReuse')
     expect(readAll(sized.slice(0, -1))[0]).not.toHaveProperty('canReuse')
   })
@@ -39,8 +39,8 @@ describe('responses on one connection', () => {
     expect(readAll('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n')).toEqual([{ status: 200, body: '', canReuse: true }])
   })
 
-  it('are refused when they are no HTTP, or a chunk is longer than it says', () => {
+  it('are rejected if they are not HTTP, or a chunk is longer than its size', () => {
     expect(() => readAll('220 smtp ready\r\n\r\n')).toThrow('not an HTTP/1.1 response')
-    expect(() => readAll(chunked.replace('hello', 'helloo'))).toThrow('a chunk longer than it says')
+    expect(() => readAll(chunked.replace('hello', 'helloo'))).toThrow('chunk longer than its size')
   })
 })

@@ -1,21 +1,21 @@
 export type ResponseHandler = {
   onHead: (status: number, head: string) => void
-  /** A part of the body: what `text` has between the two, without a slice of its own. */
+  /** A part of the body: `text` between the two offsets, which avoids a copy. */
   onBody: (text: string, from: number, to: number) => void
-  /** The response is whole; `canReuse` says whether the connection takes another request. */
+  /** The response is complete. `canReuse`: whether the connection accepts another request. */
   onEnd: (canReuse: boolean) => void
 }
 
 type State = 'head' | 'size' | 'chunk' | 'chunk-end' | 'body' | 'trailer'
 
 /**
- * Reads the HTTP/1.1 responses of one connection, chunked or with a length, from pieces cut anywhere; a character is a
- * byte (latin1). It is our own because a load generator shall cost less a token than what it measures. Throws at what is not HTTP.
+ * Reads the HTTP/1.1 responses of one connection, chunked or with a length, in arbitrary pieces of latin1 text. Not a
+ * library, because a load generator must use less CPU per token than the server it measures. Throws at invalid HTTP.
  */
 export function createResponseReader({ onHead, onBody, onEnd }: ResponseHandler): (piece: string) => void {
   let state: State = 'head'
-  let left = 0 // of the chunk or the body
-  let rest = '' // a line that is not whole yet
+  let left = 0 // bytes of the chunk or the body
+  let rest = '' // an incomplete line
   let canReuse = true
 
   const end = () => {
@@ -36,14 +36,14 @@ export function createResponseReader({ onHead, onBody, onEnd }: ResponseHandler)
   const readLine = (line: string) => {
     if (state === 'size') {
       left = Number.parseInt(line, 16)
-      if (Number.isNaN(left)) throw new Error('not a chunk')
+      if (Number.isNaN(left)) throw new Error('invalid chunk size')
       state = left === 0 ? 'trailer' : 'chunk'
     } else if (state === 'chunk-end') {
-      if (line !== '') throw new Error('a chunk longer than it says')
+      if (line !== '') throw new Error('chunk longer than its size')
       state = 'size'
     } else if (line === '') end()
   }
-  /** Passes on what there is of a chunk or a body. Returns where that ends. */
+  /** Passes on the available part of a chunk or body. Returns its end offset. */
   const readPart = (text: string, at: number) => {
     const to = Math.min(at + left, text.length)
     left -= to - at

@@ -1,7 +1,7 @@
 /**
- * When requests shall start, in ms from the beginning: the first at once, then one every `spacingMs`. `takeDue` gives each
- * start once, with the time it was meant for: a generator or a server that stalls makes starts late, and a latency that
- * counts from the intended start does not leave that out (coordinated omission).
+ * Creates a schedule of request starts, in ms from the beginning: the first at once, then one every `spacingMs`. `takeDue`
+ * returns each start once, with its intended time. Latency must count from the intended start, because a stalled load
+ * generator or server delays starts (coordinated omission).
  */
 export function createSchedule(count: number, spacingMs: number) {
   let next = 0

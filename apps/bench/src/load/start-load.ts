@@ -6,7 +6,7 @@ import { type Counts, createTally, type LoadResult } from './tally.ts'
 
 const program = fileURLToPath(new URL('load-process.ts', import.meta.url))
 
-/** Starts a load in a process of its own, which `signal` ends. `counts` grow while it runs; `result` rejects when it fails. */
+/** Starts a load in a separate process, until `signal` aborts. `counts` are live, and `result` rejects on failure. */
 export function startLoad(load: Load, signal: AbortSignal) {
   const child = spawn(process.execPath, [program, JSON.stringify(load)], {
     signal,
@@ -20,6 +20,6 @@ export function startLoad(load: Load, signal: AbortSignal) {
     if (message.result) resolve(message.result)
   })
   child.on('error', reject)
-  child.on('close', (code) => reject(new Error(`the load ended before its time (exit code ${code})`)))
+  child.on('close', (code) => reject(new Error(`The load process exited early with code ${code}.`)))
   return { pid: child.pid ?? 0, counts, result: promise }
 }

@@ -1,14 +1,14 @@
 import { createHistogram } from 'node:perf_hooks'
 
-/** Of times in ms. */
+/** Statistics of times in ms. */
 export type Summary = { count: number; p50: number; p99: number; max: number }
 
-/** Collects times in ms, to the µs and three digits. Those below 1 µs, as two clocks may tell them, count as 1 µs. */
+/** Collects times in ms with three significant digits. Times below 1 µs, which two clocks can produce, count as 1 µs. */
 export function createTimes() {
   const histogram = createHistogram()
   return {
     record: (ms: number): void => histogram.record(Math.max(1, Math.round(ms * 1000))),
-    /** Undefined when nothing was recorded. */
+    /** Returns the statistics, or undefined if nothing was recorded. */
     summarize: (): Summary | undefined => {
       const { count, max } = histogram
       if (count === 0) return undefined
@@ -18,7 +18,7 @@ export function createTimes() {
   }
 }
 
-/** The middle value, of an even number the mean of the middle two; undefined when there is none. */
+/** Returns the median of the defined values, or undefined if there are none. */
 export function median(values: (number | undefined)[]): number | undefined {
   const sorted = values.filter((value) => value !== undefined).sort((a, b) => a - b)
   const middle = (sorted.length - 1) / 2

@@ -1,6 +1,6 @@
 import { createTimes, type Summary } from './summary.ts'
 
-/** Counts since the start: `open` now, of which `streaming` have had a token. `refused` had 503 with Retry-After. */
+/** Counts since the start. `streaming` counts open requests with a token, `refused` counts 503 with Retry-After. */
 export type Counts = {
   started: number
   open: number
@@ -11,19 +11,19 @@ export type Counts = {
 }
 
 export type LoadResult = Counts & {
-  /** How many, by status and code, by the code of a broken connection, or by what is wrong with the answer. */
+  /** Failures by status and code, by the code of a broken connection, or by what is wrong with the answer. */
   failures: Record<string, number>
-  /** From the intended start; for reads to the last byte. Who was given up without a token counts with the wait so far. */
+  /** From the intended start; for reads to the last byte. Includes the wait of requests abandoned without a token. */
   firstToken: Summary | undefined
-  /** Of each token, against the model's schedule. */
+  /** The delay of each token relative to the model's schedule. */
   late: Summary | undefined
-  /** Of refusals, from the intended start. */
+  /** The time to a refusal, from the intended start. */
   refusal: Summary | undefined
 }
 
 export type Tally = ReturnType<typeof createTally>
 
-/** What a load counts and times. */
+/** Creates the counters and timings of a load. */
 export function createTally() {
   const counts: Counts = { started: 0, open: 0, streaming: 0, completed: 0, refused: 0, tokens: 0 }
   const failures: Record<string, number> = {}

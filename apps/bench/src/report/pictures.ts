@@ -3,19 +3,19 @@ import type { Outcome, Row } from '../outcome.ts'
 import type { Sample } from '../watch/sampler.ts'
 import { drawBars, drawLines, toSvg } from './plot.ts'
 
-/** How many connections are busy, and how many answers stream, while more and more people ask; empty when that did not run. */
+/** Draws busy connections and streaming answers by number of clients. Empty if the scenario did not run. */
 export function drawConnections(outcomes: Outcome[]): string {
   const rows = outcomes.find(({ scenario }) => scenario.name === 'streams')?.rows
   if (!rows) return ''
   const toSeries = (read: (sample: Sample) => number) =>
     rows.map(({ variant, runs }) => ({ name: variant, points: toCurve(runs[0]?.samples ?? [], read) }))
-  const xLabel = 'people who have asked'
-  const busy = { title: 'Busy connections to Postgres', xLabel, series: toSeries((sample) => sample.busy) }
-  const streaming = { title: 'Answers that stream', xLabel, series: toSeries((sample) => sample.streaming) }
-  return toSvg([drawLines(busy), drawLines(streaming)], 'Streams against connections to Postgres')
+  const xLabel = 'clients'
+  const busy = { title: 'Busy Postgres connections', xLabel, series: toSeries((sample) => sample.busy) }
+  const streaming = { title: 'Streaming answers', xLabel, series: toSeries((sample) => sample.streaming) }
+  return toSvg([drawLines(busy), drawLines(streaming)], 'Streaming answers and Postgres connections')
 }
 
-/** The highest value at each number of open chats, until the first one has ended. */
+/** Returns the highest value at each number of open chats, until the first one has ended. */
 function toCurve(samples: Sample[], read: (sample: Sample) => number): [number, number][] {
   const highest = new Map<number, number>()
   for (const sample of samples.filter(({ completed }) => completed === 0)) {
@@ -24,7 +24,7 @@ function toCurve(samples: Sample[], read: (sample: Sample) => number): [number, 
   return [...highest].sort(([a], [b]) => a - b)
 }
 
-/** Who waits how long at which rate of arrivals; empty when that did not run. */
+/** Draws the time to first token by arrival rate. Empty if the scenario did not run. */
 export function drawWaiting(outcomes: Outcome[]): string {
   const steps = outcomes.filter(({ scenario }) => scenario.name.startsWith('arrivals'))
   const series = (steps[0]?.rows ?? []).map(({ variant }) => ({
@@ -36,18 +36,18 @@ export function drawWaiting(outcomes: Outcome[]): string {
   }))
   if (series.length === 0) return ''
   const title = 'Time to first token, p99, ms'
-  return toSvg([drawLines({ title, xLabel: 'chats a second', isLog: true, series })], title)
+  return toSvg([drawLines({ title, xLabel: 'chats per second', isLog: true, series })], title)
 }
 
-/** What a token costs; empty when that did not run. */
+/** Draws the CPU time per token. Empty if the scenario did not run. */
 export function drawCosts(outcomes: Outcome[]): string {
   const groups = outcomes
     .filter(({ scenario }) => scenario.name.startsWith('tokens'))
     .map(({ scenario, rows }) => ({
-      name: `${scenario.load.clients.toLocaleString('en')} streams, a token every ${scenario.load.intervalMs} ms`,
+      name: `${scenario.load.clients.toLocaleString('en')} streams, one token every ${scenario.load.intervalMs} ms`,
       bars: rows.map(({ variant }) => ({ name: variant, value: readValue(rows, variant, 'cpuPerToken') ?? 0 })),
     }))
-  const title = 'CPU of the server, µs a token'
+  const title = 'CPU of the server, µs per token'
   return groups.length === 0 ? '' : toSvg([drawBars({ title, groups })], title)
 }
 

@@ -2,7 +2,7 @@ type Point = [x: number, y: number]
 export type Chart = {
   title: string
   xLabel: string
-  /** Powers of ten are equally far apart. */
+  /** Uses a logarithmic y axis. */
   isLog?: boolean
   series: { name: string; points: Point[] }[]
 }
@@ -29,13 +29,14 @@ text{font:12px system-ui,sans-serif;fill:#1e293b;stroke:none}.title{font-weight:
 @media(prefers-color-scheme:dark){text{fill:#e2e8f0}.quiet{fill:#94a3b8}.grid{stroke:#334155}${classes(1)}}
 text[class]{stroke:none}</style>`
 
-/** Charts side by side, as a picture that needs nothing else, in the reader's light or dark. */
+/** Returns charts side by side as a self-contained SVG that follows the reader's colour scheme. */
 export function toSvg(charts: string[], label: string): string {
   const placed = charts.map((chart, index) => `<g transform="translate(${index * width} 0)">${chart}</g>`)
   const size = `viewBox="0 0 ${charts.length * width} ${height}" width="${charts.length * width}"`
   return `<svg xmlns="http://www.w3.org/2000/svg" ${size} role="img" aria-label="${label}">${style}${placed.join('')}</svg>\n`
 }
 
+/** Draws a line chart. */
 export function drawLines({ title, xLabel, isLog = false, series }: Chart): string {
   const points = series.flatMap((one) => one.points)
   const xMax = Math.max(1, ...points.map(([x]) => x))
@@ -51,10 +52,12 @@ export function drawLines({ title, xLabel, isLog = false, series }: Chart): stri
     `<text class="title" x="${plot.left}" y="20">${title}</text>`,
     ...yTicks.map((tick) => `<path class="grid" d="M${plot.left} ${toY(tick)}H${plot.right}"/>`),
     ...yTicks.map(
-      (tick) => `<text class="quiet" text-anchor="end" x="${plot.left - 6}" y="${toY(tick) + 4}">${say(tick)}</text>`,
+      (tick) =>
+        `<text class="quiet" text-anchor="end" x="${plot.left - 6}" y="${toY(tick) + 4}">${formatNumber(tick)}</text>`,
     ),
     ...xTicks.map(
-      (tick) => `<text class="quiet" text-anchor="middle" x="${toX(tick)}" y="${plot.bottom + 18}">${say(tick)}</text>`,
+      (tick) =>
+        `<text class="quiet" text-anchor="middle" x="${toX(tick)}" y="${plot.bottom + 18}">${formatNumber(tick)}</text>`,
     ),
     `<text class="quiet" text-anchor="middle" x="${(plot.left + plot.right) / 2}" y="${plot.bottom + 38}">${xLabel}</text>`,
     ...series.map(
@@ -67,6 +70,7 @@ export function drawLines({ title, xLabel, isLog = false, series }: Chart): stri
   ].join('')
 }
 
+/** Draws a bar chart. */
 export function drawBars({ title, groups }: Bars): string {
   const largest = Math.max(1, ...groups.flatMap(({ bars }) => bars.map(({ value }) => value)))
   const [left, thickness] = [110, 20]
@@ -88,7 +92,7 @@ export function drawBars({ title, groups }: Bars): string {
   return `<text class="title" x="20" y="20">${title}</text>${drawn.join('')}`
 }
 
-/** At most six round numbers from 0 to the first that is no less than `max`. */
+/** Returns at most six round numbers, from 0 to the first one that is at least `max`. */
 function listTicks(max: number): number[] {
   const power = 10 ** Math.floor(Math.log10(max / 5))
   const step = [1, 2, 5, 10].map((factor) => factor * power).find((size) => size * 5 >= max) ?? power
@@ -99,7 +103,7 @@ function listPowers(max: number): number[] {
   return Array.from({ length: Math.max(2, Math.ceil(Math.log10(max)) + 1) }, (_, index) => 10 ** index)
 }
 
-/** Moves labels apart that would lie on each other. */
+/** Moves overlapping labels apart. */
 function spread(heights: number[]): number[] {
   const gap = 14
   const placed = [...heights]
@@ -112,7 +116,7 @@ function spread(heights: number[]): number[] {
   return placed
 }
 
-function say(value: number): string {
+function formatNumber(value: number): string {
   return value.toLocaleString('en', { maximumFractionDigits: 1 })
 }
 

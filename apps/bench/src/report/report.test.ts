@@ -32,31 +32,32 @@ const outcome: Outcome = {
 describe('a table', () => {
   const text = formatOutcome(outcome)
 
-  it('has a line a metric, a column a variant, and ratios for what costs CPU', () => {
+  it('has a line per metric, a column per variant, and ratios for CPU costs', () => {
     expect(text).toMatch(/^ {18,}floor +pooled +pooled\/floor$/m)
-    expect(text).toMatch(/^ {2}CPU a token µs +50 +60 +1\.20x$/m)
+    expect(text).toMatch(/^ {2}CPU per token µs +50 +60 +1\.20x$/m)
     expect(text).toMatch(/^ {2}pooler clients +- +1200$/m)
   })
 
-  it('says which goals were reached, which were not, and what was not measured', () => {
-    expect(text).toContain('missed  failed: 2, goal at most 0')
-    expect(text).toContain('reached CPU a token µs over floor: 1.20x, goal at most 1.25x')
-    expect(text).toContain('reached pooler clients: 1200, goal at least 1000')
-    expect(text).toContain('?       event loop p99 ms: not measured, goal at most 50')
+  it('shows which goals were reached, missed or not measured', () => {
+    expect(text).toContain('missed  failed: 2, goal: at most 0')
+    expect(text).toContain('reached CPU per token µs relative to floor: 1.20x, goal: at most 1.25x')
+    expect(text).toContain('reached pooler clients: 1200, goal: at least 1000')
+    expect(text).toContain('?       event loop p99 ms: not measured, goal: at most 50')
   })
 
-  it('leaves out a goal against a variant that did not run', () => expect(text).not.toContain('over ai-sdk'))
-  it('says what failed', () => expect(text).toContain('failed  pooled: 2 times <b>'))
+  it('omits a goal relative to a variant that did not run', () => expect(text).not.toContain('relative to ai-sdk'))
+  it('lists failures', () => expect(text).toContain('failed  pooled: 2 × <b>'))
 })
 
 describe('a report', () => {
-  it('is one page that needs nothing else, with its numbers and a picture of them', () => {
+  it('is a self-contained page with numbers and pictures', () => {
     const { 'report.html': page = '' } = createReport([outcome])
     expect(page).toContain('<td>1.20x</td>')
-    expect(page).toContain('pooled: 2 times &lt;b>')
-    expect(page).toContain('CPU of the server, µs a token')
+    expect(page).toContain('pooled: 2 × &lt;b>')
+    expect(page).toContain('CPU of the server, µs per token')
     expect(page).not.toMatch(/<script|<link|<img|src=/)
   })
 
-  it('has no picture of what did not run', () => expect(createReport([outcome])).not.toHaveProperty('connections.svg'))
+  it('has no picture of scenarios that did not run', () =>
+    expect(createReport([outcome])).not.toHaveProperty('connections.svg'))
 })

@@ -3,11 +3,11 @@ import type { Outcome } from '../outcome.ts'
 import { drawConnections, drawCosts, drawWaiting } from './pictures.ts'
 import { tabulate } from './tabulate.ts'
 
-const explanation = `<b>pooled</b> is the API as shipped. <b>floor</b> does the same work without a framework, as cheaply as we can.
+const explanation = `<b>pooled</b> is the API as shipped. <b>floor</b> does the same work without a framework, with minimal overhead.
 <b>ai-sdk</b> streams with the AI SDK's <code>streamText</code>. <b>held</b> keeps its database connection while the model
-talks. <b>blocking</b> computes on the event loop. <b>direct</b> is the shipped API without PgBouncer.`
+responds. <b>blocking</b> computes on the event loop. <b>direct</b> is the shipped API without PgBouncer.`
 
-/** The report's files by name: a page that needs nothing else, and one picture by itself. */
+/** Returns the report's files by name: a self-contained page, and one picture. */
 export function createReport(outcomes: Outcome[]): Record<string, string> {
   const connections = drawConnections(outcomes)
   const pictures = [connections, drawWaiting(outcomes), drawCosts(outcomes)].filter((picture) => picture !== '')
@@ -29,7 +29,7 @@ ${outcomes.map(toSection).join('\n')}
   return { 'report.html': page, ...(connections && { 'connections.svg': connections }) }
 }
 
-/** The machine that the numbers come from. */
+/** Describes the machine on which the numbers were measured. */
 function describeMachine(): string {
   const [cpu] = cpus()
   const memory = `${Math.round(totalmem() / 1024 ** 3)} GiB`

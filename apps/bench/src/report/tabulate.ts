@@ -2,17 +2,18 @@ import { type Metric, metricNames, metrics } from '../metrics.ts'
 import type { Outcome, Row } from '../outcome.ts'
 import type { Goal, Variant } from '../scenarios.ts'
 
-/** A scenario as a table of words: a line a metric, a column a variant, and ratios for what costs CPU. */
+/** An outcome as a table of strings: a line per metric, a column per variant, and ratios for CPU costs. */
 export type Tabulated = {
   header: string[]
   lines: string[][]
-  /** What failed, by kind. */
+  /** Failures by kind. */
   failures: string[]
   goals: { text: string; isReached: boolean | undefined }[]
 }
 
-const baselines: Variant[] = ['floor', 'ai-sdk'] // these do all that Sluice does: so their costs compare
+const baselines: Variant[] = ['floor', 'ai-sdk'] // these do the same work as Sluice, so their costs are comparable
 
+/** Converts an outcome to a table. */
 export function tabulate({ scenario, rows }: Outcome): Tabulated {
   const sluice = rows.find(({ variant }) => variant === 'pooled')
   const others = rows.filter(({ variant }) => baselines.includes(variant))
@@ -30,22 +31,22 @@ export function tabulate({ scenario, rows }: Outcome): Tabulated {
     ]),
     failures: rows.flatMap(({ variant, runs }) =>
       runs.flatMap(({ result }) =>
-        Object.entries(result.failures).map(([kind, count]) => `${variant}: ${count} times ${kind}`),
+        Object.entries(result.failures).map(([kind, count]) => `${variant}: ${count} × ${kind}`),
       ),
     ),
     goals: scenario.goals.flatMap((goal) => judge(goal, rows)),
   }
 }
 
-/** Nothing when the variant to compare with did not run. */
+/** Returns whether a goal was reached, or nothing if the variant to compare with did not run. */
 function judge(goal: Goal, rows: Row[]): Tabulated['goals'] {
   const { metric, over, atMost = Number.POSITIVE_INFINITY, atLeast = Number.NEGATIVE_INFINITY } = goal
   const read = (name: string) => rows.find(({ variant }) => variant === name)?.values[metric]
   if (over && !rows.some(({ variant }) => variant === over)) return []
   const value = over ? divide(read('pooled'), read(over)) : read('pooled')
   const limit = `${goal.atMost === undefined ? 'at least' : 'at most'} ${goal.atMost ?? goal.atLeast}`
-  const told = value === undefined ? 'not measured' : over ? `${value.toFixed(2)}x` : format(metric, value)
-  const text = `${metrics[metric].title}${over ? ` over ${over}` : ''}: ${told}, goal ${limit}${over ? 'x' : ''}`
+  const shown = value === undefined ? 'not measured' : over ? `${value.toFixed(2)}x` : format(metric, value)
+  const text = `${metrics[metric].title}${over ? ` relative to ${over}` : ''}: ${shown}, goal: ${limit}${over ? 'x' : ''}`
   return [{ text, isReached: value === undefined ? undefined : value <= atMost && value >= atLeast }]
 }
 

@@ -1,7 +1,7 @@
 import type { Outcome } from '../outcome.ts'
 import { tabulate } from './tabulate.ts'
 
-/** A scenario for the terminal. */
+/** Formats an outcome for the terminal. */
 export function formatOutcome(outcome: Outcome): string {
   const { header, lines, failures, goals } = tabulate(outcome)
   const table = [header, ...lines]

@@ -17,8 +17,8 @@ import { z } from 'zod'
 import { type Environment, run } from './run.ts'
 import { toSource, toSourcePart } from './sources.ts'
 
-// The template's own store, retrieval and prompt, with the AI SDK's `streamText` in the place of our streaming path, as
-// its documentation has it: what its layers of web streams cost a token. No resuming, no progress kept, no metrics.
+// The template's store, retrieval and prompt, but with the AI SDK's `streamText` as its documentation shows. Measures the
+// cost of its web streams per token. It does not resume streams, save progress or count metrics.
 
 const ConversationId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/)
 const ChatRequest = z.object({
@@ -27,7 +27,7 @@ const ChatRequest = z.object({
 })
 
 async function serve({ databaseUrl, poolSize, modelUrl, chatModel, embeddingModel, port, host }: Environment) {
-  // As with the plain driver, which the floor uses: a query waits for a connection, however long.
+  // As with the plain driver of the floor variant, queries wait for a connection without a timeout.
   const { db, ping } = connect({ url: databaseUrl, poolSize, waitTimeoutMs: 600_000 })
   const store = createStore(db)
   const owner = await store.owners.ensure('local')
@@ -71,7 +71,7 @@ async function serve({ databaseUrl, poolSize, modelUrl, chatModel, embeddingMode
 
 type ChatOptions = { store: Store; owner: string; embedder: Embedder; model: LanguageModel }
 
-/** Stores the question, and gives the answer as a UI message stream. */
+/** Returns a function that stores a question and returns the answer as a UI message stream. */
 function createChat({ store, owner, embedder, model }: ChatOptions) {
   return async ({ message, conversationId }: z.output<typeof ChatRequest>) => {
     const turn = { conversationId, title: message.slice(0, 80), questionId: randomUUID(), answerId: randomUUID() }
@@ -85,7 +85,7 @@ function createChat({ store, owner, embedder, model }: ChatOptions) {
     const result = streamText({
       model,
       messages: buildPrompt({ passages, history, question: message }),
-      allowSystemInMessages: true, // ours alone: what people write comes as their own messages
+      allowSystemInMessages: true, // only the template's prompt; users' messages keep their own role
       onEnd: async ({ text, finishReason, usage: { inputTokens = null, outputTokens = null } }) => {
         const end = { content: toStorableText(text), sources, finishReason, inputTokens, outputTokens }
         await store.answers.finish(owner, turn, { ...end, status: 'complete', error: null })
@@ -95,7 +95,7 @@ function createChat({ store, owner, embedder, model }: ChatOptions) {
         await store.answers.finish(owner, turn, { ...nothing, status: 'failed', error: 'The model failed.' })
       },
     })
-    void result.consumeStream() // the answer goes on, and is stored, when its client leaves
+    void result.consumeStream() // the answer continues and is stored when its client disconnects
     return createUIMessageStream({
       execute: ({ writer }) => {
         writer.write({ type: 'start', messageId: turn.answerId })

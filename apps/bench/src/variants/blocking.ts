@@ -2,10 +2,10 @@ import { randomBytes, scryptSync, timingSafeEqual } from 'node:crypto'
 import { serveRaw } from './raw-server.ts'
 import { run } from './run.ts'
 
-// The floor, with a key checked for each chat by the function that Node's page on scrypt shows, with its defaults: some
-// 50 ms in which this process answers nobody and no token of any stream moves. `scrypt`, without Sync, runs on a thread.
+// The floor variant, but it checks a key for each chat with `scryptSync` and its defaults. This blocks the event loop for
+// about 50 ms, in which no stream of this process makes progress. The asynchronous `scrypt` would run on a thread.
 
-const localKey = 'local' // whoever brings no key is the local owner
+const localKey = 'local' // requests without a key belong to the local owner
 const salt = randomBytes(16)
 const hash = scryptSync(localKey, salt, 64)
 

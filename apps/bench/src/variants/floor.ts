@@ -1,7 +1,7 @@
 import { serveRaw } from './raw-server.ts'
 import { run } from './run.ts'
 
-// The floor: what the work itself costs on Node, with no framework and nothing beside it. No resuming, no progress kept,
-// no metrics, no guard. What the shipped API costs more than this is what the template costs.
+// The floor: the minimal cost of the work on Node, without a framework. It does not resume streams, save progress, count
+// metrics or guard connections. The difference to the shipped API is the overhead of the template.
 
 await run((environment) => serveRaw(environment))

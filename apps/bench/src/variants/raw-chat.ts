@@ -14,11 +14,11 @@ export type ChatOptions = {
   owner: string
   model: ModelClient
   search: ReturnType<typeof prepareSearch>
-  /** Gives the chat what its statements run on: the pool, or a connection for as long as `work` takes. */
+  /** Runs `work` with the pool, or with a connection held until it ends. */
   withConnection: <T>(sql: Sql, work: (sql: Queryable) => Promise<T>) => Promise<T>
 }
 
-/** One chat from its question to its stored answer: three statements, two calls of the model's server. */
+/** Returns a function that runs one chat: three statements and two calls to the model server. */
 export function createChat({ sql, owner, model, search, withConnection }: ChatOptions) {
   const stream = async (connection: Queryable, response: ServerResponse, turn: Turn): Promise<EventStream> => {
     const [history, embedding] = await Promise.all([openTurn(connection, owner, turn), model.embed(turn.question)])
@@ -45,7 +45,7 @@ export function createChat({ sql, owner, model, search, withConnection }: ChatOp
   }
 }
 
-/** Copies each piece of text into an event; what is stored is decoded once, at the end. */
+/** Copies each piece of text into an event, and returns the text, decoded once at the end. */
 function relayText(completion: IncomingMessage, events: EventStream): Promise<CompletionEnd & { content: string }> {
   const { promise, resolve, reject } = Promise.withResolvers<CompletionEnd & { content: string }>()
   const end: CompletionEnd = { finishReason: null, inputTokens: null, outputTokens: null }
@@ -64,7 +64,7 @@ function relayText(completion: IncomingMessage, events: EventStream): Promise<Co
       }
     })
     .on('end', () => {
-      if (!end.finishReason) return reject(new Error('the answer was cut short'))
+      if (!end.finishReason) return reject(new Error('The answer ended early.'))
       resolve({ ...end, content: toStorableText(JSON.parse(`"${toText(text)}"`)) })
     })
     .on('error', reject)

@@ -27,21 +27,21 @@ describe('the delta scanner', () => {
   )
   const whole = { deltas: [...words, 'last'], end: { finishReason: 'stop', inputTokens: 7, outputTokens: 6 } }
 
-  it('finds each piece of text and how the answer ends', () => {
+  it('finds each piece of text and the end of the answer', () => {
     expect(scan(stream)).toEqual(whole)
   })
 
-  it('finds the same wherever the network cuts', () => {
+  it('finds the same however the bytes are split', () => {
     for (let cut = 1; cut < stream.length; cut += 1)
       expect(scan(stream.slice(0, cut), stream.slice(cut))).toEqual(whole)
     expect(scan(...stream)).toEqual(whole)
   })
 
-  it('reads text that stands elsewhere in its delta', () => {
+  it('reads text at another position in its delta', () => {
     expect(scan(toBytes(choice({ role: 'assistant', content: 'ö"' }))).deltas).toEqual(['ö"'])
   })
 
-  it('throws what the model reports', () => {
+  it('throws if the model reports an error', () => {
     expect(() => scan(event({ error: { message: 'overloaded' } }))).toThrow('the model reported an error')
   })
 })

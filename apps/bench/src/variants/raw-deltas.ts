@@ -1,14 +1,14 @@
 import { toBytes, toText } from './raw-text.ts'
 
-/** How a completion ends, as far as its events have said. */
+/** The end of a completion, as far as it is known. */
 export type CompletionEnd = { finishReason: string | null; inputTokens: number | null; outputTokens: number | null }
 
 const mark = '"delta":{"content":"'
 
 /**
- * Finds the text in a completion's events. Gives a function that takes the stream's bytes, a character each. Each piece of
- * text goes to `onDelta` as the model wrote it, JSON escapes and all, ready to be copied into another JSON string. Only a
- * read that says something else, such as how the answer ends, is parsed. Throws when the model reports an error.
+ * Returns a function that reads a completion's events as latin1 text. `onDelta` receives each piece of text with its JSON
+ * escapes, ready to be copied into another JSON string. Other events, such as the end of the answer, are parsed. Throws
+ * if the model reports an error.
  */
 export function createDeltaScanner(end: CompletionEnd, onDelta: (escaped: string) => void) {
   let rest = ''
@@ -26,7 +26,7 @@ export function createDeltaScanner(end: CompletionEnd, onDelta: (escaped: string
   }
 }
 
-/** Where the JSON string ends. */
+/** Returns the end of the JSON string. */
 function findQuote(text: string, from: number): number {
   let at = text.indexOf('"', from)
   while (isEscaped(text, at)) at = text.indexOf('"', at + 1)

@@ -1,7 +1,7 @@
 import { describeSearch, type PastMessage, type Source } from '@repo/db'
 import postgres, { type Sql } from 'postgres'
 
-/** A pool, one of its connections or a transaction: whatever runs a named statement. */
+/** A pool, a connection or a transaction. */
 export type Queryable = Pick<Sql, 'unsafe'>
 
 export type Turn = { conversationId: string; questionId: string; question: string; title: string; answerId: string }
@@ -17,23 +17,23 @@ type AnswerEnd = {
 
 type Passage = Omit<Source, 'n' | 'page'> & { heading: string; text: string; page: number | null }
 
-/** Opens a pool; connects at the first query. */
+/** Opens a pool, which connects with the first query. */
 export function connectRaw(url: string, poolSize: number): Sql {
   return postgres(url, { max: poolSize, fetch_types: false, onnotice: () => {} })
 }
 
-/** Named: parsed and planned once a connection, also through PgBouncer. */
+/** Named statements are parsed and planned once per connection, also through PgBouncer. */
 const named = { prepare: true }
 
-/** The id of the one owner of everything, who is made when missing. */
+/** Returns the id of the single owner, and creates it if necessary. */
 export async function ensureOwner(sql: Sql): Promise<string> {
   const [row] = await sql<{ id: string }[]>`
     insert into owners (name) values ('local') on conflict (name) do update set name = excluded.name returning id`
-  if (!row) throw new Error('an upsert returned no row')
+  if (!row) throw new Error('The upsert returned no row.')
   return row.id
 }
 
-/** A statement sees nothing of what it inserts itself: the history it gives is that before the question. */
+/** A statement does not see its own inserts, so this selects only the messages before the question. */
 const openTurnText = `
 with conversation as (
   insert into conversations (owner_id, id, title) values ($1, $2, $3)
@@ -45,13 +45,13 @@ with conversation as (
 select role, content from messages
 where owner_id = $1 and conversation_id = $2 and content <> '' order by position desc limit 50`
 
-/** Stores a question and an empty answer. Gives the messages before them, newest first. */
+/** Stores a question and an empty answer. Returns the earlier messages, newest first. */
 export async function openTurn(sql: Queryable, owner: string, turn: Turn): Promise<PastMessage[]> {
   const { conversationId, title, questionId, question, answerId } = turn
   return sql.unsafe<PastMessage[]>(openTurnText, [owner, conversationId, title, questionId, question, answerId], named)
 }
 
-/** Hybrid search: the text of `packages/db/src/passages.ts`, each parameter once. `embedding` is `[…]` as text. */
+/** Prepares the SQL of `packages/db/src/passages.ts` with each parameter once. `embedding` is a vector as text. */
 export function prepareSearch(model: string, vectorWeight = 1) {
   const { text, names } = describeSearch()
   const distinct = [...new Set(names)]
@@ -76,7 +76,7 @@ update messages set content = $4, status = $5, sources = $6::text::jsonb, finish
   output_tokens = $9
 where owner_id = $1 and conversation_id = $2 and id = $3`
 
-/** Stores what became of an answer. */
+/** Stores the end of an answer. */
 export async function finishAnswer(
   sql: Queryable,
   owner: string,
@@ -105,7 +105,7 @@ select title, conversations.created_at::text as "begunAt", messages.id, role, co
 from conversations join messages on messages.owner_id = $1 and conversation_id = $2
 where conversations.owner_id = $1 and conversations.id = $2 order by position desc limit 50`
 
-/** A conversation as JSON with its newest 50 messages, oldest first; undefined when there is none. */
+/** Returns a conversation as JSON with its newest 50 messages, oldest first, or undefined. */
 export async function readConversation(sql: Queryable, owner: string, id: string): Promise<string | undefined> {
   const rows = await sql.unsafe<ConversationRow[]>(conversationText, [owner, id], named)
   const [first] = rows
@@ -115,7 +115,7 @@ export async function readConversation(sql: Queryable, owner: string, id: string
   return `{"id":"${id}","title":${JSON.stringify(first.title)},"createdAt":"${createdAt}","messages":[${messages}]}`
 }
 
-/** Ids and enumerations need no escapes, and the sources are JSON already. */
+/** Returns a message as JSON. Ids and enums need no escaping, and sources already are JSON. */
 function describeMessage({ id, role, content, status, sources, createdAt }: ConversationRow): string {
   const text = JSON.stringify(content)
   return `{"id":"${id}","role":"${role}","content":${text},"status":"${status}","sources":${sources},"createdAt":"${createdAt.toISOString()}"}`

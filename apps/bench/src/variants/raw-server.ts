@@ -15,7 +15,7 @@ type Hooks = {
   isAllowed?: (request: IncomingMessage) => boolean
 }
 
-/** Serves the API's three routes that are measured, on `node:http` and `postgres` alone. Gives the URL. */
+/** Serves the three measured routes of the API with only `node:http` and `postgres`. Returns the URL. */
 export async function serveRaw(environment: Environment, hooks: Hooks = {}): Promise<string> {
   const { withConnection = (sql, work) => work(sql), isAllowed = () => true } = hooks
   const sql = connectRaw(environment.databaseUrl, environment.poolSize)
@@ -55,7 +55,7 @@ export async function serveRaw(environment: Environment, hooks: Hooks = {}): Pro
 
 const isId = /^[A-Za-z0-9_-]{1,64}$/
 
-/** Undefined when the body is not `{message, conversationId?}`. */
+/** Parses the body `{message, conversationId?}`. Returns undefined if it is invalid. */
 function readTurn(body: string): Turn | undefined {
   const { message, conversationId = randomUUID() } = parseObject(toText(body))
   if (typeof message !== 'string' || message.length > 32_000 || message.trim() === '') return undefined

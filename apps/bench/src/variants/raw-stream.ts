@@ -10,13 +10,13 @@ const headers = [
 ]
 
 /**
- * Writes events to a client, a character a byte: those of one turn of the event loop in one write, where
- * `response.write` makes four of each. While the client reads too slowly, `source` is paused.
+ * Writes events to a client as latin1 text. All events of one turn of the event loop become one write, while
+ * `response.write` makes four writes per event. Pauses `source` while the client reads too slowly.
  */
 export function openEventStream(response: ServerResponse, source: IncomingMessage) {
   let waiting = ''
   const resume = () => source.resume()
-  response.on('close', resume) // the answer goes on when its client leaves
+  response.on('close', resume) // the answer continues when its client disconnects
 
   const flush = () => {
     const { socket } = response

@@ -1,8 +1,8 @@
 import type { IncomingMessage } from 'node:http'
 
-// Bodies are read and written as Latin-1, a character a byte: to slice and to join them costs no decoding.
+// Bodies are read and written as latin1, one character per byte, so slicing and joining need no decoding.
 
-/** A request's or a response's body, a character a byte. */
+/** Reads the body of a request or response as latin1. */
 export function readBytes(message: IncomingMessage): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>()
   let bytes = ''
@@ -15,12 +15,12 @@ export function readBytes(message: IncomingMessage): Promise<string> {
   return promise
 }
 
-/** The text of UTF-8 bytes, a character each. */
+/** Decodes UTF-8 bytes that are given as latin1. */
 export function toText(bytes: string): string {
   return Buffer.from(bytes, 'latin1').toString()
 }
 
-/** The UTF-8 bytes of a text, a character each. */
+/** Returns the UTF-8 bytes of a text as latin1. */
 export function toBytes(text: string): string {
   return Buffer.from(text).toString('latin1')
 }

@@ -3,8 +3,8 @@ import cluster from 'node:cluster'
 export type Environment = ReturnType<typeof readEnvironment>
 
 /**
- * Starts a variant in `WEB_CONCURRENCY` processes on one port; each writes one line that says where it listens. Ends at
- * SIGTERM, at once: what streams then is lost. `serve` gives the URL once it listens.
+ * Starts a variant in `WEB_CONCURRENCY` processes on one port. Each prints one line with its URL. Exits immediately on
+ * SIGTERM, without waiting for streams. `serve` resolves with the URL once it listens.
  */
 export async function run(serve: (environment: Environment) => Promise<string>): Promise<void> {
   process.on('SIGTERM', () => process.exit())
@@ -17,23 +17,23 @@ export async function run(serve: (environment: Environment) => Promise<string>):
   console.log(JSON.stringify({ msg: 'listening', url }))
 }
 
-/** What a variant needs of the API's environment. Throws when a name is missing. */
+/** Returns the part of the API's environment that a variant needs. Throws if a variable is missing. */
 function readEnvironment() {
   const { PORT = '3000', HOST = '127.0.0.1', DATABASE_POOL_SIZE = '10', WEB_CONCURRENCY = '1' } = process.env
   return {
     port: Number(PORT),
     host: HOST,
     processes: Number(WEB_CONCURRENCY),
-    databaseUrl: need('DATABASE_URL'),
+    databaseUrl: requireVariable('DATABASE_URL'),
     poolSize: Number(DATABASE_POOL_SIZE),
-    modelUrl: need('OPENAI_BASE_URL'),
-    chatModel: need('CHAT_MODEL'),
-    embeddingModel: need('EMBEDDING_MODEL'),
+    modelUrl: requireVariable('OPENAI_BASE_URL'),
+    chatModel: requireVariable('CHAT_MODEL'),
+    embeddingModel: requireVariable('EMBEDDING_MODEL'),
   }
 }
 
-function need(name: string): string {
+function requireVariable(name: string): string {
   const value = process.env[name]
   if (value) return value
-  throw new Error(`${name} is not set: a variant of the bench has no default for it.`)
+  throw new Error(`${name} is not set. Set it, because benchmark variants have no default for it.`)
 }

@@ -35,7 +35,7 @@ afterAll(async () => {
   await test.drop()
 })
 
-/** Starts a variant as the bench does, and gives its URL. */
+/** Starts a variant as the benchmark does, and returns its URL. */
 async function start(name: string, environment: Record<string, string> = {}) {
   const child = spawn(process.execPath, [fileURLToPath(new URL(`${name}.ts`, import.meta.url))], {
     env: {
@@ -52,7 +52,7 @@ async function start(name: string, environment: Record<string, string> = {}) {
   const [line] = await Promise.race([once(createInterface(child.stdout), 'line'), ended])
   const { msg, url } = JSON.parse(line)
   expect(msg).toBe('listening')
-  /** Gives the exit code, or the signal that a process died of. */
+  /** Returns the exit code and signal. */
   const stop = async () => {
     child.kill('SIGTERM')
     return ended
@@ -111,7 +111,7 @@ describe.for(variants)('%s', (name) => {
     await expect.poll(() => readMessages(url, conversationId), patience).toMatchObject(stored)
   })
 
-  it('gives the model the passages, the history and the question', async () => {
+  it('sends passages, history and question to the model', async () => {
     const conversationId = `${name}-history`
     const [first, second] = ['The office? [mock tokens=2]', 'And on Sundays? [mock tokens=1]']
     await readParts(await ask(url, { message: first, conversationId }))
@@ -125,7 +125,7 @@ describe.for(variants)('%s', (name) => {
     ])
   })
 
-  it('stores the answer of a client that has left', async () => {
+  it('stores the answer after its client has disconnected', async () => {
     const [message, conversationId] = ['[mock tokens=40 interval=5]', `${name}-left`]
     const response = await ask(url, { message, conversationId })
     await response.body?.cancel()
@@ -133,7 +133,7 @@ describe.for(variants)('%s', (name) => {
     await expect.poll(() => readMessages(url, conversationId), patience).toMatchObject([{}, answer])
   })
 
-  it('is ready, and refuses what is no question and no conversation', async () => {
+  it('is ready, and rejects invalid questions and conversations', async () => {
     const statuses = [
       await fetch(`${url}/health/ready`),
       await ask(url, { message: ' ' }),
@@ -145,7 +145,7 @@ describe.for(variants)('%s', (name) => {
 })
 
 describe('connections while answers stream', () => {
-  /** Asks three questions whose answers stop after a token, with a pool of two. */
+  /** Sends three questions whose answers stall after one token, with a pool of two connections. */
   async function stall(name: string) {
     const { url, stop } = await start(name, { DATABASE_POOL_SIZE: '2' })
     const connections = watchConnections(test.databaseUrl)
@@ -164,13 +164,13 @@ describe('connections while answers stream', () => {
     return { connections, countStreams: () => mock.stats().open - open }
   }
 
-  it('are all given back in the floor: every question reaches the model', async () => {
+  it('are all released in floor: every question reaches the model', async () => {
     const { connections, countStreams } = await stall('floor')
     await expect.poll(countStreams, patience).toBe(3)
     await expect.poll(connections.sample, patience).toMatchObject({ active: 0, waiting: 0, idleInTransaction: 0 })
   })
 
-  it('stay in transactions in held: no more answers than the pool has connections', async () => {
+  it('stay in transactions in held: the pool limits the number of answers', async () => {
     const { connections, countStreams } = await stall('held')
     await expect.poll(countStreams, patience).toBe(2)
     await expect.poll(connections.sample, patience).toMatchObject({ active: 2, idleInTransaction: 2 })
@@ -206,7 +206,7 @@ it('floor finds the same passages as the shipped search, in the same order', asy
   }
 })
 
-it('floor keeps every byte for a client that reads late', async () => {
+it('floor keeps every byte for a slow client', async () => {
   const { url, stop } = await start('floor')
   onTestFinished(async () => void (await stop()))
   const message = '[mock tokens=100000]' // several MB: more than sockets hold
@@ -216,7 +216,7 @@ it('floor keeps every byte for a client that reads late', async () => {
   expect(parts.map(({ delta }) => delta ?? '').join('')).toBe(mockAnswer(message, 100_000))
 })
 
-it('a wrong key is refused by blocking, which checks it', async () => {
+it('blocking rejects a wrong key', async () => {
   const { url, stop } = await start('blocking')
   onTestFinished(async () => void (await stop()))
   const response = await ask(url, { message: 'Hello' }, { authorization: 'Bearer wrong' })

@@ -1,22 +1,22 @@
 import postgres from 'postgres'
 
 export type Connections = {
-  /** Connections to Postgres, and those of them that are in a transaction, at work or not. */
+  /** Connections to Postgres. `busy` ones run a query or are in a transaction. */
   backends: number
   busy: number
   idleInTransaction: number
-  /** Connections to PgBouncer, and those that wait for one to Postgres. */
+  /** Connections to PgBouncer. `waiting` ones wait for a Postgres connection. */
   clients: number
   waiting: number
 }
 
 type Urls = { directDatabaseUrl: string; pgbouncerAdminUrl: string }
 
-/** Says what Postgres and PgBouncer know of the connections to one database, without those made here. */
+/** Counts the connections to one database in Postgres and PgBouncer, except its own. */
 export function watchConnections({ directDatabaseUrl, pgbouncerAdminUrl }: Urls) {
   const database = new URL(directDatabaseUrl).pathname.slice(1)
   const direct = postgres(directDatabaseUrl, { max: 1, fetch_types: false, max_lifetime: null })
-  // PgBouncer's console speaks the simple protocol alone.
+  // PgBouncer's console supports only the simple query protocol.
   const pooler = postgres(pgbouncerAdminUrl, { max: 1, fetch_types: false, prepare: false, max_lifetime: null })
 
   return {

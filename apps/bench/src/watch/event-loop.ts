@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * The 99th percentile of how late the event loop was in a time that begins in `fromMs` and lasts for `lastsMs`, in ms, in
- * the process where it was latest. Undefined for a server without `/metrics`. Rejects when `signal` aborts.
+ * Returns the 99th percentile of the event loop delay in ms, in the most delayed process. Measures from `fromMs` after the
+ * call for `lastsMs`. Undefined for a server without `/metrics`. Rejects when `signal` aborts.
  */
 export async function measureEventLoop(
   url: string,
@@ -11,7 +11,7 @@ export async function measureEventLoop(
   signal: AbortSignal,
 ): Promise<number | undefined> {
   await sleep(fromMs, undefined, { signal })
-  await readDelay(url) // each reading tells of the time since the last one
+  await readDelay(url) // each reading covers the time since the previous one
   await sleep(lastsMs, undefined, { signal })
   return readDelay(url)
 }

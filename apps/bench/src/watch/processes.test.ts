@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { measureMemoryKb, measureUsage } from './processes.ts'
 
-/** A process that starts another, which works for 0.3 s of CPU; the parent says so once it has ended. */
+/** A process that runs a child which uses 0.3 s of CPU, and then prints a line. */
 const program = `
 const { spawnSync } = require('node:child_process')
 const work = 'const end = process.cpuUsage().user + 3e5; while (process.cpuUsage().user < end);'
@@ -11,8 +11,8 @@ spawnSync(process.execPath, ['-e', work])
 console.log('worked')
 setInterval(() => {}, 1000)`
 
-describe.runIf(process.platform === 'linux')('what a process uses', () => {
-  it('includes what its children used, also when they have ended', async () => {
+describe.runIf(process.platform === 'linux')('the usage of a process', () => {
+  it('includes its children, even after they have exited', async () => {
     const child = spawn(process.execPath, ['-e', program])
     await once(child.stdout, 'data')
     const { cpuMs = 0, rssKb = 0 } = measureUsage(child.pid ?? 0) ?? {}

@@ -1,18 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** What a process and all its descendants, those that have ended too, have used since their start. */
+/** The resources used by a process and all its descendants, including exited ones, since their start. */
 export type Usage = { cpuMs: number; rssKb: number }
 
-// Linux' units on every common machine: a tick of a hundredth of a second, pages of 4 kB.
+// Linux' units on all common machines: ticks of 10 ms and pages of 4 kB.
 const [tickMs, pageKb] = [10, 4]
 
-/** The numbers of servers that a stack runs under these names. */
+/** Returns the process ids of a stack's servers by name. */
 export function findPids(folder: string, names: string[]): Record<string, number> {
   return Object.fromEntries(names.map((name) => [name, Number.parseInt(read(join(folder, `${name}.pid`)), 10)]))
 }
 
-/** Undefined when there is no such process, or no /proc, which only Linux has. */
+/** Returns the usage of a process. Undefined if it does not exist, or without /proc, which only Linux has. */
 export function measureUsage(pid: number): Usage | undefined {
   const stat = read(`/proc/${pid}/stat`)
   if (stat === '') return undefined
@@ -31,7 +31,7 @@ export function measureUsage(pid: number): Usage | undefined {
   }, own)
 }
 
-/** Memory of a process and its descendants in kB, in which what several share is counted once. Slow: once a second. */
+/** Returns the memory of a process and its descendants in kB, counting shared memory once. Slow: call it once per second. */
 export function measureMemoryKb(pid: number | undefined): number {
   if (pid === undefined) return 0
   const own = Number(/^Pss: +(\d+)/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0)
@@ -46,6 +46,6 @@ function read(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch {
-    return '' // it has ended, or this is no Linux
+    return '' // the process has exited, or this is not Linux
   }
 }

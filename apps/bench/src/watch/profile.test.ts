@@ -11,14 +11,14 @@ describe('hot functions', () => {
   ]
   const profile = { startTime: 1000, nodes, samples: [3, 1, 2, 4, 3], timeDeltas: [500, 900, 1000, 2000, 1000] }
 
-  it('are those that took most time themselves, idleness left out, wherever they were called from', () => {
+  it('are those with the most self time over all callers, without idle time', () => {
     expect(listHotFunctions(profile, 0)).toEqual([
       ' 66.7 %  read apps/api/src/chat.ts:5',
       ' 33.3 %  write postgres/src/index.js:5',
     ])
   })
 
-  it('count from the beginning of the load', () => {
+  it('count from the start of the load', () => {
     expect(listHotFunctions(profile, 3)).toEqual([
       ' 75.0 %  read apps/api/src/chat.ts:5',
       ' 25.0 %  write postgres/src/index.js:5',

@@ -3,32 +3,32 @@ import type { Counts } from '../load/tally.ts'
 import { type Connections, watchConnections } from './connections.ts'
 import { measureMemoryKb, measureUsage, type Usage } from './processes.ts'
 
-/** What was seen at one moment. */
+/** All measurements at one moment. */
 export type Sample = Connections &
   Counts & {
     atMs: number
-    /** By name; missing where there is no /proc. */
+    /** By name. Missing without /proc. */
     usage: Record<string, Usage | undefined>
     databaseKb: number
   }
 
 type Watched = Parameters<typeof watchConnections>[0] & {
-  /** What the load has counted so far. */
+  /** The counts of the load so far. */
   counts: Counts
-  /** Numbers of processes by name; `postgres` and `pgbouncer` are those whose memory is looked at closely. */
+  /** Process ids by name. The memory of `postgres` and `pgbouncer` is measured without double counting. */
   pids: Record<string, number>
 }
 
 const intervalMs = 100
-const slowEvery = 10 // memory in which nothing is counted twice costs too much for each time
+const slowEvery = 10 // measuring memory without double counting is too slow for every sample
 
-/** Samples ten times a second until `stop`, which gives the samples; the last one is taken then. */
+/** Samples ten times per second until `stop`, which takes the last sample and returns all. */
 export function startSampler({ counts, pids, ...urls }: Watched) {
   const connections = watchConnections(urls)
   const samples: Sample[] = []
   const stopping = new AbortController()
 
-  const look = async () => {
+  const takeSample = async () => {
     const last = samples.at(-1)
     const isSlow = samples.length % slowEvery === 0
     const measured = Object.entries(pids).map(([name, pid]) => [name, measureUsage(pid) ?? last?.usage[name]])
@@ -41,12 +41,12 @@ export function startSampler({ counts, pids, ...urls }: Watched) {
   }
   const run = async () => {
     for (; !stopping.signal.aborted; await sleep(intervalMs, undefined, { signal: stopping.signal }).catch(() => {}))
-      await look()
-    await look()
+      await takeSample()
+    await takeSample()
     await connections.close()
   }
   const ended = run()
-  ended.catch(() => {}) // `stop` tells
+  ended.catch(() => {}) // `stop` reports the error
   return {
     stop: async (): Promise<Sample[]> => {
       stopping.abort()

@@ -9,7 +9,7 @@ import { findPids } from './watch/processes.ts'
 
 type Server = { ended: Promise<Error>; isRunning: () => boolean; stop: () => Promise<void> }
 
-/** What the bench stands on, which `infra/local` starts. `folder` has the logs of its processes, and their numbers. */
+/** The temporary stack, which `infra/local` starts. `folder` contains the logs and ids of its processes. */
 export type Stack = {
   folder: string
   databaseUrl: string
@@ -19,17 +19,18 @@ export type Stack = {
   findFreePort: () => Promise<number>
 }
 
-/** A server under test, with all that is measured around it: processes by their numbers, Postgres and PgBouncer. */
+/** A server under test, with everything that is measured: process ids, Postgres and PgBouncer. */
 export type Target = {
   url: string
   pids: Record<string, number>
   directDatabaseUrl: string
   pgbouncerAdminUrl: string
-  /** Ends it, and says how late the mock model was, in ms: that is the machine's limit and not the server's. */
+  /** Stops the server. Returns the delay of the mock model in ms, which is a limit of the machine, not of the server. */
   stop: () => Promise<{ p99: number } | undefined>
 }
 
 const inApi = (file: string) => fileURLToPath(new URL(`../../api/src/${file}`, import.meta.url))
+const inCli = (file: string) => fileURLToPath(new URL(`../../cli/src/${file}`, import.meta.url))
 const mockModel = fileURLToPath(new URL('../../../packages/testing/src/mock-model/server.ts', import.meta.url))
 const servers: Record<Variant, string> = {
   pooled: inApi('server.ts'),
@@ -41,11 +42,11 @@ const servers: Record<Variant, string> = {
 }
 const graceMs = 3000 // after SIGTERM
 
-/** Starts a variant with this environment over the defaults, and a mock model that nobody else has used. */
+/** Starts a variant and a new mock model. `overrides` change the default environment. */
 export async function startTarget(
   stack: Stack,
   variant: Variant,
-  given: Record<string, string> = {},
+  overrides: Record<string, string> = {},
   nodeOptions: string[] = [],
 ): Promise<Target> {
   const mock = await startMock(stack)
@@ -57,12 +58,13 @@ export async function startTarget(
     HOST: '127.0.0.1',
     PORT: `${port}`,
     DRAIN_TIMEOUT_MS: '500',
-    ...given,
+    ...overrides,
   }
   const server = stack.start('server', [process.execPath, ...nodeOptions, servers[variant]], { env, graceMs })
   const log = join(stack.folder, 'server.log')
-  const hasAll = () => readFileSync(log, 'utf8').split('"msg":"listening"').length > Number(given.WEB_CONCURRENCY ?? 1)
-  await waitUntil(hasAll, server)
+  const processes = Number(overrides.WEB_CONCURRENCY ?? 1)
+  const allListen = () => readFileSync(log, 'utf8').split('"msg":"listening"').length > processes
+  await waitUntil(allListen, server)
   await waitUntil(() => isOk(`${url}/health/ready`), server)
   const { directDatabaseUrl, pgbouncerAdminUrl } = stack
   return {
@@ -79,7 +81,7 @@ export async function startTarget(
   }
 }
 
-/** Postgres, through PgBouncer or not, without a server. */
+/** Returns Postgres as the target, with or without PgBouncer. */
 export function openDatabase(stack: Stack, variant: Variant): Target {
   const { folder, directDatabaseUrl, pgbouncerAdminUrl } = stack
   return {
@@ -91,17 +93,17 @@ export function openDatabase(stack: Stack, variant: Variant): Target {
   }
 }
 
-/** Makes the tables, and loads the sample documents, so that there is something to find. */
+/** Creates the tables and loads the sample documents, so that searches find passages. */
 export async function prepareDatabase(stack: Stack, signal: AbortSignal): Promise<void> {
   const mock = await startMock(stack)
   const env = { ...createEnvironment(stack, mock.modelUrl), DIRECT_DATABASE_URL: stack.directDatabaseUrl }
   for (const file of ['migrate.ts', 'seed.ts']) {
-    await promisify(execFile)(process.execPath, [inApi(file)], { env, signal })
+    await promisify(execFile)(process.execPath, [inCli(file)], { env, signal })
   }
   await mock.stop()
 }
 
-/** Asks five questions in a new conversation, and gives its path. Throws when that does not have ten messages then. */
+/** Creates a conversation of ten messages, and returns its path. Throws if it is incomplete. */
 export async function prepareConversation(url: string): Promise<string> {
   const conversationId = `bench-${Math.random().toString(36).slice(2)}`
   for (let turn = 1; turn <= 5; turn += 1) {
@@ -112,7 +114,8 @@ export async function prepareConversation(url: string): Promise<string> {
   }
   const path = `/conversations/${conversationId}`
   const stored = await (await fetch(url + path)).text()
-  if (stored.split('"role":').length !== 11) throw new Error(`no conversation of ten messages: ${stored.slice(0, 200)}`)
+  if (stored.split('"role":').length !== 11)
+    throw new Error(`The conversation does not have ten messages: ${stored.slice(0, 200)}`)
   return path
 }
 
@@ -133,7 +136,7 @@ async function startMock(stack: Stack) {
   }
 }
 
-/** But for `AUTH`, the API as shipped. */
+/** Returns the environment of the API as shipped, except for `AUTH`. */
 function createEnvironment({ databaseUrl }: Stack, modelUrl: string) {
   const models = { OPENAI_BASE_URL: modelUrl, CHAT_MODEL: 'mock', EMBEDDING_MODEL: 'mock-embed-384' }
   return { PATH: process.env.PATH, DATABASE_URL: databaseUrl, ...models, AUTH: 'off' }
@@ -144,8 +147,8 @@ async function isOk(url: string): Promise<boolean> {
   return response?.ok ?? false
 }
 
-async function waitUntil(isSo: () => boolean | Promise<boolean>, server: Server): Promise<void> {
-  while (!(await isSo())) {
+async function waitUntil(condition: () => boolean | Promise<boolean>, server: Server): Promise<void> {
+  while (!(await condition())) {
     if (!server.isRunning()) throw await server.ended
     await sleep(50)
   }

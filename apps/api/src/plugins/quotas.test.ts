@@ -3,7 +3,7 @@ import { createSpokenModel } from '@repo/testing/scripted-model'
 import { openGate } from '@repo/testing/tcp-proxy'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type TestApp, type TestOptions, testApp } from '../testing.ts'
-import { createOwnerLimits } from './limits-by-owner.ts'
+import { createQuotas } from './quotas.ts'
 
 async function startApp(options: TestOptions): Promise<TestApp> {
   const app = await testApp(options)
@@ -14,16 +14,16 @@ async function startApp(options: TestOptions): Promise<TestApp> {
 const search = ({ app }: TestApp, headers: TestApp['alice']) => app.inject({ url: '/search?q=anything', headers })
 const list = ({ app }: TestApp, headers: TestApp['alice']) => app.inject({ url: '/documents', headers })
 
-/** A minute that has just begun: nothing that a test counts falls into the next one. */
+/** Sets the clock to the start of a minute, so that no request of a test falls into the next one. */
 function startMinute() {
   vi.useFakeTimers({ toFake: ['Date'], now: Math.ceil(Date.now() / 60_000) * 60_000 + 10_000 })
   onTestFinished(() => void vi.useRealTimers())
 }
 
-/** Another API process on the same database, as far as limits go. */
-function joinAs(one: TestApp, limits: { requests?: number; streams?: number }) {
+/** Creates the quotas of another API process on the same database. */
+function createPeer(one: TestApp, limits: { requests?: number; streams?: number }) {
   const database = connect({ url: one.test.databaseUrl, poolSize: 1 })
-  const other = createOwnerLimits({
+  const other = createQuotas({
     config: { OWNER_REQUESTS_PER_MINUTE: limits.requests, OWNER_STREAMS: limits.streams },
     store: createStore(database.db),
     log: one.app.log,
@@ -36,7 +36,7 @@ function joinAs(one: TestApp, limits: { requests?: number; streams?: number }) {
 }
 
 describe('OWNER_REQUESTS_PER_MINUTE', () => {
-  it('429 for what costs something once an owner has had it, until the next minute; nobody else notices', async () => {
+  it('rejects rate-limited requests with 429 until the next minute, for this owner only', async () => {
     startMinute()
     const one = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '2' } })
     const { app, alice, bob } = one
@@ -60,7 +60,7 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
     expect((await search(one, alice)).statusCode).toBe(200)
   })
 
-  it('429 in OpenAI’s envelope below /v1/', async () => {
+  it('sends the 429 in OpenAI’s envelope below /v1/', async () => {
     startMinute()
     const { app, alice } = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '1' } })
     const payload = { model: 'offline-384', input: 'a text' }
@@ -73,13 +73,13 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
       error: {
         type: 'rate_limit_error',
         code: 'rate_limited',
-        message: expect.stringContaining('1 request'),
+        message: expect.stringContaining('Rate limit exceeded'),
         param: null,
       },
     })
   })
 
-  it('comes before the body, and after the key', async () => {
+  it('is checked after authentication and before the body is read', async () => {
     startMinute()
     const { app, alice } = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '1' } })
     const ask = (headers: object) =>
@@ -94,25 +94,25 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
     expect((await ask({})).statusCode).toBe(401)
   })
 
-  it('holds for all processes together, within about a second', async () => {
+  it('applies across all processes, within about a second', async () => {
     startMinute()
-    const limit = 1000 // more than this process is asked itself
+    const limit = 1000 // more requests than this process receives itself
     const one = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: `${limit}` } })
-    const other = joinAs(one, { requests: limit })
+    const other = createPeer(one, { requests: limit })
     const owner = await one.store.owners.ensure('alice')
     for (let request = 0; request < limit; request += 1) other.countRequest(owner)
     expect(() => other.countRequest(owner)).toThrow()
-    // One that comes before the other process has told is let in: that is the overrun.
+    // A request that arrives before the next sync is accepted: this is how far the limit can be exceeded.
     expect((await search(one, one.alice)).statusCode).toBe(200)
     await expect.poll(async () => (await search(one, one.alice)).statusCode).toBe(429)
   })
 
-  it('holds in each process while the database is away', async () => {
+  it('applies in each process while the database is unavailable', async () => {
     startMinute()
     const gate = await openGate()
     const one = await startApp({ gate, environment: { OWNER_REQUESTS_PER_MINUTE: '2' } })
     const owner = await one.store.owners.ensure('alice')
-    const alone = createOwnerLimits({
+    const alone = createQuotas({
       config: { OWNER_REQUESTS_PER_MINUTE: 2, OWNER_STREAMS: undefined },
       store: one.store,
       log: one.app.log,
@@ -127,7 +127,7 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
 })
 
 describe('OWNER_STREAMS', () => {
-  it('429 while that many answers of an owner are written, though their clients have left; room again after them', async () => {
+  it('rejects new answers with 429 while the limit of concurrent answers is reached', async () => {
     const spoken = createSpokenModel()
     const { app, alice, bob } = await startApp({ llm: spoken.llm, environment: { OWNER_STREAMS: '1' } })
     const ask = (headers: TestApp['alice']) =>
@@ -135,7 +135,7 @@ describe('OWNER_STREAMS', () => {
     const first = ask(alice)
     const answer = await spoken.takeAnswer()
     const refused = await ask(alice)
-    expect(refused.json()).toMatchObject({ status: 429, code: 'too_many_streams_of_owner', limit: 1 })
+    expect(refused.json()).toMatchObject({ status: 429, code: 'owner_stream_limit', limit: 1 })
     expect(refused.headers['retry-after']).toBe('5')
     const others = ask(bob)
     for (const running of [answer, await spoken.takeAnswer()]) running.end()
@@ -147,28 +147,28 @@ describe('OWNER_STREAMS', () => {
     expect((await next).statusCode).toBe(200)
   })
 
-  it('counts answers of other processes, for as long as those live', async () => {
+  it('counts answers of other processes while those processes run', async () => {
     const one = await startApp({ environment: { OWNER_STREAMS: '2' } })
     const owner = await one.store.owners.ensure('alice')
-    const other = joinAs(one, { streams: 2 })
-    const here = joinAs(one, { streams: 2 })
-    other.takeStream(owner)
-    here.takeStream(owner)
+    const other = createPeer(one, { streams: 2 })
+    const here = createPeer(one, { streams: 2 })
+    other.acquireStream(owner)
+    here.acquireStream(owner)
     const tryOnce = () => {
-      here.takeStream(owner)
-      here.leaveStream(owner)
+      here.acquireStream(owner)
+      here.releaseStream(owner)
     }
-    await expect.poll(() => isRefused(tryOnce), { timeout: 10_000 }).toBe(true)
-    other.leaveStream(owner)
-    await expect.poll(() => isRefused(tryOnce), { timeout: 10_000 }).toBe(false)
-    other.takeStream(owner)
-    await expect.poll(() => isRefused(tryOnce), { timeout: 10_000 }).toBe(true)
-    other.close() // as if it had died
-    await expect.poll(() => isRefused(tryOnce), { timeout: 15_000 }).toBe(false)
+    await expect.poll(() => isRejected(tryOnce), { timeout: 10_000 }).toBe(true)
+    other.releaseStream(owner)
+    await expect.poll(() => isRejected(tryOnce), { timeout: 10_000 }).toBe(false)
+    other.acquireStream(owner)
+    await expect.poll(() => isRejected(tryOnce), { timeout: 10_000 }).toBe(true)
+    other.close() // as if it had crashed
+    await expect.poll(() => isRejected(tryOnce), { timeout: 15_000 }).toBe(false)
   })
 })
 
-function isRefused(work: () => void): boolean {
+function isRejected(work: () => void): boolean {
   try {
     work()
     return false
@@ -177,13 +177,13 @@ function isRefused(work: () => void): boolean {
   }
 }
 
-it('without limits, or without anybody who costs anything, the database hears nothing', async () => {
+it('writes nothing to the database without limits or without rate-limited requests', async () => {
   startMinute()
   const one = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '9', OWNER_STREAMS: '9' } })
-  const exchange = vi.spyOn(one.store.usage, 'exchange')
+  const sync = vi.spyOn(one.store.usage, 'sync')
   await list(one, one.alice)
-  await new Promise((resolve) => setTimeout(resolve, 2500)) // two rounds, in which nothing happens
-  expect(exchange).not.toHaveBeenCalled()
+  await new Promise((resolve) => setTimeout(resolve, 2500)) // two sync intervals
+  expect(sync).not.toHaveBeenCalled()
   await search(one, one.alice)
   await expect.poll(() => one.app.db.select().from(usage)).toMatchObject([{ requests: 1, streams: 0 }])
   const unlimited = await startApp({})

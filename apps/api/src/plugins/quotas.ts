@@ -1,0 +1,167 @@
+import { randomUUID } from 'node:crypto'
+import type { Config } from '@repo/config'
+import type { Store, Usage } from '@repo/db'
+import { describeError } from '@repo/telemetry'
+import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { repeat } from '../repeat.ts'
+import { ProblemError } from './errors.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Counts requests to this route towards OWNER_REQUESTS_PER_MINUTE. `'deferred'`: a worker calls the model later. */
+    rateLimit?: boolean | 'deferred'
+  }
+}
+
+export type Quotas = {
+  /** Counts a rate-limited request. Throws `ProblemError` 429 when the owner has reached the limit of this minute. */
+  countRequest: (owner: string) => void
+  /** Counts a running answer until `releaseStream`. Throws `ProblemError` 429 when the owner has reached the limit. */
+  acquireStream: (owner: string) => void
+  releaseStream: (owner: string) => void
+  close: () => void
+}
+
+export type QuotaOptions = {
+  config: Pick<Config, 'OWNER_REQUESTS_PER_MINUTE' | 'OWNER_STREAMS'>
+  store: Store
+  log: FastifyBaseLogger
+}
+
+const minuteMs = 60_000
+const syncIntervalMs = 1000 // requests that other processes accept in this time can exceed a limit
+const freshMs = 5000 // five missed syncs: the other process has crashed, or the database is unavailable
+const streamRetrySeconds = 5 // most answers end within a few seconds
+
+/** The usage of one owner, as this process knows it. */
+type Entry = {
+  minute: number
+  own: Usage
+  others: Usage
+  /** When a request or answer of this owner last started or ended here. Milliseconds, as in `Date.now()`. */
+  activeAt: number
+  /** When the usage on other processes was last read. */
+  syncedAt: number
+}
+
+/**
+ * Creates the per-owner limits, which all processes on one database share. Each process counts in memory, so no request
+ * waits. Once per second it syncs the counts of its active owners in one statement. A limit can therefore be exceeded by
+ * what other processes accept within about a second. While the database is unavailable, each process applies the limit
+ * to its own count. Minutes follow the machine's clock.
+ */
+export function createQuotas({ config, store, log }: QuotaOptions): Quotas {
+  const { OWNER_REQUESTS_PER_MINUTE: maxRequests, OWNER_STREAMS: maxStreams } = config
+  if (maxRequests === undefined && maxStreams === undefined) return unlimited
+  const entries = new Map<string, Entry>()
+  const sync = createSync(store, entries)
+  const warn = (error: unknown) =>
+    log.warn({ error: describeError(error) }, 'failed to sync quotas: each process applies them to its own count')
+
+  const open = (owner: string): Entry => {
+    const entry = entries.get(owner) ?? createEntry()
+    entries.set(owner, entry)
+    entry.activeAt = Date.now()
+    return expire(entry, entry.activeAt)
+  }
+
+  return {
+    countRequest: (owner) => {
+      const { own, others } = open(owner)
+      if (maxRequests !== undefined && own.requests + others.requests >= maxRequests) throw tooManyRequests(maxRequests)
+      own.requests += 1
+    },
+    acquireStream: (owner) => {
+      const { own, others } = open(owner)
+      if (maxStreams !== undefined && own.streams + others.streams >= maxStreams) throw tooManyStreams(maxStreams)
+      own.streams += 1
+    },
+    releaseStream: (owner) => {
+      open(owner).own.streams -= 1
+    },
+    close: repeat(syncIntervalMs, sync, warn),
+  }
+}
+
+const unlimited: Quotas = { countRequest: () => {}, acquireStream: () => {}, releaseStream: () => {}, close: () => {} }
+
+/** Returns a function that shares the counts of this process, reads those of the others, and drops idle owners. */
+function createSync(store: Store, entries: Map<string, Entry>): () => Promise<void> {
+  const processId = randomUUID()
+  let sweptAt = 0
+  return async () => {
+    const now = Date.now()
+    for (const [owner, entry] of entries) if (isExpired(entry, now)) entries.delete(owner)
+    const active = [...entries].filter(([, entry]) => isActive(entry, now))
+    if (active.length === 0) return
+    const minute = new Date(toMinute(now))
+    const own = active.map(([owner, entry]) => ({ owner, minute, ...expire(entry, now).own }))
+    const others = await store.usage.sync(processId, own, freshMs)
+    for (const [owner, entry] of active) merge(entry, toMinute(now), others.get(owner))
+    if (now - sweptAt < minuteMs) return
+    sweptAt = now
+    await store.usage.sweep()
+  }
+}
+
+function createEntry(): Entry {
+  return {
+    minute: 0,
+    own: { requests: 0, streams: 0 },
+    others: { requests: 0, streams: 0 },
+    activeAt: 0,
+    syncedAt: 0,
+  }
+}
+
+const toMinute = (time: number) => time - (time % minuteMs)
+
+/** Resets the counts of an earlier minute, and counts from other processes that are out of date. */
+function expire(entry: Entry, now: number): Entry {
+  const minute = toMinute(now)
+  if (entry.minute !== minute) {
+    entry.minute = minute
+    entry.own.requests = 0
+    entry.others.requests = 0
+  }
+  if (now - entry.syncedAt > freshMs) entry.others.streams = 0
+  return entry
+}
+
+function merge(entry: Entry, minute: number, others: Usage = { requests: 0, streams: 0 }): void {
+  entry.syncedAt = Date.now()
+  entry.others.streams = others.streams
+  if (entry.minute === minute) entry.others.requests = others.requests
+}
+
+function isActive({ own, activeAt }: Entry, now: number): boolean {
+  return own.streams > 0 || now - activeAt < freshMs
+}
+
+function isExpired(entry: Entry, now: number): boolean {
+  return !isActive(entry, now) && entry.minute !== toMinute(now)
+}
+
+function tooManyRequests(limit: number): ProblemError {
+  const retryAfterSeconds = (minuteMs - (Date.now() % minuteMs)) / 1000
+  const detail = `Rate limit exceeded: ${limit} requests per minute. Try again in the next minute.`
+  return new ProblemError(429, 'rate_limited', detail, { retryAfterSeconds, extra: { limit } })
+}
+
+function tooManyStreams(limit: number): ProblemError {
+  const detail = `Too many concurrent answers: the limit is ${limit}. Wait for one to end, or stop it.`
+  return new ProblemError(429, 'owner_stream_limit', detail, {
+    retryAfterSeconds: streamRetrySeconds,
+    extra: { limit },
+  })
+}
+
+/** Counts each request to a rate-limited route before its body is read. Runs after auth, which sets the owner. */
+async function enforceQuotas(app: FastifyInstance, { quotas }: { quotas: Quotas }) {
+  app.addHook('onRequest', async ({ routeOptions, owner }) => {
+    if (routeOptions.config.rateLimit) quotas.countRequest(owner)
+  })
+}
+
+export default fp(enforceQuotas, { name: 'quotas', dependencies: ['auth'] })
