@@ -106,7 +106,17 @@ export async function buildApp({
     tracing?.traceAnswer(answer)
   }
   const ownerLimits = createOwnerLimits({ config, store, log: app.log })
-  const chatOptions = { store, llm, log: app.log, maxStreams, ownerLimits, systemPrompt, onAnswer }
+  const answerLimits = { maxTokens: config.MAX_ANSWER_TOKENS, timeoutMs: config.ANSWER_TIMEOUT_MS }
+  const chatOptions = {
+    store,
+    llm,
+    log: app.log,
+    maxStreams,
+    ownerLimits,
+    limits: answerLimits,
+    systemPrompt,
+    onAnswer,
+  }
   app.decorate('chat', createChat(chatOptions))
   app.decorate('systemPrompt', systemPrompt)
 

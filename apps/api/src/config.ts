@@ -45,6 +45,8 @@ const models = {
   EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // the widest halfvec that pgvector stores
   MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models think for a minute or two
   MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens, far less is normal
+  MAX_ANSWER_TOKENS: integer(1, 10_000_000).default(16_384), // about 12,000 words; what vendors allow for usual chat models
+  ANSWER_TIMEOUT_MS: integer(1, 86_400_000).default(600_000), // OpenAI's own clients wait no longer than ten minutes
 }
 
 /** The exporter and the SDK read these, and other `OTEL_` variables, themselves: here they are checked. */

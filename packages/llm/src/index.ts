@@ -9,8 +9,10 @@ import { createOpenAiChat } from './openai-chat.ts'
 import { createOpenAiCompletions } from './openai-completions.ts'
 import { createOpenAiEmbedder } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
+import { toTokenLimit } from './token-limit.ts'
 
 export * from './llm.ts'
+export { measureChunk } from './measure-chunk.ts'
 export { toSearchText } from './offline/question.ts'
 export {
   asksForUsage,
@@ -41,6 +43,8 @@ export type LlmOptions = ModelServer & {
   firstByteTimeoutMs: number
   /** Between two reads of a stream. */
   idleTimeoutMs: number
+  /** Sent to the chat model's server as the limit of an answer; unset = none is sent. */
+  maxAnswerTokens?: number
   /** Headers of one call, asked for when it is made: the trace that it is part of. */
   callHeaders?: (() => Record<string, string>) | undefined
 }
@@ -51,8 +55,9 @@ export function createLlm(options: LlmOptions): Llm {
   const chatHttp = createHttpClient(options)
   const embeddingHttp = createHttpClient({ ...options, baseUrl, apiKey })
   const { chatModel, embeddingModel, embeddingDimensions, beforeCall } = options
-  const chat = chatModel ? createOpenAiChat(chatHttp, chatModel) : createOfflineChat()
-  const completions = chatModel ? createOpenAiCompletions(chatHttp, chatModel) : createOfflineCompletions(chat)
+  const limit = options.maxAnswerTokens ? toTokenLimit(options.baseUrl, options.maxAnswerTokens) : undefined
+  const chat = chatModel ? createOpenAiChat(chatHttp, chatModel, limit) : createOfflineChat()
+  const completions = chatModel ? createOpenAiCompletions(chatHttp, chatModel, limit) : createOfflineCompletions(chat)
   const embedder = embeddingModel
     ? createOpenAiEmbedder(embeddingHttp, embeddingModel, embeddingDimensions)
     : createOfflineEmbedder()

@@ -18,7 +18,12 @@ type State = Partial<Outcome> & {
   firstDeltaAt?: number
   /** What the model has sent; a token each, as a rule. */
   deltas: number
+  /** Of its text and of its reasoning, in bytes of UTF-8. */
+  bytes: Record<Segment['type'], number>
 }
+
+/** Text that waits to be stored. Beyond it the model is not read on: at 1,000 tokens per second a minute of outage fits. */
+const maxUnstoredBytes = 256 * 1024
 
 export type Answer = ReturnType<typeof createAnswer>
 
@@ -31,7 +36,10 @@ export function createAnswer(owner: string, key: AnswerKey) {
   const accepted = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
   const segments: Segment[] = []
-  const state: State = { sources: [], startedAt: performance.now(), deltas: 0 }
+  const state: State = { sources: [], startedAt: performance.now(), deltas: 0, bytes: { text: 0, reasoning: 0 } }
+  const controller = new AbortController()
+  let storedBytes = 0
+  let onStored = () => {}
   let carry = ''
 
   const push = (type: Segment['type'], delta: string) => {
@@ -39,8 +47,11 @@ export function createAnswer(owner: string, key: AnswerKey) {
     const segment = last?.type === type ? last : { type, text: '' }
     if (segment !== last) segments.push(segment)
     segment.text += delta
+    state.bytes[type] += Buffer.byteLength(delta)
     for (const reader of readers) reader.onDelta(segment, delta)
   }
+
+  const isAhead = () => state.bytes.text - storedBytes > maxUnstoredBytes
 
   /** What waits for its other half will not get it. */
   const flush = () => {
@@ -53,7 +64,7 @@ export function createAnswer(owner: string, key: AnswerKey) {
     owner,
     key,
     segments,
-    controller: new AbortController(),
+    controller,
     /** Resolves when the model has accepted the question, or the answer has ended without that. */
     accepted: accepted.promise,
     ended: ended.promise,
@@ -74,6 +85,30 @@ export function createAnswer(owner: string, key: AnswerKey) {
     flush,
 
     text: () => segments.reduce((text, segment) => (segment.type === 'text' ? text + segment.text : text), ''),
+
+    /** Says how many bytes of the text the database has. */
+    markStored: (bytes: number) => {
+      storedBytes = bytes
+      onStored()
+    },
+
+    /** Whether so much text waits to be stored that the model has to wait too; see `untilStored`. */
+    isAhead,
+
+    /** Resolves when the answer is no longer ahead of the database. Rejects with the reason of its controller. */
+    untilStored: () =>
+      new Promise<void>((resolve, reject) => {
+        const { signal } = controller
+        const settle = () => {
+          if (signal.aborted) reject(signal.reason)
+          else if (isAhead()) return
+          else resolve()
+          signal.removeEventListener('abort', settle)
+        }
+        signal.addEventListener('abort', settle)
+        onStored = settle
+        settle()
+      }),
 
     close: (outcome: Outcome) => {
       Object.assign(state, outcome)

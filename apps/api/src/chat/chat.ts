@@ -7,6 +7,7 @@ import { createCall, type Measured } from '../completions/call.ts'
 import { describeError } from '../plugins/errors.ts'
 import type { OwnerLimits } from '../plugins/limits-by-owner.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
+import type { AnswerLimits } from './answer-limits.ts'
 import { startKeeping, storeEnd } from './keep-answers.ts'
 import { createPlaces, shuttingDown, tooManyStreams } from './places.ts'
 import type { Question } from './question.ts'
@@ -22,6 +23,8 @@ export type ChatOptions = {
   /** Told of each answer that begins and ends; refuses those that are too many of one owner. */
   ownerLimits: OwnerLimits
   systemPrompt?: string | undefined
+  /** Of one answer. */
+  limits: AnswerLimits
   /** Told of each answer that begins here. */
   onAnswer: (answer: Measured) => void
 }
@@ -32,7 +35,7 @@ const stopTimeoutMs = 3000 // an answer's process needs 250 ms to hear that it s
 
 /** The answers that run: begins them in this process, and finds and ends them in any. */
 export function createChat(options: ChatOptions) {
-  const { store, maxStreams, ownerLimits } = options
+  const { store, maxStreams, ownerLimits, limits } = options
   const opening = new Set<Answer>() // their questions are being stored
   const running = new Map<string, Answer>()
   const stopKeeping = startKeeping(options, running)
@@ -54,6 +57,7 @@ export function createChat(options: ChatOptions) {
       const answerId = randomUUID()
       const answer = createAnswer(owner, { conversationId: question.conversationId, answerId })
       void answer.ended.then(places.take(owner, answer.controller))
+      limitDuration(answer, limits)
       opening.add(answer)
       try {
         const turn = await openTurn(store, owner, question, answerId)
@@ -74,8 +78,9 @@ export function createChat(options: ChatOptions) {
      * no more may run, 429 when no more of this owner may.
      */
     openCall: (owner: string) => {
-      const call = createCall()
+      const call = createCall(limits)
       void call.ended.then(places.take(owner, call.controller))
+      limitDuration(call, limits)
       options.onAnswer(call)
       return call
     },
@@ -119,6 +124,12 @@ export function createChat(options: ChatOptions) {
     assertPlace: places.assertOne,
     isDraining: places.isClosed,
   }
+}
+
+/** Ends an answer, or a call, whose time is up. */
+function limitDuration({ controller, ended }: Pick<Answer, 'controller' | 'ended'>, { timeoutMs }: AnswerLimits): void {
+  const timer = setTimeout(() => controller.abort(new AnswerEndedError('length')), timeoutMs).unref()
+  void ended.then(() => clearTimeout(timer))
 }
 
 /** Whoever asked may read on, and as many again: a reader costs a socket, also of an answer that is paid for already. */

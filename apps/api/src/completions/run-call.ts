@@ -2,7 +2,7 @@ import { LlmError, UnsupportedParameterError } from '@repo/llm'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Chat } from '../chat/chat.ts'
-import { AnswerEndedError, toOutcome } from '../chat/write-answer.ts'
+import { AnswerEndedError, createTimeout, isTimeUp, toOutcome } from '../chat/write-answer.ts'
 import { describeError, ProblemError, toProblem } from '../plugins/errors.ts'
 import type { Call } from './call.ts'
 
@@ -26,7 +26,8 @@ export async function runCall<T extends { usage?: unknown }>(
     const result = await work(call)
     call.close({ end: toEnd(result.usage) })
     return result
-  } catch (error) {
+  } catch (reason) {
+    const error = isTimeUp(reason) ? createTimeout() : reason
     call.controller.abort(error)
     const outcome = toOutcome(error)
     call.close(outcome)
@@ -57,6 +58,7 @@ export function abortOnLeave({ raw }: FastifyReply, controller: AbortController)
 
 /** What a client is told of a call that failed. */
 export function toCallProblem(error: unknown): ProblemError {
+  if (isTimeUp(error)) return toProblem(createTimeout())
   if (error instanceof AnswerEndedError) {
     return new ProblemError(503, 'shutting_down', 'The server is restarting; try again.', { retryAfterSeconds: 2 })
   }
