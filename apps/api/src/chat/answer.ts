@@ -1,4 +1,5 @@
 import { type AnswerEnd, type AnswerKey, type Source, toStorableText } from '@repo/db'
+import { createBacklog } from './backlog.ts'
 
 export type Segment = { type: 'text' | 'reasoning'; text: string }
 
@@ -22,9 +23,6 @@ type State = Partial<Outcome> & {
   bytes: Record<Segment['type'], number>
 }
 
-/** Text that waits to be stored. Beyond it the model is not read on: at 1,000 tokens per second a minute of outage fits. */
-const maxUnstoredBytes = 256 * 1024
-
 export type Answer = ReturnType<typeof createAnswer>
 
 /**
@@ -38,8 +36,6 @@ export function createAnswer(owner: string, key: AnswerKey) {
   const segments: Segment[] = []
   const state: State = { sources: [], startedAt: performance.now(), deltas: 0, bytes: { text: 0, reasoning: 0 } }
   const controller = new AbortController()
-  let storedBytes = 0
-  let onStored = () => {}
   let carry = ''
 
   const push = (type: Segment['type'], delta: string) => {
@@ -50,8 +46,6 @@ export function createAnswer(owner: string, key: AnswerKey) {
     state.bytes[type] += Buffer.byteLength(delta)
     for (const reader of readers) reader.onDelta(segment, delta)
   }
-
-  const isAhead = () => state.bytes.text - storedBytes > maxUnstoredBytes
 
   /** What waits for its other half will not get it. */
   const flush = () => {
@@ -65,6 +59,7 @@ export function createAnswer(owner: string, key: AnswerKey) {
     key,
     segments,
     controller,
+    backlog: createBacklog(() => state.bytes.text, controller.signal),
     /** Resolves when the model has accepted the question, or the answer has ended without that. */
     accepted: accepted.promise,
     ended: ended.promise,
@@ -85,30 +80,6 @@ export function createAnswer(owner: string, key: AnswerKey) {
     flush,
 
     text: () => segments.reduce((text, segment) => (segment.type === 'text' ? text + segment.text : text), ''),
-
-    /** Says how many bytes of the text the database has. */
-    markStored: (bytes: number) => {
-      storedBytes = bytes
-      onStored()
-    },
-
-    /** Whether so much text waits to be stored that the model has to wait too; see `untilStored`. */
-    isAhead,
-
-    /** Resolves when the answer is no longer ahead of the database. Rejects with the reason of its controller. */
-    untilStored: () =>
-      new Promise<void>((resolve, reject) => {
-        const { signal } = controller
-        const settle = () => {
-          if (signal.aborted) reject(signal.reason)
-          else if (isAhead()) return
-          else resolve()
-          signal.removeEventListener('abort', settle)
-        }
-        signal.addEventListener('abort', settle)
-        onStored = settle
-        settle()
-      }),
 
     close: (outcome: Outcome) => {
       Object.assign(state, outcome)

@@ -40,7 +40,7 @@ export function createChat(options: ChatOptions) {
   const running = new Map<string, Answer>()
   const stopKeeping = startKeeping(options, running)
   const tails = createTails(options)
-  const places = createPlaces(maxStreams, ownerLimits)
+  const places = createPlaces(maxStreams, ownerLimits, limits)
 
   const run = async (answer: Answer, turn: OpenTurn, log: FastifyBaseLogger) => {
     const outcome = await completeAnswer({ ...options, log }, answer, turn)
@@ -57,7 +57,6 @@ export function createChat(options: ChatOptions) {
       const answerId = randomUUID()
       const answer = createAnswer(owner, { conversationId: question.conversationId, answerId })
       void answer.ended.then(places.take(owner, answer.controller))
-      limitDuration(answer, limits)
       opening.add(answer)
       try {
         const turn = await openTurn(store, owner, question, answerId)
@@ -80,7 +79,6 @@ export function createChat(options: ChatOptions) {
     openCall: (owner: string) => {
       const call = createCall(limits)
       void call.ended.then(places.take(owner, call.controller))
-      limitDuration(call, limits)
       options.onAnswer(call)
       return call
     },
@@ -124,12 +122,6 @@ export function createChat(options: ChatOptions) {
     assertPlace: places.assertOne,
     isDraining: places.isClosed,
   }
-}
-
-/** Ends an answer, or a call, whose time is up. */
-function limitDuration({ controller, ended }: Pick<Answer, 'controller' | 'ended'>, { timeoutMs }: AnswerLimits): void {
-  const timer = setTimeout(() => controller.abort(new AnswerEndedError('length')), timeoutMs).unref()
-  void ended.then(() => clearTimeout(timer))
 }
 
 /** Whoever asked may read on, and as many again: a reader costs a socket, also of an answer that is paid for already. */

@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ProblemError } from '../plugins/errors.ts'
 import type { OwnerLimits } from '../plugins/limits-by-owner.ts'
+import type { AnswerLimits } from './answer-limits.ts'
 import { AnswerEndedError } from './write-answer.ts'
 
 const endTimeoutMs = 5000 // to store what was interrupted takes a few ms, unless the database is away too
 
 /** One for each answer that runs, from before its question is stored until its end is. */
-export function createPlaces(count: number, ownerLimits: OwnerLimits) {
+export function createPlaces(count: number, ownerLimits: OwnerLimits, { timeoutMs }: AnswerLimits) {
   const taken = new Set<AbortController>()
   let isClosed = false
 
@@ -24,12 +25,14 @@ export function createPlaces(count: number, ownerLimits: OwnerLimits) {
     assertOne,
     isClosed: () => isClosed,
 
-    /** Gives the function that leaves it. Throws `ProblemError`: 503, or 429 when no more answers of this owner may run. */
+    /** Returns the function that leaves it. The answer is ended when its time is up. Throws `ProblemError`: 503, or 429 when no more answers of this owner may run. */
     take: (owner: string, controller: AbortController): (() => void) => {
       assertOne()
       ownerLimits.takeStream(owner)
       taken.add(controller)
+      const timer = setTimeout(() => controller.abort(new AnswerEndedError('length')), timeoutMs).unref()
       return () => {
+        clearTimeout(timer)
         taken.delete(controller)
         ownerLimits.leaveStream(owner)
       }

@@ -39,7 +39,7 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
       if (!saved.has(answer.key.answerId)) continue
       known.set(answer, next)
       timedOut.delete(answer)
-      answer.markStored(next.bytes)
+      answer.backlog.markStored(next.bytes)
     }
     await endLost(
       store,

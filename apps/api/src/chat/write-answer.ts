@@ -58,7 +58,7 @@ async function streamAnswer(
       else if (!appendWithin(limits, answer, event.type === 'text-delta' ? 'text' : 'reasoning', event.text))
         return { end: toEnd({ finishReason: 'length' }) } // which hangs up on the model
     }
-    if (answer.isAhead()) await answer.untilStored()
+    if (answer.backlog.isFull()) await answer.backlog.untilRoom()
   }
   return { end: toEnd(finish) }
 }

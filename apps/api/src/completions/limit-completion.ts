@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { maxAnswerBytes, takeBytes } from '../chat/answer-limits.ts'
 
-const Message = z.looseObject({ content: z.unknown(), reasoning: z.unknown(), reasoning_content: z.unknown() })
+const texts = ['reasoning', 'reasoning_content', 'content']
+const Message = z.record(z.string(), z.unknown())
 const Completion = z.looseObject({ choices: z.array(z.looseObject({ message: Message })) })
-const texts = ['reasoning', 'reasoning_content', 'content'] as const
 
 /** Cuts the texts of a completion off where they are larger than an answer may be; such a choice ends with `length`. */
 export function limitCompletion(completion: Record<string, unknown>): Record<string, unknown> {
