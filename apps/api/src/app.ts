@@ -12,7 +12,7 @@ import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
 import cors from './plugins/cors.ts'
 import errors, { answerClientError, answerError } from './plugins/errors.ts'
-import limits from './plugins/limits.ts'
+import overload from './plugins/limits.ts'
 import limitByOwner, { createOwnerLimits } from './plugins/limits-by-owner.ts'
 import openapi from './plugins/openapi.ts'
 import page from './plugins/page.ts'
@@ -106,18 +106,9 @@ export async function buildApp({
     tracing?.traceAnswer(answer)
   }
   const ownerLimits = createOwnerLimits({ config, store, log: app.log })
-  const answerLimits = { maxTokens: config.MAX_ANSWER_TOKENS, timeoutMs: config.ANSWER_TIMEOUT_MS }
-  const chatOptions = {
-    store,
-    llm,
-    log: app.log,
-    maxStreams,
-    ownerLimits,
-    limits: answerLimits,
-    systemPrompt,
-    onAnswer,
-  }
-  app.decorate('chat', createChat(chatOptions))
+  const limits = { maxTokens: config.MAX_ANSWER_TOKENS, timeoutMs: config.ANSWER_TIMEOUT_MS }
+  const options = { store, llm, log: app.log, maxStreams, ownerLimits, limits, systemPrompt, onAnswer }
+  app.decorate('chat', createChat(options))
   app.decorate('systemPrompt', systemPrompt)
 
   app.addHook('onClose', async () => {
@@ -133,7 +124,7 @@ export async function buildApp({
   await app.register(errors)
   await app.register(shapes)
   await app.register(openapi)
-  await app.register(limits)
+  await app.register(overload)
   await app.register(cors, config)
   await app.register(auth, { config, store })
   await app.register(limitByOwner, { ownerLimits })

@@ -18,9 +18,13 @@ async function openApp(more: Record<string, string>) {
   const url = await listen()
   return {
     app,
-    ask: async (conversationId: string) => readParts(await post(`${url}/chat`, alice, { message: 'Why?', conversationId })),
+    ask: async (conversationId: string) =>
+      readParts(await post(`${url}/chat`, alice, { message: 'Why?', conversationId })),
+    stop: (conversationId: string) => post(`${url}/chat/${conversationId}/stop`, alice, {}),
     resume: async (conversationId: string, eventId = '') =>
-      readParts(await fetch(`${url}/chat/${conversationId}/stream`, { headers: { ...alice, 'last-event-id': eventId } })),
+      readParts(
+        await fetch(`${url}/chat/${conversationId}/stream`, { headers: { ...alice, 'last-event-id': eventId } }),
+      ),
     read: async (id: string) =>
       (await app.inject({ url: `/conversations/${id}`, headers: alice })).json().messages.at(-1),
     complete: (body: object) =>
@@ -96,22 +100,39 @@ describe('an answer of a model that does not end', () => {
   })
 })
 
+it('an answer is stopped also while no more may run', async () => {
+  const { app, ask, read, stop } = await openApp({ MAX_STREAMS: '1' })
+  const calls = upstream.calls.length
+  send(...words(3))
+  const parts = ask('stoppable')
+  await expect.poll(() => upstream.calls.length, { timeout: 10_000 }).toBe(calls + 1)
+  expect(() => app.chat.assertPlace()).toThrow('No more answers')
+  expect((await stop('stoppable')).status).toBe(204)
+  expect((await parts).at(-2)).toEqual({ type: 'abort', reason: 'stopped' })
+  expect(await read('stoppable')).toMatchObject({ status: 'stopped' })
+})
+
 describe('a completion of a model that does not end', () => {
   const readChunks = async (response: Response) =>
-    (await response.text()).split('\n\n').flatMap((event) => (event.startsWith('data: {') ? JSON.parse(event.slice(6)) : []))
+    (await response.text())
+      .split('\n\n')
+      .flatMap((event) => (event.startsWith('data: {') ? JSON.parse(event.slice(6)) : []))
 
-  it.each(['content', 'reasoning_content'])('ends at MAX_ANSWER_TOKENS of %s with a chunk that says so', async (name) => {
-    send(...words(9, name))
-    const response = await expectHungUp(() => short.complete({ stream: true }))
-    const text = await response.text()
-    expect(text.endsWith('data: [DONE]\n\n')).toBe(true)
-    const chunks = await readChunks(new Response(text))
-    expect(chunks.map(({ choices }) => choices[0].delta[name] ?? choices[0])).toEqual([
-      ...['w0 ', 'w1 ', 'w2 ', 'w3 ', 'w4 '],
-      { index: 0, delta: {}, finish_reason: 'length' },
-    ])
-    expect(chunks.at(-1)).toMatchObject({ id: 'c', model: 'the-model', object: 'chat.completion.chunk' })
-  })
+  it.each(['content', 'reasoning_content'])(
+    'ends at MAX_ANSWER_TOKENS of %s with a chunk that says so',
+    async (name) => {
+      send(...words(9, name))
+      const response = await expectHungUp(() => short.complete({ stream: true }))
+      const text = await response.text()
+      expect(text.endsWith('data: [DONE]\n\n')).toBe(true)
+      const chunks = await readChunks(new Response(text))
+      expect(chunks.map(({ choices }) => choices[0].delta[name] ?? choices[0])).toEqual([
+        ...['w0 ', 'w1 ', 'w2 ', 'w3 ', 'w4 '],
+        { index: 0, delta: {}, finish_reason: 'length' },
+      ])
+      expect(chunks.at(-1)).toMatchObject({ id: 'c', model: 'the-model', object: 'chat.completion.chunk' })
+    },
+  )
 
   it('ends at 1 MB', async () => {
     send(...Array(4).fill(chunk({ content: 'ü'.repeat(150_000) })))
@@ -191,7 +212,16 @@ describe('the time of an answer', () => {
 })
 
 it('a text is cut between characters', () => {
-  expect([0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((bytes) => takeBytes('aü😀b', bytes))).toEqual(
-    ['', 'a', 'a', 'aü', 'aü', 'aü', 'aü', 'aü😀', 'aü😀b', 'aü😀b'],
-  )
+  expect([0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((bytes) => takeBytes('aü😀b', bytes))).toEqual([
+    '',
+    'a',
+    'a',
+    'aü',
+    'aü',
+    'aü',
+    'aü',
+    'aü😀',
+    'aü😀b',
+    'aü😀b',
+  ])
 })

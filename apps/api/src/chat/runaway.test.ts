@@ -58,7 +58,9 @@ async function speak(response: ServerResponse) {
 
 const spoken = Array.from({ length: words }, (_, n) => `w${n} `).join('')
 
-it('an answer without end costs the process a bounded amount of memory and time, and others nothing', async ({ annotate }) => {
+it('an answer without end costs the process a bounded amount of memory and time, and others nothing', async ({
+  annotate,
+}) => {
   const test = await createTestDatabase()
   onTestFinished(test.drop)
   const model = await startModel()
