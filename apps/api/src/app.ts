@@ -12,7 +12,7 @@ import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
 import cors from './plugins/cors.ts'
 import errors, { handleClientError, handleError } from './plugins/errors.ts'
-import limits from './plugins/limits.ts'
+import overload from './plugins/limits.ts'
 import openapi from './plugins/openapi.ts'
 import page from './plugins/page.ts'
 import enforceQuotas, { createQuotas } from './plugins/quotas.ts'
@@ -105,7 +105,8 @@ export async function buildApp({
     tracing?.traceAnswer(answer)
   }
   const quotas = createQuotas({ config, store, log: app.log })
-  const chatOptions = { store, llm, log: app.log, maxStreams, quotas, systemPrompt, onAnswer }
+  const limits = { maxTokens: config.MAX_ANSWER_TOKENS, timeoutMs: config.ANSWER_TIMEOUT_MS }
+  const chatOptions = { store, llm, log: app.log, maxStreams, quotas, limits, systemPrompt, onAnswer }
   app.decorate('chat', createChat(chatOptions))
   app.decorate('systemPrompt', systemPrompt)
 
@@ -122,7 +123,7 @@ export async function buildApp({
   await app.register(errors)
   await app.register(validation)
   await app.register(openapi)
-  await app.register(limits)
+  await app.register(overload)
   await app.register(cors, config)
   await app.register(auth, { config, store })
   await app.register(enforceQuotas, { quotas })

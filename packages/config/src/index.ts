@@ -51,6 +51,8 @@ const models = {
   EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // pgvector's limit for halfvec
   MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models may think for a minute or two
   MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens; normally far less
+  MAX_ANSWER_TOKENS: integer(1, 10_000_000).default(16_384), // about 12,000 words; what vendors allow for usual chat models
+  ANSWER_TIMEOUT_MS: integer(1, 86_400_000).default(600_000), // OpenAI's own clients wait no longer than ten minutes
 }
 
 /** Checked here only. The OpenTelemetry SDK and its exporter read these and other `OTEL_` variables themselves. */

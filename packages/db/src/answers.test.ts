@@ -155,6 +155,7 @@ describe('reading answers', () => {
           index: 0,
           status: 'streaming',
           sources: [],
+          finishReason: null,
           error: null,
           length: characters.length,
           addition: characters.slice(position).join(''),

@@ -29,6 +29,7 @@ export type StoredAnswer = {
   addition: string
   length: number
   sources: Source[]
+  finishReason: string | null
   error: string | null
 }
 
@@ -153,7 +154,7 @@ async function saveProgress(db: Db, progress: Progress[]): Promise<Set<string>> 
 async function readAnswers(db: Db, positions: Position[]): Promise<StoredAnswer[]> {
   const readers = positions.map((position, index) => ({ ...position, index }))
   return db.execute<StoredAnswer>(sql`
-    select reader.index, status, sources, error, length(content)::int as length,
+    select reader.index, status, sources, finish_reason as "finishReason", error, length(content)::int as length,
       substr(content, reader.length + 1) as addition
     from jsonb_to_recordset(${JSON.stringify(readers)}::jsonb)
       as reader(index int, owner uuid, "conversationId" text, "answerId" text, length int)

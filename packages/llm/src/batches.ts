@@ -1,6 +1,13 @@
 import { type HttpAnswer, readText } from './http-call.ts'
 import { LlmError } from './llm.ts'
 import { createSseParser, type SseEvent } from './sse-parser.ts'
+import { createTurnBudget, runLater } from './turns.ts'
+
+/** Of one answer in one turn of the event loop: about 1 ms with all that follows. A model may send 2 MB in one turn. */
+const maxBytesPerTurn = 16 * 1024
+
+/** Of an answer that is not streamed. `JSON.parse` of it takes 20 ms. */
+export const maxWholeBytes = 4 * 1024 * 1024
 
 /** What a vendor's events say, as they come. */
 export type Decoder<T> = {
@@ -69,6 +76,8 @@ function startDecoding<T>(answer: HttpAnswer, decoder: Decoder<T>, { onBatch, on
   const parser = createSseParser()
   let failure: { reason: unknown } | undefined
   let isRead = false // to its end, or as far as it is needed
+  let unread: Buffer | undefined
+  const budget = createTurnBudget(maxBytesPerTurn)
 
   const decode = (read: (parts: T[]) => void) => {
     const parts: T[] = []
@@ -80,14 +89,19 @@ function startDecoding<T>(answer: HttpAnswer, decoder: Decoder<T>, { onBatch, on
     if (parts.length > 0) onBatch(parts)
     else next()
   }
-  const onBytes = (bytes: Buffer | null) =>
+  const onBytes = (bytes: Buffer | null) => {
+    const isLong = bytes !== null && bytes.length > maxBytesPerTurn
+    unread = isLong ? bytes.subarray(maxBytesPerTurn) : undefined
+    const piece = isLong ? bytes.subarray(0, maxBytesPerTurn) : bytes
+    budget.spend(piece?.length ?? 0)
     decode((parts) => {
-      const events = bytes ? parser.push(bytes) : parser.end()
+      const events = piece ? parser.push(piece) : parser.end()
       if (events.length > 0) answer.markStarted()
       for (const event of events) if (decoder.progress() !== 'done') decoder.readEvent(event, parts)
       if (decoder.progress() === 'whole') answer.markWhole()
       isRead = !bytes || decoder.progress() === 'done'
     })
+  }
   const onWhole = (json: string) =>
     decode((parts) => {
       isRead = true
@@ -98,11 +112,16 @@ function startDecoding<T>(answer: HttpAnswer, decoder: Decoder<T>, { onBatch, on
     if (decoder.progress() === 'whole' && reason instanceof LlmError) onEnd()
     else onFailure(reason)
   }
+  const read = () => {
+    if (unread) onBytes(unread)
+    else answer.read(onBytes, onBreak)
+  }
   const next = (): void => {
     if (failure) onFailure(failure.reason)
     else if (isRead) onEnd()
-    else if (answer.contentType.includes('json')) readText(answer).then(onWhole, onFailure)
-    else answer.read(onBytes, onBreak)
+    else if (answer.contentType.includes('json')) readText(answer, maxWholeBytes).then(onWhole, onFailure)
+    else if (budget.isSpent()) runLater(read)
+    else read()
   }
   return next
 }

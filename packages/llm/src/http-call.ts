@@ -172,15 +172,15 @@ export function readBytes(answer: HttpAnswer): Promise<Buffer | null> {
   return new Promise(answer.read)
 }
 
-/** Reads an answer to its end and closes it. Throws an `LlmError` (`model_protocol`) beyond 32 MiB. */
-export async function readText(answer: HttpAnswer): Promise<string> {
+/** Reads an answer to its end and closes it. Throws an `LlmError` (`model_protocol`) beyond `maxBytes`, by default 32 MiB. */
+export async function readText(answer: HttpAnswer, maxBytes = maxBodyBytes): Promise<string> {
   const parts: Buffer[] = []
   let length = 0
   try {
     for (let bytes = await readBytes(answer); bytes; bytes = await readBytes(answer)) {
       parts.push(bytes)
       length += bytes.length
-      if (length > maxBodyBytes) throw new LlmError('model_protocol', 'the model sent a body without end')
+      if (length > maxBytes) throw new LlmError('model_protocol', 'the model sent a body without end')
     }
     answer.drain()
     return Buffer.concat(parts).toString()

@@ -59,7 +59,7 @@ describe('a request', () => {
     const server = await startHttpServer((response, request) => response.end(request.url?.repeat(1000)))
     const client = createClient(server.url)
     const answers = await Promise.all(['/a', '/b', '/c'].map((path) => client.post(path, {})))
-    const texts = await Promise.all(answers.map(readText))
+    const texts = await Promise.all(answers.map((answer) => readText(answer)))
     expect(texts).toEqual(['/v1/a', '/v1/b', '/v1/c'].map((url) => url.repeat(1000)))
   })
 

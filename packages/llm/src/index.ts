@@ -6,8 +6,10 @@ import { createOpenAiChat } from './openai-chat.ts'
 import { createOpenAiCompletions } from './openai-completions.ts'
 import { createOpenAiEmbedder } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
+import { toTokenLimit } from './token-limit.ts'
 
 export * from './llm.ts'
+export { measureChunk } from './measure-chunk.ts'
 export type { Llm, Models } from './models.ts'
 export {
   asksForUsage,
@@ -43,6 +45,8 @@ export type LlmOptions = ModelServer & {
   firstByteTimeoutMs: number
   /** Between two reads of a stream. */
   idleTimeoutMs: number
+  /** Sent to the chat model's server as the limit of an answer; unset = none is sent. */
+  maxAnswerTokens?: number
   /** Headers of one call, asked for when it is made: the trace that it is part of. */
   callHeaders?: (() => Record<string, string>) | undefined
 }
@@ -67,8 +71,13 @@ export function createLlm(options: LlmOptions): Llm {
   }
 }
 
-function chooseChat({ chatModel: name, fallback }: LlmOptions, http: HttpClient): Pick<Models, 'chat' | 'completions'> {
-  if (name) return { chat: createOpenAiChat(http, name), completions: createOpenAiCompletions(http, name) }
+function chooseChat(
+  { chatModel: name, fallback, baseUrl, maxAnswerTokens }: LlmOptions,
+  http: HttpClient,
+): Pick<Models, 'chat' | 'completions'> {
+  const limit = maxAnswerTokens ? toTokenLimit(baseUrl, maxAnswerTokens) : undefined
+  if (name)
+    return { chat: createOpenAiChat(http, name, limit), completions: createOpenAiCompletions(http, name, limit) }
   if (fallback) return fallback
   throw new Error('No chat model is configured. Set CHAT_MODEL, and OPENAI_BASE_URL or OPENAI_API_KEY.')
 }

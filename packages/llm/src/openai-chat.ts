@@ -1,9 +1,12 @@
 import { type Decoder, readBatches } from './batches.ts'
+import type { HttpAnswer } from './http-call.ts'
 import type { HttpClient } from './http-client.ts'
 import { isObject, parseJson } from './json.ts'
 import type { AnswerEvent, ChatModel, ChatRequest, FinishReason, Usage } from './llm.ts'
 import { LlmError } from './llm.ts'
+import { readPlainDelta } from './plain-delta.ts'
 import type { SseEvent } from './sse-parser.ts'
+import { isRefusal, type TokenLimit } from './token-limit.ts'
 import { readVendorError } from './vendor-error.ts'
 
 /** How the answer ends, as far as the events so far have said. */
@@ -22,41 +25,44 @@ const finishReasons = new Map<unknown, FinishReason>([
 const failureReasons: unknown[] = ['error', 'insufficient_system_resource', 'abort']
 
 /**
- * The one event that is nearly all of an answer: a piece of text without escapes, and fields that say nothing. It is matched
- * to its last character, so that no other event is taken for it; `JSON.parse` of each stood out in a profile.
- */
-const plainDelta =
-  /^\{(?:"(?:id|object|model|system_fingerprint|service_tier|provider|created)":(?:"[^"\\]*"|\d+|null),)*"choices":\[\{(?:"index":0,)?"delta":\{(?:"role":"assistant",)?"content":"([^"\\]+)"\}(?:,"logprobs":null)?(?:,"finish_reason":null)?\}\](?:,"usage":null)?(?:,"obfuscation":"[^"\\]*")?\}$/
-
-/**
  * Chat over `POST /chat/completions`, streamed. One dialect serves OpenAI, Ollama, vLLM, Groq, Mistral, Gemini,
- * DeepSeek, OpenRouter and Anthropic's compatible endpoint; `fixtures/` shows how they differ.
+ * DeepSeek, OpenRouter and Anthropic's compatible endpoint; `fixtures/` shows how they differ. `limit` is sent along.
  */
-export function createOpenAiChat(http: HttpClient, model: string): ChatModel {
-  let usageOption: object = { stream_options: { include_usage: true } }
-  let isUsageSettled = false
+export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenLimit): ChatModel {
+  let wishes: Wish[] = limit ? [usageAndLimit, limitAlone, usageAlone, nothing] : [usageAlone, nothing]
 
-  const open = async ({ messages, signal }: ChatRequest) => {
-    const body = { model, messages, stream: true }
+  /** Mistral and others refuse a field they do not know, vLLM a limit above its context: neither is worth failing for. */
+  const open = async (request: ChatRequest, [wish = nothing, ...others] = wishes): Promise<HttpAnswer> => {
+    const { messages, signal } = request
+    const body = { model, messages, stream: true, ...toParameters(wish, limit) }
     try {
-      return await http.post('/chat/completions', { ...body, ...usageOption }, signal)
-    } catch (error) {
-      // Mistral and others refuse a field they do not know. Usage is worth asking for, not worth failing for.
-      const isRefusal = error instanceof LlmError && (error.status === 400 || error.status === 422)
-      if (isUsageSettled || !isRefusal) throw error
       const answer = await http.post('/chat/completions', body, signal)
-      usageOption = {}
+      wishes = wish.limit ? [wish, { ...wish, limit: false }] : [wish]
       return answer
+    } catch (error) {
+      if (others.length === 0 || !isRefusal(error)) throw error
+      return open(request, others)
     }
   }
 
   return {
     name: model,
-    stream: async (request) => {
-      const answer = await open(request)
-      isUsageSettled = true
-      return readBatches(answer, createDecoder(), request.signal)
-    },
+    stream: async (request) => readBatches(await open(request), createDecoder(), request.signal),
+  }
+}
+
+/** What is asked for beyond the answer. */
+type Wish = { usage: boolean; limit: boolean }
+
+const usageAndLimit: Wish = { usage: true, limit: true }
+const limitAlone: Wish = { usage: false, limit: true }
+const usageAlone: Wish = { usage: true, limit: false }
+const nothing: Wish = { usage: false, limit: false }
+
+function toParameters({ usage, limit: isLimited }: Wish, limit: TokenLimit | undefined): object {
+  return {
+    ...(usage && { stream_options: { include_usage: true } }),
+    ...(isLimited && limit && { [limit.name]: limit.tokens }),
   }
 }
 
@@ -82,7 +88,7 @@ function createDecoder(): Decoder<AnswerEvent> {
 
 /** What one event adds to the answer; how the answer ends is noted in `outcome`. Throws an `LlmError`. */
 function readEvent({ name, data }: SseEvent, outcome: Outcome, parts: AnswerEvent[]): void {
-  const plain = name === '' ? plainDelta.exec(data)?.[1] : undefined
+  const plain = name === '' ? readPlainDelta(data) : undefined
   if (plain) {
     parts.push({ type: 'text-delta', text: plain })
     return

@@ -1,10 +1,11 @@
-import { type Decoder, readBatches } from './batches.ts'
+import { type Decoder, maxWholeBytes, readBatches } from './batches.ts'
 import { readText } from './http-call.ts'
 import type { HttpClient } from './http-client.ts'
 import { isObject, parseJson } from './json.ts'
 import { LlmError } from './llm.ts'
 import { asksForUsage, type CompletionBody, type CompletionModel, type CompletionRequest } from './openai-api.ts'
 import type { SseEvent } from './sse-parser.ts'
+import { isRefusal, lowerTokenLimits, type TokenLimit } from './token-limit.ts'
 import { readVendorError } from './vendor-error.ts'
 
 // A quote inside a text is escaped, so that no text can look like one of these keys.
@@ -14,14 +15,28 @@ const hasNoChoices = /"choices"\s*:\s*\[\s*\]/
 
 /**
  * Passes a client's own `POST /chat/completions` on to the model's server: whatever it asks for, tools too, goes there, and
- * chunks come back as they are. Nothing but the first and the last of them is parsed.
+ * chunks come back as they are. Nothing but the first and the last is parsed. `limit` holds where the client set none,
+ * or a larger one.
  */
-export function createOpenAiCompletions(http: HttpClient, model: string): CompletionModel {
-  const post = ({ body, signal }: CompletionRequest, stream: boolean) =>
-    http.post('/chat/completions', { ...body, model, stream }, signal)
+export function createOpenAiCompletions(http: HttpClient, model: string, limit?: TokenLimit): CompletionModel {
+  let added = limit && { [limit.name]: limit.tokens }
+
+  const post = async ({ body, signal }: CompletionRequest, stream: boolean) => {
+    const send = (more: object = {}) => http.post('/chat/completions', { ...body, ...more, model, stream }, signal)
+    const own = limit && lowerTokenLimits(body, limit)
+    if (own || !added) return send(own)
+    try {
+      return await send(added)
+    } catch (error) {
+      if (!isRefusal(error)) throw error
+      const answer = await send() // the client did not ask for the limit: it must not fail for it
+      added = undefined
+      return answer
+    }
+  }
   return {
     name: model,
-    complete: async (request) => readCompletion(await readText(await post(request, false))),
+    complete: async (request) => readCompletion(await readText(await post(request, false), maxWholeBytes)),
     stream: async (request) => readBatches(await post(request, true), createDecoder(request.body)),
   }
 }

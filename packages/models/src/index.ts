@@ -19,6 +19,7 @@ export function createModels(config: ModelConfig, tracing?: Tracing): Llm {
     beforeCall: assertNoConnectionHeld,
     firstByteTimeoutMs: config.MODEL_FIRST_BYTE_TIMEOUT_MS,
     idleTimeoutMs: config.MODEL_IDLE_TIMEOUT_MS,
+    maxAnswerTokens: config.MAX_ANSWER_TOKENS,
     callHeaders: tracing?.headers,
   })
   return tracing ? tracing.traceModels(llm) : llm

@@ -1,4 +1,5 @@
 import { type AnswerEnd, type AnswerKey, type Source, toStorableText } from '@repo/db'
+import { createBacklog } from './backlog.ts'
 
 export type Segment = { type: 'text' | 'reasoning'; text: string }
 
@@ -18,6 +19,8 @@ type State = Partial<Outcome> & {
   firstDeltaAt?: number
   /** What the model has sent; a token each, as a rule. */
   deltas: number
+  /** Of its text and of its reasoning, in bytes of UTF-8. */
+  bytes: Record<Segment['type'], number>
 }
 
 export type Answer = ReturnType<typeof createAnswer>
@@ -31,7 +34,8 @@ export function createAnswer(owner: string, key: AnswerKey) {
   const accepted = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
   const segments: Segment[] = []
-  const state: State = { sources: [], startedAt: performance.now(), deltas: 0 }
+  const state: State = { sources: [], startedAt: performance.now(), deltas: 0, bytes: { text: 0, reasoning: 0 } }
+  const controller = new AbortController()
   let carry = ''
 
   const push = (type: Segment['type'], delta: string) => {
@@ -39,6 +43,7 @@ export function createAnswer(owner: string, key: AnswerKey) {
     const segment = last?.type === type ? last : { type, text: '' }
     if (segment !== last) segments.push(segment)
     segment.text += delta
+    state.bytes[type] += Buffer.byteLength(delta)
     for (const reader of readers) reader.onDelta(segment, delta)
   }
 
@@ -53,7 +58,8 @@ export function createAnswer(owner: string, key: AnswerKey) {
     owner,
     key,
     segments,
-    controller: new AbortController(),
+    controller,
+    backlog: createBacklog(() => state.bytes.text, controller.signal),
     /** Resolves when the model has accepted the question, or the answer has ended without that. */
     accepted: accepted.promise,
     ended: ended.promise,

@@ -7,6 +7,7 @@ import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Quotas } from '../plugins/quotas.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
+import type { AnswerLimits } from './answer-limits.ts'
 import { createCall } from './call.ts'
 import { startKeeping, storeEnd } from './keep-answers.ts'
 import { createPlaces, shuttingDown, tooManyStreams } from './places.ts'
@@ -23,6 +24,8 @@ export type ChatOptions = {
   /** Told of each answer that begins and ends; refuses those that are too many of one owner. */
   quotas: Quotas
   systemPrompt?: string | undefined
+  /** Of one answer. */
+  limits: AnswerLimits
   /** Told of each answer that begins here. */
   onAnswer: (answer: MeasuredAnswer) => void
 }
@@ -33,12 +36,12 @@ const stopTimeoutMs = 3000 // an answer's process needs 250 ms to hear that it s
 
 /** The answers that run: begins them in this process, and finds and ends them in any. */
 export function createChat(options: ChatOptions) {
-  const { store, maxStreams, quotas } = options
+  const { store, maxStreams, quotas, limits } = options
   const opening = new Set<Answer>() // their questions are being stored
   const running = new Map<string, Answer>()
   const stopKeeping = startKeeping(options, running)
   const tails = createTails(options)
-  const places = createPlaces(maxStreams, quotas)
+  const places = createPlaces(maxStreams, quotas, limits)
 
   const run = async (answer: Answer, turn: OpenTurn, log: FastifyBaseLogger) => {
     const outcome = await completeAnswer({ ...options, log }, answer, turn)
@@ -75,7 +78,7 @@ export function createChat(options: ChatOptions) {
      * no more may run, 429 when no more of this owner may.
      */
     openCall: (owner: string) => {
-      const call = createCall()
+      const call = createCall(limits)
       void call.ended.then(places.take(owner, call.controller))
       options.onAnswer(call)
       return call

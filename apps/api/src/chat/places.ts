@@ -1,12 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ProblemError } from '../plugins/errors.ts'
 import type { Quotas } from '../plugins/quotas.ts'
+import type { AnswerLimits } from './answer-limits.ts'
 import { AnswerEndedError } from './write-answer.ts'
 
 const endTimeoutMs = 5000 // to store what was interrupted takes a few ms, unless the database is away too
 
 /** One for each answer that runs, from before its question is stored until its end is. */
-export function createPlaces(count: number, quotas: Quotas) {
+export function createPlaces(count: number, quotas: Quotas, { timeoutMs }: AnswerLimits) {
   const taken = new Set<AbortController>()
   let isClosed = false
 
@@ -24,12 +25,17 @@ export function createPlaces(count: number, quotas: Quotas) {
     assertOne,
     isClosed: () => isClosed,
 
-    /** Gives the function that leaves it. Throws `ProblemError`: 503, or 429 when no more answers of this owner may run. */
+    /**
+     * Returns the function that leaves it. The answer ends when its time is up. Throws `ProblemError`: 503, or 429 when no
+     * more answers of this owner may run.
+     */
     take: (owner: string, controller: AbortController): (() => void) => {
       assertOne()
       quotas.acquireStream(owner)
       taken.add(controller)
+      const timer = setTimeout(() => controller.abort(new AnswerEndedError('length')), timeoutMs).unref()
       return () => {
+        clearTimeout(timer)
         taken.delete(controller)
         quotas.releaseStream(owner)
       }

@@ -66,7 +66,7 @@ function toPosition({ answer: { owner, key }, length }: Tail) {
   return { owner, ...key, length }
 }
 
-const gone = { status: 'stopped', error: null } as const // its conversation was deleted
+const gone = { status: 'stopped', error: null, finishReason: null } as const // its conversation was deleted
 
 function readOn(tail: Tail, stored: StoredAnswer | undefined): void {
   const { answer } = tail
@@ -75,7 +75,7 @@ function readOn(tail: Tail, stored: StoredAnswer | undefined): void {
     tail.length = Math.max(tail.length, stored.length)
     if (stored.addition) answer.append('text', stored.addition)
   }
-  const { status, error } = stored ?? gone
+  const { status, error, finishReason } = stored ?? gone
   if (status === 'streaming') return
-  answer.close({ end: { status, error, finishReason: null, inputTokens: null, outputTokens: null } })
+  answer.close({ end: { status, error, finishReason, inputTokens: null, outputTokens: null } })
 }

@@ -8,7 +8,7 @@ import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { testApp } from '../testing.ts'
 import { createAnswer } from './answer.ts'
 import { createEventStream } from './event-stream.ts'
-import { writeUiMessageStream } from './ui-message-stream.ts'
+import { parseEventId, writeUiMessageStream } from './ui-message-stream.ts'
 
 const model = createSpokenModel()
 const { app, alice, work, listen, close } = await testApp({ llm: model.llm })
@@ -134,21 +134,42 @@ it('a reader that catches up gets no half of a character', async () => {
 })
 
 describe('a reader that does not read', () => {
+  /** An answer of any length, since the kernel takes megabytes for a reader that takes nothing. */
+  async function serveAnswer() {
+    const answer = createAnswer('ada', { conversationId: 'c', answerId: 'a' })
+    const responses: ServerResponse[] = []
+    const server = createServer(({ headers: { 'last-event-id': eventId } }, response) => {
+      responses.push(response)
+      const position = typeof eventId === 'string' ? parseEventId(eventId).position : undefined
+      void writeUiMessageStream(createEventStream(response), answer, position)
+    }).listen()
+    await once(server, 'listening')
+    onTestFinished(() => {
+      server.closeAllConnections()
+      server.close()
+    })
+    return { answer, responses, url: `http://127.0.0.1:${Object(server.address()).port}` }
+  }
+  const complete = {
+    status: 'complete',
+    finishReason: 'stop',
+    inputTokens: null,
+    outputTokens: null,
+    error: null,
+  } as const
+
   it('from one heartbeat to the next is hung up on; its answer goes on, and it may resume', async () => {
     vi.useFakeTimers({ toFake: ['setInterval'] })
     onTestFinished(() => void vi.useRealTimers())
-    const responses: ServerResponse[] = []
-    app.server.once('request', (_, response) => responses.push(response))
-    const pending = post(`${url}/chat`, alice, { message: 'Everything!', conversationId: 'stalled' })
-    const answer = await model.takeAnswer()
-    const reader = (await pending).body?.getReader()
+    const { answer, responses, url } = await serveAnswer()
+    const reader = (await fetch(url)).body?.getReader()
     let text = ''
-    /** Speaks until the kernel takes no more for a reader that takes nothing. */
+    /** Speaks until the kernel takes no more. */
     const overfill = async () => {
       for (let full = 0; full < 20; full = responses[0]?.socket?.writableNeedDrain ? full + 1 : 0) {
         const word = `${text.length} `.padEnd(65_536, 'ü')
         text += word
-        answer.say(word)
+        answer.append('text', word)
         await new Promise((resolve) => setImmediate(resolve))
       }
     }
@@ -165,36 +186,24 @@ describe('a reader that does not read', () => {
     beat()
     expect(responses[0]?.destroyed).toBe(true)
 
-    expect(answer.request.signal.aborted).toBe(false)
-    answer.say('the end')
-    answer.end()
-    await expect.poll(async () => (await read('stalled'))[1].status, { timeout: 10_000 }).toBe('complete')
-    const headers = { ...alice, 'last-event-id': `${(await read('stalled'))[1].id}.${text.length}` }
-    const rest = await readParts(await fetch(`${url}/chat/stalled/stream`, { headers }))
+    answer.append('text', 'the end')
+    answer.close({ end: complete })
+    const rest = await readParts(await fetch(url, { headers: { 'last-event-id': `a.${text.length}` } }))
     expect(joinText(rest)).toBe('the end')
   })
 
   it('is hung up on too when its answer has ended, but not before it had a beat to take the rest', async () => {
     vi.useFakeTimers({ toFake: ['setInterval'] })
     onTestFinished(() => void vi.useRealTimers())
-    const answer = createAnswer('ada', { conversationId: 'c', answerId: 'a' })
-    const responses: ServerResponse[] = []
-    const server = createServer((_, response) => {
-      responses.push(response)
-      void writeUiMessageStream(createEventStream(response), answer)
-    }).listen()
-    await once(server, 'listening')
-    onTestFinished(() => void server.close())
-    const reader = await fetch(`http://127.0.0.1:${Object(server.address()).port}`)
+    const { answer, responses, url } = await serveAnswer()
+    const reader = await fetch(url)
     onTestFinished(() => reader.body?.cancel().catch(() => {}))
     /** Until the kernel takes no more, and yet the response would. */
     while (!responses[0]?.writableLength) {
       answer.append('text', 'a'.repeat(1000))
       await new Promise((resolve) => setImmediate(resolve))
     }
-    answer.close({
-      end: { status: 'complete', finishReason: null, inputTokens: null, outputTokens: null, error: null },
-    })
+    answer.close({ end: complete })
     expect(responses[0]).toMatchObject({ writableEnded: true, writableFinished: false })
     vi.advanceTimersByTime(15_000)
     expect(responses[0]?.destroyed).toBe(false)
@@ -203,22 +212,16 @@ describe('a reader that does not read', () => {
   })
 
   it('costs the process a bounded buffer, and gets every character once when it reads on', async () => {
-    const responses: ServerResponse[] = []
-    app.server.on('request', (_, response) => responses.push(response))
-    const pending = post(`${url}/chat`, alice, { message: 'Everything!', conversationId: 'slow' })
-    const answer = await model.takeAnswer()
-    const response = await pending
+    const { answer, responses, url } = await serveAnswer()
+    const response = await fetch(url)
     const words = Array.from({ length: 5000 }, (_, index) => `${index} `.padEnd(4000, 'ü')) // more than the kernel holds
     let buffered = 0
     for (const [index, word] of words.entries()) {
-      answer.say(word)
+      answer.append('text', word)
       if (index % 50 === 0) await new Promise((resolve) => setImmediate(resolve))
       for (const { writableLength } of responses) buffered = Math.max(buffered, writableLength)
     }
-    answer.end()
-    const statuses = async () =>
-      (await app.db.select({ status: messages.status }).from(messages)).map(({ status }) => status)
-    await expect.poll(statuses, { timeout: 15_000 }).not.toContain('streaming')
+    answer.close({ end: complete })
     for (const { writableLength } of responses) buffered = Math.max(buffered, writableLength)
     expect(responses.at(-1)?.writableEnded).toBe(false) // else nothing was held back
     expect(buffered).toBeGreaterThan(16_384)

@@ -163,7 +163,7 @@ function toSourcePart({ n, title, ...place }: Source) {
 }
 
 function closingPart({ end }: Answer) {
-  if (end?.status === 'complete') return { type: 'finish' }
+  if (end?.status === 'complete') return { type: 'finish', ...(end.finishReason && { finishReason: end.finishReason }) }
   if (end?.status === 'failed') return { type: 'error', errorText: end.error ?? 'The answer failed.' }
   return { type: 'abort', reason: end?.status }
 }

@@ -1,25 +1,26 @@
 import type { PastMessage, Store } from '@repo/db'
-import type { AnswerEvent, Llm } from '@repo/llm'
+import { type AnswerEvent, type Llm, LlmError } from '@repo/llm'
 import { buildPrompt, rewriteQuestion } from '@repo/rag'
 import { toProblem } from '../plugins/errors.ts'
 import type { Answer, Outcome } from './answer.ts'
+import { type AnswerLimits, appendWithin } from './answer-limits.ts'
 import { findPassages } from './find-passages.ts'
 
-export type WriteOptions = { store: Store; llm: Llm; systemPrompt?: string | undefined }
+export type WriteOptions = { store: Store; llm: Llm; limits: AnswerLimits; systemPrompt?: string | undefined }
 
 /** A question that is stored, and what was said before it, newest first. */
 export type OpenTurn = { question: string; history: PastMessage[] }
 
-type Finish = Extract<AnswerEvent, { type: 'finish' }>
+type Finish = Pick<Extract<AnswerEvent, { type: 'finish' }>, 'finishReason' | 'usage'>
 
-/** Why an answer was ended from outside: the reason of its abort signal. */
+/** Why an answer was ended from outside: the reason of its abort signal. `length`: it took as long as it may. */
 export class AnswerEndedError extends Error {
-  status: 'stopped' | 'interrupted'
+  reason: 'stopped' | 'interrupted' | 'length'
 
-  constructor(status: AnswerEndedError['status']) {
-    super(`the answer was ${status}`)
+  constructor(reason: AnswerEndedError['reason']) {
+    super(`the answer was ended: ${reason}`)
     this.name = 'AnswerEndedError'
-    this.status = status
+    this.reason = reason
   }
 }
 
@@ -31,12 +32,13 @@ export async function writeAnswer(options: WriteOptions, answer: Answer, turn: O
   try {
     return await streamAnswer(options, answer, turn)
   } catch (error) {
-    return toOutcome(error)
+    const isTooLate = isTimeUp(error) && answer.deltas === 0
+    return toOutcome(isTooLate ? createTimeout() : error)
   }
 }
 
 async function streamAnswer(
-  { store, llm, systemPrompt }: WriteOptions,
+  { store, llm, limits, systemPrompt }: WriteOptions,
   answer: Answer,
   { question, history }: OpenTurn,
 ): Promise<Outcome> {
@@ -53,8 +55,10 @@ async function streamAnswer(
   for await (const batch of events) {
     for (const event of batch) {
       if (event.type === 'finish') finish = event
-      else answer.append(event.type === 'text-delta' ? 'text' : 'reasoning', event.text)
+      else if (!appendWithin(limits, answer, event.type === 'text-delta' ? 'text' : 'reasoning', event.text))
+        return { end: toEnd({ finishReason: 'length' }) } // which hangs up on the model
     }
+    if (answer.backlog.isFull()) await answer.backlog.untilRoom()
   }
   return { end: toEnd(finish) }
 }
@@ -72,6 +76,18 @@ function toEnd(finish: Finish | undefined): Outcome['end'] {
 /** How an answer ends that an error ended. */
 export function toOutcome(error: unknown): Outcome {
   const nothing = { finishReason: null, inputTokens: null, outputTokens: null }
-  if (error instanceof AnswerEndedError) return { end: { ...nothing, status: error.status, error: null } }
+  const reason = error instanceof AnswerEndedError ? error.reason : undefined
+  if (reason === 'length') return { end: toEnd({ finishReason: reason }) }
+  if (reason) return { end: { ...nothing, status: reason, error: null } }
   return { end: { ...nothing, status: 'failed', error: toProblem(error).message }, failure: error }
+}
+
+/** Whether an answer was ended because it took as long as it may. */
+export function isTimeUp(error: unknown): boolean {
+  return error instanceof AnswerEndedError && error.reason === 'length'
+}
+
+/** The error of an answer whose time was up before it had any text. */
+export function createTimeout(): LlmError {
+  return new LlmError('model_timeout', 'the model did not answer in time')
 }

@@ -28,7 +28,7 @@ export async function writeChunkStream<T>(
   }
   const send = async (chunks: string[]) => {
     const { write, response } = open()
-    if (write(toEvents(chunks))) return
+    if (write(toEvents(chunks)) || signal.aborted) return // the last chunk of an answer whose time is up is not waited for
     await once(response, 'drain', { signal }).catch(() => signal.throwIfAborted())
   }
   const timer = setTimeout(open, headersAfterMs)

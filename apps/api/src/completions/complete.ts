@@ -7,6 +7,7 @@ import type { Call } from '../chat/call.ts'
 import { findPassages } from '../chat/find-passages.ts'
 import { maxMessageLength } from '../chat/question.ts'
 import { writeChunkStream } from './chunk-stream.ts'
+import { limitCompletion } from './limit-completion.ts'
 import type { CompletionRequest } from './requests.ts'
 import { sendChunks } from './send-chunks.ts'
 
@@ -27,7 +28,7 @@ export async function complete(
 ): Promise<Record<string, unknown>> {
   const { request, citations } = await prepare(options, owner, body, call.controller.signal)
   forbidRetry(reply)
-  const completion = await options.llm.completions.complete(request)
+  const completion = limitCompletion(await options.llm.completions.complete(request))
   return { ...completion, ...(citations && { citations }) }
 }
 
@@ -45,7 +46,7 @@ export function streamCompletion(
     forbidRetry(reply)
     const batches = await options.llm.completions.stream(request)
     stream.open()
-    return sendChunks(stream, call, batches, citations)
+    return sendChunks(stream, { call, batches, citations, choices: body.n ?? 1 })
   })
 }
 

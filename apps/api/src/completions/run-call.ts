@@ -4,7 +4,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import type { Call } from '../chat/call.ts'
 import type { Chat } from '../chat/chat.ts'
-import { AnswerEndedError, toOutcome } from '../chat/write-answer.ts'
+import { AnswerEndedError, createTimeout, isTimeUp, toOutcome } from '../chat/write-answer.ts'
 import { ProblemError, toProblem } from '../plugins/errors.ts'
 
 /** So a server refuses what the client asked for; a wrong key or name is our own mistake. */
@@ -27,7 +27,8 @@ export async function runCall<T extends { usage?: unknown }>(
     const result = await work(call)
     call.close({ end: toEnd(result.usage) })
     return result
-  } catch (error) {
+  } catch (reason) {
+    const error = isTimeUp(reason) ? createTimeout() : reason
     call.controller.abort(error)
     const outcome = toOutcome(error)
     call.close(outcome)
@@ -58,6 +59,7 @@ export function abortOnLeave({ raw }: FastifyReply, controller: AbortController)
 
 /** What a client is told of a call that failed. */
 export function toCallProblem(error: unknown): ProblemError {
+  if (isTimeUp(error)) return toProblem(createTimeout())
   if (error instanceof AnswerEndedError) {
     return new ProblemError(503, 'shutting_down', 'The server is restarting; try again.', { retryAfterSeconds: 2 })
   }

@@ -1,29 +1,88 @@
 import type { Source } from '@repo/db'
-import { LlmError } from '@repo/llm'
+import { LlmError, measureChunk } from '@repo/llm'
 import { z } from 'zod'
+import { maxAnswerBytes } from '../chat/answer-limits.ts'
 import type { Call } from '../chat/call.ts'
+import { isTimeUp } from '../chat/write-answer.ts'
 import type { ChunkStream } from './chunk-stream.ts'
 
-const Choice = z.looseObject({ delta: z.looseObject({ role: z.unknown().optional() }).nullish() })
+const Choice = z.looseObject({
+  index: z.int().optional(),
+  delta: z.looseObject({ role: z.unknown().optional() }).nullish(),
+  finish_reason: z.unknown().optional(),
+})
 const Chunk = z.looseObject({ choices: z.array(Choice).nullish(), usage: z.unknown().optional() })
 type Chunk = z.output<typeof Chunk>
 
-/** Sends a model's chunks on as they come, the first one with the citations. Gives the usage, when the last one tells it. */
-export async function sendChunks(
-  { send }: ChunkStream,
-  call: Call,
-  batches: AsyncIterable<string[]>,
-  citations: Source[] | undefined,
-): Promise<{ usage?: unknown }> {
+type Completion = {
+  call: Call
+  batches: AsyncIterable<string[]>
+  citations: Source[] | undefined
+  /** How many answers the client asked for. */
+  choices: number
+}
+
+/**
+ * Sends a model's chunks on as they come, the first one with the citations. At a limit it hangs up on the model and sends a
+ * last chunk with `length`. Returns the usage, when the last chunk contains it.
+ */
+export async function sendChunks({ send }: ChunkStream, completion: Completion): Promise<{ usage?: unknown }> {
+  const { call, batches, citations, choices } = completion
+  const meter = createMeter(call, choices)
+  let first: Chunk | undefined
   let last: string | undefined
-  for await (const batch of batches) {
-    const [first, ...rest] = batch
-    const begun = last === undefined && first !== undefined ? beginAnswer(readChunk(first), citations) : undefined
-    call.count(begun && !begun.saysSomething ? rest.length : batch.length)
-    await send(begun ? [begun.chunk, ...rest] : batch)
-    last = batch.at(-1)
+  try {
+    for await (const batch of batches) {
+      const fitting = meter.take(batch)
+      const begun = first === undefined ? beginAnswer(readChunk(batch[0] ?? ''), citations) : undefined
+      first ??= begun?.chunk
+      call.count(begun && !begun.saysSomething ? fitting.length - 1 : fitting.length)
+      await send(begun && fitting.length > 0 ? [JSON.stringify(begun.chunk), ...fitting.slice(1)] : fitting)
+      last = fitting.at(-1) ?? last
+      if (fitting.length < batch.length) break
+    }
+  } catch (error) {
+    if (!isTimeUp(error) || !first) throw error
+    meter.end()
   }
+  if (first && meter.isReached()) await send([JSON.stringify(endAnswer(first, meter.listOpen()))])
   return last === undefined ? {} : readChunk(last)
+}
+
+const endsChoice = /"finish_reason"\s*:\s*"/
+
+/** Counts what a model sends until it is as much as an answer may be; several answers share the limit of their size. */
+function createMeter({ limits }: Call, choices: number) {
+  const open = new Set(Array.from({ length: choices }, (_, index) => index))
+  let tokens = limits.maxTokens * choices
+  let bytes = maxAnswerBytes
+  let isReached = false
+
+  const fits = (chunk: string) => {
+    const size = measureChunk(chunk)
+    bytes -= size
+    if (size > 0) tokens -= 1
+    isReached = tokens < 0 || bytes < 0
+    if (choices > 1 && !isReached && endsChoice.test(chunk)) noteEnds(chunk)
+    return !isReached
+  }
+  const noteEnds = (chunk: string) => {
+    for (const { index = 0, finish_reason: reason } of readChunk(chunk).choices ?? []) if (reason) open.delete(index)
+  }
+
+  return {
+    /** Returns the chunks before the limit. */
+    take: (batch: string[]): string[] => {
+      const end = batch.findIndex((chunk) => !fits(chunk))
+      return end === -1 ? batch : batch.slice(0, end)
+    },
+    end: () => {
+      isReached = true
+    },
+    isReached: () => isReached,
+    /** The choices that the model has not ended. */
+    listOpen: () => [...open],
+  }
 }
 
 /** Not every server names the role at the start. */
@@ -33,7 +92,12 @@ function beginAnswer(first: Chunk, citations: Source[] | undefined) {
     return { ...choice, delta: { role: role ?? 'assistant', ...rest } }
   })
   const saysSomething = choices.some(({ delta: { role: _, ...rest } }) => Object.values(rest).some(Boolean))
-  return { chunk: JSON.stringify({ ...first, choices, ...(citations && { citations }) }), saysSomething }
+  return { chunk: { ...first, choices, ...(citations && { citations }) }, saysSomething }
+}
+
+/** The chunk that ends choices at a limit, in the form of the first one. */
+function endAnswer({ citations: _, usage: __, ...first }: Chunk, indexes: number[]): Chunk {
+  return { ...first, choices: indexes.map((index) => ({ index, delta: {}, finish_reason: 'length' })) }
 }
 
 /** Throws an `LlmError` (`model_protocol`). */

@@ -1,0 +1,229 @@
+import type { ServerResponse } from 'node:http'
+import { createSpokenModel } from '@repo/testing/scripted-model'
+import { joinText, post, readParts } from '@repo/testing/ui-stream'
+import { beginChunks, chunk, completion, sendJson, startUpstream, usage } from '@repo/testing/upstream'
+import { afterAll, describe, expect, it, vi } from 'vitest'
+import { testApp } from '../testing.ts'
+import { createAnswer } from './answer.ts'
+import { maxAnswerBytes, takeBytes } from './answer-limits.ts'
+import { createPlaces } from './places.ts'
+import { AnswerEndedError, writeAnswer } from './write-answer.ts'
+
+const upstream = await startUpstream()
+const environment = { OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'm' }
+const long = await openApp({}) // its answers are limited by their size
+const short = await openApp({ MAX_ANSWER_TOKENS: '5' })
+
+async function openApp(more: Record<string, string>) {
+  const { app, alice, listen, close } = await testApp({ environment: { ...environment, ...more } })
+  afterAll(close)
+  const url = await listen()
+  return {
+    app,
+    ask: async (conversationId: string) =>
+      readParts(await post(`${url}/chat`, alice, { message: 'Why?', conversationId })),
+    stop: (conversationId: string) => post(`${url}/chat/${conversationId}/stop`, alice, {}),
+    resume: async (conversationId: string, eventId = '') =>
+      readParts(
+        await fetch(`${url}/chat/${conversationId}/stream`, { headers: { ...alice, 'last-event-id': eventId } }),
+      ),
+    read: async (id: string) =>
+      (await app.inject({ url: `/conversations/${id}`, headers: alice })).json().messages.at(-1),
+    complete: (body: object) =>
+      post(`${url}/v1/chat/completions`, alice, {
+        ...{ model: 'm', messages: [{ role: 'user', content: 'Hi' }], retrieval: false },
+        ...body,
+      }),
+  }
+}
+
+const words = (count: number, name = 'content') => Array.from({ length: count }, (_, n) => chunk({ [name]: `w${n} ` }))
+const repeat = (text: string, bytes: number) => text.repeat(Math.ceil(bytes / Buffer.byteLength(text)))
+
+/** The model sends these chunks and then neither ends nor hangs up. */
+const send = (...chunks: object[]) => upstream.next((response: ServerResponse) => void beginChunks(response, ...chunks))
+
+/** Runs `work`, during which the model is hung up on once. */
+async function expectHungUp<T>(work: () => Promise<T>): Promise<T> {
+  const before = upstream.counts.hungUp
+  const result = await work()
+  await expect.poll(() => upstream.counts.hungUp, { timeout: 10_000 }).toBe(before + 1)
+  return result
+}
+
+describe('an answer of a model that does not end', () => {
+  it('ends at MAX_ANSWER_TOKENS, is complete, and its reader, a later one and the database have the same', async () => {
+    send(...words(9))
+    const parts = await expectHungUp(() => short.ask('tokens'))
+    expect(joinText(parts)).toBe('w0 w1 w2 w3 w4 ')
+    expect(parts.slice(-2)).toEqual([{ type: 'finish', finishReason: 'length' }, { type: '[DONE]' }])
+    const stored = await short.read('tokens')
+    expect(stored).toMatchObject({ content: 'w0 w1 w2 w3 w4 ', status: 'complete' })
+    const rest = await short.resume('tokens', `${stored.id}.6`)
+    expect(joinText(rest)).toBe('w2 w3 w4 ')
+    expect(rest.slice(-2)).toEqual(parts.slice(-2))
+  })
+
+  it('is asked to end there itself', () => {
+    expect(upstream.calls.at(-1)?.body).toMatchObject({ max_tokens: 5 })
+  })
+
+  it('counts its reasoning', async () => {
+    send(...words(3, 'reasoning_content'), ...words(9))
+    const parts = await expectHungUp(() => short.ask('reasoning'))
+    expect(parts.filter(({ type }) => type === 'reasoning-delta').length).toBe(3)
+    expect(joinText(parts)).toBe('w0 w1 ')
+  })
+
+  it('is left to say itself how it ended with exactly as many tokens', async () => {
+    upstream.next((response) => beginChunks(response, ...words(5), chunk({}, 'stop')).end('data: [DONE]\n\n'))
+    const parts = await short.ask('exact')
+    expect(parts.at(-2)).toEqual({ type: 'finish', finishReason: 'stop' })
+  })
+
+  it.each(['a', 'ü', '汉', '😀'])('ends at 1 MB with a whole character, here %s', async (character) => {
+    const piece = repeat(character, 300_000)
+    send(...Array(4).fill(chunk({ content: piece })))
+    const id = `size-${Buffer.byteLength(character)}`
+    const parts = await expectHungUp(() => long.ask(id))
+    expect(parts.at(-2)).toEqual({ type: 'finish', finishReason: 'length' })
+    const { content, status } = await long.read(id)
+    expect(status).toBe('complete')
+    expect(piece.repeat(4).startsWith(content)).toBe(true)
+    expect(content.endsWith(character)).toBe(true)
+    expect(maxAnswerBytes - Buffer.byteLength(content)).toBeLessThan(Buffer.byteLength(character))
+    expect(joinText(parts) === content).toBe(true)
+  })
+
+  it('ends at 1 MB of text and reasoning together', async () => {
+    send(chunk({ reasoning: 'a'.repeat(600_000) }), chunk({ content: 'b'.repeat(600_000) }))
+    const parts = await expectHungUp(() => long.ask('both'))
+    expect(joinText(parts).length).toBe(400_000)
+  })
+})
+
+it('an answer is stopped also while no more may run', async () => {
+  const { app, ask, read, stop } = await openApp({ MAX_STREAMS: '1' })
+  const calls = upstream.calls.length
+  send(...words(3))
+  const parts = ask('stoppable')
+  await expect.poll(() => upstream.calls.length, { timeout: 10_000 }).toBe(calls + 1)
+  expect(() => app.chat.assertPlace()).toThrow('No more answers')
+  expect((await stop('stoppable')).status).toBe(204)
+  expect((await parts).at(-2)).toEqual({ type: 'abort', reason: 'stopped' })
+  expect(await read('stoppable')).toMatchObject({ status: 'stopped' })
+})
+
+describe('a completion of a model that does not end', () => {
+  const readChunks = async (response: Response) =>
+    (await response.text())
+      .split('\n\n')
+      .flatMap((event) => (event.startsWith('data: {') ? JSON.parse(event.slice(6)) : []))
+
+  it.each(['content', 'reasoning_content'])(
+    'ends at MAX_ANSWER_TOKENS of %s with a chunk that says so',
+    async (name) => {
+      send(...words(9, name))
+      const response = await expectHungUp(() => short.complete({ stream: true }))
+      const text = await response.text()
+      expect(text.endsWith('data: [DONE]\n\n')).toBe(true)
+      const chunks = await readChunks(new Response(text))
+      expect(chunks.map(({ choices }) => choices[0].delta[name] ?? choices[0])).toEqual([
+        ...['w0 ', 'w1 ', 'w2 ', 'w3 ', 'w4 '],
+        { index: 0, delta: {}, finish_reason: 'length' },
+      ])
+      expect(chunks.at(-1)).toMatchObject({ id: 'c', model: 'the-model', object: 'chat.completion.chunk' })
+    },
+  )
+
+  it('ends at 1 MB', async () => {
+    send(...Array(4).fill(chunk({ content: 'ü'.repeat(150_000) })))
+    const response = await expectHungUp(() => long.complete({ stream: true }))
+    const chunks = await readChunks(response)
+    expect(chunks.map(({ choices }) => choices[0].finish_reason)).toEqual([null, null, null, 'length'])
+  })
+
+  it('ends only those of several choices that run', async () => {
+    const of = (index: number, delta: object, reason: string | null = null) => {
+      const one = chunk(delta, reason)
+      return { ...one, choices: [{ ...one.choices[0], index }] }
+    }
+    send(of(0, { content: 'a' }), of(0, {}, 'stop'), ...Array.from({ length: 12 }, () => of(1, { content: 'b' })))
+    const chunks = await readChunks(await expectHungUp(() => short.complete({ stream: true, n: 2 })))
+    expect(chunks.length).toBe(12) // 2 × 5 tokens, the end of one and the end of the other
+    expect(chunks.at(-1).choices).toEqual([{ index: 1, delta: {}, finish_reason: 'length' }])
+  })
+
+  it('that is not streamed is cut off at 1 MB', async () => {
+    upstream.next(sendJson(completion({ reasoning: 'a'.repeat(600_000), content: 'ü'.repeat(300_000) })))
+    const body = await (await long.complete({})).json()
+    expect(body).toMatchObject({
+      choices: [{ finish_reason: 'length', message: { content: 'ü'.repeat(200_000) } }],
+      usage,
+    })
+  })
+
+  it('that is not streamed, and short enough, is passed on as it is', async () => {
+    const sent = completion({ content: 'Hi', vendor_only: 1 })
+    upstream.next(sendJson(sent))
+    expect(await (await long.complete({})).json()).toEqual(sent)
+  })
+})
+
+describe('the time of an answer', () => {
+  it('ends it with `length`; it keeps its text', async () => {
+    const { llm, takeAnswer } = createSpokenModel()
+    const answer = createAnswer('owner', { conversationId: 'c', answerId: 'a' })
+    const search = async () => []
+    const store = { ...long.app.store, passages: { ...long.app.store.passages, search } }
+    const limits = { maxTokens: 9, timeoutMs: 9 }
+    const outcome = writeAnswer({ store, llm, limits }, answer, { question: 'Why?', history: [] })
+    const spoken = await takeAnswer()
+    spoken.say('half')
+    await expect.poll(() => answer.text()).toBe('half')
+    answer.controller.abort(new AnswerEndedError('length'))
+    expect(await outcome).toMatchObject({ end: { status: 'complete', finishReason: 'length' } })
+    expect(answer.text()).toBe('half')
+  })
+
+  it('begins with its place and ends with it', () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const noLimits = { countRequest: () => {}, acquireStream: () => {}, releaseStream: () => {}, close: () => {} }
+    const places = createPlaces(2, noLimits, { maxTokens: 9, timeoutMs: 600 })
+    const [late, ended] = [new AbortController(), new AbortController()]
+    places.take('owner', late)
+    places.take('owner', ended)()
+    vi.advanceTimersByTime(599)
+    expect(late.signal.aborted).toBe(false)
+    vi.advanceTimersByTime(1)
+    expect(late.signal.reason).toMatchObject({ reason: 'length' })
+    expect(ended.signal.aborted).toBe(false)
+    vi.useRealTimers()
+  })
+
+  it('is no excuse for an answer without any text: that is a timeout', async () => {
+    const { ask, read, complete } = await openApp({ ANSWER_TIMEOUT_MS: '300' })
+    for (let calls = 0; calls < 3; calls += 1) upstream.next(() => {})
+    await ask('late')
+    expect(await read('late')).toMatchObject({ content: '', status: 'failed' })
+    for (const stream of [true, false]) {
+      const response = await complete({ stream })
+      expect([response.status, await response.json()]).toMatchObject([504, { error: { code: 'model_timeout' } }])
+    }
+  })
+})
+
+it('a text is cut between characters', () => {
+  expect([0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((bytes) => takeBytes('aü😀b', bytes))).toEqual([
+    '',
+    'a',
+    'a',
+    'aü',
+    'aü',
+    'aü',
+    'aü',
+    'aü😀',
+    'aü😀b',
+    'aü😀b',
+  ])
+})

@@ -1,0 +1,77 @@
+import type { Progress } from '@repo/db'
+import { pino } from 'pino'
+import { expect, it, vi } from 'vitest'
+import { testApp } from '../testing.ts'
+import { type Answer, createAnswer } from './answer.ts'
+import { createSaver } from './save-progress.ts'
+
+const { store, close } = await testApp()
+await close() // its statements are replaced here
+
+const timeout = () => Object.assign(new Error('canceled'), { name: 'PostgresError', code: '57014' })
+
+/** A saver whose statements `answer` answers, and the ids that each of them contained. */
+function openSaver(answer: (progress: Progress[]) => void = () => {}) {
+  const statements: string[][] = []
+  const saveProgress = async (progress: Progress[]) => {
+    statements.push(progress.map(({ answerId }) => answerId))
+    answer(progress)
+    return new Set(statements.at(-1))
+  }
+  const read = vi.fn(async () => [])
+  const answers = { ...store.answers, saveProgress, read }
+  return { ...createSaver({ store: { ...store, answers }, log: pino({ level: 'silent' }) }), statements }
+}
+
+function createOne(answerId: string, bytes: number): Answer {
+  const answer = createAnswer('owner', { conversationId: 'c', answerId })
+  answer.append('text', 'a'.repeat(bytes))
+  return answer
+}
+
+it('stores large answers in statements of their own, and one that fails leaves the others alone', async () => {
+  const running = [createOne('s', 10), createOne('x', 100_000), createOne('y', 100_000), createOne('t', 10)]
+  const { saveSmall, saveLarge, statements } = openSaver(([first]) => {
+    if (first?.answerId === 'x') throw timeout()
+  })
+  await saveSmall(running)
+  expect(statements.splice(0)).toEqual([['s', 't']])
+  await expect(saveLarge(running)).rejects.toMatchObject({ code: '57014' })
+  expect(statements).toEqual([['x'], ['y']])
+})
+
+it('divides what a statement could not store in time, and puts together again what it could', async () => {
+  const running = [createOne('a', 10), createOne('b', 10), createOne('c', 10)]
+  const { saveSmall, saveLarge, statements } = openSaver((progress) => {
+    if (progress.some(({ answerId }) => answerId === 'b')) throw timeout()
+  })
+  await saveSmall(running)
+  await expect(saveLarge(running)).rejects.toMatchObject({ code: '57014' })
+  await saveSmall(running)
+  expect(statements).toEqual([['a', 'b', 'c'], ['a'], ['b'], ['c'], ['a', 'c']])
+})
+
+it('sends at most 512 kB of new text in one statement', async () => {
+  const running = Array.from({ length: 20 }, (_, n) => createOne(`${n}`, 60_000))
+  const { saveSmall, statements } = openSaver()
+  await saveSmall(running)
+  expect(statements.map(({ length }) => length)).toEqual([8, 8, 4])
+  await saveSmall(running) // there is nothing new
+  expect(statements.at(-1)?.length).toBe(20)
+})
+
+it('lets a model that waits go on once its text is stored', async () => {
+  const answer = createOne('a', 300_000)
+  expect(answer.backlog.isFull()).toBe(true)
+  const room = answer.backlog.untilRoom()
+  await openSaver().saveLarge([answer])
+  await room
+  expect(answer.backlog.isFull()).toBe(false)
+})
+
+it('does not keep an answer that is stopped while its model waits', async () => {
+  const answer = createOne('a', 300_000)
+  const room = answer.backlog.untilRoom()
+  answer.controller.abort(new Error('stopped'))
+  await expect(room).rejects.toThrow('stopped')
+})

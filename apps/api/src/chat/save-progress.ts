@@ -1,0 +1,140 @@
+import { describeDatabaseError, type Progress, type Source, type Store } from '@repo/db'
+import { describeError } from '@repo/telemetry'
+import type { FastifyBaseLogger } from 'fastify'
+import type { Answer } from './answer.ts'
+import { maxAnswerBytes } from './answer-limits.ts'
+import { AnswerEndedError } from './write-answer.ts'
+
+const rowsAtOnce = 1000 // per second and process: ten thousand kept 19 of 20 connections busy (bench `ten-thousand`)
+const maxTurns = 5 // seconds until each answer is stored again, however many run; a third of what is taken for a crash
+const statementBytes = 512 * 1024 // of new text in one statement: about 5 ms of the event loop as JSON
+const largeBytes = 64 * 1024 // of one answer: Postgres rewrites all of a row's text, 1 MB in about 30 ms
+const largeAtOnce = 3 // connections of ten: the others stay free for everything else
+
+/** What the database has of an answer: its text's length in UTF-16 units, and in bytes of UTF-8. */
+type Known = { length: number; bytes: number; sources?: Source[] }
+
+/**
+ * Stores what is new in running answers since the last time; everything when it is not known what the database has. A large
+ * answer has a statement of its own, which neither delays nor fails the others; so has one whose statement has timed out.
+ */
+export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogger }) {
+  const known = new WeakMap<Answer, Known>()
+  const turns = new WeakMap<Answer, number>() // when each was last sent
+  const timedOut = new WeakSet<Answer>()
+  let turn = 0
+
+  const isLarge = (answer: Answer) => answer.bytes.text > largeBytes || timedOut.has(answer)
+  const countNew = (answer: Answer) => answer.bytes.text - (known.get(answer)?.bytes ?? 0)
+
+  const save = async (answers: Answer[]) => {
+    const steps = answers.map((answer) => takeStep(answer, known.get(answer)))
+    for (const answer of answers) known.delete(answer) // until it is sure that this has been stored
+    const saved = await saveDivided(
+      store,
+      steps.map(({ progress }) => progress),
+      log,
+    )
+    for (const { answer, next } of steps) {
+      if (!saved.has(answer.key.answerId)) continue
+      known.set(answer, next)
+      timedOut.delete(answer)
+      answer.backlog.markStored(next.bytes)
+    }
+    await endLost(
+      store,
+      answers.filter((answer) => !known.has(answer)),
+    )
+  }
+
+  /** After a timeout each of them gets a statement of its own, in the next second. */
+  const saveTogether = (answers: Answer[]) =>
+    save(answers).catch((error) => {
+      if (!isTimeout(error)) throw error
+      for (const answer of answers) timedOut.add(answer)
+      log.warn({ answers: answers.length, error: describeError(error) }, 'running answers could not be stored together')
+    })
+
+  return {
+    /** Of very many answers, stores those that have waited longest. */
+    saveSmall: async (running: Iterable<Answer>): Promise<void> => {
+      const small = [...running].filter((answer) => !isLarge(answer))
+      if (small.length === 0) return
+      turn += 1
+      const waited = small.sort((a, b) => (turns.get(a) ?? 0) - (turns.get(b) ?? 0))
+      const chosen = waited.slice(0, Math.max(rowsAtOnce, Math.ceil(small.length / maxTurns)))
+      for (const answer of chosen) turns.set(answer, turn)
+      for (const answers of toStatements(chosen, countNew)) await saveTogether(answers)
+    },
+
+    /** Rejects with the first error when all have been tried. */
+    saveLarge: async (running: Iterable<Answer>): Promise<void> => {
+      const large = [...running].filter(isLarge).values()
+      const errors: unknown[] = []
+      const saveNext = async () => {
+        for (const answer of large) await save([answer]).catch((error) => errors.push(error))
+      }
+      await Promise.all(Array.from({ length: largeAtOnce }, saveNext))
+      if (errors.length > 0) throw errors[0]
+    },
+  }
+}
+
+/** Divides answers where their new text would be too much for one statement. */
+function* toStatements(answers: Answer[], countNew: (answer: Answer) => number): Generator<Answer[], undefined> {
+  let statement: Answer[] = []
+  let bytes = 0
+  for (const answer of answers) {
+    const added = countNew(answer)
+    if (statement.length > 0 && bytes + added > statementBytes) {
+      yield statement
+      statement = []
+      bytes = 0
+    }
+    statement.push(answer)
+    bytes += added
+  }
+  if (statement.length > 0) yield statement
+}
+
+/** What to send, and what the database has then. */
+function takeStep(answer: Answer, { length, bytes, sources: stored }: Known = { length: 0, bytes: 0 }) {
+  const { owner, key, sources } = answer
+  const text = answer.text()
+  const addition = text.slice(length)
+  const progress: Progress = { owner, ...key, after: bytes, addition, ...(sources !== stored && { sources }) }
+  const next: Known = { length: text.length, bytes: bytes + Buffer.byteLength(addition), sources }
+  return { answer, progress, next }
+}
+
+/** One row that the database refuses must not keep it from the others: it is found by halves. */
+async function saveDivided(store: Store, progress: Progress[], log: FastifyBaseLogger): Promise<Set<string>> {
+  try {
+    return await store.answers.saveProgress(progress)
+  } catch (error) {
+    if (describeDatabaseError(error)?.unavailable !== false) throw error
+    if (progress.length === 1) {
+      log.error({ answerId: progress[0]?.answerId, error: describeError(error) }, 'an answer cannot be stored')
+      return new Set()
+    }
+    const half = Math.ceil(progress.length / 2)
+    const first = await saveDivided(store, progress.slice(0, half), log)
+    return first.union(await saveDivided(store, progress.slice(half), log))
+  }
+}
+
+function isTimeout(error: unknown): boolean {
+  return describeDatabaseError(error)?.code === '57014'
+}
+
+/** Ends answers that were not stored because they are not there to be: deleted or stopped, perhaps by another process. */
+async function endLost(store: Store, answers: Answer[]): Promise<void> {
+  if (answers.length === 0) return
+  const positions = answers.map(({ owner, key }) => ({ owner, ...key, length: maxAnswerBytes })) // the text is not wanted
+  const stored = new Map((await store.answers.read(positions)).map(({ index, status }) => [index, status]))
+  for (const [index, { controller }] of answers.entries()) {
+    const status = stored.get(index)
+    const isRunning = status === 'streaming' || status === 'interrupted'
+    if (!isRunning) controller.abort(new AnswerEndedError('stopped'))
+  }
+}

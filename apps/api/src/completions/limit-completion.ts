@@ -1,0 +1,25 @@
+import { z } from 'zod'
+import { maxAnswerBytes, takeBytes } from '../chat/answer-limits.ts'
+
+const texts = ['reasoning', 'reasoning_content', 'content']
+const Message = z.record(z.string(), z.unknown())
+const Completion = z.looseObject({ choices: z.array(z.looseObject({ message: Message })) })
+
+/** Cuts the texts of a completion off where they are larger than an answer may be; such a choice ends with `length`. */
+export function limitCompletion(completion: Record<string, unknown>): Record<string, unknown> {
+  const { data } = Completion.safeParse(completion)
+  if (!data) return completion
+  let left = maxAnswerBytes
+  for (const choice of data.choices) {
+    for (const name of texts) {
+      const text = choice.message[name]
+      if (typeof text !== 'string') continue
+      const piece = takeBytes(text, left)
+      left -= Buffer.byteLength(piece)
+      if (piece === text) continue
+      choice.message[name] = piece
+      choice.finish_reason = 'length'
+    }
+  }
+  return data
+}

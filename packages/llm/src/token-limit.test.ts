@@ -1,0 +1,106 @@
+import { describe, expect, it } from 'vitest'
+import { createHttpClient } from './http-client.ts'
+import type { ChatRequest } from './llm.ts'
+import { createOpenAiChat } from './openai-chat.ts'
+import { createOpenAiCompletions } from './openai-completions.ts'
+import { startHttpServer } from './test-server.ts'
+import { type TokenLimit, toTokenLimit } from './token-limit.ts'
+
+const limit: TokenLimit = { name: 'max_tokens', tokens: 100 }
+const stream = 'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+const messages: ChatRequest['messages'] = [{ role: 'user', content: 'Why?' }]
+
+/** A model's server that refuses each request with one of these parameters. */
+async function startServer(refused: string[] = []) {
+  const server = await startHttpServer((response) => {
+    const body: object = JSON.parse(server.requests.at(-1) ?? '')
+    const status = refused.some((name) => name in body) ? 400 : 200
+    response.writeHead(status, { 'content-type': 'text/event-stream' }).end(status === 200 ? stream : '')
+  })
+  const http = createHttpClient({ baseUrl: server.url, firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 })
+  const { signal } = new AbortController()
+  const chat = createOpenAiChat(http, 'm', limit)
+  const completions = createOpenAiCompletions(http, 'm', limit)
+  return {
+    ask: async () => {
+      for await (const _ of await chat.stream({ messages, passages: [], signal }));
+    },
+    complete: async (more: object = {}) => {
+      for await (const _ of await completions.stream({ body: { messages, ...more }, passages: [], signal }));
+    },
+    /** The parameters of the requests so far that are about limits and usage. */
+    sent: () =>
+      server.requests.map((text) => {
+        const { model: _, messages: __, stream: ___, ...parameters } = JSON.parse(text)
+        return parameters
+      }),
+  }
+}
+
+const usage = { stream_options: { include_usage: true } }
+
+describe('the limit of a chat', () => {
+  it('is sent', async () => {
+    const server = await startServer()
+    await server.ask()
+    expect(server.sent()).toEqual([{ ...usage, max_tokens: 100 }])
+  })
+
+  it.each([
+    ['the limit', ['max_tokens'], usage],
+    ['the wish for usage', ['stream_options'], { max_tokens: 100 }],
+    ['both', ['max_tokens', 'stream_options'], {}],
+  ])('is left out with what a server refuses: %s; this is remembered', async (_, refused, accepted) => {
+    const server = await startServer(refused)
+    await server.ask()
+    const tries = server.sent().length
+    await server.ask()
+    expect(server.sent().slice(tries - 1)).toEqual([accepted, accepted])
+  })
+
+  it('is left out when a server refuses it later, as where prompt and limit exceed its context', async () => {
+    const refused: string[] = []
+    const server = await startServer(refused)
+    await server.ask()
+    refused.push('max_tokens')
+    await server.ask()
+    await server.ask()
+    expect(server.sent().map((body) => 'max_tokens' in body)).toEqual([true, true, false, false])
+  })
+})
+
+describe('the limit of a completion', () => {
+  it.each([
+    ['ours, when the client sets none', {}, { max_tokens: 100 }],
+    ['the client’s, when it is smaller', { max_tokens: 7 }, { max_tokens: 7 }],
+    ['ours, when the client’s is larger', { max_tokens: 101 }, { max_tokens: 100 }],
+    ['in the client’s words', { max_completion_tokens: 5000 }, { max_completion_tokens: 100 }],
+    ['ours beside null', { max_completion_tokens: null }, { max_completion_tokens: null, max_tokens: 100 }],
+  ])('is %s', async (_, asked, sent) => {
+    const server = await startServer()
+    await server.complete(asked)
+    expect(server.sent()).toEqual([sent])
+  })
+
+  it('is left out at a server that refuses it, and this is remembered', async () => {
+    const server = await startServer(['max_tokens'])
+    await server.complete()
+    await server.complete()
+    expect(server.sent()).toEqual([{ max_tokens: 100 }, {}, {}])
+  })
+
+  it('stays when the client set it itself: its refusal is the client’s', async () => {
+    const server = await startServer(['max_tokens'])
+    await expect(server.complete({ max_tokens: 7 })).rejects.toMatchObject({ status: 400 })
+    expect(server.sent()).toEqual([{ max_tokens: 7 }])
+  })
+})
+
+it.each([
+  ['https://api.openai.com/v1', 'max_completion_tokens'],
+  ['https://name.openai.azure.com/openai/v1', 'max_completion_tokens'],
+  ['http://127.0.0.1:8080/v1', 'max_tokens'],
+  ['https://notopenai.com/v1', 'max_tokens'],
+])('a limit at %s is called %s', (url, name) => {
+  expect(toTokenLimit(url, 1)).toEqual({ name, tokens: 1 })
+})

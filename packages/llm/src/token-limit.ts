@@ -1,0 +1,29 @@
+import { LlmError } from './llm.ts'
+
+export type TokenLimit = { name: 'max_tokens' | 'max_completion_tokens'; tokens: number }
+
+/**
+ * Returns the limit in the words of a server. OpenAI and Azure refuse `max_tokens` for reasoning models; other servers
+ * know that name, and some of them no other.
+ */
+export function toTokenLimit(baseUrl: string, tokens: number): TokenLimit {
+  const isOpenAi = /(^|\.)(openai|azure)\.com$/.test(new URL(baseUrl).hostname)
+  return { name: isOpenAi ? 'max_completion_tokens' : 'max_tokens', tokens }
+}
+
+/** Whether a server refused a request, perhaps for a parameter that it does not know or finds too large. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof LlmError && (error.status === 400 || error.status === 422)
+}
+
+/** Returns the limits that a client's body sets itself, lowered to ours; undefined when it sets none. */
+export function lowerTokenLimits(
+  body: Record<string, unknown>,
+  { tokens }: TokenLimit,
+): Record<string, number> | undefined {
+  const own = ['max_tokens', 'max_completion_tokens'].flatMap((name) => {
+    const value = body[name]
+    return typeof value === 'number' ? [[name, Math.min(value, tokens)]] : []
+  })
+  return own.length > 0 ? Object.fromEntries(own) : undefined
+}

@@ -1,0 +1,41 @@
+let turn = 0
+let isCounting = false
+const waiting: (() => void)[] = []
+
+/** Limits the work that one reader does in one turn of the event loop. */
+export function createTurnBudget(size: number) {
+  let spentIn = -1
+  let spent = 0
+  return {
+    spend: (amount: number): void => {
+      const now = currentTurn()
+      spent = spentIn === now ? spent + amount : amount
+      spentIn = now
+    },
+    /** Whether nothing is left of it in this turn. */
+    isSpent: (): boolean => spent >= size && spentIn === currentTurn(),
+  }
+}
+
+/** Runs `work` in a later turn, and only one such work per turn: many readers block the event loop no longer than one. */
+export function runLater(work: () => void): void {
+  if (waiting.push(work) === 1) setImmediate(runNext)
+}
+
+function runNext(): void {
+  const work = waiting.shift()
+  if (waiting.length > 0) setImmediate(runNext)
+  work?.()
+}
+
+/** The count costs one `setImmediate` per turn in which somebody asks. */
+function currentTurn(): number {
+  if (!isCounting) setImmediate(countTurn)
+  isCounting = true
+  return turn
+}
+
+function countTurn(): void {
+  turn += 1
+  isCounting = false
+}
