@@ -18,6 +18,7 @@ import openapi from './plugins/openapi.ts'
 import page from './plugins/page.ts'
 import security, { securityHeaders } from './plugins/security.ts'
 import shapes from './plugins/shapes.ts'
+import uploads, { toRequestTimeout } from './plugins/uploads.ts'
 import type { Tracing } from './tracing/sdk.ts'
 
 declare module 'fastify' {
@@ -44,7 +45,6 @@ const closeGraceMs = 2000 // for requests that run; answers have had their own t
  * any number that keeps an attacker out keeps everybody out. The proxy in front knows addresses.
  */
 const socketLimits = {
-  requestTimeout: 30_000, // a whole request: 8 MB, the largest, over 2.5 Mbit/s
   keepAliveTimeout: 72_000, // an idle connection: above the 60 s of usual load balancers, which must hang up first
   http: {
     headersTimeout: 15_000, // a browser may connect long before it asks, and copes with being hung up on
@@ -87,6 +87,7 @@ export async function buildApp({
     routerOptions: { ignoreTrailingSlash: true },
     bodyLimit: 1024 * 1024, // bytes; routes that take more say so
     ...socketLimits,
+    requestTimeout: toRequestTimeout(config),
     trustProxy: config.TRUST_PROXY,
     return503OnClosing: false, // Fastify's own is no problem+json; what must not begin any more says so itself
   }).withTypeProvider<ZodTypeProvider>()
@@ -124,6 +125,7 @@ export async function buildApp({
   await app.register(shapes)
   await app.register(openapi)
   await app.register(limits)
+  await app.register(uploads, config)
   await app.register(cors, config)
   await app.register(auth, { config, store })
   await app.register(limitByOwner, { ownerLimits })

@@ -20,32 +20,75 @@ export class MediaTypeError extends Error {
 }
 
 /**
- * What a file is, by its first bytes and never by what its name or sender says; a name that ends in `.html` decides only
- * for text that begins with a tag. Microseconds, but for the check that a text is one: a millisecond a megabyte.
- * Throws `MediaTypeError`.
+ * Returns a function that takes the parts of a file in order and returns its media type each time. The first part has at
+ * least 1,024 bytes, or is the whole file. The type is what the bytes say, never the sender; a name that ends in `.html`
+ * counts only for text that begins with a tag. Throws `MediaTypeError`, at a later part when a text turns out to be none.
  */
-export function sniffMediaType(bytes: Buffer, filename = ''): string {
-  const head = bytes.subarray(0, headLength)
+export function createSniffer(filename = ''): (part: Buffer) => string {
+  let mediaType: string | undefined
+  let assertText: ((part: Buffer) => void) | undefined
+  return (part) => {
+    if (mediaType === undefined) {
+      const head = part.subarray(0, headLength)
+      mediaType = sniffBinary(head)
+      if (mediaType === undefined) {
+        assertText = createTextCheck(head)
+        mediaType = sniffText(head, filename)
+      }
+    }
+    assertText?.(part)
+    return mediaType
+  }
+}
+
+/** The media type of a file in memory; see `createSniffer`. Throws `MediaTypeError`. */
+export const sniffMediaType = (bytes: Buffer, filename = ''): string => createSniffer(filename)(bytes)
+
+function sniffBinary(head: Buffer): string | undefined {
   if (head.includes('%PDF-')) return pdfType
   if (head.toString('hex', 0, 4) === zip) return docxType
   if (head.toString('hex', 0, 8) === oldOffice)
     throw new MediaTypeError('Word files from before 2007 and those with a password are not read: save it as .docx.')
-  const encoding = findEncoding(bytes)
-  if (!encoding) throw new MediaTypeError('This is no text, Markdown, HTML, PDF or Word (.docx) file.')
-  const start = new TextDecoder(encoding).decode(head).replace(/^(?:\s|<!--.*?-->|<\?xml.*?\?>)+/s, '')
+  return undefined
+}
+
+function sniffText(head: Buffer, filename: string): string {
+  const text = new TextDecoder(findMark(head) ?? 'utf-8').decode(head)
+  const start = text.replace(/^(?:\s|<!--.*?-->|<\?xml.*?\?>)+/s, '')
   const isPage = /^<(?:!doctype html|html|head|body)\b/i.test(start)
   return isPage || (/\.x?html?$/i.test(filename) && /^<\w/.test(start)) ? htmlType : textType
 }
 
-/** UTF-8; UTF-16 with its mark; else the one of Windows, in which every byte is some letter. Undefined: this is no text. */
-function findEncoding(bytes: Buffer): string | undefined {
+/** Returns a function that throws for a part that is not text, by the rules of `findEncoding`. */
+function createTextCheck(head: Buffer): (part: Buffer) => void {
+  if (findMark(head)) return () => {}
+  const decoder = hasControls(head) ? new TextDecoder('utf-8', { fatal: true }) : undefined
+  return (part) => {
+    try {
+      if (part.includes(0)) throw new TypeError('a zero byte')
+      decoder?.decode(part, { stream: true })
+    } catch {
+      throw new MediaTypeError('This is no text, Markdown, HTML, PDF or Word (.docx) file.')
+    }
+  }
+}
+
+/** UTF-16 says so in its first two bytes. */
+function findMark(bytes: Buffer): string | undefined {
   if (bytes[0] === 0xff && bytes[1] === 0xfe) return 'utf-16le'
   if (bytes[0] === 0xfe && bytes[1] === 0xff) return 'utf-16be'
+  return undefined
+}
+
+const hasControls = (head: Buffer) => head.some((byte) => byte < 0x20 && !(byte >= 0x09 && byte <= 0x0d))
+
+/** UTF-8; UTF-16 with its mark; else the one of Windows, in which every byte is some letter. Undefined: this is no text. */
+function findEncoding(bytes: Buffer): string | undefined {
+  const marked = findMark(bytes)
+  if (marked) return marked
   if (bytes.includes(0)) return undefined
   if (isUtf8(bytes)) return 'utf-8'
-  const head = bytes.subarray(0, headLength)
-  const controls = head.filter((byte) => byte < 0x20 && !(byte >= 0x09 && byte <= 0x0d)).length
-  return controls > 0 ? undefined : 'windows-1252'
+  return hasControls(bytes.subarray(0, headLength)) ? undefined : 'windows-1252'
 }
 
 /** The text of such a file. `declared`: what it says of itself, which counts where its bytes leave it open. */
