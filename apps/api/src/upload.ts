@@ -82,23 +82,26 @@ async function storeFile(
   return { filename, hash }
 }
 
-/** The same bytes in parts of `partSize`, the last one shorter. Throws `ProblemError` (413) beyond `maxBytes`. */
+/**
+ * The same bytes in parts of `partSize`, the last one shorter. All share one buffer: a part is valid until the next one is
+ * asked for. Throws `ProblemError` (413) beyond `maxBytes`.
+ */
 async function* divide(chunks: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Buffer> {
-  let [pending, length, total]: [Buffer[], number, number] = [[], 0, 0]
+  const part = Buffer.allocUnsafe(partSize)
+  let [length, total] = [0, 0]
   for await (const chunk of chunks) {
     total += chunk.length
     if (total > maxBytes) throw tooLarge(maxBytes)
-    for (let rest = chunk; rest.length > 0; ) {
-      const piece = rest.subarray(0, partSize - length)
-      rest = rest.subarray(piece.length)
-      pending.push(piece)
-      length += piece.length
+    for (let at = 0; at < chunk.length; ) {
+      const copied = chunk.copy(part, length, at)
+      at += copied
+      length += copied
       if (length < partSize) continue
-      yield Buffer.concat(pending)
-      ;[pending, length] = [[], 0]
+      yield part
+      length = 0
     }
   }
-  if (length > 0) yield Buffer.concat(pending)
+  if (length > 0) yield part.subarray(0, length)
 }
 
 function sniffPart(sniff: ReturnType<typeof createSniffer>, part: Buffer): string {
