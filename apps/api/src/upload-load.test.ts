@@ -57,7 +57,7 @@ it('large uploads, alone and four at once, stall nobody and cost little CPU', as
       `${count} of 19 MB at once: longest turn ${longestTurnMs.toFixed(1)} ms of CPU, ${cpuPerMb.toFixed(1)} ms per MB`,
     )
     expect(longestTurnMs).toBeLessThan(25)
-    expect(cpuPerMb).toBeLessThan(25)
+    if (count === 4) expect(cpuPerMb).toBeLessThan(25) // a single one is too short: compiling its code would count
   }
 }, 300_000)
 
@@ -72,8 +72,10 @@ it('four large uploads at once take at most 4 MB each', async ({ annotate }) => 
   expect(heldBytes / 4).toBeLessThan(4_000_000)
 }, 300_000)
 
-const chunk = 64 * 1024 // bytes
+const chunk = 512 * 1024 // bytes; all 16 are more than the sockets between client and process hold
 const chunks = 16
+const body = randomBytes(chunk * chunks)
+const toFile = (title: string) => Buffer.concat([Buffer.from(`%PDF-1.7 ${title}\n`), body]).subarray(0, body.length)
 
 /** Uploads a file chunk by chunk; `onChunk` is called after each with how many were sent. The status, or 0 without a response. */
 function upload(url: string, title: string, bytes: Buffer, onChunk: (sent: number) => void): Promise<number> {
@@ -100,7 +102,7 @@ it('an API process that is killed during uploads leaves no half document and, af
   skip(!process.env.SLUICE_FULL, 'starts 100 processes: npm test -- --full')
   const kills = 100
   const startedAt = performance.now()
-  const posted = new Map<string, { bytes: Buffer; status: number }>()
+  const posted = new Map<string, number>()
   let cutOff = 0
 
   /** Kills one process after a random chunk of one of its uploads, or between the last one and the response. */
@@ -108,9 +110,9 @@ it('an API process that is killed during uploads leaves no half document and, af
     const api = await startApi(env)
     const killAfter = randomInt(chunks + 3)
     const uploading = [0, 1, 2].map(async (index) => {
-      const [title, bytes] = [`${number}-${index}.pdf`, makePdf(chunks * chunk - 9)]
+      const title = `${number}-${index}.pdf`
       const onChunk = (sent: number) => index === 0 && sent === killAfter && api.child.kill('SIGKILL')
-      posted.set(title, { bytes, status: await upload(api.url, title, bytes, onChunk) })
+      posted.set(title, await upload(api.url, title, toFile(title), onChunk))
     })
     await Promise.all(uploading)
     api.child.kill('SIGKILL') // after the response, when it did not come to it before
@@ -130,11 +132,11 @@ it('an API process that is killed during uploads leaves no half document and, af
   const visible = await store.documents.list(owner, 1000)
   const mine = visible.filter(({ title }) => posted.has(title))
   for (const { title, id, size, hash } of stored.filter(({ title }) => posted.has(title))) {
-    const bytes = posted.get(title)?.bytes ?? Buffer.alloc(0)
+    const bytes = toFile(title)
     expect(hash).toBe(hashContent(title, bytes))
     expect((await buffer(store.uploads.read(owner, { id, size }))).equals(bytes)).toBe(true)
   }
-  for (const [title, { status }] of posted) {
+  for (const [title, status] of posted) {
     if (status === 202) expect(mine.map((document) => document.title)).toContain(title)
     else cutOff += 1
   }

@@ -121,11 +121,11 @@ it('an upload reads no more from its client than it stores', async () => {
     [...lines, 'content-type: multipart/form-data; boundary=x', 'content-length: 50000000', '', head].join('\r\n'),
   )
   socket.write(Buffer.alloc(40_000_000, 'a'))
-  await expect.poll(() => peer.bytesRead).toBeGreaterThan(4 * partSize)
-  gate.stall()
   const direct = connect({ url: test.databaseUrl, poolSize: 1 })
   const readStored = async () =>
     Number((await direct.db.execute(sql`select sum(size)::int as size from uploads`))[0]?.size)
+  await expect.poll(readStored).toBeGreaterThan(4 * partSize)
+  gate.stall()
   const seen: number[] = []
   const isStill = async () => {
     seen.push((await readStored()) + peer.bytesRead)
