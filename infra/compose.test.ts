@@ -6,7 +6,17 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { findFreePort } from './local/stack.ts'
-import { askAsTheReadmeDoes, execute, expectReadmeAnswers, isFull, readAnswer, readBlock, readCommands, readSection, whyNotFull } from './testing.ts'
+import {
+  askAsTheReadmeDoes,
+  execute,
+  expectReadmeAnswers,
+  isFull,
+  readAnswer,
+  readBlock,
+  readCommands,
+  readSection,
+  whyNotFull,
+} from './testing.ts'
 import { type ComposeProject, createComposeProject, hasEngine } from './testing-compose.ts'
 
 /** A Postgres with TLS that knows nothing of this project, as the service `provider` behind a name of its own. */

@@ -17,6 +17,7 @@ import openapi from './plugins/openapi.ts'
 import page from './plugins/page.ts'
 import enforceQuotas, { createQuotas } from './plugins/quotas.ts'
 import security, { securityHeaders } from './plugins/security.ts'
+import uploads, { toRequestTimeout } from './plugins/uploads.ts'
 import validation from './plugins/validation.ts'
 
 declare module 'fastify' {
@@ -43,7 +44,6 @@ const closeGraceMs = 2000 // for running requests; answers were drained before
  * an attacker would stop all clients. The proxy in front can limit by IP address.
  */
 const socketLimits = {
-  requestTimeout: 30_000, // a whole request: 8 MB, the largest, at 2.5 Mbit/s
   keepAliveTimeout: 72_000, // longer than the usual 60 s of load balancers, which must close idle connections first
   http: {
     headersTimeout: 15_000, // browsers open connections early and reconnect when they are closed
@@ -64,14 +64,30 @@ export type AppOptions = {
 }
 
 /** Builds the API without listening: plugins in order, then every file of routes/. The caller closes its arguments. */
-export async function buildApp({
-  config,
-  database,
-  store,
-  llm,
-  logger,
-  tracing,
-}: AppOptions): Promise<FastifyInstance> {
+export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
+  const { config, store, logger, tracing } = options
+  const app = createServer(config, logger)
+  const { metrics, quotas } = decorateApp(app, options)
+
+  if (tracing) await app.register(tracing.traceRequests)
+  reportRequests(app, metrics.countRequest)
+  app.addHook('preClose', () => limitClose(app))
+  await app.register(security)
+  await app.register(errors)
+  await app.register(validation)
+  await app.register(openapi)
+  await app.register(overload)
+  await app.register(uploads, config)
+  await app.register(cors, config)
+  await app.register(auth, { config, store })
+  await app.register(enforceQuotas, { quotas })
+  await app.register(import('./plugins/jwt.ts'), { config, store })
+  await app.register(page)
+  await registerRoutes(app, new URL('./routes/', import.meta.url))
+  return app
+}
+
+function createServer(config: Config, logger: FastifyBaseLogger): FastifyInstance {
   const app = Fastify({
     loggerInstance: logger,
     // Fastify's request log contains the query string, which holds the search text.
@@ -86,51 +102,38 @@ export async function buildApp({
     routerOptions: { ignoreTrailingSlash: true },
     bodyLimit: 1024 * 1024, // bytes; routes may set a higher limit
     ...socketLimits,
+    requestTimeout: toRequestTimeout(config),
     trustProxy: config.TRUST_PROXY,
     return503OnClosing: false, // Fastify's response is not problem+json; routes check for a shutdown themselves
   }).withTypeProvider<ZodTypeProvider>()
-
   app.removeContentTypeParser('text/plain') // accept JSON only; schemas would receive plain text as a string
+  return app
+}
 
+/** Adds what routes use, and closes it with the app. */
+function decorateApp(app: FastifyInstance, { config, database, store, llm, tracing }: AppOptions) {
+  const { MAX_STREAMS: maxStreams, SYSTEM_PROMPT: systemPrompt } = config
+  const metrics = createMetrics(config, database)
+  const quotas = createQuotas({ config, store, log: app.log })
+  const limits = { maxTokens: config.MAX_ANSWER_TOKENS, timeoutMs: config.ANSWER_TIMEOUT_MS }
+  const onAnswer = (answer: MeasuredAnswer) => {
+    metrics.countAnswer(answer)
+    tracing?.traceAnswer(answer)
+  }
+  const chat = createChat({ store, llm, log: app.log, maxStreams, quotas, limits, systemPrompt, onAnswer })
   app.decorate('db', database.db)
   app.decorate('store', store)
   app.decorate('llm', llm)
   app.decorate('pingDatabase', database.ping)
-  const { MAX_STREAMS: maxStreams, SYSTEM_PROMPT: systemPrompt } = config
-  const metrics = createMetrics(config, database)
-  const { countAnswer, countRequest } = metrics
   app.decorate('metrics', metrics)
-  const onAnswer = (answer: MeasuredAnswer) => {
-    countAnswer(answer)
-    tracing?.traceAnswer(answer)
-  }
-  const quotas = createQuotas({ config, store, log: app.log })
-  const limits = { maxTokens: config.MAX_ANSWER_TOKENS, timeoutMs: config.ANSWER_TIMEOUT_MS }
-  const chatOptions = { store, llm, log: app.log, maxStreams, quotas, limits, systemPrompt, onAnswer }
-  app.decorate('chat', createChat(chatOptions))
+  app.decorate('chat', chat)
   app.decorate('systemPrompt', systemPrompt)
-
   app.addHook('onClose', async () => {
-    app.chat.close()
+    chat.close()
     quotas.close()
     metrics.close()
   })
-
-  if (tracing) await app.register(tracing.traceRequests)
-  reportRequests(app, countRequest)
-  app.addHook('preClose', () => limitClose(app))
-  await app.register(security)
-  await app.register(errors)
-  await app.register(validation)
-  await app.register(openapi)
-  await app.register(overload)
-  await app.register(cors, config)
-  await app.register(auth, { config, store })
-  await app.register(enforceQuotas, { quotas })
-  await app.register(import('./plugins/jwt.ts'), { config, store })
-  await app.register(page)
-  await registerRoutes(app, new URL('./routes/', import.meta.url))
-  return app
+  return { metrics, quotas }
 }
 
 /** Closes all connections after a grace period. Node would wait a minute for each spare connection of a browser. */

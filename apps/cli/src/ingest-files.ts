@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { maxFileSize } from '@repo/config'
 import { createStore, type Db, documents, sql, toStorableText } from '@repo/db'
 import type { Embedder } from '@repo/llm'
 import { hashContent, MediaTypeError, sniffMediaType } from '@repo/rag'
@@ -15,6 +14,8 @@ export type IngestFilesOptions = {
   paths: string[]
   /** Straight to Postgres: without it a large load takes a third longer, beside the vector index. */
   directUrl?: string | undefined
+  /** Larger files are left out. */
+  maxBytes: number
   report: (line: string) => void
 }
 
@@ -39,7 +40,7 @@ export async function ingestFiles(options: IngestFilesOptions): Promise<number> 
 
 async function takeIn(
   files: string[],
-  { db, embedder, owner: name, report }: IngestFilesOptions,
+  { db, embedder, owner: name, maxBytes, report }: IngestFilesOptions,
   signal?: AbortSignal,
 ) {
   const store = createStore(db)
@@ -49,7 +50,7 @@ async function takeIn(
   const queueFiles = async () => {
     for (let path = files[next++]; path !== undefined; path = files[next++]) {
       signal?.throwIfAborted()
-      const document = readDocument(path)
+      const document = readDocument(path, maxBytes)
       if (typeof document === 'string') {
         report(`${path} is left out: ${document}`)
         skipped += 1
@@ -76,8 +77,8 @@ function listFiles(path: string): string[] {
 }
 
 /** A string says why it is left out. */
-function readDocument(path: string) {
-  if (statSync(path).size > maxFileSize) return `it has more than ${maxFileSize / 1024 / 1024} MB`
+function readDocument(path: string, maxBytes: number) {
+  if (statSync(path).size > maxBytes) return `it has more than ${maxBytes / 1024 / 1024} MB`
   const bytes = readFileSync(path)
   const [title, externalId] = [toStorableText(basename(path)), toStorableText(path)]
   try {

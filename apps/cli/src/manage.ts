@@ -108,9 +108,9 @@ function toTime(time: Date | null): string {
 
 async function ingest({ owner = 'local', operands: paths }: Arguments): Promise<number> {
   if (typeof owner !== 'string') return showUsage()
-  const directUrl = readManageConfig().DIRECT_DATABASE_URL
+  const { DIRECT_DATABASE_URL: directUrl, MAX_UPLOAD_MB: maxMb } = readManageConfig()
   return withModels(async (db, embedder) => {
-    const failed = await ingestFiles({ db, embedder, owner, paths, directUrl, report })
+    const failed = await ingestFiles({ db, embedder, owner, paths, directUrl, maxBytes: maxMb * 1024 * 1024, report })
     return failed > 0 ? 1 : 0
   })
 }

@@ -74,6 +74,9 @@ const tracing = {
     .optional(),
 }
 
+/** The worker holds a PDF or Word file in memory while it reads it, and has 1 GB for that. */
+const maxUploadMb = integer(1, 500).default(50) // a PDF of 1,000 pages with pictures
+
 const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')
 
 const ApiEnvironment = z
@@ -91,6 +94,7 @@ const ApiEnvironment = z
     MAX_STREAMS: integer(1, 1_000_000).default(2000), // about 50 kB each, and near the capacity of one core
     OWNER_REQUESTS_PER_MINUTE: integer(1, 1_000_000).optional(),
     OWNER_STREAMS: integer(1, 1_000_000).optional(),
+    MAX_UPLOAD_MB: maxUploadMb,
     DRAIN_TIMEOUT_MS: integer(0, 3_600_000).default(30_000), // most answers end within half a minute
     SYSTEM_PROMPT: optional,
     AUTH: z.enum(['required', 'off']).default('required'),
@@ -126,7 +130,12 @@ const WorkerEnvironment = z
 const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkKeys)
 
 const ManageEnvironment = z
-  .object({ ...models, DATABASE_URL: postgresUrl, DIRECT_DATABASE_URL: postgresUrl.optional() })
+  .object({
+    ...models,
+    DATABASE_URL: postgresUrl,
+    DIRECT_DATABASE_URL: postgresUrl.optional(),
+    MAX_UPLOAD_MB: maxUploadMb,
+  })
   .superRefine(checkKeys)
 
 const DoctorEnvironment = ApiEnvironment.safeExtend({

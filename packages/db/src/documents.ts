@@ -12,8 +12,9 @@ import type { Db } from './client.ts'
 import type { Cursor } from './conversations.ts'
 import { ingestQueue, sendJob } from './jobs.ts'
 import { chunks, type DocumentStatus, documents, type Metadata, uploads } from './schema.ts'
+import { attachUpload, storeUpload, type Tx } from './uploads.ts'
 
-/** A text is plain or Markdown; the bytes of a file are whatever `mediaType` says. */
+/** A text is plain or Markdown. A file is either in memory or already stored by `uploads`. */
 export type NewDocument = {
   title: string
   contentHash: string
@@ -23,7 +24,9 @@ export type NewDocument = {
   metadata?: Metadata | undefined
   /** The one in use: a document that another one embedded is embedded anew. */
   embeddingModel?: string
-} & ({ text: string } | { bytes: Buffer; mediaType: string })
+} & NewContent
+
+type NewContent = { text: string } | { bytes: Buffer; mediaType: string } | { uploadId: string }
 
 export type DocumentSummary = {
   id: string
@@ -35,8 +38,6 @@ export type DocumentSummary = {
   error: string | null
   createdAt: Date
 }
-
-export type Upload = { title: string; mediaType: string; bytes: Buffer }
 
 const summary = {
   id: documents.id,
@@ -136,7 +137,6 @@ async function addDocument(
   { embeddingModel, externalId, title, contentHash, metadata, ...content }: NewDocument,
 ) {
   const version = crypto.randomUUID()
-  const file = 'text' in content ? { bytes: Buffer.from(content.text), mediaType: 'text/plain' } : content
   return db.transaction(async (tx) => {
     const [added] = await tx
       .insert(documents)
@@ -154,13 +154,7 @@ async function addDocument(
       })
       .returning(withVersion)
     if (!added) throw new Error('an upsert returned no row')
-    if (added.version === version) {
-      const upload = { ownerId: owner, title, ...file }
-      await tx
-        .insert(uploads)
-        .values({ documentId: added.id, ...upload })
-        .onConflictDoUpdate({ target: uploads.documentId, set: upload })
-    }
+    if (added.version === version) await attachContent(tx, owner, added.id, title, content)
     const [renewed] = added.status === 'ready' && embeddingModel ? await renew(tx, owner, added.id, embeddingModel) : []
     const document = renewed ?? added
     // Its id is the version: a job that is there already is not added again.
@@ -170,6 +164,16 @@ async function addDocument(
     }
     return document
   })
+}
+
+async function attachContent(tx: Tx, owner: string, documentId: string, title: string, content: NewContent) {
+  const uploadId = 'uploadId' in content ? content.uploadId : await storeContent(tx, owner, title, content)
+  await attachUpload(tx, owner, { id: uploadId, documentId, title })
+}
+
+function storeContent(tx: Tx, owner: string, title: string, content: Exclude<NewContent, { uploadId: string }>) {
+  const file = 'text' in content ? { bytes: Buffer.from(content.text), mediaType: 'text/plain' } : content
+  return storeUpload(tx, owner, { title, ...file })
 }
 
 /** A ready document that only other models embedded is embedded anew. */
@@ -203,7 +207,7 @@ async function beginDocument(db: Db, owner: string, document: DocumentVersion) {
     .returning(content)
   if (!begun) return undefined
   const [upload] = await db
-    .select({ title: uploads.title, mediaType: uploads.mediaType, bytes: uploads.bytes })
+    .select({ id: uploads.id, title: uploads.title, mediaType: uploads.mediaType, size: uploads.size })
     .from(uploads)
     .where(and(eq(uploads.ownerId, owner), eq(uploads.documentId, document.id)))
   return { content: begun, upload }

@@ -174,18 +174,48 @@ export const documents = pgTable(
 )
 
 /**
- * Content that waits for the worker, as it was posted. What a document held before is searched until the new content is
- * ready; then this row goes.
+ * Content as it was posted, until its document is ready with it. `documentId` is null while a file still arrives. What a
+ * document contained before stays searchable meanwhile.
  */
-export const uploads = pgTable('uploads', {
-  documentId: uuid('document_id')
-    .primaryKey()
-    .references(() => documents.id, { onDelete: 'cascade' }),
-  ownerId: ownerId(),
-  title: text('title').notNull(),
-  mediaType: text('media_type').notNull(),
-  bytes: bytea('bytes').notNull(),
-})
+export const uploads = pgTable(
+  'uploads',
+  {
+    ownerId: ownerId(),
+    id: uuid('id').notNull(),
+    documentId: uuid('document_id')
+      .unique()
+      .references(() => documents.id, { onDelete: 'cascade' }),
+    title: text('title').notNull(),
+    mediaType: text('media_type').notNull(),
+    /** Bytes of all its parts. */
+    size: integer('size').notNull().default(0),
+    /** When its last part arrived. */
+    updatedAt: time('updated_at').notNull().defaultNow(),
+  },
+  (table) => [
+    primaryKey({ name: 'uploads_key', columns: [table.ownerId, table.id] }),
+    index('uploads_unfinished').on(table.updatedAt).where(sql`${table.documentId} is null`),
+  ],
+)
+
+/** The bytes of uploads, numbered from 0. Stored uncompressed: PDF and Word files are compressed already. */
+export const uploadParts = pgTable(
+  'upload_parts',
+  {
+    ownerId: uuid('owner_id').notNull(),
+    uploadId: uuid('upload_id').notNull(),
+    number: integer('number').notNull(),
+    bytes: bytea('bytes').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'upload_parts_key', columns: [table.ownerId, table.uploadId, table.number] }),
+    foreignKey({
+      name: 'upload_parts_upload',
+      columns: [table.ownerId, table.uploadId],
+      foreignColumns: [uploads.ownerId, uploads.id],
+    }).onDelete('cascade'),
+  ],
+)
 
 /** Those that Postgres has stop words of, by which a text tells its language; `simple` takes every word as it is. */
 export const languages = [

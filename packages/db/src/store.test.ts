@@ -9,7 +9,7 @@ import { createTestDatabase } from './testing.ts'
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
 const store = createStore(db)
-const { answers, conversations, documents, owners, passages, turns } = store
+const { answers, conversations, documents, owners, passages, turns, uploads } = store
 const ada = await owners.ensure('ada')
 const mallory = await owners.ensure('mallory')
 
@@ -43,6 +43,11 @@ const ready = await documents.add(ada, secret)
 await documents.addChunks(ada, ready.id, 'offline-384', [chunk], { ...content, version: ready.version })
 const processing = await documents.add(ada, { ...secret, contentHash: 'other' })
 await owners.addKey(ada, 'adas-key', 'hash')
+const arriving = { id: '00000000-0000-4000-8000-000000000001', title: 'Secret', mediaType: 'text/plain', size: 5 }
+await uploads.open(ada, arriving)
+const abandonedUpload = { ...arriving, id: '00000000-0000-4000-8000-000000000002' }
+await uploads.open(ada, abandonedUpload)
+await uploads.addPart(ada, arriving.id, 0, Buffer.from('secret'))
 
 const search = { text: 'secret', embedding: JSON.stringify(embedding), embeddingModel: 'offline-384', limit: 10 }
 
@@ -69,6 +74,15 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'documents.fail': (owner) => documents.fail(owner, processing, 'broken'),
   'documents.addChunks': (owner) => documents.addChunks(owner, processing.id, 'offline-384', [chunk]),
   'documents.addChunksForModel': (owner) => documents.addChunksForModel(owner, ready.id, 'other-384', [chunk], content),
+  'uploads.addPart': (owner) => uploads.addPart(owner, arriving.id, 1, Buffer.from('overwritten')),
+  'uploads.read': (owner) =>
+    uploads
+      .read(owner, arriving)
+      .next()
+      .catch(() => false),
+  'documents.add, with an upload': (owner) =>
+    documents.add(owner, { title: 'Stolen', contentHash: 'stolen', uploadId: arriving.id }).catch(() => false),
+  'uploads.discard': (owner) => uploads.discard(owner, abandonedUpload.id),
   'passages.search': (owner) => passages.search(owner, search),
   'conversations.remove': (owner) => conversations.remove(owner, 'ended'),
   'documents.remove': (owner) => documents.remove(owner, ready.id),
@@ -85,6 +99,8 @@ const excluded = new Set([
   'owners.findKey',
   'owners.recordKeyUsage',
   'usage.sync',
+  'uploads.open',
+  'uploads.sweep',
   'usage.sweep',
 ])
 

@@ -5,6 +5,7 @@ import { createDocuments } from './documents.ts'
 import { createOwners } from './owners.ts'
 import { createPassages } from './passages.ts'
 import { createTurns } from './turns.ts'
+import { createUploads } from './uploads.ts'
 import { createUsage } from './usage.ts'
 
 /** Creates all queries of the template, once. Functions that access an owner's rows take the owner first. */
@@ -16,6 +17,7 @@ export function createStore(db: Db) {
     answers: createAnswers(db),
     documents: createDocuments(db),
     passages: createPassages(db),
+    uploads: createUploads(db),
     usage: createUsage(db),
   }
 }

@@ -5,9 +5,11 @@ export {
   hashContent,
   type IngestOptions,
   ingestDocument,
+  type PostedFile,
   processDocument,
 } from './ingest.ts'
 export {
+  createSniffer,
   decodeText,
   docxType,
   htmlType,

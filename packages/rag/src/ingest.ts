@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto'
+import { createHash, type Hash } from 'node:crypto'
+import { buffer } from 'node:stream/consumers'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { DocumentContent, DocumentSummary, DocumentVersion, NewChunk, Store, Upload } from '@repo/db'
 import { type Embedder, LlmError } from '@repo/llm'
@@ -7,11 +8,14 @@ import { type Chunk, splitText } from './split.ts'
 /** What a file says, once it is read. `pages`: where each page begins in `text`, in UTF-16 units. */
 export type Extracted = { text: string; pages?: number[] }
 
+/** A file as it was posted, read part by part. `size` is in bytes. */
+export type PostedFile = { mediaType: string; size: number; parts: AsyncIterable<Buffer> }
+
 export type IngestOptions = {
   store: Store
   embedder: Pick<Embedder, 'name' | 'embed' | 'loadTokenCounter'>
   /** Reads what was posted. Throws a `DocumentError` for what nobody could read. Left out: it is a text. */
-  extract?: (upload: Upload, signal?: AbortSignal) => Promise<Extracted>
+  extract?: (file: PostedFile, signal?: AbortSignal) => Promise<Extracted>
 }
 
 /** Texts a call of the embedder: vendors take hundreds, but a call that fails is repeated whole. */
@@ -33,9 +37,14 @@ export class DocumentError extends Error {
   }
 }
 
-/** SHA-256 of all that makes a document what it is: whoever posts the same again means the same document. */
-export function hashContent(title: string, content: string | Buffer, externalId = ''): string {
-  return createHash('sha256').update(`${externalId}\0${title}\0`).update(content).digest('hex')
+/**
+ * SHA-256 that identifies a document: posting the same again means the same document. A file that arrives in parts comes as
+ * a SHA-256 `Hash` of its bytes; its title may be known only after its last part.
+ */
+export function hashContent(title: string, content: string | Buffer | Hash, externalId = ''): string {
+  const isInMemory = typeof content === 'string' || Buffer.isBuffer(content)
+  const digest = (isInMemory ? createHash('sha256').update(content) : content).digest('hex')
+  return createHash('sha256').update(`${externalId}\0${title}\0${digest}`).digest('hex')
 }
 
 /**
@@ -53,7 +62,7 @@ export async function processDocument(
   const begun = await documents.begin(owner, document)
   if (!begun) return
   try {
-    const content = begun.upload ? await readUpload(options, begun.upload, signal) : begun.content
+    const content = begun.upload ? await readUpload(options, owner, begun.upload, signal) : begun.content
     const noteProgress = async (progress: number) => void (await documents.noteProgress(owner, document, progress))
     const chunks = await embedChunks(options.embedder, content, noteProgress, signal)
     if (chunks.length === 0) throw new DocumentError('It holds no text.')
@@ -110,9 +119,15 @@ function explainFailure(error: unknown): string | null {
   return error instanceof LlmError ? error.message : null
 }
 
-async function readUpload({ extract }: IngestOptions, upload: Upload, signal?: AbortSignal): Promise<DocumentContent> {
-  const { text, pages } = extract ? await extract(upload, signal) : { text: upload.bytes.toString() }
-  return { title: upload.title, text, pages: pages ?? null }
+async function readUpload(
+  { store, extract }: IngestOptions,
+  owner: string,
+  { title, ...upload }: Upload,
+  signal?: AbortSignal,
+): Promise<DocumentContent> {
+  const file = { ...upload, parts: store.uploads.read(owner, upload) }
+  const { text, pages } = extract ? await extract(file, signal) : { text: `${await buffer(file.parts)}` }
+  return { title, text, pages: pages ?? null }
 }
 
 async function embedChunks(

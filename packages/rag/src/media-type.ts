@@ -5,11 +5,11 @@ export const htmlType = 'text/html'
 export const pdfType = 'application/pdf'
 export const docxType = 'application/vnd.openxmlformats-officedocument.wordprocessingml.document'
 
-const headLength = 1024 // bytes; the signatures are at the start of a file
-const oldOffice = 'd0cf11e0a1b11ae1' // Office files before 2007, and all that are encrypted
+const headLength = 1024 // bytes; what makes a type is at the beginning
+const oldOffice = 'd0cf11e0a1b11ae1' // also around every Office document with a password
 const zip = '504b0304'
 
-/** The file type is not supported. `message` tells the user what to do. */
+/** Nothing here reads a file like this. `message` tells its owner what to do. */
 export class MediaTypeError extends Error {
   code = 'unsupported_file' as const
 
@@ -20,36 +20,81 @@ export class MediaTypeError extends Error {
 }
 
 /**
- * Returns the media type of a file, based on its bytes and not on its name or declared type. A name that ends in
- * `.html` matters only for text that begins with a tag. Throws `MediaTypeError` if the type is not supported.
+ * Returns a function that takes the parts of a file in order and returns its media type each time. The first part has at
+ * least 1,024 bytes, or is the whole file. The type depends on the bytes, never on the type that the client declares; a
+ * name that ends in `.html` matters only for text that begins with a tag. Throws `MediaTypeError`, also at a later part
+ * that turns out not to be text.
  */
-export function sniffMediaType(bytes: Buffer, filename = ''): string {
-  const head = bytes.subarray(0, headLength)
+export function createSniffer(filename = ''): (part: Buffer) => string {
+  let mediaType: string | undefined
+  let assertText: ((part: Buffer) => void) | undefined
+  return (part) => {
+    if (mediaType === undefined) {
+      const head = part.subarray(0, headLength)
+      mediaType = sniffBinary(head)
+      if (mediaType === undefined) {
+        assertText = createTextCheck(head)
+        mediaType = sniffText(head, filename)
+      }
+    }
+    assertText?.(part)
+    return mediaType
+  }
+}
+
+/** The media type of a file in memory; see `createSniffer`. Throws `MediaTypeError`. */
+export const sniffMediaType = (bytes: Buffer, filename = ''): string => createSniffer(filename)(bytes)
+
+function sniffBinary(head: Buffer): string | undefined {
   if (head.includes('%PDF-')) return pdfType
   if (head.toString('hex', 0, 4) === zip) return docxType
   if (head.toString('hex', 0, 8) === oldOffice)
     throw new MediaTypeError(
       'Encrypted files and Word files older than 2007 are not supported. Save it as .docx without a password.',
     )
-  const encoding = findEncoding(bytes)
-  if (!encoding) throw new MediaTypeError('Unsupported file type. Use text, Markdown, HTML, PDF or Word (.docx).')
-  const start = new TextDecoder(encoding).decode(head).replace(/^(?:\s|<!--.*?-->|<\?xml.*?\?>)+/s, '')
+  return undefined
+}
+
+function sniffText(head: Buffer, filename: string): string {
+  const text = new TextDecoder(findMark(head) ?? 'utf-8').decode(head)
+  const start = text.replace(/^(?:\s|<!--.*?-->|<\?xml.*?\?>)+/s, '')
   const isPage = /^<(?:!doctype html|html|head|body)\b/i.test(start)
   return isPage || (/\.x?html?$/i.test(filename) && /^<\w/.test(start)) ? htmlType : textType
 }
+
+/** Returns a function that throws for a part that is not text, by the rules of `findEncoding`. */
+function createTextCheck(head: Buffer): (part: Buffer) => void {
+  if (findMark(head)) return () => {}
+  const decoder = hasControls(head) ? new TextDecoder('utf-8', { fatal: true }) : undefined
+  return (part) => {
+    try {
+      if (part.includes(0)) throw new TypeError('a zero byte')
+      decoder?.decode(part, { stream: true })
+    } catch {
+      throw new MediaTypeError('Unsupported file type. Use text, Markdown, HTML, PDF or Word (.docx).')
+    }
+  }
+}
+
+/** Returns the encoding that a byte order mark names. */
+function findMark(bytes: Buffer): string | undefined {
+  if (bytes[0] === 0xff && bytes[1] === 0xfe) return 'utf-16le'
+  if (bytes[0] === 0xfe && bytes[1] === 0xff) return 'utf-16be'
+  return undefined
+}
+
+const hasControls = (head: Buffer) => head.some((byte) => byte < 0x20 && !(byte >= 0x09 && byte <= 0x0d))
 
 /**
  * Returns UTF-16 if there is a byte order mark, UTF-8 if the bytes are valid, otherwise windows-1252, in which every
  * byte is a character. Returns undefined if the bytes are not text.
  */
 function findEncoding(bytes: Buffer): string | undefined {
-  if (bytes[0] === 0xff && bytes[1] === 0xfe) return 'utf-16le'
-  if (bytes[0] === 0xfe && bytes[1] === 0xff) return 'utf-16be'
+  const marked = findMark(bytes)
+  if (marked) return marked
   if (bytes.includes(0)) return undefined
   if (isUtf8(bytes)) return 'utf-8'
-  const head = bytes.subarray(0, headLength)
-  const controls = head.filter((byte) => byte < 0x20 && !(byte >= 0x09 && byte <= 0x0d)).length
-  return controls > 0 ? undefined : 'windows-1252'
+  return hasControls(bytes.subarray(0, headLength)) ? undefined : 'windows-1252'
 }
 
 /** Decodes a text file. `declared`, the encoding named in the file itself, is used if the bytes do not determine it. */

@@ -1,5 +1,4 @@
 import multipart from '@fastify/multipart'
-import { maxFileSize } from '@repo/config'
 import { type Cursor, type DocumentSummary, type NewDocument, toStorableText } from '@repo/db'
 import { hashContent } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
@@ -7,7 +6,7 @@ import { z } from 'zod'
 import { Metadata, MetadataText } from '../metadata.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
-import { readUpload } from '../upload.ts'
+import { receiveUpload } from '../upload.ts'
 
 const maxPartLength = 100_000 // UTF-16 units; more is asked for part by part
 const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages
@@ -142,16 +141,19 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
       schema: {
         operationId: 'addDocument',
         summary: 'Add a document for the worker to take in; the same content twice is one document',
-        description: `Either JSON, or one file (text, Markdown, HTML, PDF, .docx) as multipart/form-data, with \`title\`, \`externalId\` and \`metadata\` (JSON) beside it if you like. At most ${maxFileSize} bytes.`,
+        description: `Either JSON, or one file (text, Markdown, HTML, PDF, .docx) as multipart/form-data, with \`title\`, \`externalId\` and \`metadata\` (JSON) beside it if you like. At most ${app.maxUploadBytes} bytes.`,
         body: DocumentRequest,
         response: { 202: DocumentResponse },
       },
     },
     async (request, reply) => {
       if (request.validationError && !request.isMultipart()) throw request.validationError
-      const posted = request.isMultipart() ? await readUpload(request, FormFields) : readText(request.body)
-      const embeddingModel = app.llm.embedder.name
-      const { version: _, ...document } = await app.store.documents.add(request.owner, { ...posted, embeddingModel })
+      const add = (posted: NewDocument) =>
+        app.store.documents.add(request.owner, { ...posted, embeddingModel: app.llm.embedder.name })
+      const upload = { uploads: app.store.uploads, maxBytes: app.maxUploadBytes }
+      const { version: _, ...document } = request.isMultipart()
+        ? await receiveUpload(request, FormFields, upload, add)
+        : await add(readText(request.body))
       return reply.code(202).send(toResponse(document))
     },
   )

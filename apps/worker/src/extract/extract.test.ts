@@ -1,10 +1,12 @@
-import { DocumentError, docxType, htmlType, pdfType, sniffMediaType } from '@repo/rag'
+import { Readable } from 'node:stream'
+import { createSniffer, DocumentError, docxType, htmlType, pdfType, sniffMediaType } from '@repo/rag'
 import { makeDocx, makeDocxBomb, makePdf, makePdfBomb, makePdfWithCmap } from '@repo/testing/files'
 import { describe, expect, it } from 'vitest'
 import { extract } from './extract.ts'
 
+const toFile = (bytes: Buffer, mediaType: string) => ({ mediaType, size: bytes.length, parts: Readable.from([bytes]) })
 /** What a file says, its type sniffed as at `POST /documents`. */
-const read = (bytes: Buffer, filename = '') => extract({ title: '', mediaType: sniffMediaType(bytes, filename), bytes })
+const read = (bytes: Buffer, filename = '') => extract(toFile(bytes, sniffMediaType(bytes, filename)))
 const html = async (body: string) => (await read(Buffer.from(`<!doctype html><html><body>${body}</body></html>`))).text
 /** Right-to-left text as it stands in a PDF: as it is seen, from left to right. */
 const asSeen = (text: string) => [...text].reverse().join('')
@@ -152,6 +154,24 @@ describe('a text', () => {
 
 describe('the type of a file', () => {
   it.each([
+    ['a text with a zero in its second part', ['a text '.repeat(200), 'a\0b']],
+    [
+      'a text with control characters whose second part is not UTF-8',
+      [`\x1b[1m${'a text '.repeat(200)}`, 'caf\xe9 au lait'],
+    ],
+  ])('%s is none', (_, [first = '', second = '']) => {
+    const sniff = createSniffer('a.txt')
+    expect(sniff(Buffer.from(first, 'latin1'))).toBe('text/plain')
+    expect(() => sniff(Buffer.from(second, 'latin1'))).toThrow(/no text/)
+  })
+
+  it('stays the same when a character is divided between two parts', () => {
+    const bytes = Buffer.from(`\x1b[1m${'a'.repeat(1100)}潮`)
+    const sniff = createSniffer('a.txt')
+    expect([sniff(bytes.subarray(0, -1)), sniff(bytes.subarray(-1))]).toEqual(['text/plain', 'text/plain'])
+  })
+
+  it.each([
     ['a PDF with junk before it', Buffer.from('junk\n%PDF-1.4'), 'a.txt', pdfType],
     ['a ZIP that calls itself a text', makeDocx(['a']), 'a.txt', docxType],
     ['a page without a doctype', Buffer.from('\uFEFF <!-- c --> <HTML lang=en>'), 'a.pdf', htmlType],
@@ -182,7 +202,7 @@ describe('what is made to break its reader', () => {
     async (_, bytes) => {
       expect(bytes.length).toBeLessThan(2_000_000)
       const before = process.memoryUsage().rss
-      const reading = extract({ title: '', mediaType: sniffMediaType(bytes), bytes }, undefined, limit)
+      const reading = extract(toFile(bytes, sniffMediaType(bytes)), undefined, limit)
       await expect(reading).rejects.toBeInstanceOf(DocumentError)
       expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000)
     },
@@ -191,20 +211,38 @@ describe('what is made to break its reader', () => {
 
   it('takes no more time than it may', async () => {
     const slow = makePdf(Array.from({ length: 300 }, () => 'A line of text.\n'.repeat(45)))
-    const reading = extract({ title: '', mediaType: pdfType, bytes: slow }, undefined, { ...limit, timeMs: 50 })
+    const reading = extract(toFile(slow, pdfType), undefined, { ...limit, timeMs: 50 })
     await expect(reading).rejects.toThrow('takes longer than 0.05 s')
   })
 
   it('gives no more text than it may', async () => {
     const bytes = makePdf(['One page of text.'])
-    const reading = extract({ title: '', mediaType: pdfType, bytes }, undefined, { ...limit, textLength: 10 })
+    const reading = extract(toFile(bytes, pdfType), undefined, { ...limit, textLength: 10 })
     await expect(reading).rejects.toThrow('more than 10 characters')
   })
 
   it('ends with the worker that reads it', async () => {
     const stopping = new AbortController()
-    const reading = extract({ title: '', mediaType: pdfType, bytes: makePdf(['a']) }, stopping.signal)
+    const reading = extract(toFile(makePdf(['a']), pdfType), stopping.signal)
     stopping.abort(new Error('stopped'))
     await expect(reading).rejects.toThrow('stopped')
+  })
+
+  it('is not called damaged when it cannot be read to its end', async () => {
+    const bytes = makePdf(['a'])
+    async function* cutOff() {
+      yield bytes.subarray(0, 100)
+      throw new Error('the database is away')
+    }
+    const reading = extract({ mediaType: pdfType, size: bytes.length, parts: cutOff() })
+    await expect(reading).rejects.toThrow('the database is away')
+  })
+
+  it('is not read at all when it is a text that must be too long', async () => {
+    async function* unread(): AsyncGenerator<Buffer> {
+      yield Promise.reject(new Error('it was read'))
+    }
+    const reading = extract({ mediaType: 'text/plain', size: 8_000_001, parts: unread() }, undefined, limit)
+    await expect(reading).rejects.toThrow('more than 2000000 characters')
   })
 })
