@@ -12,7 +12,7 @@ import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
 import cors from './plugins/cors.ts'
 import errors, { answerClientError, answerError } from './plugins/errors.ts'
-import limits from './plugins/limits.ts'
+import limits, { type WatchDelay } from './plugins/limits.ts'
 import limitByOwner, { createOwnerLimits } from './plugins/limits-by-owner.ts'
 import openapi from './plugins/openapi.ts'
 import page from './plugins/page.ts'
@@ -62,6 +62,8 @@ export type AppOptions = {
   logger: FastifyBaseLogger
   /** Undefined without `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   tracing?: Tracing | undefined
+  /** How overload protection measures the event loop. */
+  watchDelay?: WatchDelay | undefined
 }
 
 /** The whole API, not listening yet: plugins in order, then every file of routes/. What it is given it does not close. */
@@ -72,6 +74,7 @@ export async function buildApp({
   llm,
   logger,
   tracing,
+  watchDelay,
 }: AppOptions): Promise<FastifyInstance> {
   const app = Fastify({
     loggerInstance: logger,
@@ -123,7 +126,7 @@ export async function buildApp({
   await app.register(errors)
   await app.register(shapes)
   await app.register(openapi)
-  await app.register(limits)
+  await app.register(limits, { watchDelay })
   await app.register(cors, config)
   await app.register(auth, { config, store })
   await app.register(limitByOwner, { ownerLimits })

@@ -1,4 +1,4 @@
-import type { FastifyContextConfig, RouteOptions } from 'fastify'
+import type { RouteOptions } from 'fastify'
 import { isOpen } from './auth.ts'
 
 /** Stable codes by status. */
@@ -44,7 +44,7 @@ export function listProblems({ method, url, config = {}, schema = {} }: Route): 
     url.includes('/:') && withPlaceholder,
     !['GET', 'HEAD'].includes(String(method)) && withBody,
     !isOpen(url) && forOwners,
-    !shedsNothing(url, config) && underLoad,
+    !config.neverShed && underLoad,
     config.isCostly && ofCosts,
     config.isCostly === true && ofModels,
     config.startsAnswer && ofAnswers,
@@ -55,9 +55,4 @@ export function listProblems({ method, url, config = {}, schema = {} }: Route): 
     merged[Number(status)] = [...new Set([...(merged[Number(status)] ?? []), ...codes])]
   }
   return merged
-}
-
-/** As limits.ts has it. */
-function shedsNothing(url: string, config: FastifyContextConfig): boolean {
-  return url.startsWith('/health/live') || 'pressureHandler' in config
 }

@@ -82,6 +82,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '/:id/stop',
     {
+      config: { neverShed: true }, // it ends work
       schema: {
         operationId: 'stopAnswer',
         summary: 'Stop the answer that runs in a conversation; what there is of it is kept',

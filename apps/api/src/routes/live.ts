@@ -56,7 +56,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
-      config: { pressureHandler: () => {} }, // overload is when it is wanted most
+      config: { neverShed: true }, // overload is when it is needed most
       schema: { operationId: 'watch', summary: 'Watch streams, pooler and database', response: { 200: samples } },
     },
     async ({ headers }, reply) => {

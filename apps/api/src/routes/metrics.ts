@@ -13,7 +13,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
-      config: { isScraped: true, pressureHandler: () => {} }, // overload is when they are wanted most
+      config: { isScraped: true, neverShed: true }, // overload is when they are needed most
       schema: {
         operationId: 'readMetrics',
         summary: 'What the processes of this start count, for Prometheus',
