@@ -11,6 +11,7 @@ import { type Run, runOnce } from './run-once.ts'
 import { liveScenario, type Scenario, scenarios, shortWarmUp, type Variant } from './scenarios.ts'
 import { openDatabase, prepareDatabase, type Stack, startTarget, type Target } from './stand.ts'
 import { listHotFunctions, readProfile, startProfile } from './watch/profile.ts'
+import { measureTurns } from './watch/stalls.ts'
 
 /** What a variant's runs in a scenario measured, and their medians. */
 export type Row = { variant: Variant; runs: Run[]; values: Run['values'] }
@@ -21,10 +22,13 @@ type Open = (scenario: Scenario, variant: Variant) => Promise<Target>
 /** Runs the chosen scenarios on a stack of their own. `signal` ends it at any time. */
 export async function runBench(options: Options, stack: Stack, signal: AbortSignal): Promise<void> {
   await prepareDatabase(stack, signal)
-  await runAll(options, signal, async ({ subject, env }, variant) => {
+  await runAll(options, signal, async ({ subject, env, sendsLargest }, variant) => {
     if (subject === 'connections') return openDatabase(stack, variant)
     const isProfiled = options.profile && variant === 'pooled'
-    const target = await startTarget(stack, variant, env, isProfiled ? startProfile(stack.folder) : [])
+    const target = await startTarget(stack, variant, env, [
+      ...(isProfiled ? startProfile(stack.folder) : []),
+      ...(sendsLargest ? measureTurns : []),
+    ])
     if (!isProfiled) return target
     const startedAt = toMachineTime()
     const stop = async () => {

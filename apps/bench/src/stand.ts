@@ -23,6 +23,8 @@ export type Stack = {
 export type Target = {
   url: string
   pids: Record<string, number>
+  /** The file that the server writes its log to; none of a server that others started. */
+  log?: string
   directDatabaseUrl: string
   pgbouncerAdminUrl: string
   /** Ends it, and says how late the mock model was, in ms: that is the machine's limit and not the server's. */
@@ -68,6 +70,7 @@ export async function startTarget(
   return {
     url,
     pids: findPids(stack.folder, ['server', 'mock', 'postgres', 'pgbouncer']),
+    log,
     directDatabaseUrl,
     pgbouncerAdminUrl,
     stop: async () => {
