@@ -39,7 +39,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '',
     {
-      config: { isCostly: true, startsAnswer: true, problems: askProblems },
+      config: { isCostly: true, startsAnswer: true, lastOf: 'messages', problems: askProblems },
       bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, though only its end counts
       schema: {
         operationId: 'ask',
