@@ -12,7 +12,7 @@ import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
 import cors from './plugins/cors.ts'
 import errors, { handleClientError, handleError } from './plugins/errors.ts'
-import overload from './plugins/limits.ts'
+import overload, { type WatchDelay } from './plugins/limits.ts'
 import openapi from './plugins/openapi.ts'
 import page from './plugins/page.ts'
 import enforceQuotas, { createQuotas } from './plugins/quotas.ts'
@@ -61,11 +61,13 @@ export type AppOptions = {
   logger: FastifyBaseLogger
   /** Undefined without `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   tracing?: Tracing | undefined
+  /** How overload protection measures the event loop. */
+  watchDelay?: WatchDelay | undefined
 }
 
 /** Builds the API without listening: plugins in order, then every file of routes/. The caller closes its arguments. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
-  const { config, store, logger, tracing } = options
+  const { config, store, logger, tracing, watchDelay } = options
   const app = createServer(config, logger)
   const { metrics, quotas } = decorateApp(app, options)
 
@@ -76,7 +78,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(errors)
   await app.register(validation)
   await app.register(openapi)
-  await app.register(overload)
+  await app.register(overload, { watchDelay })
   await app.register(uploads, config)
   await app.register(cors, config)
   await app.register(auth, { config, store })

@@ -9,6 +9,7 @@ import type { Gate } from '@repo/testing/tcp-proxy'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import { buildApp } from './app.ts'
+import type { WatchDelay } from './plugins/limits.ts'
 
 export type TestApp = {
   app: FastifyInstance
@@ -31,6 +32,7 @@ export type TestOptions = {
   logger?: Logger
   /** Goes to the database through here; see `openGate`. */
   gate?: Gate
+  watchDelay?: WatchDelay
 }
 
 /** The app as `npm run api` runs it, on a fresh database, with two owners. */
@@ -39,6 +41,7 @@ export async function testApp({
   llm,
   logger = pino({ level: 'silent' }),
   gate,
+  watchDelay,
 }: TestOptions = {}): Promise<TestApp> {
   const test = await createTestDatabase()
   const databaseUrl = new URL(test.databaseUrl)
@@ -47,7 +50,7 @@ export async function testApp({
   const database = connect({ url: config.DATABASE_URL, poolSize: config.DATABASE_POOL_SIZE })
   const store = createStore(database.db)
   const models = llm ?? createModels(config)
-  const app = await buildApp({ config, database, store, llm: models, logger })
+  const app = await buildApp({ config, database, store, llm: models, logger, watchDelay })
   const headersFor = async (owner: string) => ({ authorization: `Bearer ${await createKey(store, owner)}` })
   return {
     app,

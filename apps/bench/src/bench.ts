@@ -12,6 +12,7 @@ import { formatOutcome } from './report/text.ts'
 import { runOnce } from './run-once.ts'
 import { liveScenario, type Scenario, scenarios, shortWarmUp, type Variant } from './scenarios.ts'
 import { listHotFunctions, readProfile, startProfile } from './watch/profile.ts'
+import { measureTurns } from './watch/stalls.ts'
 
 /** Starts or returns the server of a variant. */
 type Open = (scenario: Scenario, variant: Variant) => Promise<Target>
@@ -19,10 +20,13 @@ type Open = (scenario: Scenario, variant: Variant) => Promise<Target>
 /** Runs the chosen scenarios on a temporary stack. `signal` stops it at any time. */
 export async function runBench(options: Options, stack: Stack, signal: AbortSignal): Promise<void> {
   await prepareDatabase(stack, signal)
-  await runAll(options, signal, async ({ subject, env }, variant) => {
+  await runAll(options, signal, async ({ subject, env, sendsLargest }, variant) => {
     if (subject === 'connections') return openDatabase(stack, variant)
     const isProfiled = options.profile && variant === 'pooled'
-    const target = await startTarget(stack, variant, env, isProfiled ? startProfile(stack.folder) : [])
+    const target = await startTarget(stack, variant, env, [
+      ...(isProfiled ? startProfile(stack.folder) : []),
+      ...(sendsLargest ? measureTurns : []),
+    ])
     if (!isProfiled) return target
     const startedAt = toMachineTime()
     const stop = async () => {

@@ -23,6 +23,8 @@ export type Stack = {
 export type Target = {
   url: string
   pids: Record<string, number>
+  /** The file that the server writes its log to; none of a server that others started. */
+  log?: string
   directDatabaseUrl: string
   pgbouncerAdminUrl: string
   /** Stops the server. Returns the delay of the mock model in ms, which is a limit of the machine, not of the server. */
@@ -70,6 +72,7 @@ export async function startTarget(
   return {
     url,
     pids: findPids(stack.folder, ['server', 'mock', 'postgres', 'pgbouncer']),
+    log,
     directDatabaseUrl,
     pgbouncerAdminUrl,
     stop: async () => {

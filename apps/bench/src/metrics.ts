@@ -29,6 +29,7 @@ const described = {
   memoryPerStream: { title: 'memory per stream kB', digits: 0 },
   serverMemory: { title: 'API memory MB', digits: 0 },
   databaseMemory: { title: 'database memory MB', digits: 0 },
+  longestTurn: { title: 'longest turn CPU ms', digits: 0 },
   eventLoopP99: { title: 'event loop p99 ms', digits: 0 },
 } satisfies Record<string, Description>
 

@@ -6,6 +6,7 @@ import { measure, type Values } from './metrics.ts'
 import { type Scenario, shortWarmUp } from './scenarios.ts'
 import { measureEventLoop } from './watch/event-loop.ts'
 import { type Sample, startSampler } from './watch/sampler.ts'
+import { measureStalls } from './watch/stalls.ts'
 
 export type Run = {
   values: Values
@@ -25,11 +26,13 @@ export async function runOnce(scenario: Scenario, target: Target, signal: AbortS
   const { pid, counts, result } = startLoad(whole, signal)
   const sampler = startSampler({ ...target, counts, pids: { ...target.pids, load: pid } })
   const steadyMs = load.seconds * 1000 - load.rampMs
-  const [ended, eventLoopP99] = await Promise.all([
+  const { url, pids, log } = target
+  const [ended, eventLoopP99, longestTurn] = await Promise.all([
     result.finally(sampler.stop),
-    measureEventLoop(target.url, load.rampMs, steadyMs, signal),
+    measureEventLoop(url, load.rampMs, steadyMs, signal),
+    scenario.sendsLargest && log && pids.server ? measureStalls(url, pids.server, log, result) : undefined,
   ])
   const samples = await sampler.stop()
   const values = measure(ended, samples, load.rampMs, load.seconds * 1000)
-  return { values: { ...values, eventLoopP99 }, result: ended, samples }
+  return { values: { ...values, eventLoopP99, longestTurn }, result: ended, samples }
 }

@@ -20,6 +20,8 @@ export type Scenario = {
   /** Overrides the defaults of each server's environment. */
   env?: Record<string, string>
   goals: Goal[]
+  /** Also sends the largest inputs, and measures the turns of the event loop. */
+  sendsLargest?: true
   /** Runs only if selected with `--only`. */
   isExtra?: true
   /** The smaller version for `--quick`. Scenarios without it are skipped there. */
@@ -161,6 +163,15 @@ export const scenarios: Scenario[] = [
     load: chats({ intervalMs: 60, perSecond: 415, seconds: 12 }), // at 83 per second, as many end as start
     env: { WEB_CONCURRENCY: '2', MAX_STREAMS: '250' },
     goals: [...nothingHeld, { metric: 'refusalP99', atMost: 100 }, { metric: 'lateP99', atMost: 50 }],
+  },
+  {
+    name: 'stalls',
+    title:
+      '200 answers at once, and beside them the largest documents and conversations: for how long is nothing sent?',
+    variants: ['pooled'],
+    load: chats({ tokens: 200, intervalMs: 60, rampMs: 4000, seconds: 14 }),
+    sendsLargest: true,
+    goals: [...noError, { metric: 'longestTurn', atMost: 25 }, { metric: 'lateP99', atMost: 50 }],
   },
   scale(1),
   scale(2),

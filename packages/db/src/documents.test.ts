@@ -37,6 +37,27 @@ describe('adding a document', () => {
   })
 })
 
+it('reads any part of a text by its UTF-16 units, as JavaScript would cut it', async () => {
+  const text = `${'a🏊潮'.repeat(60_000)}\n${'plain '.repeat(20_000)}the end 🏊` // several pieces, whose units differ
+  const { id } = await addDocument()
+  expect(await documents.readText(owner, id, { start: 0, end: 10 })).toEqual({ title: 'Tides', text: '', length: 0 })
+  await db.update(table).set({ text }).where(eq(table.id, id))
+  for (const [start, end] of [
+    [0, 5],
+    [0, 100_000],
+    [133_332, 133_340],
+    [239_990, 339_990],
+    [text.length - 8, text.length + 100],
+    [text.length, text.length + 5],
+    [2, 3],
+  ] as const) {
+    const part = await documents.readText(owner, id, { start, end })
+    expect(part?.length, `${start}`).toBe(text.length)
+    expect(part?.text === text.slice(start, end), `${start} to ${end}`).toBe(true)
+  }
+  expect(await documents.readText(await owners.ensure('bob'), id, { start: 0, end: 5 })).toBeUndefined()
+})
+
 describe('adding its chunks', () => {
   it('stores them and makes the document ready', async () => {
     const { id } = await addDocument()

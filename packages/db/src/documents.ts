@@ -114,11 +114,8 @@ export function createDocuments(db: Db) {
     find: async (owner: string, id: string): Promise<DocumentSummary | undefined> =>
       (await db.select(summary).from(documents).where(isDocument(owner, id))).at(0),
 
-    /** The whole text, of which chunks and sources name parts. */
-    readText: async (owner: string, id: string): Promise<{ title: string; text: string } | undefined> =>
-      (
-        await db.select({ title: documents.title, text: documents.text }).from(documents).where(isDocument(owner, id))
-      ).at(0),
+    /** A part of the text, as chunks and sources name parts: in UTF-16 units. `length` is that of the whole text. */
+    readText: (owner: string, id: string, part: { start: number; end: number }) => readText(db, owner, id, part),
 
     /** True when there was one. Its chunks go with it. */
     remove: async (owner: string, id: string): Promise<boolean> =>
@@ -185,6 +182,35 @@ function renew(tx: Pick<Db, 'update'>, owner: string, id: string, model: string)
     .set({ status: 'queued', progress: 0, version: sql`gen_random_uuid()` })
     .where(and(isDocument(owner, id), eq(documents.status, 'ready'), isOther))
     .returning(withVersion)
+}
+
+const pieceLength = 100_000 // code points; Postgres walks the text from its start to each piece
+
+/**
+ * Postgres counts code points and knows no UTF-16: pieces of the text are measured there, and the few that hold the part
+ * travel, to be cut here. The whole text of a book would hold up the event loop of its reader.
+ */
+async function readText(db: Db, owner: string, id: string, { start, end }: { start: number; end: number }) {
+  const isWanted = sql`piece.start < ${end} and piece.start + piece.units > ${start}`
+  const [row] = await db.execute<{ title: string; text: string; start: number; length: number }>(sql`
+    with document as materialized (select title, text || '' as text from ${documents} where ${isDocument(owner, id)}),
+    piece as (
+      select number, part, units, sum(units) over (order by number) - units as start
+      from document, generate_series(0, (length(document.text) - 1) / ${pieceLength}) as number,
+        substring(document.text from number * ${pieceLength} + 1 for ${pieceLength}) as part,
+        lateral (select length(part) + regexp_count(part, '[\\U00010000-\\U0010FFFF]') as units) as measured
+    )
+    select document.title, coalesce(string_agg(piece.part, '' order by piece.number) filter (where ${isWanted}), '') as text,
+      coalesce(min(piece.start) filter (where ${isWanted}), 0)::int as start,
+      coalesce(sum(piece.units), 0)::int as length
+    from document left join piece on true group by document.title`)
+  return (
+    row && {
+      title: row.title,
+      length: row.length,
+      text: row.text.slice(Math.max(0, start - row.start), Math.max(0, end - row.start)),
+    }
+  )
 }
 
 const newest: Cursor = { time: 'infinity', id: '00000000-0000-0000-0000-000000000000' }

@@ -66,7 +66,7 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'turns.reopen': (owner) => turns.reopen(owner, { ...ended, answerId: 'a2' }),
   'documents.list': (owner) => documents.list(owner, 10),
   'documents.find': (owner) => documents.find(owner, ready.id),
-  'documents.readText': (owner) => documents.readText(owner, ready.id),
+  'documents.readText': (owner) => documents.readText(owner, ready.id, { start: 0, end: 100 }),
   'documents.readContent': (owner) => documents.readContent(owner, ready.id),
   'documents.begin': (owner) => documents.begin(owner, processing),
   'documents.noteProgress': (owner) => documents.noteProgress(owner, processing, 0.5),

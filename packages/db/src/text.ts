@@ -1,4 +1,11 @@
 /** Returns text that Postgres can store: U+0000 and lone surrogates become U+FFFD. */
 export function toStorableText(text: string): string {
-  return text.toWellFormed().replaceAll('\0', '\uFFFD')
+  return text.includes('\0') ? replaceNul(text).toWellFormed() : text.toWellFormed()
+}
+
+/** `replaceAll` takes half a second for a million of them. */
+function replaceNul(text: string): string {
+  const units = new Uint16Array(text.length)
+  for (let index = 0; index < text.length; index += 1) units[index] = text.charCodeAt(index) || 0xfffd
+  return Buffer.from(units.buffer).toString('utf16le')
 }

@@ -5,6 +5,7 @@ import { urlToHttpOptions } from 'node:url'
 import type { Deadlines, HttpAnswer, HttpCall } from './http-call.ts'
 import { describeFailure, openAnswer, readErrorCode, startCall } from './http-call.ts'
 import { LlmError, type LlmErrorCode } from './llm.ts'
+import { writeJson } from './write-json.ts'
 
 export type HttpClientOptions = Deadlines & {
   baseUrl: string
@@ -55,11 +56,11 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   const send = (
     call: HttpCall,
     path: string,
-    payload: string,
+    payload: Buffer[],
     agent: http.Agent | false = keepAlive,
   ): Promise<http.IncomingMessage> => {
     const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>()
-    const length = ['content-length', String(Buffer.byteLength(payload))]
+    const length = ['content-length', String(payload.reduce((sum, { length }) => sum + length, 0))]
     const allHeaders = [...headers, ...length, ...Object.entries(options.callHeaders?.() ?? {}).flat()]
     const request = transport.request({ hostname, port, path: root + path, method: 'POST', headers: allHeaders, agent })
     let bytesBefore = 0
@@ -68,7 +69,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       bytesBefore = socket.bytesRead
     })
     request.on('response', (response) => {
-      sent = '' // a prompt is a good part of what a stream would hold in memory to its end
+      sent = [] // a prompt is a good part of what a stream would hold in memory to its end
       resolve(response)
     })
     request.on('error', (error) => {
@@ -77,7 +78,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       else reject(call.fail(describeFailure(error)))
     })
     request.on('close', () => reject())
-    request.end(payload)
+    for (const piece of payload) request.write(piece)
+    request.end()
     call.request = request
     return promise
   }
@@ -87,7 +89,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       signal?.throwIfAborted()
       const call = startCall(options, signal)
       try {
-        const response = await send(call, path, toJson(body))
+        const response = await send(call, path, await writePayload(call, body))
         assertAccepted(response)
         return openAnswer(response, call)
       } catch (error) {
@@ -98,6 +100,13 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       for (const sockets of Object.values(keepAlive.freeSockets)) for (const socket of sockets ?? []) socket.destroy()
     },
   }
+}
+
+/** Throws the call's failure when it was aborted meanwhile. */
+async function writePayload(call: HttpCall, body: unknown): Promise<Buffer[]> {
+  const payload = await writeJson(body)
+  if (call.failure) throw call.failure.reason
+  return payload
 }
 
 function assertAccepted({ statusCode: status = 0, headers }: http.IncomingMessage): void {
@@ -123,15 +132,4 @@ function readRetryAfter(value: string | undefined): number | undefined {
 
 function isReset(error: Error): boolean {
   return ['ECONNRESET', 'EPIPE'].includes(readErrorCode(error))
-}
-
-/** Vendors refuse U+0000 and lone surrogates, or answer with worse; both become U+FFFD on their way out. */
-function toJson(body: unknown): string {
-  const json = JSON.stringify(body)
-  // It escapes both as `\u…`: without one there is nothing to repair, and a replacer is called for each value.
-  return json.includes('\\u') ? JSON.stringify(body, repairText) : json
-}
-
-function repairText(_key: string, value: unknown): unknown {
-  return typeof value === 'string' ? value.toWellFormed().replaceAll('\0', '\uFFFD') : value
 }

@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
-import { messages } from '@repo/db'
 import { createSpokenModel } from '@repo/testing/scripted-model'
 import { joinText, listTypes, post, readParts } from '@repo/testing/ui-stream'
 import { DefaultChatTransport, generateId, readUIMessageStream, type UIMessage } from 'ai'

@@ -4,6 +4,7 @@ import { type Answer, endsInHighSurrogate, type Segment } from './answer.ts'
 import { type EventStream, startHeartbeat } from './event-stream.ts'
 
 const maxDeltaLength = 16_384 // what a reader that catches up adds at most to a socket's buffer at once
+const maxLengthPerTurn = 4 * maxDeltaLength // about 1 ms
 
 /** The place in an answer that an event's `id:` names: all of the text up to `position`, in UTF-16 units, has arrived. */
 export type EventId = { answerId: string; position: number }
@@ -46,9 +47,12 @@ function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
   let position = 0
   let index = 0
   let offset = 0
+  let sent = 0
+  let isWaiting = false
 
   const sendDelta = (segment: Segment, delta: string) => {
     offset += delta.length
+    sent += delta.length
     if (segment.type === 'text') position += delta.length
     parts.delta(index, segment.type, delta, position)
   }
@@ -63,8 +67,19 @@ function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
     skip -= passed
   }
 
+  const goOn = () => {
+    isWaiting = false
+    catchUp()
+  }
+
+  /** A long answer is sent over several turns of the event loop: a fast socket takes 1 MB at once. */
   const catchUp = () => {
-    while (!stream.isFull() && !stream.response.writableEnded) {
+    const stopAt = sent + maxLengthPerTurn
+    while (!isWaiting && !stream.isFull() && !stream.response.writableEnded) {
+      if (sent >= stopAt) {
+        isWaiting = true
+        return void setImmediate(goOn)
+      }
       const segment = answer.segments[index]
       if (segment && resumesAt !== undefined) pass(segment)
       if (segment && offset < segment.text.length) sendDelta(segment, takePiece(segment.text, offset))
@@ -81,7 +96,8 @@ function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
     catchUp,
     /** The common case, a reader that is up to date, copies nothing. */
     add: (segment: Segment, delta: string) => {
-      const isUpToDate = answer.segments[index] === segment && offset + delta.length === segment.text.length
+      const isUpToDate =
+        !isWaiting && answer.segments[index] === segment && offset + delta.length === segment.text.length
       if (isUpToDate && resumesAt === undefined && !stream.isFull()) sendDelta(segment, delta)
       else catchUp()
     },

@@ -1,4 +1,4 @@
-import type { FastifyContextConfig, RouteOptions } from 'fastify'
+import type { RouteOptions } from 'fastify'
 import { isPublicPath } from './auth.ts'
 
 /** Stable error codes by status. */
@@ -44,7 +44,7 @@ export function listErrorCodes({ method, url, config = {}, schema = {} }: Route)
     url.includes('/:') && paramErrors,
     !['GET', 'HEAD'].includes(String(method)) && bodyErrors,
     !isPublicPath(url) && authErrors,
-    !ignoresOverload(url, config) && overloadErrors,
+    !config.neverShed && overloadErrors,
     config.rateLimit && rateLimitErrors,
     config.rateLimit === true && modelErrors,
     config.streamsAnswer && streamErrors,
@@ -55,9 +55,4 @@ export function listErrorCodes({ method, url, config = {}, schema = {} }: Route)
     merged[Number(status)] = [...new Set([...(merged[Number(status)] ?? []), ...codes])]
   }
   return merged
-}
-
-/** Whether a route also runs under overload. Must match limits.ts. */
-function ignoresOverload(url: string, config: FastifyContextConfig): boolean {
-  return url.startsWith('/health/live') || 'pressureHandler' in config
 }

@@ -1,18 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { createSpokenModel } from '@repo/testing/scripted-model'
 import { openGate } from '@repo/testing/tcp-proxy'
-import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import Fastify from 'fastify'
+import { expect, it, onTestFinished } from 'vitest'
 import { testApp } from '../testing.ts'
-
-const blockEventLoop = (ms: number) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
-
-/** The delay is measured each second, as a mean: the first block ends a second that began well. */
-async function beLate() {
-  for (let blocks = 0; blocks < 3; blocks += 1) {
-    blockEventLoop(2500)
-    await sleep(1)
-  }
-}
+import errors from './errors.ts'
+import limits from './limits.ts'
 
 /** A question that cannot be read, of nobody: whoever looks at its key, its body or the database says something else. */
 const hopeless = {
@@ -22,37 +14,85 @@ const hopeless = {
   payload: '{',
 } as const
 
-describe('while the event loop is seconds late', async () => {
-  const gate = await openGate()
-  const { app, alice, close } = await testApp({ gate })
-  afterAll(close)
-  const list = () => app.inject({ url: '/documents', headers: alice })
-
-  it('503 before anybody asks the database or reads the body, but alive and measured; and 200 again after it', async () => {
-    expect((await list()).statusCode).toBe(200)
-    await gate.shut()
-    await beLate()
-    const refused = await list()
-    const unread = await app.inject(hopeless)
-    const alive = await app.inject('/health/live')
-    for (const { json, headers } of [refused, unread]) {
-      expect(json()).toMatchObject({ status: 503, code: 'overloaded' })
-      expect(headers['retry-after']).toBe('2')
-    }
-    expect(alive.statusCode).toBe(200)
-    await gate.open()
-    const measured = await app.inject({ url: '/metrics', headers: alice })
-    expect(measured.statusCode).toBe(200)
-    await expect.poll(async () => (await list()).statusCode).toBe(200)
+/** An app whose seconds the test ticks: `tick(400)` is one in which the event loop was 400 ms late on average. */
+async function createTickedApp() {
+  const app = Fastify()
+  let tick = (_delayMs: number): void => {
+    throw new Error('nothing is measured yet')
+  }
+  let isWatching = false
+  await app.register(errors)
+  await app.register(limits, {
+    watchDelay: (onSample: (delayMs: number) => void) => {
+      isWatching = true
+      tick = onSample
+      return () => {
+        isWatching = false
+      }
+    },
   })
+  app.post('/work', async () => 'done')
+  app.get('/alive', { config: { neverShed: true } }, async () => 'yes')
+  onTestFinished(() => app.close())
+  return {
+    app,
+    isWatching: () => isWatching,
+    tick: (...delays: number[]) => {
+      for (const delayMs of delays) tick(delayMs)
+    },
+    work: () => app.inject({ method: 'POST', url: '/work', payload: '{', headers: { 'content-type': 'text/odd' } }),
+  }
+}
+
+it('sheds after three late seconds of the last four, before the body is read, and serves again with fewer', async () => {
+  const { app, tick, work } = await createTickedApp()
+  await app.ready()
+  tick(400, 400)
+  expect((await work()).statusCode).toBe(415)
+  tick(20, 400)
+  const shed = await work()
+  expect(shed.json()).toMatchObject({
+    status: 503,
+    code: 'overloaded',
+    detail: 'The server is overloaded. Try again in a moment.',
+  })
+  expect(shed.headers['retry-after']).toBe('2')
+  expect((await app.inject('/alive')).body).toBe('yes')
+  tick(400, 20)
+  expect((await work()).statusCode).toBe(415)
 })
 
-it('takes requests from its first moment, however late its own start was', async () => {
-  const { alice, listen, close } = await testApp()
+it('sheds nothing because of one stall, however long', async () => {
+  const { app, tick, work } = await createTickedApp()
+  await app.ready()
+  tick(20, 60_000, 20, 20, 20, 60_000)
+  expect((await work()).statusCode).toBe(415)
+})
+
+it('measures from the moment that the app is ready, by inject too, and until it is closed', async () => {
+  const { app, isWatching, work } = await createTickedApp()
+  expect(isWatching()).toBe(false)
+  await work()
+  expect(isWatching()).toBe(true)
+  await app.close()
+  expect(isWatching()).toBe(false)
+})
+
+it('serves what ends work or shows the overload while everything else is shed', async () => {
+  const spoken = createSpokenModel()
+  const late = (onSample: (delayMs: number) => void) => {
+    for (const delayMs of [400, 400, 400]) onSample(delayMs)
+    return () => {}
+  }
+  const { app, alice, close } = await testApp({ llm: spoken.llm, watchDelay: late })
   onTestFinished(close)
-  await beLate()
-  const url = await listen()
-  expect((await fetch(`${url}/documents`, { headers: alice })).status).toBe(200)
+  const statusOf = async (method: 'GET' | 'POST', url: string) =>
+    (await app.inject({ method, url, headers: alice })).statusCode
+  expect(await statusOf('GET', '/documents')).toBe(503)
+  expect(await statusOf('GET', '/health/live')).toBe(200)
+  expect(await statusOf('GET', '/metrics')).toBe(200)
+  expect(await statusOf('GET', '/live')).toBe(200)
+  expect(await statusOf('POST', '/chat/c/stop')).toBe(204)
 })
 
 it('503 while no more answers may run, before anybody asks the database or reads the body', async () => {

@@ -1,39 +1,63 @@
-import underPressure from '@fastify/under-pressure'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { ProblemError } from './errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** A request to this route begins an answer: it is refused at once while no more may run. */
+    /** A request to this route starts an answer. It is rejected at once while all answer slots are taken. */
     streamsAnswer?: boolean
+    /** Served also while the process is overloaded: it ends work, or shows the overload. */
+    neverShed?: boolean
   }
 }
 
-const startMs = 2000 // two of the measure's seconds: in the first the process was still starting, which makes any loop late
+const maxDelayMs = 300 // on average over a second: no token is in time then, and each new chat makes it worse
+const sampleMs = 1000
+const sampleCount = 4
+const lateCount = 3 // of the last four: one long stall is late once, however long it is
+const resolutionMs = 10
+
+/** Calls `onSample` once per second with the mean delay of the event loop in ms. Returns a function that ends it. */
+export type WatchDelay = (onSample: (delayMs: number) => void) => () => void
 
 /**
- * Refuses work that would come too late, before anything is spent on it: before auth, which asks the database, and before
- * the body is read. By how late the event loop is, and by how many answers run.
+ * Overload protection: rejects requests before anything is spent on them, ahead of authentication and of reading the body.
+ * It sheds while the event loop has been late in three of the last four seconds, or while no more answers may run.
+ * Measuring begins when the app is ready, by `listen` or by `inject`, so that start-up does not count.
+ * `@fastify/under-pressure` judges by its last sample alone, so that one stall sheds a second's requests.
  */
-async function limits(app: FastifyInstance) {
-  let startsUntil = 0
-  app.addHook('onListen', async () => {
-    startsUntil = performance.now() + startMs
+async function limits(app: FastifyInstance, { watchDelay = watchEventLoop }: { watchDelay?: WatchDelay | undefined }) {
+  let samples: boolean[] = [] // whether the event loop was late, oldest first
+  let stopWatching = () => {}
+  app.addHook('onReady', async () => {
+    stopWatching = watchDelay((delayMs) => {
+      samples = [...samples, delayMs > maxDelayMs].slice(-sampleCount)
+    })
   })
-  await app.register(underPressure, {
-    maxEventLoopDelay: 300, // ms on average over a second; no token is in time then, and each new chat makes it worse
-    pressureHandler: (request) => {
-      // A busy process is alive: restarting it for that would move its load to the others.
-      if (request.url.startsWith('/health/live') || performance.now() < startsUntil) return
-      throw new ProblemError(503, 'overloaded', 'The server has too much to do; try again in a moment.', {
-        retryAfterSeconds: 2,
-      })
-    },
+  app.addHook('onClose', async () => stopWatching())
+  app.addHook('onRequest', async ({ routeOptions: { config } }) => {
+    const isOverloaded = samples.filter(Boolean).length >= lateCount
+    if (isOverloaded && !config.neverShed) {
+      const detail = 'The server is overloaded. Try again in a moment.'
+      throw new ProblemError(503, 'overloaded', detail, { retryAfterSeconds: 2 })
+    }
+    if (config.streamsAnswer) app.chat.assertPlace()
   })
-  app.addHook('onRequest', async ({ routeOptions }) => {
-    if (routeOptions.config.streamsAnswer) app.chat.assertPlace()
-  })
+}
+
+const watchEventLoop: WatchDelay = (onSample) => {
+  const delay = monitorEventLoopDelay({ resolution: resolutionMs })
+  delay.enable()
+  const timer = setInterval(() => {
+    // Node records the time between two beats of its clock in ns, and no beat at all after a stall: that is NaN.
+    onSample(Number.isNaN(delay.mean) ? sampleMs : delay.mean / 1e6 - resolutionMs)
+    delay.reset()
+  }, sampleMs).unref()
+  return () => {
+    clearInterval(timer)
+    delay.disable()
+  }
 }
 
 export default fp(limits, { name: 'limits', dependencies: ['errors'] })

@@ -2,7 +2,14 @@ import { readFileSync } from 'node:fs'
 import { STATUS_CODES } from 'node:http'
 import swagger, { type SwaggerTransform, type SwaggerTransformObject } from '@fastify/swagger'
 import swaggerUi from '@fastify/swagger-ui'
-import type { FastifyContextConfig, FastifyInstance, FastifySchema, RouteOptions } from 'fastify'
+import type {
+  FastifyContextConfig,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+  FastifySchema,
+  RouteOptions,
+} from 'fastify'
 import fp from 'fastify-plugin'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import { z } from 'zod'
@@ -44,6 +51,13 @@ const tags = [
   { name: 'live', description: 'Live status for people' },
 ]
 
+/** Swagger UI would build the same description once more as YAML, at each request. */
+const uiHooks = {
+  onRequest: async ({ routeOptions }: FastifyRequest, reply: FastifyReply) => {
+    if (routeOptions.url === '/docs/yaml') return reply.callNotFound()
+  },
+}
+
 /** Serves /docs and /openapi.json, generated from the schemas that validate requests. */
 async function openapi(app: FastifyInstance) {
   await app.register(swagger, {
@@ -59,8 +73,15 @@ async function openapi(app: FastifyInstance) {
     transform: describeRoute,
     transformObject: dropUnused,
   })
-  await app.register(swaggerUi, { routePrefix: '/docs', logLevel: 'silent', staticCSP: pagePolicy })
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger())
+  await app.register(swaggerUi, { routePrefix: '/docs', logLevel: 'silent', staticCSP: pagePolicy, uiHooks })
+  let json = ''
+  // Building the description takes 70 ms, which no stream should wait for.
+  app.addHook('onReady', async () => {
+    json = JSON.stringify(app.swagger())
+  })
+  app.get('/openapi.json', { schema: { hide: true } }, async (_request, reply) =>
+    reply.type('application/json; charset=utf-8').send(json),
+  )
 }
 
 /** Adds what a route's configuration implies to its schemas: operation id, tag, errors and headers. */

@@ -39,7 +39,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '',
     {
-      config: { rateLimit: true, streamsAnswer: true, problems: askProblems },
+      config: { rateLimit: true, streamsAnswer: true, lastOf: 'messages', problems: askProblems },
       bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, though only its end counts
       schema: {
         operationId: 'ask',
@@ -82,6 +82,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '/:id/stop',
     {
+      config: { neverShed: true }, // it ends work
       schema: {
         operationId: 'stopAnswer',
         summary: 'Stop the answer that runs in a conversation; what there is of it is kept',

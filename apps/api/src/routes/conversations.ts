@@ -1,3 +1,6 @@
+import { Readable } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { FastifyReply } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { SourceResponse } from '../chat/find-passages.ts'
@@ -6,6 +9,7 @@ import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
 
 const pageSize = 50 // messages
+const maxLengthAtOnce = 256 * 1024 // UTF-16 units of text; more is written message by message
 
 const Params = z.object({ id: ConversationId.meta({ examples: ['opening-hours'] }) })
 
@@ -84,6 +88,20 @@ const toSummary = ({
   updatedAt: updatedAt.toISOString(),
 })
 
+function sendInPieces(reply: FastifyReply, conversation: z.output<typeof ConversationResponse>) {
+  void reply.type('application/json; charset=utf-8').send(Readable.from(toJsonPieces(conversation)))
+}
+
+/** Yields a conversation's JSON in pieces: writing 50 answers of 1 MB in one turn of the event loop would stall every stream. */
+async function* toJsonPieces({ messages, ...conversation }: z.output<typeof ConversationResponse>) {
+  yield `${JSON.stringify(conversation).slice(0, -1)},"messages":[`
+  for (const [index, message] of messages.entries()) {
+    yield `${index > 0 ? ',' : ''}${JSON.stringify(message)}`
+    await nextTurn()
+  }
+  yield ']}'
+}
+
 const notFound = () => new ProblemError(404, 'conversation_not_found', 'Conversation not found.')
 
 const routes: FastifyPluginAsyncZod = async (app) => {
@@ -118,12 +136,16 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         response: { 200: ConversationResponse },
       },
     },
-    async ({ owner, params: { id }, query: { before } }) => {
+    async ({ owner, params: { id }, query: { before } }, reply) => {
       const conversation = await app.store.conversations.read(owner, id, pageSize, before)
       if (!conversation) throw notFound()
       const { title, createdAt, messages } = conversation
       const items = messages.map((message) => ({ ...message, createdAt: message.createdAt.toISOString() })).reverse()
-      return { id, title, createdAt: createdAt.toISOString(), messages: items }
+      const response = { id, title, createdAt: createdAt.toISOString(), messages: items }
+      const length = items.reduce((sum, { content }) => sum + content.length, 0)
+      if (length <= maxLengthAtOnce) return response
+      sendInPieces(reply, response)
+      return reply
     },
   )
 

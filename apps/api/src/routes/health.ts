@@ -13,6 +13,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '/live',
     {
+      config: { neverShed: true }, // a busy process is alive: restarting it would move its load to the others
       schema: {
         operationId: 'isAlive',
         summary: 'Check that the process is running',

@@ -54,7 +54,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
-      config: { pressureHandler: () => {} }, // most useful under overload
+      config: { neverShed: true }, // most useful under overload
       schema: { operationId: 'watch', summary: 'Watch streams, pooler and database', response: { 200: samples } },
     },
     async ({ headers }, reply) => {

@@ -13,7 +13,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
-      config: { allowMetricsScrape: true, pressureHandler: () => {} }, // most useful under overload
+      config: { allowMetricsScrape: true, neverShed: true }, // most useful under overload
       schema: {
         operationId: 'readMetrics',
         summary: 'Read the metrics of all processes, for Prometheus',

@@ -1,0 +1,64 @@
+import { PerformanceObserver, type PerformanceObserverEntryList } from 'node:perf_hooks'
+
+// Preloaded into a server with `--import`. It measures how long the event loop is blocked: the CPU time of the main thread
+// between two beats of a timer that is due in every turn, so that a busy machine does not count. On SIGWINCH it writes one
+// line to the log, of the turns since the last one, and begins again.
+
+type Span = { start: number; ms: number }
+type Turn = Span & { cpuMs: number }
+
+const beatMs = 1
+const longTurnMs = 5 // shorter ones are not kept
+const reportSignal = 'SIGWINCH' // SIGUSR1 starts the debugger, SIGUSR2 shuts the server down
+
+let turns: Turn[] = []
+let collections: Span[] = []
+let last = { at: performance.now(), cpuMs: readCpuMs() }
+
+function readCpuMs(): number {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1000
+}
+
+/** Linux counts CPU by the tick of 4 ms: what is more than the time that has passed belongs to the turn before. */
+function beat(): void {
+  const now = { at: performance.now(), cpuMs: readCpuMs() }
+  const ms = now.at - last.at
+  const cpuMs = Math.min(now.cpuMs - last.cpuMs, ms)
+  if (cpuMs >= longTurnMs) turns.push({ start: last.at, ms, cpuMs })
+  last = now
+}
+
+function addCollections(list: PerformanceObserverEntryList): void {
+  collections.push(...list.getEntries().map(({ startTime, duration }) => ({ start: startTime, ms: duration })))
+}
+
+/** A collection is told in time that passed: of the CPU time of its turn it had as large a share. */
+function withoutGc({ start, ms, cpuMs }: Turn): number {
+  const within = collections.filter((gc) => gc.start >= start && gc.start < start + ms)
+  const gcMs = within.reduce((sum, gc) => sum + gc.ms, 0)
+  return cpuMs * Math.max(0, 1 - gcMs / ms)
+}
+
+function report(): void {
+  const line = {
+    level: 30,
+    pid: process.pid,
+    msg: 'event loop turns',
+    longestMs: Math.max(0, ...turns.map(({ cpuMs }) => cpuMs)),
+    longestWithoutGcMs: Math.max(0, ...turns.map(withoutGc)),
+    longestGcMs: Math.max(0, ...collections.map(({ ms }) => ms)),
+  }
+  process.stdout.write(`${JSON.stringify(line)}\n`)
+  turns = []
+  collections = []
+}
+
+const observer = new PerformanceObserver(addCollections)
+observer.observe({ entryTypes: ['gc'] })
+setInterval(beat, beatMs).unref()
+process.on(reportSignal, () => {
+  beat()
+  // The collections of the last turns are told in a later one.
+  setTimeout(report, 10 * beatMs)
+})

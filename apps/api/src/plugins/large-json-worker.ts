@@ -1,0 +1,61 @@
+import { parentPort } from 'node:worker_threads'
+import type { Parsed, Task } from './large-json.ts'
+
+// Parses large bodies beside the event loop. What goes back is few values, so that copying it costs the event loop little.
+
+const maxValues = 10_000 // in what goes back: a conversation of a thousand tool calls
+const maxCount = 500_000 // in the body: more would keep the next one waiting for a quarter of a second
+
+const [quote, backslash, comma, openBracket, openBrace] = [...'"\\,[{'].map((character) => character.charCodeAt(0))
+
+/** About how many values a JSON text has; stops counting beyond `max`. */
+function countValues(bytes: Uint8Array, max: number): number {
+  let count = 1
+  let isText = false
+  for (let index = 0; index < bytes.length && count <= max; index += 1) {
+    const byte = bytes[index]
+    if (byte === quote) isText = !isText
+    else if (isText) index += byte === backslash ? 1 : 0
+    else if (byte === comma || byte === openBracket || byte === openBrace) count += 1
+  }
+  return count
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}
+
+/** Keys that could reach a prototype when somebody copies them; Fastify's own parser refuses the same. */
+function isPoisoned(value: Record<string, unknown>): boolean {
+  if (Object.hasOwn(value, '__proto__')) return true
+  return (
+    Object.hasOwn(value, 'constructor') && isObject(value.constructor) && Object.hasOwn(value.constructor, 'prototype')
+  )
+}
+
+function findProblem(value: unknown): 'invalid_json' | 'too_many_values' | undefined {
+  const waiting: unknown[] = [value]
+  for (let count = 0; waiting.length > 0; count += 1) {
+    if (count + waiting.length > maxValues) return 'too_many_values'
+    const next = waiting.pop()
+    if (!isObject(next)) continue
+    if (isPoisoned(next)) return 'invalid_json'
+    for (const item of Object.values(next)) waiting.push(item)
+  }
+  return undefined
+}
+
+function parse({ bytes, lastOf }: Task): Parsed {
+  if (countValues(bytes, maxCount) > maxCount) return { problem: 'too_many_values' }
+  try {
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes))
+    const list = lastOf !== undefined && isObject(value) ? value[lastOf] : undefined
+    const whole = lastOf !== undefined && Array.isArray(list) ? { ...Object(value), [lastOf]: list.slice(-1) } : value
+    const problem = findProblem(whole)
+    return problem ? { problem } : { value: whole }
+  } catch {
+    return { problem: 'invalid_json' } // a text that is nested too deeply is a RangeError
+  }
+}
+
+parentPort?.on('message', (task: Task) => parentPort?.postMessage({ id: task.id, parsed: parse(task) }))

@@ -1,0 +1,62 @@
+import Fastify from 'fastify'
+import { expect, it, onTestFinished } from 'vitest'
+import errors from './errors.ts'
+import validation from './validation.ts'
+
+const long = 'a'.repeat(100_000) // a body with it is parsed in the thread
+
+async function createEcho() {
+  const app = Fastify({ bodyLimit: 8 * 1024 * 1024 })
+  await app.register(errors)
+  await app.register(validation)
+  app.post('/echo', async ({ body }) => JSON.stringify(body))
+  app.post('/last', { config: { lastOf: 'messages' } }, async ({ body }) => JSON.stringify(body))
+  onTestFinished(() => app.close())
+  const post = (url: string, payload: string | Buffer) =>
+    app.inject({ method: 'POST', url, payload, headers: { 'content-type': 'application/json' } })
+  return { app, post }
+}
+
+it('gives a large body as it gives a small one', async () => {
+  const { post } = await createEcho()
+  const body = { long, emoji: '🏊', nested: [{ a: [null, 1.5, true] }], escaped: '\u0000"\\\ud800' }
+  expect(JSON.parse((await post('/echo', JSON.stringify(body))).body)).toEqual(body)
+})
+
+it.each([
+  ['cut off', `{"long":"${long}"`],
+  ['nested too deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
+  ['a key that is a prototype', `{"long":"${long}","__proto__":{"a":1}}`],
+  ['a constructor with a prototype', `{"long":"${long}","constructor":{"prototype":{}}}`],
+])('refuses a large body: %s', async (_, payload) => {
+  const { post } = await createEcho()
+  const response = await post('/echo', payload)
+  expect([400, 413]).toContain(response.statusCode)
+  expect(['invalid_json', 'body_too_large']).toContain(response.json().code)
+})
+
+it('refuses more values than the event loop can check in a turn, and says so', async () => {
+  const { post } = await createEcho()
+  const response = await post('/echo', JSON.stringify(Array.from({ length: 50_000 }, () => 0)))
+  expect(response.statusCode).toBe(413)
+  expect(response.json()).toMatchObject({
+    code: 'body_too_large',
+    detail: 'The JSON body has more than 10,000 values. Split it into several requests.',
+  })
+})
+
+it('keeps only the last message of a large conversation, so that its length does not count', async () => {
+  const { post } = await createEcho()
+  const messages = Array.from({ length: 20_000 }, (_, index) => ({ id: `m${index}` }))
+  const { body } = await post('/last', JSON.stringify({ id: 'c', messages }))
+  expect(JSON.parse(body)).toEqual({ id: 'c', messages: [{ id: 'm19999' }] })
+})
+
+it('serves small bodies while a large one is parsed', async () => {
+  const { post } = await createEcho()
+  const order: string[] = []
+  const large = post('/echo', JSON.stringify({ long: 'a'.repeat(4_000_000) })).then(() => order.push('large'))
+  const small = post('/echo', '{"a":1}').then(() => order.push('small'))
+  await Promise.all([large, small])
+  expect(order).toEqual(['small', 'large'])
+})

@@ -1,0 +1,178 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { connect, type Database, sql } from '@repo/db'
+import { startApi } from '@repo/testing/processes'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { type TestApp, testApp } from './testing.ts'
+import { readRouteTable } from './testing-routes.ts'
+import { startEndlessModel } from './testing-stalls.ts'
+
+const maxTurnMs = 25 // CPU: longer, and a token that waits is late enough to be seen
+const streams = 200
+const hangMs = 300_000 // ends a hang; on two cores a route takes a second or two
+const atOnce = 4
+const texts = {
+  prose: 'A lock is held until its transaction ends.\n'.repeat(47_000).slice(0, 2_000_000),
+  chinese: '水闸在潮汐之间开启。'.repeat(200_000),
+  swimmers: '🏊'.repeat(1_000_000),
+  nul: '\0'.repeat(1_300_000),
+}
+const answerLength = 1_000_000 // the longest that is kept
+
+type Request = { method: string; path: string; body?: string; headers?: Record<string, string> }
+type Seeds = { documentId: string; conversationId: string; answerId: string }
+
+const json = (method: string, path: string, body: unknown): Request => ({ method, path, body: JSON.stringify(body) })
+const get = (path: string): Request => ({ method: 'GET', path })
+const question = (text: string) => ({ role: 'user', content: text })
+const bytesLeft = (share: number) => Math.floor(8 * 1024 * 1024 * share)
+
+/** What `useChat` posts of a long conversation: some 8 MB. */
+const uiMessages = (count: number, text: string) =>
+  Array.from({ length: count }, (_, index) => ({ id: `m${index}`, role: 'user', parts: [{ type: 'text', text }] }))
+
+/** The largest input of every route that the app has, one or several of a kind. A new route needs a line here. */
+const largest: Record<string, (seeds: Seeds) => Request[]> = {
+  'POST /chat': () => [
+    json('POST', '/chat', { id: randomUUID(), messages: uiMessages(250, 'long '.repeat(6200)) }),
+    json('POST', '/chat', { id: randomUUID(), messages: uiMessages(40_000, 'short') }),
+    json('POST', '/chat', { message: '水'.repeat(32_000) }),
+  ],
+  'POST /documents': () =>
+    Object.values(texts).map((text) => json('POST', '/documents', { title: randomUUID(), text })),
+  'GET /documents/{id}/text': ({ documentId }) => [
+    get(`/documents/${documentId}/text`),
+    get(`/documents/${documentId}/text?start=1900000`),
+  ],
+  'POST /v1/chat/completions': () => [
+    json('POST', '/v1/chat/completions', { model: 'endless', messages: [question('a'.repeat(bytesLeft(0.99)))] }),
+    json('POST', '/v1/chat/completions', { model: 'endless', messages: [question('\n'.repeat(bytesLeft(0.49)))] }),
+    json('POST', '/v1/chat/completions', {
+      model: 'endless',
+      stream: true,
+      messages: Array.from({ length: 1500 }, () => question('word '.repeat(1000))),
+    }),
+  ],
+  'POST /v1/embeddings': () => [
+    json('POST', '/v1/embeddings', { model: 'offline-384', input: Array(2048).fill('word '.repeat(800)) }),
+    json('POST', '/v1/embeddings', { model: 'offline-384', input: 'word '.repeat(1_600_000) }),
+  ],
+  'GET /conversations/{id}': ({ conversationId }) => [get(`/conversations/${conversationId}`)],
+  'DELETE /conversations/{id}': () => [{ method: 'DELETE', path: `/conversations/${randomUUID()}` }],
+  'GET /chat/{id}/stream': ({ conversationId, answerId }) => [
+    { ...get(`/chat/${conversationId}/stream`), headers: { 'last-event-id': `${answerId}.0` } },
+  ],
+  'POST /chat/{id}/stop': ({ conversationId }) => [{ method: 'POST', path: `/chat/${conversationId}/stop` }],
+  'GET /conversations': () => [get('/conversations?limit=100')],
+  'GET /documents': () => [get('/documents?limit=100')],
+  'GET /documents/{id}': ({ documentId }) => [get(`/documents/${documentId}`)],
+  'DELETE /documents/{id}': () => [{ method: 'DELETE', path: `/documents/${randomUUID()}` }],
+  'GET /search': () => [get(`/search?k=50&q=${encodeURIComponent('lock transaction '.repeat(235))}`)],
+  'GET /metrics': () => [get('/metrics')],
+  'GET /live': () => [get('/live')],
+  'GET /v1/models': () => [get('/v1/models')],
+  'GET /health/live': () => [get('/health/live')],
+  'GET /health/ready': () => [get('/health/ready')],
+  'GET /': () => [get('/')],
+  'GET /openapi.json': () => [get('/openapi.json')],
+  'GET /docs': () => [get('/docs')],
+  'GET /docs*': () => [get('/docs')],
+  'GET /docs/json': () => [get('/docs/json')],
+  'GET /docs/yaml': () => [get('/docs/yaml')], // there is none
+  'GET /docs/static/index.html': () => [get('/docs/static/index.html')],
+  'GET /docs/static/swagger-initializer.js': () => [get('/docs/static/swagger-initializer.js')],
+  'GET /docs/static/*': () => [get('/docs/static/swagger-ui-bundle.js'), get('/docs/static/swagger-ui.css')],
+}
+
+const Turns = z.object({ longestMs: z.number(), longestWithoutGcMs: z.number(), longestGcMs: z.number() })
+
+describe.skipIf(!process.env.SLUICE_FULL)('the event loop, while 200 answers stream', () => {
+  let test: TestApp
+  let database: Database
+  let api: Awaited<ReturnType<typeof startApi>>
+  let model: Awaited<ReturnType<typeof startEndlessModel>>
+  let seeds: Seeds
+
+  beforeAll(async () => {
+    model = await startEndlessModel()
+    test = await testApp()
+    const env = { DATABASE_URL: test.test.databaseUrl, AUTH: 'required', ...model.env }
+    const preload = fileURLToPath(new URL('measure-turns.ts', import.meta.url))
+    api = await startApi(env, ['--import', preload])
+    database = connect({ url: test.test.databaseUrl, poolSize: 2 })
+    seeds = await seed()
+    await model.openStreams(api.url, test.alice, streams)
+  }, hangMs)
+
+  afterAll(async () => {
+    model?.close()
+    api?.child.kill('SIGKILL')
+    await database?.close()
+    await test?.close()
+  })
+
+  /** A document of two million characters, and a conversation of 50 messages of the greatest lengths. */
+  async function seed(): Promise<Seeds> {
+    const [documentId, conversationId, answerId] = [randomUUID(), randomUUID(), randomUUID()]
+    const { db } = database
+    await send({ ...json('POST', '/chat', { message: 'Hello', conversationId }) })
+    const owner = sql`(select owner_id from conversations where id = ${conversationId})`
+    await db.execute(sql`insert into documents (id, owner_id, title, text, content_hash, status)
+      values (${documentId}, ${owner}, 'A book', ${`${texts.prose.slice(0, 1_999_998)}🏊`}, ${documentId}, 'ready')`)
+    await db.execute(sql`insert into messages (owner_id, conversation_id, id, role, content, status)
+      select ${owner}, ${conversationId}, case n when 50 then ${answerId} else 'm' || n end,
+        case n % 2 when 0 then 'assistant' else 'user' end,
+        case n % 2 when 0 then ${texts.prose.slice(0, answerLength)} else ${'水'.repeat(32_000)} end, 'complete'
+      from generate_series(1, 50) n order by n`)
+    return { documentId, conversationId, answerId }
+  }
+
+  async function send({ method, path, body, headers }: Request): Promise<number> {
+    const response = await fetch(`${api.url}${path}`, {
+      method,
+      headers: { ...test.alice, ...(body && { 'content-type': 'application/json' }), ...headers },
+      ...(body && { body }),
+    })
+    await response.body?.pipeTo(new WritableStream())
+    return response.status
+  }
+
+  /** The longest turns since the last call, in ms. */
+  async function readTurns() {
+    const isReport = ({ msg }: { msg: string }) => msg === 'event loop turns'
+    const before = api.logs().filter(isReport).length
+    api.child.kill('SIGWINCH')
+    while (api.logs().filter(isReport).length === before) await sleep(5)
+    return Turns.parse(api.logs().filter(isReport).at(-1))
+  }
+
+  it('has the largest input of every route in its table', () => {
+    const routes = readRouteTable(test.app.printRoutes({ commonPrefix: false }))
+    const missing = routes.filter((route) => !/^(OPTIONS|HEAD) /.test(route) && !(route in largest))
+    expect(missing, 'Add the largest input of each of these routes to `largest` in stalls.test.ts.').toEqual([])
+  })
+
+  it.for(Object.entries(largest))(
+    'is blocked for at most 25 ms of CPU by %s',
+    { timeout: hangMs },
+    async ([route, list], { annotate }) => {
+      await readTurns()
+      const statuses: number[] = []
+      const kinds = list(seeds).length
+      for (let kind = 0; kind < kinds; kind += 1) {
+        const next = () => list(seeds).slice(kind, kind + 1)
+        for (const request of next()) statuses.push(await send(request))
+        statuses.push(...(await Promise.all(Array.from({ length: atOnce }, next).flat().map(send))))
+      }
+      const turns = await readTurns()
+      const figures = [turns.longestWithoutGcMs, turns.longestMs, turns.longestGcMs].map((ms) => ms.toFixed(0))
+      await annotate(
+        `${route}: longest turn ${figures[0]} ms, with GC ${figures[1]} ms, longest GC ${figures[2]} ms, ${[...new Set(statuses)]}`,
+      )
+      expect(Math.max(...statuses), 'a refused input measures nothing').toBeLessThan(405)
+      expect(turns.longestWithoutGcMs).toBeLessThanOrEqual(maxTurnMs)
+    },
+  )
+})
