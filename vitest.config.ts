@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 
 /** These start many processes or make load. They run one after another, with no other test beside them. */
 const alone = [
-  'infra/{compose,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
+  'infra/{compose,compose-elsewhere,compose-production,compose-stop,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
   'infra/template/*.test.ts',
   'infra/observability/prometheus.test.ts',
   'apps/api/src/{hostile,ingest-files,invariant}.test.ts',
@@ -35,6 +35,7 @@ export default defineConfig({
         test: {
           name: 'alone',
           include: alone,
+          globalSetup: './infra/testing-images.ts',
           fileParallelism: false,
           sequence: { groupOrder: 1 }, // after all of the others
           testTimeout: 3_600_000, // a rolling replacement under load takes minutes

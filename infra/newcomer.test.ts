@@ -34,7 +34,7 @@ describe('a newcomer without Docker', () => {
     start = spawn('npm', ['start'], { cwd: clone, env: environment(port), detached: true })
     for (const stream of [start.stdout, start.stderr]) stream?.on('data', (chunk) => (output += chunk))
     while (!output.includes('Ctrl-C') && start.exitCode === null) await sleep(200)
-  }, 300_000)
+  })
 
   beforeEach((context) => context.skip(!isFull, whyNotFull))
 

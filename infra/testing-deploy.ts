@@ -10,9 +10,9 @@ const clients = 12
 /** The last of them takes 8 s. */
 const lengths = [5, 20, 60, 400]
 
-/** `delayMs`: how long the model says nothing at all. */
-export function createChat(id: string, tokens: number, delayMs = 0): Chat {
-  const question = `${id} [mock tokens=${tokens} interval=${intervalMs} delay=${delayMs}]`
+/** `hold`: the token before which the model waits until it is released; 0 is before its response. */
+export function createChat(id: string, tokens: number, hold?: number): Chat {
+  const question = `${id} [mock tokens=${tokens} interval=${intervalMs}${hold === undefined ? '' : ` hold=${hold}`}]`
   return { id, question, tokens, reconnects: 0, text: '' }
 }
 
@@ -66,10 +66,14 @@ export function startPeople(url: string) {
     }
   }
   const readVersion = async (): Promise<Reading> => {
-    const response = await fetch(`${url}/mottos`)
-    const { version, code } = JSON.parse(await response.text())
-    if (response.ok) versions.push(version)
-    return { text: '', status: response.status, code }
+    try {
+      const response = await fetch(`${url}/mottos`)
+      const { version, code } = JSON.parse(await response.text())
+      if (response.ok) versions.push(version)
+      return { text: '', status: response.status, code }
+    } catch (error) {
+      return { text: '', failure: String(error) }
+    }
   }
   const done = Promise.all([
     ...Array.from({ length: clients }, (_, number) => chatOn(number)),
@@ -81,9 +85,10 @@ export function startPeople(url: string) {
   return {
     chats,
     requests,
-    /** Who has answered, in turn. */
+    /** The versions that have answered, in turn. */
     versions,
     countSheds: () => sheds,
+    /** Ends the requests under way. Never rejects. */
     stop: async () => {
       isOver = true
       await done

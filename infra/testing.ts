@@ -50,7 +50,7 @@ export async function askAsTheReadmeDoes(port: number): Promise<string[]> {
 
 async function untilReady(url: string): Promise<void> {
   const read = async () => JSON.parse(await (await fetch(url)).text()).status
-  await expect.poll(read, { timeout: 30_000 }).toBe('ready')
+  await expect.poll(read).toBe('ready')
 }
 
 export function expectReadmeAnswers([pgbouncer, document, office, completion]: string[]): void {

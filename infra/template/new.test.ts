@@ -53,7 +53,7 @@ describe('npm run new', () => {
     expect(status).toBe(1)
     expect(output).toContain('npm run db:generate made no migration: nothing was written')
     expect(copy.run('git status --porcelain -- apps packages').output).not.toMatch(/notes|schema/)
-  }, 60_000)
+  })
 
   it('writes the table, its migration, the route and its test, and says where', () => {
     const { status, output } = copy.run('npm run --silent new -- meeting-notes')
@@ -69,7 +69,7 @@ describe('npm run new', () => {
     })
     expect(files.filter((file) => !existsSync(join(copy.directory, file)))).toEqual([])
     expect(copy.run('npm run --silent new -- meeting-notes').output).toContain('exists: choose another name')
-  }, 60_000)
+  })
 
   it('a slip in the route stops `npm run api` with one line that names the file and the line', () => {
     const route = join(copy.directory, routes, 'meeting-notes.ts')
@@ -90,25 +90,21 @@ describe('npm run new', () => {
       expect(copy.run('npm run --silent new -- tags').status).toBe(0)
       expect(copy.run('npm run --silent new -- customer-support-queries customer-support-query').status).toBe(0)
       expectSound(copy, 'meeting-notes', 'tags', 'customer-support-queries')
-    }, 240_000)
+    })
 
     it.each([
       ['list', 'eq(tags.ownerId, owner), after && isAfter(after)', 'after && isAfter(after)', 'GET /tags:'],
       ['its rows', 'and(eq(tags.ownerId, owner), eq(tags.id, id))', 'eq(tags.id, id)', 'GET /tags/{id}:'],
-    ])(
-      'fails the walk of owners once the filter of %s is forgotten',
-      (_, filter, rest, promise) => {
-        const route = join(copy.directory, routes, 'tags.ts')
-        const text = readFileSync(route, 'utf8')
-        expect(text).toContain(filter)
-        writeFileSync(route, text.replace(filter, rest))
-        const { status, output } = copy.run('vitest run apps/api/src/owners.test.ts')
-        writeFileSync(route, text)
-        expect(status).toBe(1)
-        expect(output).toContain(`Bob, who asks for what is Alice’s, > ${promise} sees and changes nothing`)
-      },
-      120_000,
-    )
+    ])('fails the walk of owners once the filter of %s is forgotten', (_, filter, rest, promise) => {
+      const route = join(copy.directory, routes, 'tags.ts')
+      const text = readFileSync(route, 'utf8')
+      expect(text).toContain(filter)
+      writeFileSync(route, text.replace(filter, rest))
+      const { status, output } = copy.run('vitest run apps/api/src/owners.test.ts')
+      writeFileSync(route, text)
+      expect(status).toBe(1)
+      expect(output).toContain(`Bob, who asks for what is Alice’s, > ${promise} sees and changes nothing`)
+    })
   })
 })
 
@@ -132,5 +128,5 @@ describe('the README’s way by hand', () => {
     } finally {
       copy.remove()
     }
-  }, 120_000)
+  })
 })

@@ -52,5 +52,5 @@ describe('npm run rename', () => {
     expect(rename('Harbour').output).toBe('The project has a name already: acme_chat\n')
     copy.run('git checkout --quiet .')
     expect(changes()).toBe('')
-  }, 60_000)
+  })
 })

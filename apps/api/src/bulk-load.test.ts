@@ -120,7 +120,7 @@ describe('manage ingest of 1,000 files', () => {
     )
     expect(await runProgram('migrate.ts', env)).toMatchObject({ code: 0, err: '' })
     expect(await hasIndex()).toBe(true)
-  }, 60_000) // three programs
+  })
 })
 
 const line = (start: string) => expect.stringMatching(new RegExp(`^${start}`))

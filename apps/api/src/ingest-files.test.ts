@@ -32,14 +32,14 @@ describe('manage ingest', () => {
     expect((await ingest(folder)).out).toBe('2 files, 0 of them new or changed\n2 ready, 0 failed, 0 left out\n')
     write('a.md', '# A\n\nThe first, changed.')
     expect((await ingest(folder)).out).toMatch(/^2 files, 1 of them new or changed\n/)
-  }, 60_000)
+  })
 
   it('names what it leaves out, and fails then', async () => {
     write('c.png', Buffer.from('89504e470d0a1a0a00', 'hex'))
     const result = await ingest(folder)
     expect(result.out).toMatch(/^\/.*c\.png is left out: This is no text, /)
     expect([result.code, lastLine(result)]).toEqual([1, '2 ready, 0 failed, 1 left out'])
-  }, 60_000)
+  })
 
   it('takes in 2,000 short files, and the next time queues none of them', async ({ annotate, skip }) => {
     skip(!process.env.SLUICE_FULL, 'it takes a minute: npm test -- --full')
@@ -58,7 +58,7 @@ describe('manage ingest', () => {
     expect(again.out).toMatch(/^(\d+ of 2000 queued\n){4}2000 files, 0 of them new or changed\n2000 ready/)
     const toRate = ({ seconds }: { seconds: number }) => `${(2000 / seconds).toFixed(0)} a second`
     await annotate(`2,000 short files: ${toRate(first)}; as they were: ${toRate(again)}`)
-  }, 200_000)
+  })
 
   it('says in one line that there is no such path', async () => {
     const { code, err } = await ingest('/no/such/path')

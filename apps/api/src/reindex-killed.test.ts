@@ -96,4 +96,4 @@ it('reindex goes on after it is killed in its middle; meanwhile the old model fi
   await annotate(
     `killed after ${whenKilled} of ${count}; meanwhile ${foundByOld.length} searches by the old model and ${foundByNew.length} by the new`,
   )
-}, 90_000)
+})

@@ -122,7 +122,7 @@ export function createSpokenModel() {
     answers,
     /** The answer to the next question, once the app has asked it. */
     takeAnswer: (): Promise<SpokenAnswer> =>
-      vi.waitFor(() => answers.shift() ?? Promise.reject(new Error('no question')), 10_000),
+      vi.waitFor(() => answers.shift() ?? Promise.reject(new Error('the app has asked the model nothing')), 120_000),
   }
 }
 

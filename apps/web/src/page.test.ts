@@ -62,7 +62,7 @@ const textOf = (page: Page) => expect.poll(() => answerOf(page).textContent())
 
 beforeEach((context) => context.skip(whyNoBrowser !== undefined, whyNoBrowser))
 
-describe('the page', { timeout: 60_000 }, () => {
+describe('the page', () => {
   it('is small: the first load is under 200 kB, compressed', async ({ annotate }) => {
     const { built } = given()
     expect(Number(/[\d.]+/.exec(built)?.[0])).toBeLessThan(200)

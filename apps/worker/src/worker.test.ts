@@ -37,8 +37,7 @@ async function add(title: string, text: string, retryLimit = 8) {
 }
 
 const statusOf = async (id: string) => (await documents.find(owner, id))?.status
-const untilStatus = (id: string, status: string, timeoutMs?: number) =>
-  until(async () => (await statusOf(id)) === status, timeoutMs)
+const untilStatus = (id: string, status: string) => until(async () => (await statusOf(id)) === status)
 
 describe('a worker', () => {
   it('takes in what was posted before and while it runs, and ends within its job on SIGTERM', async () => {
@@ -82,9 +81,9 @@ describe('a worker', () => {
       return document?.status === 'queued' && document.error !== null && document
     })
     expect(waiting.error).toMatch(/model .*check its base URL/)
-    await untilStatus(id, 'failed', 20_000)
+    await untilStatus(id, 'failed')
     expect((await documents.find(owner, id))?.error).toBe(waiting.error)
-  }, 40_000)
+  })
 
   it('goes on when the database was away', async () => {
     const gate = await openGate()
@@ -96,12 +95,12 @@ describe('a worker', () => {
     await gate.shut()
     await sleep(2000)
     await gate.open()
-    await untilStatus(id, 'ready', 30_000)
+    await untilStatus(id, 'ready')
     expect(worker.child.exitCode).toBe(null)
     worker.child.kill('SIGTERM')
     await worker.ended
     await gate.shut()
-  }, 60_000)
+  })
 })
 
 describe('a worker that is killed', () => {
@@ -120,7 +119,7 @@ describe('a worker that is killed', () => {
       await worker.ended
     }
     await startWorker(embedIn(300))
-    await until(isDone, 60_000)
+    await until(isDone)
     for (const { id } of added) {
       const stored = await db.select().from(chunks).where(eq(chunks.documentId, id)).orderBy(chunks.start)
       expect(stored.map(({ content }) => content)).toEqual(['One.', 'Two.', 'Three.'])
@@ -128,7 +127,7 @@ describe('a worker that is killed', () => {
     const [{ left } = {}] = await db.execute(sql`select count(*)::int as left from uploads`)
     expect(left).toBe(0)
     await annotate(`${kills} workers killed in the middle of 10 documents: all ready, each chunk once`)
-  }, 120_000)
+  })
 
   it('in its last try leaves a document that says so', async () => {
     const worker = await startWorker(slow)
@@ -136,7 +135,7 @@ describe('a worker that is killed', () => {
     await untilStatus(id, 'processing')
     worker.child.kill('SIGKILL')
     await startWorker(slow)
-    await untilStatus(id, 'failed', 40_000)
+    await untilStatus(id, 'failed')
     expect((await documents.find(owner, id))?.error).toMatch(/tried again and again: post it again/)
-  }, 60_000)
+  })
 })

@@ -156,13 +156,13 @@ describe('OWNER_STREAMS', () => {
       here.takeStream(owner)
       here.leaveStream(owner)
     }
-    await expect.poll(() => isRefused(tryOnce), { timeout: 10_000 }).toBe(true)
+    await expect.poll(() => isRefused(tryOnce)).toBe(true)
     other.leaveStream(owner)
-    await expect.poll(() => isRefused(tryOnce), { timeout: 10_000 }).toBe(false)
+    await expect.poll(() => isRefused(tryOnce)).toBe(false)
     other.takeStream(owner)
-    await expect.poll(() => isRefused(tryOnce), { timeout: 10_000 }).toBe(true)
+    await expect.poll(() => isRefused(tryOnce)).toBe(true)
     other.close() // as if it had died
-    await expect.poll(() => isRefused(tryOnce), { timeout: 15_000 }).toBe(false)
+    await expect.poll(() => isRefused(tryOnce)).toBe(false)
   })
 })
 
