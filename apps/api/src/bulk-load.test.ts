@@ -22,7 +22,7 @@ afterAll(async () => {
 })
 
 const hasIndex = () =>
-  hasEmbeddingIndex({ url: test.databaseUrl, signal: AbortSignal.timeout(10_000) }, embedder.name, vector.length)
+  hasEmbeddingIndex({ url: test.databaseUrl, signal: AbortSignal.timeout(120_000) }, embedder.name, vector.length)
 
 describe('loadWithoutIndex', () => {
   const lines: string[] = []

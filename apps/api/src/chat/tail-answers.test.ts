@@ -180,7 +180,7 @@ describe('a process', () => {
     left.abort()
     const answer = await begin('drained')
     await answer.store('half')
-    const patient = () => follow('drained', undefined, AbortSignal.timeout(20_000))
+    const patient = () => follow('drained', undefined, AbortSignal.timeout(120_000))
     const running = readParts(await patient())
     await app.chat.drain(0)
     expect((await running).slice(-3)).toEqual([
