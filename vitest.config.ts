@@ -27,6 +27,7 @@ export default defineConfig({
         test: {
           name: 'parallel',
           include: ['{apps,infra,packages}/**/*.test.ts'],
+          sequence: { groupOrder: 1 },
           exclude: ['**/node_modules/**', ...alone],
         },
       },
@@ -37,7 +38,7 @@ export default defineConfig({
           include: alone,
           globalSetup: './infra/testing-images.ts',
           fileParallelism: false,
-          sequence: { groupOrder: 1 }, // after all of the others
+          sequence: { groupOrder: 2 }, // after all of the others
           testTimeout: 3_600_000, // a rolling replacement under load takes minutes
           hookTimeout: 3_600_000, // and so does building the images
         },
