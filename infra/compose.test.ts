@@ -91,9 +91,9 @@ it('conversations outlast `down` and `up`', async () => {
 })
 
 it('the backup of infra/README.md can be restored', async () => {
-  const before = await keepConversation('backed up')
+  const before = await keepConversation('backed-up')
   await compose.runSection('Backup and restore')
-  expect(await compose.readStored('backed up')).toEqual(before)
+  expect(await compose.readStored('backed-up')).toEqual(before)
   const found = JSON.parse(await (await compose.call('/search?q=office')).text())
   expect(found.items.length).toBeGreaterThan(0)
 })
