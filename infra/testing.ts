@@ -29,7 +29,7 @@ export function readCommands(page: string): string[] {
 }
 
 /** The words of a streamed answer, or the body of any other. */
-export function readAnswer(body: string): string {
+function readAnswer(body: string): string {
   const deltas = [...body.matchAll(/^data: (\{.*"type":"text-delta".*\})$/gm)].map(
     ([, part = '']) => JSON.parse(part).delta,
   )
