@@ -13,17 +13,20 @@ const sum = (counts: number[]) => counts.reduce((total, count) => total + count,
 
 const model = await startMockModel({ host: '0.0.0.0' }) // containers reach this machine at an address of its own
 afterAll(model.close)
-const compose = await useCompose(async ({ directory, up }) => {
-  await addMigration(directory, 'first')
-  await writeVersion(directory, 1)
-  await up({
-    API_REPLICAS: '4',
-    WORKER_REPLICAS: '2',
-    OPENAI_BASE_URL: model.url.replace('127.0.0.1', 'host.docker.internal'),
-    CHAT_MODEL: 'mock',
-    DRAIN_TIMEOUT_MS: '2000', // most answers of these tests end within it, some do not
-  })
-})
+const compose = await useCompose(
+  ({ up }) =>
+    up({
+      API_REPLICAS: '4',
+      WORKER_REPLICAS: '2',
+      OPENAI_BASE_URL: model.url.replace('127.0.0.1', 'host.docker.internal'),
+      CHAT_MODEL: 'mock',
+      DRAIN_TIMEOUT_MS: '2000', // most answers of these tests end within it, some do not
+    }),
+  async (directory) => {
+    await addMigration(directory, 'first')
+    await writeVersion(directory, 1)
+  },
+)
 const { url, readStored } = compose
 
 const listContainers = async (service: string) => {

@@ -20,16 +20,21 @@ export async function hasEngine(): Promise<boolean> {
 }
 
 /**
- * A Compose project for all tests of a file, which `prepare` starts. The tests are skipped without `--full` or without an
- * engine. The project has its own port and its own copy of the working tree, so a developer's `.env`, data and containers
- * stay untouched.
+ * A Compose project for all tests of a file, which `prepare` starts once its images are built. The tests are skipped
+ * without `--full` or without an engine. The project has its own port and its own copy of the working tree, so a
+ * developer's `.env`, data and containers stay untouched. `changeSources` may edit that copy before the build.
  */
-export async function useCompose(prepare: (compose: ComposeProject) => Promise<unknown>): Promise<ComposeProject> {
+export async function useCompose(
+  prepare: (compose: ComposeProject) => Promise<unknown>,
+  changeSources: (directory: string) => Promise<unknown> = async () => {},
+): Promise<ComposeProject> {
   const canRun = isFull && (await hasEngine())
   const compose = await createComposeProject()
   beforeAll(async () => {
     if (!canRun) return
     await copyWorkingTree(compose.directory)
+    await changeSources(compose.directory)
+    await compose.sh('docker compose build migrate pgbouncer balancer') // `api` and `worker` have the image of `migrate`
     await prepare(compose)
   })
   beforeEach((context) => {
@@ -83,10 +88,10 @@ async function createComposeProject() {
     call,
     /** Writes `.env`. Nothing restarts. */
     configure,
-    /** Writes `.env`, builds the images that have changed, and starts or restarts what is affected. */
+    /** Writes `.env`, and starts or restarts what is affected. */
     up: async (settings: Settings = {}) => {
       await configure(settings)
-      await sh('docker compose up --build --detach --wait')
+      await sh('docker compose up --detach --wait')
     },
     /** Runs the commands of a section of infra/README.md. */
     runSection: (heading: string) => sh(readCommands(readSection(heading)).join('\n')),
