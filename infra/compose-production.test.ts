@@ -42,8 +42,8 @@ it('speaks TLS with the lines of infra/README.md, and trusts only the proxies it
   const override = join(compose.directory, 'docker-compose.override.yml')
   await writeFile(override, readBlock(section, 'yaml').replace('"80:80", "443:443"', `"127.0.0.1:${tlsPort}:443"`))
   onTestFinished(async () => {
-    await rm(override)
-    await compose.up(settings)
+    await rm(override) // the next start ends it
+    await compose.configure(settings)
   })
   await compose.up({ ...settings, ...site })
   const security = async (client: typeof http | typeof https, url: string, options: object) => {
@@ -58,12 +58,9 @@ it('speaks TLS with the lines of infra/README.md, and trusts only the proxies it
   expect(await security(http, plain, { headers: { 'x-forwarded-proto': 'https' } })).toBe('max-age=31536000')
 })
 
+// The last, since the stack has another password from then on.
 it('the password can be changed with the commands of infra/README.md', async () => {
   await compose.configure({ ...settings, POSTGRES_PASSWORD: 'changed' })
-  onTestFinished(async () => {
-    await compose.configure(settings)
-    await compose.runSection('Passwords, later')
-  })
   await compose.runSection('Passwords, later')
   const login = (password: string) =>
     compose.sh(`docker compose exec -T -e PGPASSWORD=${password} pgbouncer psql -U sluice -d sluice -Atc 'select 1'`)
