@@ -100,10 +100,15 @@ async function createComposeProject() {
     becomeReady: () => expect.poll(() => call('/health/ready').then(({ status }) => status, String)).toBe(200),
     post: (path: string, body: object) =>
       call(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
-    /** The last message of a conversation, as it is stored. */
+    /** The last message of a conversation, as it is stored. Asks again where it is not there or the API is overloaded. */
     readStored: async (conversationId: string) => {
-      const { messages } = JSON.parse(await (await call(`/conversations/${conversationId}`)).text())
-      return messages.at(-1)
+      const message = `the stored conversation ${conversationId}`
+      const read = async () => JSON.parse(await (await call(`/conversations/${conversationId}`)).text())
+      let conversation = await read()
+      await expect
+        .poll(async () => (conversation = conversation.messages ? conversation : await read()), { message, interval: 500 })
+        .toHaveProperty('messages')
+      return conversation.messages.at(-1)
     },
     /** Runs in the background until `stop`. */
     start: (...args: string[]) => {
