@@ -106,7 +106,10 @@ async function createComposeProject() {
       const read = async () => JSON.parse(await (await call(`/conversations/${conversationId}`)).text())
       let conversation = await read()
       await expect
-        .poll(async () => (conversation = conversation.messages ? conversation : await read()), { message, interval: 500 })
+        .poll(async () => (conversation = conversation.messages ? conversation : await read()), {
+          message,
+          interval: 500,
+        })
         .toHaveProperty('messages')
       return conversation.messages.at(-1)
     },
