@@ -21,6 +21,8 @@ const compose = await useCompose(
       OPENAI_BASE_URL: model.url.replace('127.0.0.1', 'host.docker.internal'),
       CHAT_MODEL: 'mock',
       DRAIN_TIMEOUT_MS: '2000', // most answers of these tests end within it, some do not
+      MODEL_FIRST_BYTE_TIMEOUT_MS: '600000', // the model is held until a test releases it
+      MODEL_IDLE_TIMEOUT_MS: '600000',
     }),
   async (directory) => {
     await addMigration(directory, 'first')
