@@ -76,6 +76,15 @@ describe('the containers, as their files say', () => {
     expect(composeFile).not.toMatch(/privileged|network_mode|docker\.sock|cap_add/)
   })
 
+  it('are checked rarely once they are up, and without starting Node', () => {
+    for (const { name, text } of services.filter(({ name }) => name !== 'migrate')) {
+      const [, check = ''] = text.match(/^ {4}healthcheck:\n((?: {6}.*\n)+)/m) ?? []
+      expect(check, name).toContain('<<: *check')
+      expect(check, name).toMatch(/\[ -e \/dev\/shm\/up \] && sleep 15[;\n][\s\S]*&& touch \/dev\/shm\/up/)
+      expect(check, name).not.toMatch(/\bnode\b/)
+    }
+  })
+
   it('run without root where the image is ours', () => {
     const users = ['infra/api/Dockerfile', 'infra/pgbouncer/Dockerfile', 'infra/balancer/Dockerfile'].map((file) =>
       read(file)

@@ -82,7 +82,7 @@ const faults: Fault[] = [
 ]
 
 describe.each(faults)('$name', ({ name, isShort = false, ends = [], strike }) => {
-  it('loses nothing, and the service is back by itself', { timeout: 150_000 }, async ({ skip, annotate }) => {
+  it('loses nothing, and the service is back by itself', async ({ skip, annotate }) => {
     skip(!isShort && !isFull, whyNotFull)
     const urls = apis.map(({ url }) => url)
     const load = startLoad(name.replaceAll(/\W+/g, '-'), urls, client)
@@ -91,7 +91,7 @@ describe.each(faults)('$name', ({ name, isShort = false, ends = [], strike }) =>
     const pids = processes.map(stack.findPid)
     await strike()
     const seconds = await untilServiceIsBack(urls)
-    const requests = await load.stop(isFull ? 60_000 : 1000)
+    const requests = await load.stop(isFull ? 600_000 : 1000)
 
     const hasEnded = ({ api }: { api: number }) => ends.includes(`api-${api}`)
     const failed = requests.filter((request) => !isAnswered(request))
@@ -118,14 +118,14 @@ describe.each(faults)('$name', ({ name, isShort = false, ends = [], strike }) =>
   })
 })
 
-/** Seconds until each process answers a chat. Throws when one does not within half a minute. */
+/** Seconds until each process answers a chat. Throws when one does not within ten minutes. */
 async function untilServiceIsBack(urls: string[]): Promise<number> {
   const startedAt = performance.now()
   const untilBack = async (url: string) => {
     for (;;) {
       const reading = await ask(url, client, { message: 'Are you back? [mock tokens=1]' })
       if (isAnswered(reading)) return
-      if (performance.now() > startedAt + 30_000) throw new Error(`${url} is not back: ${JSON.stringify(reading)}`)
+      if (performance.now() > startedAt + 600_000) throw new Error(`${url} is not back: ${JSON.stringify(reading)}`)
       await sleep(100)
     }
   }
@@ -149,6 +149,6 @@ async function readRows(chats: Chat[]): Promise<Row[]> {
         where conversation_id in ${sql(ids)}`,
     )
   const hasNoneRunning = async () => (await read()).every(({ status }) => status !== 'streaming')
-  if (isFull) await expect.poll(hasNoneRunning, { timeout: 60_000, interval: 500 }).toBe(true)
+  if (isFull) await expect.poll(hasNoneRunning, { timeout: 600_000, interval: 500 }).toBe(true)
   return read()
 }

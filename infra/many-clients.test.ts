@@ -61,10 +61,10 @@ it('1,000 clients share at most 20 connections to Postgres, without an error', a
   await annotate(
     `${clients} clients on ${backends} backends: ${perClient.toFixed(1)} kB a client, ${perBackend.toFixed(0)} kB a backend`,
   )
-}, 120_000)
+})
 
 it('the same straight to Postgres ends in 53300: too many connections', async ({ annotate }) => {
   const { codes } = await connectAll(stack.directDatabaseUrl)
   expect(new Set(codes)).toEqual(new Set(['53300']))
   await annotate(`straight to Postgres: ${codes.length} of ${processes * poolSize} end in 53300`)
-}, 120_000)
+})

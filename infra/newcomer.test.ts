@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { findFreePort } from './local/stack.ts'
 import { askAsTheReadmeDoes, execute, expectReadmeAnswers, isFull, root, whyNotFull } from './testing.ts'
@@ -33,8 +32,9 @@ describe('a newcomer without Docker', () => {
     await execute('git', ['clone', '--quiet', root, clone])
     start = spawn('npm', ['start'], { cwd: clone, env: environment(port), detached: true })
     for (const stream of [start.stdout, start.stderr]) stream?.on('data', (chunk) => (output += chunk))
-    while (!output.includes('Ctrl-C') && start.exitCode === null) await sleep(200)
-  }, 300_000)
+    const hasStarted = () => output.includes('Ctrl-C') || start?.exitCode !== null
+    await expect.poll(hasStarted, { timeout: 1_800_000, message: 'npm start in a fresh clone' }).toBe(true)
+  })
 
   beforeEach((context) => context.skip(!isFull, whyNotFull))
 

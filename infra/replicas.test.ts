@@ -1,252 +1,230 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type MockModel, startMockModel } from '../packages/testing/src/mock-model/mock-model.ts'
-import { isFull, readCommands, readSection, whyNotFull } from './testing.ts'
+import { afterAll, expect, it, onTestFinished } from 'vitest'
+import { startMockModel } from '../packages/testing/src/mock-model/mock-model.ts'
 import { resume, send, stop } from './testing-chats.ts'
-import { type ComposeProject, createComposeProject, hasEngine } from './testing-compose.ts'
+import { useCompose } from './testing-compose.ts'
 import { type Chat, createChat, isWhole, reconnect, startChat, startPeople } from './testing-deploy.ts'
 import { addMigration, writeVersion } from './testing-versions.ts'
 
 const nobody = { headers: {} }
 const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0)
 
-// One stack for all of these, in this order.
-describe('four replicas of the API and two workers', { timeout: 300_000 }, () => {
-  let canRun = false
-  let compose: ComposeProject
-  let model: MockModel
-  let url = ''
+// Four replicas of the API and two workers: one stack for all tests.
 
-  beforeAll(async () => {
-    canRun = isFull && (await hasEngine())
-    if (!canRun) return
-    model = await startMockModel({ host: '0.0.0.0' }) // the containers know this machine by an address of its own
-    compose = await createComposeProject()
-    url = `http://127.0.0.1:${compose.port}`
-    const settings = {
+const model = await startMockModel({ host: '0.0.0.0' }) // containers reach this machine at an address of its own
+afterAll(model.close)
+const compose = await useCompose(
+  ({ up }) =>
+    up({
       API_REPLICAS: '4',
       WORKER_REPLICAS: '2',
       OPENAI_BASE_URL: model.url.replace('127.0.0.1', 'host.docker.internal'),
       CHAT_MODEL: 'mock',
       DRAIN_TIMEOUT_MS: '2000', // most answers of these tests end within it, some do not
-    }
-    const lines = Object.entries(settings).map((pair) => `${pair.join('=')}\n`)
-    await writeFile(join(compose.directory, '.env'), lines.join(''))
-    await addMigration(compose.directory, 'first')
-    await writeVersion(compose.directory, 1)
-    await compose.sh('docker compose up --build --detach --wait --scale api=4 --scale worker=2')
-  }, 600_000)
+      MODEL_FIRST_BYTE_TIMEOUT_MS: '600000', // the model is held until a test releases it
+      MODEL_IDLE_TIMEOUT_MS: '600000',
+    }),
+  async (directory) => {
+    await addMigration(directory, 'first')
+    await writeVersion(directory, 1)
+  },
+)
+const { url, readStored } = compose
 
-  beforeEach((context) => {
-    context.skip(!isFull, whyNotFull)
-    context.skip(!canRun, 'no Docker engine with Compose answers on this machine')
-  })
-
-  afterAll(async () => {
-    await compose?.remove()
-    await model?.close()
-  }, 120_000)
-
-  const listContainers = async (service: string) => {
-    const lines = (await compose.sh(`docker compose ps --format '{{.Name}} {{.Health}}' ${service}`)).trim().split('\n')
-    return lines.map((line) => line.split(' '))
+const listContainers = async (service: string) => {
+  const lines = (await compose.sh(`docker compose ps --format '{{.Name}} {{.Health}}' ${service}`)).trim().split('\n')
+  return lines.map((line) => line.split(' '))
+}
+/** How many lines of their log say something, by the replica. */
+const countByReplica = async (service: string, words: string) => {
+  const counts = new Map<string, number>()
+  for (const line of (await compose.sh(`docker compose logs --no-color ${service}`)).split('\n')) {
+    const [replica = ''] = line.split(' ')
+    if (line.includes(words)) counts.set(replica, (counts.get(replica) ?? 0) + 1)
   }
-  const readStored = async (id: string) => {
-    const { messages } = JSON.parse(await (await fetch(`${url}/conversations/${id}`)).text())
-    return messages.at(-1)
+  return counts
+}
+/** The most connections from PgBouncer to Postgres while some work is done, counted twice per second. Rejects as the work does. */
+const countServerConnections = async (work: Promise<unknown>) => {
+  let [most, isDone] = [0, false]
+  const settled = Promise.allSettled([work]).then(([result]) => {
+    isDone = true
+    return result
+  })
+  for (; !isDone; await sleep(500)) {
+    const servers = await compose.sh("docker compose exec -T pgbouncer psql -Atc 'show servers'")
+    most = Math.max(most, servers.trim().split('\n').length)
   }
-  /** How many lines of their log say something, by the replica. */
-  const countByReplica = async (service: string, words: string) => {
-    const counts = new Map<string, number>()
-    for (const line of (await compose.sh(`docker compose logs --no-color ${service}`)).split('\n')) {
-      const [replica = ''] = line.split(' ')
-      if (line.includes(words)) counts.set(replica, (counts.get(replica) ?? 0) + 1)
-    }
-    return counts
-  }
-  /** The most connections from PgBouncer to Postgres that there are until some work is done; looks twice a second. */
-  const countServerConnections = async (work: Promise<unknown>) => {
-    let [most, isDone] = [0, false]
-    const done = work.finally(() => {
-      isDone = true
-    })
-    for (; !isDone; await sleep(500)) {
-      const servers = await compose.sh("docker compose exec -T pgbouncer psql -Atc 'show servers'")
-      most = Math.max(most, servers.trim().split('\n').length)
-    }
-    await done
-    return most
-  }
+  const result = await settled
+  if (result.status === 'rejected') throw result.reason
+  return most
+}
 
-  it('come up healthy behind one port', async () => {
-    const healths = [...(await listContainers('api')), ...(await listContainers('worker'))].map(([, health]) => health)
-    expect(healths).toEqual(Array(6).fill('healthy'))
-    expect((await fetch(`${url}/health/ready`)).status).toBe(200)
-  })
-
-  it('share the requests, on at most 20 connections to Postgres', async ({ annotate }) => {
-    const chats = Array.from({ length: 100 }, (_, number) => createChat(`shared-${number}`, 50))
-    const connections = await countServerConnections(Promise.all(chats.map((chat) => startChat(url, chat))))
-    expect(chats.filter((chat) => !isWhole(chat))).toEqual([])
-    const countEnded = async () => [...(await countByReplica('api', '"answer ended"')).values()]
-    await expect.poll(async () => sum(await countEnded()), { timeout: 10_000 }).toBe(100) // the log comes a moment later
-    const counts = await countEnded()
-    expect(counts.length).toBe(4)
-    expect(Math.min(...counts)).toBeGreaterThan(10)
-    expect(connections).toBeLessThanOrEqual(20)
-    await annotate(`100 chats at once: ${counts.join(', ')} a replica; ${connections} connections to Postgres`)
-  })
-
-  it('stream through the balancer as the model speaks', async () => {
-    const before = model.stats().completed
-    const message = '[mock tokens=20 interval=50]'
-    const headers = { 'content-type': 'application/json' }
-    const response = await fetch(`${url}/chat`, { method: 'POST', headers, body: JSON.stringify({ message }) })
-    const reads: { words: string; isBeforeTheEnd: boolean }[] = []
-    for await (const words of response.body?.pipeThrough(new TextDecoderStream()) ?? [])
-      reads.push({ words, isBeforeTheEnd: model.stats().completed === before })
-    const withWords = reads.filter(({ words }) => words.includes('"text-delta"'))
-    expect(withWords.length).toBeGreaterThan(10)
-    expect(withWords.filter(({ isBeforeTheEnd }) => isBeforeTheEnd).length).toBeGreaterThan(10)
-  })
-
-  it('hang up on the model when a client of /v1 leaves the balancer', async () => {
-    const { aborted } = model.stats()
-    const leaving = new AbortController()
-    const body = {
-      model: 'mock',
-      stream: true,
-      messages: [{ role: 'user', content: '[mock tokens=1000 interval=50]' }],
-    }
-    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
-    const response = await fetch(`${url}/v1/chat/completions`, { ...init, signal: leaving.signal })
-    await response.body?.getReader().read()
-    leaving.abort()
-    await expect.poll(() => model.stats().aborted).toBe(aborted + 1)
-  })
-
-  it('take a file of 20 MB through the balancer', async () => {
-    const form = new FormData()
-    form.set('file', new Blob(['A line of a large file.\n'.repeat(870_000)], { type: 'text/plain' }), 'large.txt')
-    const response = await fetch(`${url}/documents`, { method: 'POST', body: form })
-    // As large as the API takes at all; that its text is too long for one document is for it to say.
-    expect([202, 413]).toContain(response.status)
-    expect(await response.json()).not.toMatchObject({ code: 'unavailable' })
-  })
-
-  it('believe no client that says it came over TLS', async () => {
-    const headers = { 'x-forwarded-proto': 'https', 'x-forwarded-for': '192.0.2.1' }
-    const response = await fetch(`${url}/health/live`, { headers })
-    expect(response.headers.get('strict-transport-security')).toBeNull()
-  })
-
-  it('follow and stop an answer that another one makes', async () => {
-    const chat = createChat('followed', 500)
-    const asked = startChat(url, chat)
-    await expect.poll(() => chat.text).not.toBe('')
-    const followers = Array.from({ length: 8 }, () => ({ text: '' }))
-    const followed = followers.map((follower) => resume(url, nobody, chat.id, follower))
-    await expect.poll(() => followers.filter(({ text }) => text !== '').length).toBe(8)
-    expect((await stop(url, nobody, chat.id)).status).toBe(204)
-    await Promise.all([asked, ...followed])
-    const { content, status } = await readStored(chat.id)
-    expect(status).toBe('stopped')
-    expect([chat, ...followers].map(({ text }) => text)).toEqual(Array(9).fill(content))
-    const countReplicas = async () => (await countByReplica('api', '"/chat/:id/stream"')).size
-    await expect.poll(countReplicas, { timeout: 10_000 }).toBeGreaterThan(2) // the log comes a moment later
-  })
-
-  it('one that is killed costs its clients one reconnect, and the others nothing', async ({ annotate }) => {
-    const startedBefore = model.stats().started
-    const begun = Array.from({ length: 20 }, (_, number) => createChat(`killed-${number}`, 400))
-    const silent = Array.from({ length: 8 }, (_, number) => createChat(`silent-${number}`, 5, 4000))
-    const chats = [...begun, ...silent]
-    const [[victim = ''] = []] = await listContainers('api')
-    const ask = (some: Chat[]) => some.map((chat) => startChat(url, chat))
-    const asked = ask(begun)
-    await expect.poll(() => begun.filter(({ text }) => text !== '').length).toBe(20)
-    await sleep(1500) // beyond the second after which text is stored
-    asked.push(...ask(silent))
-    await expect.poll(() => model.stats().started - startedBefore).toBe(chats.length)
-    await compose.sh(`docker kill ${victim}`)
-    await Promise.all(asked)
-    const broken = begun.filter(({ failure }) => failure)
-    const unanswered = silent.filter(({ status }) => status === 502)
-    const cut = [...broken, ...unanswered]
-    expect(broken.length).toBeGreaterThan(0)
-    expect(unanswered.length).toBeGreaterThan(0)
-    expect(cut.length).toBeLessThan(chats.length / 2)
-    expect(chats.filter((chat) => !cut.includes(chat) && !isWhole(chat))).toEqual([])
-    expect(model.stats().started - startedBefore).toBe(chats.length) // the balancer has asked nothing twice
-
-    await Promise.all(cut.map((chat) => reconnect(url, chat)))
-    for (const chat of cut) await expectAllThatIsStored(chat)
-    await annotate(
-      `docker kill of 1 of 4: ${chats.length - cut.length} of ${chats.length} answers whole, ${cut.length} reconnected once, ${unanswered.length} of them before the first word`,
-    )
-    await compose.sh(`docker start ${victim}`)
-  })
-
-  it('both workers take documents from the queue', async () => {
-    const countEnded = () => countByReplica('worker', '"job ended"')
-    const before = await countEnded()
-    const texts = Array.from({ length: 24 }, (_, number) => ({
-      title: `Memo ${number}`,
-      text: `Memo ${number}. `.repeat(2000),
-    }))
-    const posted = await Promise.all(texts.map((document) => send(`${url}/documents`, nobody, document)))
-    expect(posted.map(({ status }) => status)).toEqual(texts.map(() => 202))
-    const haveBoth = async () => {
-      const after = await countEnded()
-      const counts = [...after].map(([worker, count]) => count - (before.get(worker) ?? 0))
-      return counts.length === 2 && counts.every((count) => count > 0)
-    }
-    await expect.poll(haveBoth, { timeout: 60_000 }).toBe(true)
-  })
-
-  it('are replaced one by one, under load, by a version with another schema: no request fails', async ({
-    annotate,
-  }) => {
-    const startedBefore = model.stats().started
-    const people = startPeople(url)
-    await sleep(2000)
-    await addMigration(compose.directory, 'expand')
-    await writeVersion(compose.directory, 2)
-    const deploy = compose.sh(readCommands(readSection('A new version')).join('\n'))
-    const connections = await countServerConnections(deploy)
-    await addMigration(compose.directory, 'contract')
-    await compose.sh('docker compose build migrate && docker compose run --rm migrate')
-    await sleep(1000)
-    await people.stop()
-
-    const { chats, requests, versions } = people
-    const cut = chats.filter(({ reconnects }) => reconnects > 0)
-    expect(requests.filter(({ failure, code }) => failure || code)).toEqual([])
-    expect(chats.filter((chat) => !cut.includes(chat) && !isWhole(chat))).toEqual([])
-    expect(cut.length).toBeGreaterThan(0)
-    for (const chat of cut) await expectAllThatIsStored(chat)
-    expect(versions.lastIndexOf(1)).toBeGreaterThan(versions.indexOf(2)) // side by side
-    expect(connections).toBeLessThanOrEqual(20)
-    expect(model.stats().started - startedBefore).toBe(chats.length) // none was asked twice
-    await annotate(
-      `a new version, one by one: ${chats.length} chats and ${requests.length} other requests, 0 failed; ${cut.length} answers cut by the drain, read on elsewhere; ${people.countSheds()} told to come back, the machine being busy`,
-    )
-  })
-
-  it('leave no URL in the balancer’s log, which tells of the connections that broke', async () => {
-    const log = await compose.sh('docker compose logs --no-log-prefix balancer')
-    expect(log).toContain('aborting with incomplete response')
-    expect(log).not.toMatch(/\/chat|\/conversations|"uri"|authorization/i)
-  })
-
-  /** An answer that ended before its time: its client was told so, and has all that there is of it. */
-  async function expectAllThatIsStored(chat: Chat) {
-    const { content, status } = await readStored(chat.id)
-    expect({ ...chat, status: chat.status }).toMatchObject({ status: 200, end: 'interrupted' })
-    expect(chat.failure).toBeUndefined()
-    expect(status).toBe('interrupted')
-    expect(chat.text.startsWith(content)).toBe(true)
-  }
+it('come up healthy behind one port', async () => {
+  const healths = [...(await listContainers('api')), ...(await listContainers('worker'))].map(([, health]) => health)
+  expect(healths).toEqual(Array(6).fill('healthy'))
+  expect((await fetch(`${url}/health/ready`)).status).toBe(200)
 })
+
+it('share the requests, on at most 20 connections to Postgres', async ({ annotate }) => {
+  const chats = Array.from({ length: 100 }, (_, number) => createChat(`shared-${number}`, 50))
+  const before = await countByReplica('api', '"answer ended"')
+  const countEnded = async () =>
+    [...(await countByReplica('api', '"answer ended"'))].map(([replica, count]) => count - (before.get(replica) ?? 0))
+  const connections = await countServerConnections(Promise.all(chats.map((chat) => startChat(url, chat))))
+  expect(chats.filter((chat) => !isWhole(chat))).toEqual([])
+  await expect.poll(async () => sum(await countEnded())).toBe(100) // the log comes a moment later
+  const counts = await countEnded()
+  expect(counts.length).toBe(4)
+  expect(Math.min(...counts)).toBeGreaterThan(10)
+  expect(connections).toBeLessThanOrEqual(20)
+  await annotate(`100 chats at once: ${counts.join(', ')} a replica; ${connections} connections to Postgres`)
+})
+
+it('stream through the balancer as the model speaks', async () => {
+  const before = model.stats().completed
+  const message = '[mock tokens=20 interval=50]'
+  const headers = { 'content-type': 'application/json' }
+  const response = await fetch(`${url}/chat`, { method: 'POST', headers, body: JSON.stringify({ message }) })
+  const reads: { words: string; isBeforeTheEnd: boolean }[] = []
+  for await (const words of response.body?.pipeThrough(new TextDecoderStream()) ?? [])
+    reads.push({ words, isBeforeTheEnd: model.stats().completed === before })
+  const withWords = reads.filter(({ words }) => words.includes('"text-delta"'))
+  expect(withWords.length).toBeGreaterThan(10)
+  expect(withWords.filter(({ isBeforeTheEnd }) => isBeforeTheEnd).length).toBeGreaterThan(10)
+})
+
+it('hang up on the model when a client of /v1 leaves the balancer', async () => {
+  const { aborted } = model.stats()
+  const leaving = new AbortController()
+  const body = {
+    model: 'mock',
+    stream: true,
+    messages: [{ role: 'user', content: '[mock tokens=1000 interval=50]' }],
+  }
+  const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }
+  const response = await fetch(`${url}/v1/chat/completions`, { ...init, signal: leaving.signal })
+  await response.body?.getReader().read()
+  leaving.abort()
+  await expect.poll(() => model.stats().aborted).toBe(aborted + 1)
+})
+
+it('take a file of 20 MB through the balancer', async () => {
+  const form = new FormData()
+  form.set('file', new Blob(['A line of a large file.\n'.repeat(870_000)], { type: 'text/plain' }), 'large.txt')
+  const response = await fetch(`${url}/documents`, { method: 'POST', body: form })
+  // As large as the API takes at all; that its text is too long for one document is for it to say.
+  expect([202, 413]).toContain(response.status)
+  expect(await response.json()).not.toMatchObject({ code: 'unavailable' })
+})
+
+it('believe no client that says it came over TLS', async () => {
+  const headers = { 'x-forwarded-proto': 'https', 'x-forwarded-for': '192.0.2.1' }
+  const response = await fetch(`${url}/health/live`, { headers })
+  expect(response.headers.get('strict-transport-security')).toBeNull()
+})
+
+it('follow and stop an answer that another one makes', async () => {
+  const chat = createChat('followed', 500, 100)
+  const asked = startChat(url, chat)
+  await expect.poll(() => chat.text).not.toBe('')
+  const followers = Array.from({ length: 8 }, () => ({ text: '' }))
+  const followed = followers.map((follower) => resume(url, nobody, chat.id, follower))
+  await expect.poll(() => followers.filter(({ text }) => text !== '').length).toBe(8)
+  expect((await stop(url, nobody, chat.id)).status).toBe(204)
+  await Promise.all([asked, ...followed])
+  const { content, status } = await readStored(chat.id)
+  expect(status).toBe('stopped')
+  expect([chat, ...followers].map(({ text }) => text)).toEqual(Array(9).fill(content))
+  const countReplicas = async () => (await countByReplica('api', '"/chat/:id/stream"')).size
+  await expect.poll(countReplicas).toBeGreaterThan(2) // the log comes a moment later
+})
+
+it('one that is killed costs its clients one reconnect, and the others nothing', async ({ annotate }) => {
+  const startedBefore = model.stats().started
+  const begun = Array.from({ length: 20 }, (_, number) => createChat(`killed-${number}`, 200, 100))
+  const silent = Array.from({ length: 8 }, (_, number) => createChat(`silent-${number}`, 5, 0))
+  const chats = [...begun, ...silent]
+  const [[victim = ''] = []] = await listContainers('api')
+  onTestFinished(async () => void (await compose.sh(`docker start ${victim} && docker compose up --detach --wait`)))
+  const asked = chats.map((chat) => startChat(url, chat))
+  await expect.poll(() => model.stats().started - startedBefore).toBe(chats.length)
+  const isStored = async ({ id }: Chat) => (await readStored(id))?.content.length > 0
+  await expect.poll(async () => (await Promise.all(begun.map(isStored))).every(Boolean)).toBe(true)
+  await compose.sh(`docker kill ${victim}`)
+  model.release()
+  await Promise.all(asked)
+  const broken = begun.filter(({ failure }) => failure)
+  const unanswered = silent.filter(({ status }) => status === 502)
+  const cut = [...broken, ...unanswered]
+  expect(broken.length).toBeGreaterThan(0)
+  expect(unanswered.length).toBeGreaterThan(0)
+  expect(cut.length).toBeLessThan(chats.length / 2)
+  expect(chats.filter((chat) => !cut.includes(chat) && !isWhole(chat))).toEqual([])
+  expect(model.stats().started - startedBefore).toBe(chats.length) // the balancer has asked nothing twice
+
+  await Promise.all(cut.map((chat) => reconnect(url, chat)))
+  for (const chat of cut) await expectAllThatIsStored(chat)
+  // The balancer's log reports the broken connections, and no URL.
+  const log = await compose.sh('docker compose logs --no-log-prefix balancer')
+  expect(log).toContain('aborting with incomplete response')
+  expect(log).not.toMatch(/\/chat|\/conversations|"uri"|authorization/i)
+  await annotate(
+    `docker kill of 1 of 4: ${chats.length - cut.length} of ${chats.length} answers whole, ${cut.length} reconnected once, ${unanswered.length} of them before the first word`,
+  )
+})
+
+it('both workers take documents from the queue', async () => {
+  const countEnded = () => countByReplica('worker', '"job ended"')
+  const before = await countEnded()
+  const post = (number: number) =>
+    send(`${url}/documents`, nobody, { title: `Memo ${number}`, text: `Memo ${number}. `.repeat(2000) })
+  const statuses: (number | undefined)[] = []
+  /** A worker that is busy enough leaves documents to the other one. */
+  const haveBoth = async () => {
+    const posted = await Promise.all(Array.from({ length: 8 }, (_, index) => post(statuses.length + index)))
+    statuses.push(...posted.map(({ status }) => status))
+    const after = await countEnded()
+    const counts = [...after].map(([worker, count]) => count - (before.get(worker) ?? 0))
+    return counts.length === 2 && counts.every((count) => count > 0)
+  }
+  await expect.poll(haveBoth, { interval: 1000 }).toBe(true)
+  expect(statuses).toEqual(statuses.map(() => 202))
+})
+
+it('are replaced one by one, under load, by a version with another schema: no request fails', async ({ annotate }) => {
+  const startedBefore = model.stats().started
+  const people = startPeople(url)
+  onTestFinished(people.stop)
+  const { chats, requests, versions } = people
+  const untilAnswered = (count: number) => expect.poll(() => chats.filter(isWhole).length).toBeGreaterThanOrEqual(count)
+  await untilAnswered(12)
+  await addMigration(compose.directory, 'expand')
+  await writeVersion(compose.directory, 2)
+  const connections = await countServerConnections(compose.runSection('A new version'))
+  await addMigration(compose.directory, 'contract')
+  await compose.sh('docker compose build migrate && docker compose run --rm migrate')
+  await untilAnswered(chats.filter(isWhole).length + 12)
+  await people.stop()
+
+  const cut = chats.filter(({ reconnects }) => reconnects > 0)
+  expect(requests.filter(({ failure, code }) => failure || code)).toEqual([])
+  expect(chats.filter((chat) => !cut.includes(chat) && !isWhole(chat))).toEqual([])
+  expect(cut.length).toBeGreaterThan(0)
+  for (const chat of cut) await expectAllThatIsStored(chat)
+  expect(versions.lastIndexOf(1)).toBeGreaterThan(versions.indexOf(2)) // side by side
+  expect(connections).toBeLessThanOrEqual(20)
+  expect(model.stats().started - startedBefore).toBe(chats.length) // none was asked twice
+  await annotate(
+    `a new version, one by one: ${chats.length} chats and ${requests.length} other requests, 0 failed; ${cut.length} answers cut by the drain, read on elsewhere; ${people.countSheds()} told to come back, the machine being busy`,
+  )
+})
+
+/** An answer that ended before its time: its client was told so, and has all that there is of it. */
+async function expectAllThatIsStored(chat: Chat) {
+  const { content, status } = await readStored(chat.id)
+  expect({ ...chat, status: chat.status }).toMatchObject({ status: 200, end: 'interrupted' })
+  expect(chat.failure).toBeUndefined()
+  expect(status).toBe('interrupted')
+  expect(chat.text.startsWith(content)).toBe(true)
+}

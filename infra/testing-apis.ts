@@ -13,10 +13,11 @@ export async function startApi(start: Stack['start'], name: string, environment:
   const url = `http://127.0.0.1:${port}`
   const env = { LOG_LEVEL: 'warn', CHAT_MODEL: 'mock', ...environment, PORT: `${port}` }
   const launch = () => start(name, [process.execPath, program('api/src/server.ts')], { env })
+  const isReady = async () => (await fetch(`${url}/health/ready`).catch(() => undefined))?.ok
   const untilReady = async () => {
-    while (!(await fetch(`${url}/health/ready`).catch(() => undefined))?.ok) {
+    for (const startedAt = performance.now(); !(await isReady()); await sleep(50)) {
       if (!server.isRunning()) throw await server.ended
-      await sleep(50)
+      if (performance.now() - startedAt > 600_000) throw new Error(`${name} is not ready after ten minutes`)
     }
   }
   let server: ReturnType<typeof startServer> = launch()

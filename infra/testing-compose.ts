@@ -4,10 +4,12 @@ import { existsSync } from 'node:fs'
 import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, expect } from 'vitest'
 import { findFreePort } from './local/stack.ts'
-import { execute, root } from './testing.ts'
+import { execute, isFull, readCommands, readSection, root, whyNotFull } from './testing.ts'
 
 export type ComposeProject = Awaited<ReturnType<typeof createComposeProject>>
+type Settings = Record<string, string>
 
 /** Whether a Docker engine with Compose answers. */
 export async function hasEngine(): Promise<boolean> {
@@ -18,42 +20,98 @@ export async function hasEngine(): Promise<boolean> {
 }
 
 /**
- * A Compose project of its own on a free port, in a copy of the working tree: a developer's `.env`, data and containers
- * stay untouched. Nothing runs yet; `remove` ends all of it.
+ * A Compose project for all tests of a file, which `prepare` starts once its images are built. The tests are skipped
+ * without `--full` or without an engine. The project has its own port and its own copy of the working tree, so a
+ * developer's `.env`, data and containers stay untouched. `changeSources` may edit that copy before the build.
  */
-export async function createComposeProject() {
-  const project = `sluice-test-${process.pid}`
+export async function useCompose(
+  prepare: (compose: ComposeProject) => Promise<unknown>,
+  changeSources: (directory: string) => Promise<unknown> = async () => {},
+): Promise<ComposeProject> {
+  const canRun = isFull && (await hasEngine())
+  const compose = await createComposeProject()
+  beforeAll(async () => {
+    if (!canRun) return
+    await copyWorkingTree(compose.directory)
+    await changeSources(compose.directory)
+    await compose.sh('docker compose build migrate pgbouncer balancer') // `api` and `worker` have the image of `migrate`
+    await prepare(compose)
+  })
+  beforeEach((context) => {
+    context.skip(!isFull, whyNotFull)
+    context.skip(!canRun, 'no Docker engine with Compose answers on this machine')
+  })
+  afterAll(async () => {
+    if (canRun)
+      await compose.sh(
+        'rm -f .env docker-compose.override.yml; docker compose down --volumes --remove-orphans --timeout 5',
+      )
+    await rm(compose.directory, { recursive: true, force: true })
+  })
+  return compose
+}
+
+async function copyWorkingTree(directory: string): Promise<void> {
+  const list = ['ls-files', '-z', '--cached', '--others', '--exclude-standard']
+  const { stdout: files } = await execute('git', list, { cwd: root })
+  for (const file of files.split('\0').filter((name) => existsSync(join(root, name)) && name !== ''))
+    await cp(join(root, file), join(directory, file))
+}
+
+async function createComposeProject() {
   const directory = await mkdtemp(join(tmpdir(), 'sluice compose '))
-  const port = await findFreePort()
-  const prometheusPort = await findFreePort()
+  const [port, prometheusPort] = [await findFreePort(), await findFreePort()]
   const inherited = Object.entries(process.env).filter(([name]) => /^(PATH|HOME|DOCKER_\w+|\w+_PROXY)$/i.test(name))
   const env = {
     ...Object.fromEntries(inherited),
-    COMPOSE_PROJECT_NAME: project,
+    COMPOSE_PROJECT_NAME: process.env.COMPOSE_TEST_PROJECT,
     PORT: `${port}`,
     PROMETHEUS_PORT: `${prometheusPort}`,
   }
   const options = { cwd: directory, env, maxBuffer: 1e8 }
+  const url = `http://127.0.0.1:${port}`
 
   /** Runs a line as a shell in the checkout would. Throws with all that it wrote when it fails. */
   const sh = async (command: string) => (await execute('sh', ['-ec', command], options)).stdout
-  const { stdout: files } = await execute('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
-    cwd: root,
-  })
-  for (const file of files.split('\0').filter((name) => existsSync(join(root, name)) && name !== ''))
-    await cp(join(root, file), join(directory, file))
+  const call = (path: string, init?: RequestInit) => fetch(`${url}${path}`, init)
+  const configure = (settings: Settings) => {
+    const lines = Object.entries(settings).map((pair) => `${pair.join('=')}\n`)
+    return writeFile(join(directory, '.env'), lines.join(''))
+  }
 
   return {
-    project,
     directory,
     port,
     prometheusPort,
+    url,
     sh,
-    /** Starts again whatever these lines of `.env` change. */
-    up: async (settings: Record<string, string> = {}) => {
-      const lines = Object.entries(settings).map((pair) => `${pair.join('=')}\n`)
-      await writeFile(join(directory, '.env'), lines.join(''))
+    call,
+    /** Writes `.env`. Nothing restarts. */
+    configure,
+    /** Writes `.env`, and starts or restarts what is affected. */
+    up: async (settings: Settings = {}) => {
+      await configure(settings)
       await sh('docker compose up --detach --wait')
+    },
+    /** Runs the commands of a section of docs/operations.md. */
+    runSection: (heading: string) => sh(readCommands(readSection(heading)).join('\n')),
+    /** Runs SQL as the superuser, inside the container. */
+    queryAsSuperuser: (sql: string) => sh(`docker compose exec -T postgres psql -U postgres sluice -Atc "${sql}"`),
+    becomeReady: () => expect.poll(() => call('/health/ready').then(({ status }) => status, String)).toBe(200),
+    post: (path: string, body: object) =>
+      call(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+    /** The last message of a conversation, as it is stored. Asks again where it is not there or the API is overloaded. */
+    readStored: async (conversationId: string) => {
+      const message = `the stored conversation ${conversationId}`
+      const read = async () => JSON.parse(await (await call(`/conversations/${conversationId}`)).text())
+      let conversation = await read()
+      await expect
+        .poll(async () => (conversation = conversation.messages ? conversation : await read()), {
+          message,
+          interval: 500,
+        })
+        .toHaveProperty('messages')
+      return conversation.messages.at(-1)
     },
     /** Runs in the background until `stop`. */
     start: (...args: string[]) => {
@@ -67,12 +125,16 @@ export async function createComposeProject() {
       }
       return { stop, readOutput: () => output }
     },
-    remove: async () => {
-      const label = `label=com.docker.compose.project=${project}`
-      const images = `docker images --all --quiet --filter ${label}`
-      await sh('rm -f .env docker-compose.override.yml; docker compose down --volumes --remove-orphans --timeout 5')
-      await sh(`docker image rm --force $(${images} | sort --unique)`)
-      await rm(directory, { recursive: true, force: true })
-    },
   }
+}
+
+const isScraped = /^up\{instance="[\d.]+:3000", job="sluice-api"\} => 1 @/m
+
+/** Prometheus beside a project, started by `command`: asks it a query, and waits until it has read the API's metrics. */
+export async function startPrometheus(compose: ComposeProject, command: string) {
+  await compose.sh(command)
+  const query = (expression: string) =>
+    compose.sh(`docker compose exec -T prometheus promtool query instant http://localhost:9090 '${expression}'`)
+  await expect.poll(() => query('up'), { timeout: 600_000, interval: 1000 }).toMatch(isScraped) // it scrapes every 15 s
+  return { query, remove: () => compose.sh('docker compose rm --stop --force prometheus') }
 }

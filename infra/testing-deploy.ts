@@ -10,20 +10,34 @@ const clients = 12
 /** The last of them takes 8 s. */
 const lengths = [5, 20, 60, 400]
 
-/** `delayMs`: how long the model says nothing at all. */
-export function createChat(id: string, tokens: number, delayMs = 0): Chat {
-  const question = `${id} [mock tokens=${tokens} interval=${intervalMs} delay=${delayMs}]`
+/** `hold`: the token before which the model waits until it is released; 0 is before its response. */
+export function createChat(id: string, tokens: number, hold?: number): Chat {
+  const question = `${id} [mock tokens=${tokens} interval=${intervalMs}${hold === undefined ? '' : ` hold=${hold}`}]`
   return { id, question, tokens, reconnects: 0, text: '' }
 }
 
+let sheds = 0
+
+/** Sends a request again, as it is told to, while this machine is overloaded: that says nothing about the replicas. */
+async function patiently(request: () => Promise<Reading>): Promise<Reading> {
+  for (;;) {
+    const reading = await request()
+    if (reading.code !== 'overloaded') return reading
+    delete reading.code
+    sheds += 1
+    await sleep(2000) // its Retry-After
+  }
+}
+
+/** Asks, and reads the answer to its end. Never rejects. */
 export function startChat(url: string, chat: Chat): Promise<Reading> {
-  return ask(`${url}`, client, { message: chat.question, conversationId: chat.id }, chat)
+  return patiently(() => ask(url, client, { message: chat.question, conversationId: chat.id }, chat))
 }
 
 /** Reads on in an answer that was cut, over one new connection. */
 export function reconnect(url: string, chat: Chat): Promise<Reading> {
   chat.reconnects += 1
-  return resume(url, client, chat.id, chat)
+  return patiently(() => resume(url, client, chat.id, chat))
 }
 
 /** Whether the client has every word of an answer that was told to be complete. */
@@ -33,30 +47,20 @@ export function isWhole({ end, text, question, tokens }: Chat): boolean {
 
 /**
  * What people do while a new version comes: 12 read answers of 0.1 to 8 s, one after the other, and reconnect once when they
- * are told that one was interrupted; others read lists, write rows and post documents. Who is told that this machine has
- * too much to do, comes back as told: that is no matter of the deploy.
+ * are told that one was interrupted; others read lists, write rows and post documents.
  */
 export function startPeople(url: string) {
   const chats: Chat[] = []
   const requests: Reading[] = []
   const versions: number[] = []
-  let sheds = 0
+  const shedsBefore = sheds
   let isOver = false
-  const patiently = async (request: () => Promise<Reading>): Promise<Reading> => {
-    for (;;) {
-      const reading = await request()
-      if (reading.code !== 'overloaded') return reading
-      delete reading.code
-      sheds += 1
-      await sleep(2000) // its Retry-After
-    }
-  }
   const chatOn = async (number: number) => {
     for (let turn = 0; !isOver; turn += 1) {
       const chat = createChat(`deploy-${number}-${turn}`, lengths[(number + turn) % lengths.length] ?? 0)
       chats.push(chat)
-      await patiently(() => startChat(url, chat))
-      if (chat.end === 'interrupted') await patiently(() => reconnect(url, chat))
+      await startChat(url, chat)
+      if (chat.end === 'interrupted') await reconnect(url, chat)
     }
   }
   const repeatEvery = async (pauseMs: number, request: (turn: number) => Promise<Reading>) => {
@@ -66,10 +70,14 @@ export function startPeople(url: string) {
     }
   }
   const readVersion = async (): Promise<Reading> => {
-    const response = await fetch(`${url}/mottos`)
-    const { version, code } = JSON.parse(await response.text())
-    if (response.ok) versions.push(version)
-    return { text: '', status: response.status, code }
+    try {
+      const response = await fetch(`${url}/mottos`)
+      const { version, code } = JSON.parse(await response.text())
+      if (response.ok) versions.push(version)
+      return { text: '', status: response.status, code }
+    } catch (error) {
+      return { text: '', failure: String(error) }
+    }
   }
   const done = Promise.all([
     ...Array.from({ length: clients }, (_, number) => chatOn(number)),
@@ -81,9 +89,10 @@ export function startPeople(url: string) {
   return {
     chats,
     requests,
-    /** Who has answered, in turn. */
+    /** The versions that have answered, in turn. */
     versions,
-    countSheds: () => sheds,
+    countSheds: () => sheds - shedsBefore,
+    /** Ends the requests under way. Never rejects. */
     stop: async () => {
       isOver = true
       await done

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { expect, vi } from 'vitest'
+import { expect } from 'vitest'
 import { mockAnswer } from '../packages/testing/src/mock-model/mock-model.ts'
 import type { Api } from './testing-apis.ts'
 import { ask, type Client, get, type Reading, resume, stop } from './testing-chats.ts'
@@ -20,9 +20,9 @@ export type Reader = { api: Api; reading: Reading; controller: AbortController; 
 export type Headers = { authorization: string }
 export type World = { name: string; random: Random; apis: Api[]; alice: Headers; bob: Headers; answers: Answer[] }
 
-const endless = 3000 // tokens: a minute, longer than a sequence
+const endless = 3000 // tokens: five minutes, far longer than a sequence
 const kinds = [
-  [endless, 20],
+  [endless, 100],
   [20, 20],
   [5, 0],
 ] as const
@@ -65,7 +65,7 @@ async function send({ name, random, apis, alice, answers }: World): Promise<void
     ask(writer.url, client, { message, conversationId }, reading),
   )
   const { reading } = reader
-  await vi.waitFor(() => expect(reading.messageId ?? reading.code ?? reading.failure).toBeDefined(), 10_000)
+  await expect.poll(() => reading.messageId ?? reading.code ?? reading.failure).toBeDefined()
   if (reading.code) {
     expect(reading).toMatchObject({ status: 409, code: 'answer_running' })
     expect(last?.statuses).toContain('streaming')
@@ -116,7 +116,7 @@ async function readAnew({ random, apis, alice, answers }: World): Promise<void> 
   expect(reader.reading.status).toBe(200)
   expect(answer.statuses).toContain('streaming')
   answer.readers.push(reader)
-  await vi.waitFor(() => expect(reader.reading.messageId).toBe(answer.messageId), 10_000)
+  await expect.poll(() => reader.reading.messageId).toBe(answer.messageId)
 }
 
 async function leave({ random, answers }: World): Promise<void> {
@@ -188,5 +188,5 @@ function open(api: Api, headers: Headers, reading: Reading, read: Read): Reader 
 }
 
 async function untilAnswered({ reading }: Reader): Promise<void> {
-  await vi.waitFor(() => expect(reading.status ?? reading.failure).toBeDefined(), 10_000)
+  await expect.poll(() => reading.status ?? reading.failure).toBeDefined()
 }

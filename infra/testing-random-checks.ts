@@ -1,4 +1,4 @@
-import { expect, vi } from 'vitest'
+import { expect } from 'vitest'
 import type { Api } from './testing-apis.ts'
 import { type Reading, resume } from './testing-chats.ts'
 import { type Answer, type Headers, listLast, type Reader, stopAnswer, type World } from './testing-random-chats.ts'
@@ -23,9 +23,7 @@ function checkReader({ sent, statuses }: Answer, { reading, isDone, mayBreak }: 
 export async function checkEnd(world: World): Promise<void> {
   const { random, apis, alice, answers } = world
   await Promise.all(listLast(answers).map((answer) => stopAnswer(random.pick(apis), alice, answer)))
-  await vi.waitFor(() => {
-    for (const { readers } of answers) for (const reader of readers) expect(reader).toMatchObject({ isDone: true })
-  }, 10_000)
+  await expect.poll(() => answers.flatMap(({ readers }) => readers).filter(({ isDone }) => !isDone)).toEqual([])
   checkReaders(world)
   for (const last of listLast(answers)) {
     const own = answers.filter(({ conversationId }) => conversationId === last.conversationId)

@@ -31,7 +31,7 @@ export function readCommands(page: string): string[] {
 }
 
 /** The words of a streamed answer, or the body of any other. */
-export function readAnswer(body: string): string {
+function readAnswer(body: string): string {
   const deltas = [...body.matchAll(/^data: (\{.*"type":"text-delta".*\})$/gm)].map(
     ([, part = '']) => JSON.parse(part).delta,
   )
@@ -52,7 +52,7 @@ export async function askAsTheReadmeDoes(port: number): Promise<string[]> {
 
 async function untilReady(url: string): Promise<void> {
   const read = async () => JSON.parse(await (await fetch(url)).text()).status
-  await expect.poll(read, { timeout: 30_000 }).toBe('ready')
+  await expect.poll(read).toBe('ready')
 }
 
 export function expectReadmeAnswers([pgbouncer, document, office, completion]: string[]): void {

@@ -3,7 +3,6 @@ import { once } from 'node:events'
 import { existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { readCommand, run, startServer, stopOrphans, takeLock } from './processes.ts'
 
@@ -28,7 +27,7 @@ async function runElsewhere(code: string) {
 }
 
 async function waitUntil(condition: () => boolean): Promise<void> {
-  while (!condition()) await sleep(20)
+  await expect.poll(condition, { message: `${condition}` }).toBe(true)
 }
 
 function readPid(name: string): string {

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { createVitest, parseCLI, type Vitest } from 'vitest/node'
+import { createVitest, parseCLI, type TestModule, type Vitest } from 'vitest/node'
 import { onStopRequest } from './processes.ts'
 import { removeLeftovers, startStack } from './stack.ts'
 
@@ -34,12 +34,10 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-/**
- * Prints measurements, the reasons of skipped tests and the counts. Returns the exit code. A file that could not run
- * and an error outside a test count as failures.
- */
+/** Prints measurements, durations, the reasons of skipped tests and, last, the counts. Returns the exit code. */
 function printOutcome(vitest: Vitest): number {
   const modules = vitest.state.getTestModules()
+  printDurations(modules)
   const count = (state: 'passed' | 'failed') => modules.flatMap((module) => [...module.children.allTests(state)]).length
   const broken = modules.filter((module) => !module.ok() && module.children.allTests('failed').next().done)
   const skipped = modules.flatMap((module) => [...module.children.allTests('skipped')])
@@ -51,9 +49,29 @@ function printOutcome(vitest: Vitest): number {
     const reason = (result.state === 'skipped' && result.note) || 'no reason given'
     console.log(`skipped: ${test.module.relativeModuleId} > ${test.fullName}: ${reason}`)
   }
+  // A file that cannot be run and an error outside of tests are failures.
   const failed = count('failed') + broken.length + vitest.state.getUnhandledErrors().length
   console.log(`${count('passed')} passed, ${failed} failed, ${skipped.length} skipped`)
   return failed === 0 && count('passed') > 0 ? 0 : 1
+}
+
+/** Prints how long each file took, with its imports and hooks, and the ten slowest tests. */
+function printDurations(modules: TestModule[]): void {
+  const bySeconds = (left: { ms: number }, right: { ms: number }) => right.ms - left.ms
+  const print = (label: string, { ms, name }: { ms: number; name: string }) =>
+    console.log(`${label}: ${(ms / 1000).toFixed(1).padStart(6)} s  ${name}`)
+  const files = modules.map((module) => {
+    const { setupDuration, prepareDuration, collectDuration, duration } = module.diagnostic()
+    return { ms: setupDuration + prepareDuration + collectDuration + duration, name: module.relativeModuleId }
+  })
+  const tests = modules.flatMap((module) =>
+    [...module.children.allTests()].map((test) => ({
+      ms: test.diagnostic()?.duration ?? 0,
+      name: `${module.relativeModuleId} > ${test.fullName}`,
+    })),
+  )
+  for (const file of files.toSorted(bySeconds)) print('file', file)
+  for (const test of tests.toSorted(bySeconds).slice(0, 10)) print('slowest test', test)
 }
 
 main(process.argv.slice(2)).then(process.exit, (error) => {

@@ -24,7 +24,7 @@ async function promtool(folder: string, ...args: string[]) {
   return (await execute('docker', [...container, image, ...args])).stdout
 }
 
-describe('promtool', { timeout: 120_000 }, () => {
+describe('promtool', () => {
   beforeEach((context) => {
     context.skip(!isFull, whyNotFull)
     context.skip(!canRun, 'no Docker engine with Compose answers on this machine')

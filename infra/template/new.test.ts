@@ -1,27 +1,11 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { copyRepository } from './testing.ts'
 
 const isFull = process.env.SLUICE_FULL !== undefined
 const routes = 'apps/api/src/routes'
 const schema = 'packages/db/src/schema.ts'
-
-/** What everybody's code has to pass, and the tests of a route. */
-function expectSound(copy: ReturnType<typeof copyRepository>, ...names: string[]) {
-  for (const command of ['tsc', 'biome check', 'oxlint --type-aware', 'knip', 'turbo boundaries']) {
-    const { status, output } = copy.run(command)
-    expect(status, `${command}: ${output}`).toBe(0)
-  }
-  const tests = [
-    'apps/api/src/plugins/openapi.test.ts',
-    'apps/api/src/owners.test.ts',
-    ...names.map((name) => `${routes}/${name}.test.ts`),
-  ]
-  const { status, output } = copy.run(`vitest run ${tests.join(' ')}`)
-  expect(status, output).toBe(0)
-  expect(output).toContain(`Test Files  ${tests.length} passed`)
-}
 
 describe('npm run new', () => {
   const copy = copyRepository()
@@ -39,24 +23,24 @@ describe('npm run new', () => {
     ['chat', 'apps/api/src/routes/chat.ts exists: choose another name, or remove it first'],
     ['api-keys', 'packages/db/src/schema.ts has apiKeys already: choose another name'],
     ['docs', 'docs is reserved: choose another name'],
-  ])('refuses %j in one line and writes nothing', (name, complaint) => {
-    expect(copy.run(`node infra/template/new.ts ${name}`)).toEqual({ status: 1, output: `${complaint}\n` })
-    expect(copy.run('git status --porcelain -- apps packages').output).not.toMatch(/notes|class|schema/)
+  ])('refuses %j in one line and writes nothing', async (name, complaint) => {
+    expect(await copy.run(`node infra/template/new.ts ${name}`)).toEqual({ status: 1, output: `${complaint}\n` })
+    expect((await copy.run('git status --porcelain -- apps packages')).output).not.toMatch(/notes|class|schema/)
   })
 
-  it('takes everything back when the migration cannot be made', () => {
+  it('takes everything back when the migration cannot be made', async () => {
     const journal = join(copy.directory, 'packages/db/migrations/meta/_journal.json')
     const text = readFileSync(journal, 'utf8')
     writeFileSync(journal, 'not JSON')
-    const { status, output } = copy.run('node infra/template/new.ts notes')
+    const { status, output } = await copy.run('node infra/template/new.ts notes')
     writeFileSync(journal, text)
     expect(status).toBe(1)
     expect(output).toContain('npm run db:generate made no migration: nothing was written')
-    expect(copy.run('git status --porcelain -- apps packages').output).not.toMatch(/notes|schema/)
-  }, 60_000)
+    expect((await copy.run('git status --porcelain -- apps packages')).output).not.toMatch(/notes|schema/)
+  })
 
-  it('writes the table, its migration, the route and its test, and says where', () => {
-    const { status, output } = copy.run('npm run --silent new -- meeting-notes')
+  it('writes the table, its migration, the route and its test, and says where', async () => {
+    const { status, output } = await copy.run('npm run --silent new -- meeting-notes')
     const files = [...output.matchAll(/^((?:apps|packages)\/\S+): /gm)].map(([, file = '']) => file)
     expect({ status, files }).toEqual({
       status: 0,
@@ -68,69 +52,78 @@ describe('npm run new', () => {
       ],
     })
     expect(files.filter((file) => !existsSync(join(copy.directory, file)))).toEqual([])
-    expect(copy.run('npm run --silent new -- meeting-notes').output).toContain('exists: choose another name')
-  }, 60_000)
+    expect((await copy.run('npm run --silent new -- meeting-notes')).output).toContain('exists: choose another name')
+  })
 
-  it('a slip in the route stops `npm run api` with one line that names the file and the line', () => {
+  it('a slip in the route stops `npm run api` with one line that names the file and the line', async () => {
     const route = join(copy.directory, routes, 'meeting-notes.ts')
     const text = readFileSync(route, 'utf8')
     writeFileSync(route, text.replace('app.get(', 'app.gett('))
-    const { status, output } = copy.run('npm run --silent api', { PORT: '0', LOG_LEVEL: 'error' })
+    const { status, output } = await copy.run('npm run --silent api', { PORT: '0', LOG_LEVEL: 'error' })
     writeFileSync(route, text)
     expect(status).toBe(1)
     expect(output).toMatch(
       /^routes\/meeting-notes\.ts cannot be served: app\.gett is not a function \(apps\/api\/src\/routes\/meeting-notes\.ts:\d+\)\n$/m,
     )
   })
+})
 
-  describe('what it writes', () => {
-    beforeEach((context) => context.skip(!isFull, 'half a minute of checks: npm test -- --full'))
+describe('a copy with generated routes and the one that the README writes by hand', () => {
+  const names = ['tags', 'customer-support-queries', 'notes']
+  let copy: ReturnType<typeof copyRepository>
 
-    it('passes every check and its own test, whatever the length of its name', () => {
-      expect(copy.run('npm run --silent new -- tags').status).toBe(0)
-      expect(copy.run('npm run --silent new -- customer-support-queries customer-support-query').status).toBe(0)
-      expectSound(copy, 'meeting-notes', 'tags', 'customer-support-queries')
-    }, 240_000)
+  beforeEach((context) => context.skip(!isFull, 'minutes of checks: npm test -- --full'))
+  beforeAll(async () => {
+    if (!isFull) return
+    copy = copyRepository()
+    for (const name of ['tags', 'customer-support-queries customer-support-query']) {
+      const { status, output } = await copy.run(`npm run --silent new -- ${name}`)
+      expect(status, output).toBe(0)
+    }
+    writeNotesByHand(copy.directory)
+    const { status, output } = await copy.run('npm run db:generate')
+    expect(status, output).toBe(0)
+  })
+  afterAll(() => copy?.remove())
 
-    it.each([
-      ['list', 'eq(tags.ownerId, owner), after && isAfter(after)', 'after && isAfter(after)', 'GET /tags:'],
-      ['its rows', 'and(eq(tags.ownerId, owner), eq(tags.id, id))', 'eq(tags.id, id)', 'GET /tags/{id}:'],
-    ])(
-      'fails the walk of owners once the filter of %s is forgotten',
-      (_, filter, rest, promise) => {
-        const route = join(copy.directory, routes, 'tags.ts')
-        const text = readFileSync(route, 'utf8')
-        expect(text).toContain(filter)
-        writeFileSync(route, text.replace(filter, rest))
-        const { status, output } = copy.run('vitest run apps/api/src/owners.test.ts')
-        writeFileSync(route, text)
-        expect(status).toBe(1)
-        expect(output).toContain(`Bob, who asks for what is Alice’s, > ${promise} sees and changes nothing`)
-      },
-      120_000,
-    )
+  it.each(['tsc', 'biome check', 'oxlint --type-aware', 'knip', 'turbo boundaries'])('passes %s', async (command) => {
+    const { status, output } = await copy.run(command)
+    expect(status, output).toBe(0)
+  })
+
+  it('passes the tests of its routes, and those that walk all routes', async () => {
+    const tests = [
+      'apps/api/src/plugins/openapi.test.ts',
+      'apps/api/src/owners.test.ts',
+      ...names.map((name) => `${routes}/${name}.test.ts`),
+    ]
+    const { status, output } = await copy.run(`vitest run ${tests.join(' ')}`)
+    expect(status, output).toBe(0)
+    expect(output).toContain(`Test Files  ${tests.length} passed`)
+  })
+
+  it.each([
+    ['list', 'eq(tags.ownerId, owner), after && isAfter(after)', 'after && isAfter(after)', 'GET /tags:'],
+    ['its rows', 'and(eq(tags.ownerId, owner), eq(tags.id, id))', 'eq(tags.id, id)', 'GET /tags/{id}:'],
+  ])('fails the walk of owners once the filter of %s is forgotten', async (_, filter, rest, promise) => {
+    const route = join(copy.directory, routes, 'tags.ts')
+    const text = readFileSync(route, 'utf8')
+    expect(text).toContain(filter)
+    writeFileSync(route, text.replace(filter, rest))
+    const { status, output } = await copy.run('vitest run apps/api/src/owners.test.ts')
+    writeFileSync(route, text)
+    expect(status).toBe(1)
+    expect(output).toContain(`Bob, who asks for what is Alice’s, > ${promise} sees and changes nothing`)
   })
 })
 
-describe('the README’s way by hand', () => {
-  beforeEach((context) => context.skip(!isFull, 'half a minute of checks: npm test -- --full'))
-
-  it('passes every check and its own test, typed as it stands there', () => {
-    const copy = copyRepository()
-    try {
-      const section = readFileSync(join(copy.directory, 'README.md'), 'utf8').match(/^## Add a route.*?^## /ms)?.[0]
-      const [, table = ''] = section?.match(/`(export const notes = .*?)`/) ?? []
-      const [, route = ''] = section?.match(/```ts\n(.*?) *```/s) ?? []
-      const [, test = ''] =
-        readFileSync(join(copy.directory, routes, 'README.md'), 'utf8').match(/```ts\n(.*?)```/s) ?? []
-      const schemaText = readFileSync(join(copy.directory, schema), 'utf8')
-      writeFileSync(join(copy.directory, schema), `${schemaText}\n${table}\n`)
-      writeFileSync(join(copy.directory, routes, 'notes.ts'), route.replaceAll(/^ {3}/gm, ''))
-      writeFileSync(join(copy.directory, routes, 'notes.test.ts'), test)
-      expect(copy.run('npm run db:generate').status).toBe(0)
-      expectSound(copy, 'notes')
-    } finally {
-      copy.remove()
-    }
-  }, 120_000)
-})
+/** Follows the README's section on routes: its table, its route and the test that it links to. */
+function writeNotesByHand(directory: string): void {
+  const section = readFileSync(join(directory, 'README.md'), 'utf8').match(/^## Add a route.*?^## /ms)?.[0]
+  const [, table = ''] = section?.match(/`(export const notes = .*?)`/) ?? []
+  const [, route = ''] = section?.match(/```ts\n(.*?) *```/s) ?? []
+  const [, test = ''] = readFileSync(join(directory, routes, 'README.md'), 'utf8').match(/```ts\n(.*?)```/s) ?? []
+  writeFileSync(join(directory, schema), `${readFileSync(join(directory, schema), 'utf8')}\n${table}\n`)
+  writeFileSync(join(directory, routes, 'notes.ts'), route.replaceAll(/^ {3}/gm, ''))
+  writeFileSync(join(directory, routes, 'notes.test.ts'), test)
+}

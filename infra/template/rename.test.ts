@@ -5,52 +5,52 @@ import { copyRepository } from './testing.ts'
 
 const copy = copyRepository()
 afterAll(copy.remove)
-const isRenamed = copy.run('git grep -q "^  .name.: .sluice.,$" package.json').status !== 0
+const isRenamed = (await copy.run('git grep -q "^  .name.: .sluice.,$" package.json')).status !== 0
 const rename = (name: string) => copy.run(`node infra/template/rename.ts ${name}`)
-const changes = () => copy.run('git diff --name-only').output
+const changes = async () => (await copy.run('git diff --name-only')).output
 
 describe('npm run rename', () => {
   beforeEach((context) => context.skip(isRenamed, 'this project has a name of its own already'))
 
   it.each(['', '"  "', '"Bob\'s Chat"', '4U', '"Acme  Chat"', 'Café', 'a'.repeat(41)])(
     'refuses %s: says what a name is',
-    (name) => {
-      expect(rename(name)).toEqual({
+    async (name) => {
+      expect(await rename(name)).toEqual({
         status: 1,
         output: expect.stringMatching(/^npm run rename -- "Acme Chat": at most .*\n$/),
       })
-      expect(changes()).toBe('')
+      expect(await changes()).toBe('')
     },
   )
 
-  it.each(['Order', 'Postgres', '"PG Chat"'])('refuses %s, which Postgres would not take', (name) => {
-    expect(rename(name)).toEqual({
+  it.each(['Order', 'Postgres', '"PG Chat"'])('refuses %s, which Postgres would not take', async (name) => {
+    expect(await rename(name)).toEqual({
       status: 1,
       output: expect.stringMatching(/ is a word that Postgres keeps for itself\n$/),
     })
-    expect(changes()).toBe('')
+    expect(await changes()).toBe('')
   })
 
-  it('refuses while there are uncommitted changes', () => {
+  it('refuses while there are uncommitted changes', async () => {
     writeFileSync(join(copy.directory, 'CHANGELOG.md'), 'a new line\n', { flag: 'a' })
-    expect(rename('Harbour')).toEqual({
+    expect(await rename('Harbour')).toEqual({
       status: 1,
       output: expect.stringMatching(/^There are uncommitted changes: .*\n$/),
     })
-    expect(changes()).toBe('CHANGELOG.md\n')
-    copy.run('git checkout --quiet .')
+    expect(await changes()).toBe('CHANGELOG.md\n')
+    await copy.run('git checkout --quiet .')
   })
 
-  it('leaves the old name only where it says so, every file formatted, and can be undone', () => {
-    const { status, output } = copy.run('npm run --silent rename -- "Acme Chat"')
+  it('leaves the old name only where it says so, every file formatted, and can be undone', async () => {
+    const { status, output } = await copy.run('npm run --silent rename -- "Acme Chat"')
     expect(status, output).toBe(0)
     expect(output).toMatch(/^This is Acme Chat now, acme_chat where spaces may not be\./)
     const kept = output.match(/be\. (.*) still say/)?.[1]?.split(', ') ?? []
-    const left = copy.run('git grep -il sluice').output.trim().split('\n')
+    const left = (await copy.run('git grep -il sluice')).output.trim().split('\n')
     expect(left.filter((file) => !kept.some((path) => file.startsWith(path)))).toEqual([])
-    expect(copy.run('biome format').status).toBe(0)
-    expect(rename('Harbour').output).toBe('The project has a name already: acme_chat\n')
-    copy.run('git checkout --quiet .')
-    expect(changes()).toBe('')
-  }, 60_000)
+    expect((await copy.run('biome format')).status).toBe(0)
+    expect((await rename('Harbour')).output).toBe('The project has a name already: acme_chat\n')
+    await copy.run('git checkout --quiet .')
+    expect(await changes()).toBe('')
+  })
 })

@@ -1,4 +1,5 @@
-import { execFileSync, spawnSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   cpSync,
   globSync,
@@ -12,6 +13,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
 
 const root = join(import.meta.dirname, '../..')
 
@@ -23,17 +25,22 @@ export function copyRepository() {
     if (lstatSync(join(root, file), { throwIfNoEntry: false })?.isFile())
       cpSync(join(root, file), join(directory, file))
   }
-  const run = (command: string, env: Record<string, string> = {}) => {
-    const options = {
+  /** Runs a line as a shell in the copy would. Never rejects. */
+  const run = async (command: string, env: Record<string, string> = {}) => {
+    const child = spawn(command, {
       cwd: directory,
       env: { ...process.env, FORCE_COLOR: undefined, NO_COLOR: '1', ...env },
-      encoding: 'utf8',
       shell: true,
-    } as const
-    const { status, stdout, stderr } = spawnSync(command, options)
-    return { status, output: `${stdout}${stderr}` }
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    const ended = once(child, 'close')
+    const [stdout, stderr] = await Promise.all([text(child.stdout), text(child.stderr)])
+    const [status] = await ended
+    return { status: Number(status), output: `${stdout}${stderr}` }
   }
-  run('git init --quiet && git add --all && git -c user.name=Test -c user.email=test@localhost commit --quiet -m copy')
+  const commit =
+    'git init --quiet && git add --all && git -c user.name=Test -c user.email=test@localhost commit --quiet -m copy'
+  execFileSync('sh', ['-c', commit], { cwd: directory })
   linkPackages(directory)
   return { directory, run, remove: () => rmSync(directory, { recursive: true, force: true, maxRetries: 10 }) }
 }

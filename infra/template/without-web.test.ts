@@ -5,7 +5,7 @@ import { copyRepository } from './testing.ts'
 
 const isFull = process.env.SLUICE_FULL !== undefined
 
-it('the page can be deleted: one folder, and all else installs, compiles and passes', (context) => {
+it('the page can be deleted: one folder, and all else installs, compiles and passes', async (context) => {
   context.skip(!isFull, 'half a minute of checks: npm test -- --full')
   context.skip(!existsSync(join(import.meta.dirname, '../../apps/web')), 'there is no page any more')
   const copy = copyRepository()
@@ -19,10 +19,10 @@ it('the page can be deleted: one folder, and all else installs, compiles and pas
     )
     const commands = ['npm ci --dry-run --ignore-scripts', 'tsc', 'biome check', 'knip', 'turbo boundaries']
     for (const command of [...commands, `vitest run ${tests.join(' ')}`]) {
-      const { status, output } = copy.run(command)
+      const { status, output } = await copy.run(command)
       expect(status, `${command}: ${output}`).toBe(0)
     }
   } finally {
     copy.remove()
   }
-}, 240_000)
+})

@@ -101,7 +101,6 @@ function* tell(operation: Operation, what: string) {
 
 it.for(isFull ? [1, 2] : [1])(
   'nothing secret is in any log after everything went well and wrong, in %i process',
-  { timeout: 120_000 },
   async (processes, { annotate }) => {
     const gate = await openGate()
     const databaseUrl = new URL(test.databaseUrl)

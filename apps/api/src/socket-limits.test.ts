@@ -9,7 +9,7 @@ const { app, alice, listen, close } = await testApp()
 const url = await listen()
 afterAll(close)
 
-const deadlineMs = 15_000
+const deadlineMs = 120_000
 const head = (...lines: string[]) => Buffer.from([...lines, '', ''].join('\r\n'))
 const post = (...lines: string[]) =>
   head('POST /chat HTTP/1.1', 'host: a', `authorization: ${alice.authorization}`, ...lines)

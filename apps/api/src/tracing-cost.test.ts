@@ -40,7 +40,7 @@ async function measure(tracing: Record<string, string>) {
   return { chat, token: (long - chat) / 150 }
 }
 
-it('a chat and a token, with tracing and without', { timeout: 120_000 }, async ({ annotate, skip }) => {
+it('a chat and a token, with tracing and without', async ({ annotate, skip }) => {
   if (!process.env.SLUICE_FULL) skip('needs npm test -- --full')
   const tell = async (name: string, tracing: Record<string, string>) => {
     const { chat, token } = await measure(tracing)

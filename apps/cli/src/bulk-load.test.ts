@@ -22,7 +22,7 @@ afterAll(async () => {
 })
 
 const hasIndex = () =>
-  hasEmbeddingIndex({ url: test.databaseUrl, signal: AbortSignal.timeout(10_000) }, embedder.name, vector.length)
+  hasEmbeddingIndex({ url: test.databaseUrl, signal: AbortSignal.timeout(120_000) }, embedder.name, vector.length)
 
 describe('loadWithoutIndex', () => {
   const lines: string[] = []
@@ -120,7 +120,7 @@ describe('manage ingest of 1,000 files', () => {
     )
     expect(await runProgram('apps/cli/src/migrate.ts', env)).toMatchObject({ code: 0, err: '' })
     expect(await hasIndex()).toBe(true)
-  }, 60_000) // three programs
+  })
 })
 
 const line = (start: string) => expect.stringMatching(new RegExp(`^${start}`))

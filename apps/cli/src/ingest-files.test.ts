@@ -32,14 +32,14 @@ describe('manage ingest', () => {
     expect((await ingest(folder)).out).toBe('2 files, 0 of them new or changed\n2 ready, 0 failed, 0 left out\n')
     write('a.md', '# A\n\nThe first, changed.')
     expect((await ingest(folder)).out).toMatch(/^2 files, 1 of them new or changed\n/)
-  }, 60_000)
+  })
 
   it('reports files that it skips, and exits with an error', async () => {
     write('c.png', Buffer.from('89504e470d0a1a0a00', 'hex'))
     const result = await ingest(folder)
     expect(result.out).toMatch(/^\/.*c\.png is left out: Unsupported file type\. /)
     expect([result.code, lastLine(result)]).toEqual([1, '2 ready, 0 failed, 1 left out'])
-  }, 60_000)
+  })
 
   it('ingests 2,000 short files, and queues none of them the next time', async ({ annotate, skip }) => {
     skip(!process.env.SLUICE_FULL, 'it takes a minute: npm test -- --full')
@@ -58,7 +58,7 @@ describe('manage ingest', () => {
     expect(again.out).toMatch(/^(\d+ of 2000 queued\n){4}2000 files, 0 of them new or changed\n2000 ready/)
     const toRate = ({ seconds }: { seconds: number }) => `${(2000 / seconds).toFixed(0)} per second`
     await annotate(`2,000 short files: ${toRate(first)}; unchanged: ${toRate(again)}`)
-  }, 200_000)
+  })
 
   it('reports a missing path in one line', async () => {
     const { code, err } = await ingest('/no/such/path')

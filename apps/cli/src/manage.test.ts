@@ -161,7 +161,7 @@ describe('another embedder', () => {
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect([await ask('When does the tide turn?'), await ask(noSuchWord)]).toEqual([['Tides'], ['Tides']])
     expect(await migrate()).toEqual([])
-  }, 60_000) // three programs
+  })
 
   it('that cannot be reached makes reindex fail with one line', async () => {
     const env = { DATABASE_URL, OPENAI_BASE_URL: 'http://127.0.0.1:9/v1', EMBEDDING_MODEL: 'away' }

@@ -99,4 +99,4 @@ it('reindex continues after a kill; meanwhile the old model finds every document
   await annotate(
     `killed after ${whenKilled} of ${count}; meanwhile ${foundByOld.length} searches with the old model and ${foundByNew.length} with the new one`,
   )
-}, 90_000)
+})

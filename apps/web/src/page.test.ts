@@ -59,7 +59,7 @@ const textOf = (page: Page) => expect.poll(() => answerOf(page).textContent())
 
 beforeEach((context) => context.skip(whyNoBrowser !== undefined, whyNoBrowser))
 
-describe('the page', { timeout: 60_000 }, () => {
+describe('the page', () => {
   it('needs less than 200 kB, compressed, for the first load', async ({ annotate }) => {
     const { built } = getOpened()
     expect(Number(/[\d.]+/.exec(built)?.[0])).toBeLessThan(200)

@@ -40,6 +40,7 @@ export async function startBrowser(origin: string) {
     open: async (path = '/', options: BrowserContextOptions = {}) => {
       const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options })
       const page = await context.newPage()
+      page.setDefaultTimeout(120_000) // most conditions hold within 2 s
       page.on('console', (message) => message.type() === 'error' && errors.push(message.text()))
       page.on('pageerror', (error) => errors.push(error.message))
       page.on('request', (request) => hosts.add(new URL(request.url()).origin))

@@ -44,7 +44,7 @@ it('a file in jobs/ runs once for each job that is sent under its name, and agai
   await sendJob(db, 'greet', { name: 'bob' })
   const greeted = async () =>
     (await db.execute<{ name: string }>(`select name from owners order by name`)).map(({ name }) => name)
-  await expect.poll(greeted, { timeout: 10_000 }).toEqual(['greeted ada', 'greeted bob'])
+  await expect.poll(greeted).toEqual(['greeted ada', 'greeted bob'])
   await stop(1000)
   await close()
   await test.drop()

@@ -39,8 +39,7 @@ async function add(title: string, text: string, retryLimit = 8) {
 }
 
 const statusOf = async (id: string) => (await documents.find(owner, id))?.status
-const untilStatus = (id: string, status: string, timeoutMs?: number) =>
-  until(async () => (await statusOf(id)) === status, timeoutMs)
+const untilStatus = (id: string, status: string) => until(async () => (await statusOf(id)) === status)
 
 describe('a worker', () => {
   it('processes documents that were posted before and during its run, and finishes its job on SIGTERM', async () => {
@@ -84,9 +83,9 @@ describe('a worker', () => {
       return document?.status === 'queued' && document.error !== null && document
     })
     expect(waiting.error).toMatch(/model .*check its base URL/)
-    await untilStatus(id, 'failed', 20_000)
+    await untilStatus(id, 'failed')
     expect((await documents.find(owner, id))?.error).toBe(waiting.error)
-  }, 40_000)
+  })
 
   it('continues after the database was unavailable', async () => {
     const gate = await openGate()
@@ -98,12 +97,12 @@ describe('a worker', () => {
     await gate.shut()
     await sleep(2000)
     await gate.open()
-    await untilStatus(id, 'ready', 30_000)
+    await untilStatus(id, 'ready')
     expect(worker.child.exitCode).toBe(null)
     worker.child.kill('SIGTERM')
     await worker.ended
     await gate.shut()
-  }, 60_000)
+  })
 })
 
 describe('a worker that is killed', () => {
@@ -122,7 +121,7 @@ describe('a worker that is killed', () => {
       await worker.ended
     }
     await startWorker(embedIn(300))
-    await until(isDone, 60_000)
+    await until(isDone)
     for (const { id } of added) {
       const stored = await db.select().from(chunks).where(eq(chunks.documentId, id)).orderBy(chunks.start)
       expect(stored.map(({ content }) => content)).toEqual(['One.', 'Two.', 'Three.'])
@@ -130,7 +129,7 @@ describe('a worker that is killed', () => {
     const [{ left } = {}] = await db.execute(sql`select count(*)::int as left from uploads`)
     expect(left).toBe(0)
     await annotate(`${kills} workers killed in the middle of 10 documents: all ready, each chunk once`)
-  }, 120_000)
+  })
 
   it('in its last attempt leaves a document with the reason', async () => {
     const worker = await startWorker(slow)
@@ -138,9 +137,9 @@ describe('a worker that is killed', () => {
     await untilStatus(id, 'processing')
     worker.child.kill('SIGKILL')
     await startWorker(slow)
-    await untilStatus(id, 'failed', 40_000)
+    await untilStatus(id, 'failed')
     expect((await documents.find(owner, id))?.error).toMatch(
       /failed after several attempts\. Upload the document again/,
     )
-  }, 60_000)
+  })
 })

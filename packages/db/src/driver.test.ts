@@ -83,7 +83,7 @@ describe('without the patch', () => {
 /** What a process of its own saw. Rejects with its last words when it dies. */
 async function run(scenario: string, driver: string, url: string): Promise<unknown> {
   const program = fileURLToPath(new URL('testing-driver.ts', import.meta.url))
-  const child = spawn(process.execPath, [program, scenario, driver, url, directDatabaseUrl], { timeout: 15_000 })
+  const child = spawn(process.execPath, [program, scenario, driver, url, directDatabaseUrl], { timeout: 120_000 })
   const [output, complaint, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'close')])
   if (code !== 0) throw new Error(complaint)
   return JSON.parse(output)

@@ -108,7 +108,7 @@ describe('while the database is unavailable', () => {
   it('queries and transactions wait for it, and run once', async () => {
     const serve = (socket: Parameters<typeof forward>[0]) => void forward(socket, database.databaseUrl)
     const before = await startProxy(serve)
-    const db = open({ url: before.url, poolSize: 4 })
+    const db = open({ url: before.url, poolSize: 4, waitTimeoutMs: 60_000 })
     await before.close()
     const work = [1, 2, 3].map((id) => insert(db, id))
     work.push(db.transaction((tx) => insert(tx, 4)))
@@ -129,11 +129,11 @@ describe('while the database is unavailable', () => {
       attempts += 1
       serve(socket)
     })
-    const db = open({ url, waitTimeoutMs: 1000 })
+    const db = open({ url, waitTimeoutMs: 3000 })
     expect(await failureOf(insert(db, 1))).toEqual(unavailable(code))
     expect(await failureOf(db.transaction((tx) => insert(tx, 1)))).toEqual(unavailable(code))
-    expect(attempts).toBeGreaterThan(3)
-    expect(attempts).toBeLessThan(20)
+    expect(attempts).toBeGreaterThan(2)
+    expect(attempts).toBeLessThan(60)
   })
 
   it('a statement that may have run is not retried', async () => {
@@ -185,7 +185,7 @@ describe('when a connection stops responding', () => {
   async function openStalling() {
     const connections: ReturnType<typeof forward>[] = []
     const { url } = await startProxy((socket) => connections.push(forward(socket, database.databaseUrl)))
-    return { db: open({ url, silenceTimeoutMs: 800 }), connections }
+    return { db: open({ url, silenceTimeoutMs: 2000 }), connections }
   }
 
   it('its query fails, and the next one uses a new connection', async () => {
@@ -216,11 +216,11 @@ describe('when a connection stops responding', () => {
   it('nothing happens while no response is pending', async () => {
     const { db, connections } = await openStalling()
     await insert(db, 1)
-    await sleep(1200)
+    await sleep(3000)
     await insert(db, 2)
     await db.transaction(async (tx) => {
       await insert(tx, 3)
-      await sleep(1200)
+      await sleep(3000)
       await insert(tx, 4)
     })
     expect(await listIds()).toEqual([1, 2, 3, 4])

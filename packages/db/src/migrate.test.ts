@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { sql } from 'drizzle-orm'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { connect, type Database } from './client.ts'
 import { migrate } from './migrate.ts'
 import { chunks } from './schema.ts'
@@ -65,9 +65,19 @@ describe('the settings of the database', () => {
   })
 
   it('do not limit a migration', async () => {
-    await db.execute(sql.raw(`alter database ${new URL(directUrl).pathname.slice(1)} set statement_timeout = '1ms'`))
-    await migrate({ directUrl, embedder: { model: 'slow', dimensions: 3 } })
-    expect((await listIndexes()).filter((index) => index.definition.includes("'slow'"))).toHaveLength(1)
+    const slow = await createTestDatabase()
+    onTestFinished(slow.drop)
+    const limit = async (name: string, value: string) => {
+      const statement = `alter database ${new URL(slow.directDatabaseUrl).pathname.slice(1)} set ${name} = '${value}'`
+      await db.execute(sql.raw(statement))
+    }
+    await limit('lock_timeout', '1ms')
+    await limit('statement_timeout', '1ms')
+    const embedder = { model: 'slow', dimensions: 3 }
+    await migrate({ directUrl: slow.directDatabaseUrl, embedder })
+    const after = connect({ url: slow.directDatabaseUrl, poolSize: 1 })
+    onTestFinished(after.close)
+    expect(await findIndexes('slow', after)).toHaveLength(1)
   })
 })
 
@@ -152,7 +162,7 @@ async function listIndexes({ db: on }: { db: Database['db'] } = { db }) {
   ]
 }
 
-async function findIndexes(model: string) {
+async function findIndexes(model: string, on?: Database) {
   const literal = `'${model.replaceAll("'", "''")}'`
-  return (await listIndexes()).filter(({ definition }) => definition.includes(`embedding_model = ${literal}`))
+  return (await listIndexes(on)).filter(({ definition }) => definition.includes(`embedding_model = ${literal}`))
 }

@@ -79,15 +79,20 @@ export async function buildEmbeddingIndex({ directUrl, embedder }: Required<Migr
   })
 }
 
+/** In ms, 24 days: the driver leaves a 0, which is no limit, out of the startup options. */
+const unlimited = 2_147_483_647
+/** Startup options, so that they hold from the first statement: the database's own limits are for requests. */
+const session = {
+  statement_timeout: unlimited,
+  lock_timeout: unlimited,
+  maintenance_work_mem: '256MB', // an hnsw index is built fast while it fits in here: 200,000 vectors of 384 do
+}
+
 async function withSession<T>(directUrl: string, work: (db: Db, client: Sql) => Promise<T>): Promise<T> {
-  const client = postgres(directUrl, { max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {} })
-  const db = drizzle(client)
+  const options = { max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {}, connection: session }
+  const client = postgres(directUrl, options)
   try {
-    // The database's own limits are for requests; a migration takes as long as it takes.
-    await db.execute(sql`select set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)`)
-    // An index of vectors is built fast while it fits: 200,000 of 384 numbers do. Taken as it is needed.
-    await db.execute(sql`select set_config('maintenance_work_mem', '256MB', false)`)
-    return await work(db, client)
+    return await work(drizzle(client), client)
   } finally {
     await client.end({ timeout: 5 }) // the end of the session is the end of its lock
   }

@@ -10,7 +10,7 @@ import { forward, openDoor } from './testing-door.ts'
 const [scenario = '', driver = '', url = '', directUrl = ''] = process.argv.slice(2)
 const { default: postgres }: { default: typeof import('postgres') } = await import(driver)
 
-const options = { fetch_types: false, connect_timeout: 3, backoff: () => 0.05, onnotice: () => {} }
+const options = { fetch_types: false, connect_timeout: 60, backoff: () => 0.05, onnotice: () => {} }
 const killer = postgres(directUrl, { ...options, max: 1 })
 await killer`create table if not exists written (text text)`
 await killer`truncate written`
@@ -95,7 +95,7 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
       finished.push(name)
     }
     await Promise.all([run('first', 0), run('first', 0)])
-    await Promise.all([run('slow', 2), run('fast', 0), run('fast', 0), run('fast', 0)])
+    await Promise.all([run('slow', 5), run('fast', 0), run('fast', 0), run('fast', 0)])
     return finished
   },
 
@@ -113,11 +113,11 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
   'silent server': async () => {
     const stalls: (() => void)[] = []
     const { host, port } = await openDoor((socket) => stalls.push(forward(socket, url).stall))
-    const sql = open({ host, port, silence_timeout: 0.8 })
+    const sql = open({ host, port, silence_timeout: 1 })
     const before = await settle(sql`select 1 as one`)
     for (const stall of stalls) stall()
-    const lost = await Promise.race([settle(sql`select 1 as one`), sleep(3000, 'waits for ever')])
-    return [before, lost, await Promise.race([settle(sql`select 1 as one`), sleep(3000, 'waits for ever')])]
+    const lost = await Promise.race([settle(sql`select 1 as one`), sleep(15_000, 'waits for ever')])
+    return [before, lost, lost === 'waits for ever' ? lost : await settle(sql`select 1 as one`)]
   },
 
   /** A server without TLS is asked for it. Nothing may leave in the clear, and the reason be told. */

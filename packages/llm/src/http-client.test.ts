@@ -202,7 +202,7 @@ describe('a connection that fails', () => {
 describe('a deadline', () => {
   it('is model_timeout when no headers come, and the connection is closed', async () => {
     const server = await startHttpServer(() => {})
-    await expect(createClient(server.url, { firstByteTimeoutMs: 50 }).post('/', {})).rejects.toEqual(
+    await expect(createClient(server.url, { firstByteTimeoutMs: 1000 }).post('/', {})).rejects.toEqual(
       isError('model_timeout'),
     )
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)

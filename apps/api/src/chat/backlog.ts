@@ -1,7 +1,6 @@
 /** Bytes. Beyond it the model is not read on. A minute of an outage fits, at 1,000 tokens per second. */
 const maxBytes = 256 * 1024
 
-
 /** The text of an answer that waits to be stored: a slow database slows the model instead of filling the memory. */
 export function createBacklog(countBytes: () => number, signal: AbortSignal) {
   let storedBytes = 0

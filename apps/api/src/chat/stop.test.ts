@@ -181,7 +181,7 @@ describe('a process that was killed', () => {
     expect(await readAnswer('killed')).toMatchObject({ content: stored, status: 'stopped' })
     const next = await ask(elsewhere, 'killed')
     expect(listTypes(await readParts(next)).slice(-2)).toEqual(['finish', '[DONE]'])
-  }, 60_000)
+  })
 
   it('only by the look of it notices that its answer was stopped, and stores all that it has', async () => {
     const vendor = await startVendor()
@@ -201,5 +201,5 @@ describe('a process that was killed', () => {
     expect((await readParts(reader)).slice(-2)).toEqual(stopped)
     await until(answer.isHungUp)
     expect(await readAnswer('paused')).toMatchObject({ content: 'half and half', status: 'stopped' })
-  }, 60_000)
+  })
 })

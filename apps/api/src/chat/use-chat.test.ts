@@ -57,7 +57,10 @@ function openPage(chat: UseChatOptions<UIMessage> = {}) {
     return state.chat
   }
   return {
-    ready: () => vi.waitFor(readChat, 10_000),
+    ready: async () => {
+      await expect.poll(() => state.chat).toBeDefined()
+      return readChat()
+    },
     chat: readChat,
     lines: () => Array.from(element.children, ({ textContent }) => textContent),
     close: () => root.unmount(),

@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { json as readJson } from 'node:stream/consumers'
 import { joinText, listTypes, type Part, post, readParts, streamParts } from '@repo/testing/ui-stream'
-import { afterAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 
 type Answer = (response: ServerResponse) => void
@@ -198,7 +198,7 @@ describe('models that are slow to accept', async () => {
     await work()
     const held: ServerResponse[] = []
     const hold: Answer = (response) => held.push(response)
-    const untilHeld = (count: number) => vi.waitFor(() => expect(held).toHaveLength(count), 10_000)
+    const untilHeld = (count: number) => expect.poll(() => held.length).toBe(count)
     vendor.chat = hold
     const pendingRefused = ask({ message: 'Why?' })
     await untilHeld(1)

@@ -158,13 +158,13 @@ describe('OWNER_STREAMS', () => {
       here.acquireStream(owner)
       here.releaseStream(owner)
     }
-    await expect.poll(() => isRejected(tryOnce), { timeout: 10_000 }).toBe(true)
+    await expect.poll(() => isRejected(tryOnce)).toBe(true)
     other.releaseStream(owner)
-    await expect.poll(() => isRejected(tryOnce), { timeout: 10_000 }).toBe(false)
+    await expect.poll(() => isRejected(tryOnce)).toBe(false)
     other.acquireStream(owner)
-    await expect.poll(() => isRejected(tryOnce), { timeout: 10_000 }).toBe(true)
+    await expect.poll(() => isRejected(tryOnce)).toBe(true)
     other.close() // as if it had crashed
-    await expect.poll(() => isRejected(tryOnce), { timeout: 15_000 }).toBe(false)
+    await expect.poll(() => isRejected(tryOnce)).toBe(false)
   })
 })
 

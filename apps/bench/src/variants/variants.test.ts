@@ -13,7 +13,6 @@ import { connectRaw, ensureOwner, prepareSearch } from './raw-queries.ts'
 
 const variants = ['floor', 'held', 'blocking', 'ai-sdk'] as const
 const embeddingModel = 'mock-embed-16'
-const patience = { timeout: 10_000 } // ms; the machine may be busy
 let test: TestDatabase
 let mock: MockModel
 
@@ -108,14 +107,14 @@ describe.for(variants)('%s', (name) => {
       { role: 'user', content: message, status: 'complete', sources: [] },
       { ...answer, content: mockAnswer(message, 30) },
     ]
-    await expect.poll(() => readMessages(url, conversationId), patience).toMatchObject(stored)
+    await expect.poll(() => readMessages(url, conversationId)).toMatchObject(stored)
   })
 
   it('sends passages, history and question to the model', async () => {
     const conversationId = `${name}-history`
     const [first, second] = ['The office? [mock tokens=2]', 'And on Sundays? [mock tokens=1]']
     await readParts(await ask(url, { message: first, conversationId }))
-    await expect.poll(() => readMessages(url, conversationId), patience).toMatchObject([{}, { status: 'complete' }])
+    await expect.poll(() => readMessages(url, conversationId)).toMatchObject([{}, { status: 'complete' }])
     await readParts(await ask(url, { message: second, conversationId }))
     expect(mock.requests.at(-1)?.body.messages).toEqual([
       { role: 'system', content: expect.stringContaining('The office opens at nine, \u00ab\u20ac 5\u00bb.') },
@@ -130,7 +129,7 @@ describe.for(variants)('%s', (name) => {
     const response = await ask(url, { message, conversationId })
     await response.body?.cancel()
     const answer = { status: 'complete', content: mockAnswer(message, 40) }
-    await expect.poll(() => readMessages(url, conversationId), patience).toMatchObject([{}, answer])
+    await expect.poll(() => readMessages(url, conversationId)).toMatchObject([{}, answer])
   })
 
   it('is ready, and rejects invalid questions and conversations', async () => {
@@ -166,14 +165,14 @@ describe('connections while answers stream', () => {
 
   it('are all released in floor: every question reaches the model', async () => {
     const { connections, countStreams } = await stall('floor')
-    await expect.poll(countStreams, patience).toBe(3)
-    await expect.poll(connections.sample, patience).toMatchObject({ active: 0, waiting: 0, idleInTransaction: 0 })
+    await expect.poll(countStreams).toBe(3)
+    await expect.poll(connections.sample).toMatchObject({ active: 0, waiting: 0, idleInTransaction: 0 })
   })
 
   it('stay in transactions in held: the pool limits the number of answers', async () => {
     const { connections, countStreams } = await stall('held')
-    await expect.poll(countStreams, patience).toBe(2)
-    await expect.poll(connections.sample, patience).toMatchObject({ active: 2, idleInTransaction: 2 })
+    await expect.poll(countStreams).toBe(2)
+    await expect.poll(connections.sample).toMatchObject({ active: 2, idleInTransaction: 2 })
     expect(countStreams()).toBe(2)
   })
 })

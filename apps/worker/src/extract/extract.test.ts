@@ -197,17 +197,13 @@ describe('what is made to break its reader', () => {
   it.each([
     ['a Word document that unpacks to 400 MB', makeDocxBomb(400)],
     ['a PDF that unpacks to 1.5 GB', makePdfBomb(1500)],
-  ])(
-    '%s fails, and costs this process nothing',
-    async (_, bytes) => {
-      expect(bytes.length).toBeLessThan(2_000_000)
-      const before = process.memoryUsage().rss
-      const reading = extract(toFile(bytes, sniffMediaType(bytes)), undefined, limit)
-      await expect(reading).rejects.toBeInstanceOf(DocumentError)
-      expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000)
-    },
-    60_000,
-  )
+  ])('%s fails, and costs this process nothing', async (_, bytes) => {
+    expect(bytes.length).toBeLessThan(2_000_000)
+    const before = process.memoryUsage().rss
+    const reading = extract(toFile(bytes, sniffMediaType(bytes)), undefined, limit)
+    await expect(reading).rejects.toBeInstanceOf(DocumentError)
+    expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000)
+  })
 
   it('takes no more time than it may', async () => {
     const slow = makePdf(Array.from({ length: 300 }, () => 'A line of text.\n'.repeat(45)))

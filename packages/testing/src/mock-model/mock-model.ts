@@ -32,6 +32,7 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
   const requests: MockRequest[] = []
   const counts = { open: 0, started: 0, completed: 0, aborted: 0, tokens: 0, embeddings: 0 }
   const stats = () => ({ ...counts, lateness: pacer.lateness() })
+  let held = Promise.withResolvers<void>()
 
   const countChat = (response: ServerResponse) => {
     counts.started += 1
@@ -54,7 +55,7 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
     if (path === '/v1/embeddings') return sendEmbeddings(response, pacer, body)
     if (path !== '/v1/chat/completions') return sendError(response, 404, 'the mock has no route with this path')
     countChat(response)
-    return sendChat({ response, pacer, counts, body })
+    return sendChat({ response, pacer, counts, body, untilReleased: () => held.promise })
   }
 
   const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
@@ -74,6 +75,11 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
     stats,
     /** The last 1,000 requests, oldest first. */
     requests,
+    /** Lets all answers go on that wait because of `hold`. */
+    release: () => {
+      held.resolve()
+      held = Promise.withResolvers()
+    },
     close: async () => {
       pacer.stop()
       await listening.stop()
@@ -83,14 +89,21 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
   }
 }
 
-type Chat = { response: ServerResponse; pacer: Pacer; counts: { tokens: number }; body: MockBody }
+type Chat = {
+  response: ServerResponse
+  pacer: Pacer
+  counts: { tokens: number }
+  body: MockBody
+  untilReleased: () => Promise<void>
+}
 
 async function sendChat(chat: Chat) {
   const { response, pacer } = chat
   const { model, stream, messages = [] } = chat.body
   const prompt = messages.findLast(({ role }) => role === 'user')?.content ?? ''
   const settings = readSettings(model, prompt)
-  const { tokens, reasoning, interval, delay } = settings
+  const { tokens, reasoning, interval, delay, hold } = settings
+  if (hold === 0) await chat.untilReleased()
   await waitUntil(pacer, performance.now() + delay + (stream ? 0 : (reasoning + tokens) * interval))
   if (failInstead(response, settings)) return
   if (stream) return streamChat(chat, prompt, settings)
@@ -104,7 +117,7 @@ async function sendChat(chat: Chat) {
 }
 
 /** Streams tokens with one callback and one write per token, so that it stays on time at 40,000 tokens per second. */
-function streamChat({ response, pacer, counts, body }: Chat, prompt: string, settings: Settings) {
+function streamChat({ response, pacer, counts, body, untilReleased }: Chat, prompt: string, settings: Settings) {
   const { socket } = response
   if (!socket) return // the client has disconnected
   const { tokens, reasoning, interval, clock, fault } = settings
@@ -116,6 +129,7 @@ function streamChat({ response, pacer, counts, body }: Chat, prompt: string, set
   const seed = seedOf(prompt)
   const startedAt = performance.now()
   let index = 0
+  let hold = settings.hold || undefined
 
   const sendToken = () => {
     if (index === 0) write('{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}')
@@ -131,6 +145,10 @@ function streamChat({ response, pacer, counts, body }: Chat, prompt: string, set
     while (!socket.destroyed) {
       if (fault?.at === index) return fail(response, fault.kind)
       if (index === reasoning + tokens) return finish()
+      if (index === hold) {
+        hold = undefined
+        return void untilReleased().then(() => step(performance.now()))
+      }
       const dueAt = startedAt + index * interval
       if (dueAt > now) return pacer.at(dueAt, step)
       if (!sendToken()) return void socket.once('drain', () => step(performance.now()))

@@ -13,11 +13,13 @@ export type Settings = {
   reasoning: number
   /** Starts the answer with `@`, its due time in µs (see `toMachineTime`) and a space. */
   clock: boolean
+  /** Before this token the answer waits until `release()` is called; before token 0, before the response begins. */
+  hold: number | undefined
   retryAfter: string | undefined
   fault: Fault | undefined
 }
 
-const names = ['tokens', 'interval', 'delay', 'reasoning', 'clock', 'retry-after', 'fault']
+const names = ['tokens', 'interval', 'delay', 'reasoning', 'clock', 'hold', 'retry-after', 'fault']
 const faults = /^(?:[45]\d\d|(?:hang|reset)(?:@\d+)?|(?:garbage|truncate|error|long)@\d+)$/
 
 /**
@@ -46,6 +48,7 @@ export function readSettings(model: string, prompt: string): Settings {
     delay: readNumber('delay', 0),
     reasoning: readNumber('reasoning', 0),
     clock: readNumber('clock', 0) > 0,
+    hold: values.has('hold') ? readNumber('hold', 0) : undefined,
     retryAfter: values.get('retry-after'),
     fault: readFault(values.get('fault')),
   }
