@@ -115,10 +115,10 @@ describe('a collector', () => {
       OTEL_EXPORTER_OTLP_TIMEOUT: '200',
     })
     for (let count = 0; count < 200; count += 1) expect((await fetch(`${alone.url}/documents`)).status).toBe(200)
-    await alone.findLog(({ msg }) => msg.startsWith('OpenTelemetry could not'))
+    await alone.findLog(({ msg }) => msg.startsWith('Failed to export traces'))
     alone.child.kill('SIGTERM')
     expect(await alone.ended).toBe(0)
-    expect(alone.logs().filter(({ msg }) => msg.startsWith('OpenTelemetry')).length).toBe(1)
+    expect(alone.logs().filter(({ msg }) => msg.startsWith('Failed to export traces')).length).toBe(1)
   })
 
   it('that says nothing holds up the end for 2 s and not longer', async () => {

@@ -31,9 +31,9 @@ const list = async () => (await store.documents.list(owner, 100)).toSorted((a, b
 const away = { EMBEDDING_MODEL: 'away', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' }
 
 describe('the sample documents', () => {
-  it('are there but cannot be found while the embedder is away, which is said for each', async () => {
+  it('are stored but cannot be searched while the embedder is down, which is reported for each', async () => {
     const { code, out, err } = await seed(away)
-    expect(out).toMatch(/^(.+ cannot be found yet: .*\S\. The next start tries again\.\n){7}$/)
+    expect(out).toMatch(/^(.+ cannot be searched yet\. .*\S\. The next start will retry\.\n){7}$/)
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect((await list()).map(({ title, status }) => `${title} ${status}`)).toEqual(
       titles.map((title) => `${title} failed`),

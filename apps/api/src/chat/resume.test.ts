@@ -80,7 +80,7 @@ async function expectExactRest(url: string, conversationId: string, parts: Part[
 describe('an answer that has ended', () => {
   const failure = new LlmError('model_failed', 'the model broke off its answer')
   it.each([
-    ['complete', { type: 'finish' }, async (_, answer) => answer.end()],
+    ['complete', { type: 'finish', finishReason: 'stop' }, async (_, answer) => answer.end()],
     ['stopped', { type: 'abort', reason: 'stopped' }, async (id) => void (await stop(id))],
     ['failed', { type: 'error', errorText: failure.message }, async (_, answer) => answer.fail(failure)],
   ] satisfies [string, Part, (id: string, answer: Awaited<ReturnType<typeof begin>>['answer']) => Promise<void>][])(
