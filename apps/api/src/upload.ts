@@ -20,8 +20,7 @@ export async function receiveUpload<Fields extends Given, T>(
   options: UploadOptions,
   add: (document: NewDocument) => Promise<T>,
 ): Promise<T> {
-  const uploadId = randomUUID()
-  try {
+  return withUpload(request, options, async (uploadId) => {
     assertLength(request, options.maxBytes)
     const { file, given } = await readForm(request, uploadId, options).catch(explain)
     if (!file) throw invalid('/file', 'is missing: send one file')
@@ -31,13 +30,42 @@ export async function receiveUpload<Fields extends Given, T>(
       throw invalid(`/${issue?.path.join('/') ?? ''}`, issue?.message ?? '')
     }
     const { title = file.filename, externalId, metadata } = fields.data
-    return await add({ title, externalId, metadata, contentHash: hashContent(title, file.hash, externalId), uploadId })
+    return add({ title, externalId, metadata, contentHash: hashContent(title, file.hash, externalId), uploadId })
+  })
+}
+
+/**
+ * Receives a document whose text is in memory, and stores it like a file: a long text is encoded, hashed and sent in parts,
+ * so that no turn of the event loop is long. Returns what `add` returns.
+ */
+export function receiveText<T>(
+  request: FastifyRequest,
+  { text, ...fields }: Given & { title: string; text: string },
+  { uploads }: UploadOptions,
+  add: (document: NewDocument) => Promise<T>,
+): Promise<T> {
+  return withUpload(request, { uploads }, async (uploadId) => {
+    const upload = { uploads, owner: request.owner, uploadId, title: fields.title }
+    const { hash } = await storeParts(encodeInParts(text), () => 'text/plain', upload)
+    return add({ ...fields, contentHash: hashContent(fields.title, hash, fields.externalId), uploadId })
+  })
+}
+
+/** Runs `work` with the id of a new upload. Whatever no document uses then is removed again. */
+async function withUpload<T>(
+  request: FastifyRequest,
+  { uploads }: Pick<UploadOptions, 'uploads'>,
+  work: (uploadId: string) => Promise<T>,
+): Promise<T> {
+  const uploadId = randomUUID()
+  try {
+    return await work(uploadId)
   } catch (error) {
     request.raw.unpipe().resume() // browsers read no response before they have sent the whole body
     throw error
   } finally {
     const onError = (error: unknown) => request.log.warn({ err: error }, 'failed to remove an upload; the sweep will')
-    await options.uploads.discard(request.owner, uploadId).catch(onError)
+    await uploads.discard(request.owner, uploadId).catch(onError)
   }
 }
 
@@ -61,26 +89,56 @@ async function readForm(request: FastifyRequest, uploadId: string, options: Uplo
   return { file, given }
 }
 
-/** Reads no further than it has stored, so that a client is slowed down to what the database takes. */
 async function storeFile(
   file: AsyncIterable<Buffer>,
   filename: string,
-  { uploads, maxBytes, owner, uploadId }: UploadOptions & { owner: string; uploadId: string },
+  { maxBytes, ...upload }: UploadOptions & { owner: string; uploadId: string },
+) {
+  const sniff = createSniffer(filename)
+  const parts = divide(file, maxBytes)
+  const { hash, count } = await storeParts(parts, (part) => sniffPart(sniff, part), { ...upload, title: filename })
+  if (count === 0) throw invalid('/file', 'should not be empty')
+  return { filename, hash }
+}
+
+/**
+ * Stores parts one after another, and reads no further than it has stored, so that a client is slowed down to what the
+ * database takes. Returns the hash of all parts, and their number.
+ */
+async function storeParts(
+  parts: AsyncIterable<Buffer> | Iterable<Buffer>,
+  sniff: (part: Buffer) => string,
+  {
+    uploads,
+    owner,
+    uploadId,
+    title,
+  }: Pick<UploadOptions, 'uploads'> & { owner: string; uploadId: string; title: string },
 ) {
   const hash = createHash('sha256')
-  const sniff = createSniffer(filename)
   let number = 0
-  for await (const part of divide(file, maxBytes)) {
-    const mediaType = sniffPart(sniff, part)
+  for await (const part of parts) {
+    const mediaType = sniff(part)
     hash.update(part)
-    if (number === 0) await uploads.open(owner, { id: uploadId, title: filename, mediaType })
+    if (number === 0) await uploads.open(owner, { id: uploadId, title, mediaType })
     if (!(await uploads.addPart(owner, uploadId, number, part)))
       throw new Error('An upload was swept while it arrived.')
     number += 1
   }
-  if (number === 0) throw invalid('/file', 'should not be empty')
-  return { filename, hash }
+  return { hash, count: number }
 }
+
+/** Yields a text's UTF-8 in parts of at most `partSize`. No character is divided. */
+function* encodeInParts(text: string): Generator<Buffer> {
+  for (let start = 0; start < text.length; ) {
+    const end = start + Math.floor(partSize / 3) // a UTF-16 unit takes at most three bytes
+    const cut = isHighSurrogate(text.charCodeAt(end - 1)) ? end - 1 : end
+    yield Buffer.from(text.slice(start, cut))
+    start = cut
+  }
+}
+
+const isHighSurrogate = (code: number) => code >= 0xd800 && code <= 0xdbff
 
 /**
  * The same bytes in parts of `partSize`, the last one shorter. All share one buffer: a part is valid until the next one is

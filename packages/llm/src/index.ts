@@ -22,6 +22,7 @@ export {
   readMessageText,
   UnsupportedParameterError,
 } from './openai-api.ts'
+export { takeTurn } from './turns.ts'
 
 type ModelServer = {
   /** The vendor's root, e.g. `https://api.openai.com/v1`. */

@@ -3,19 +3,48 @@ import type { HttpClient } from './http-client.ts'
 import { isObject, parseJson } from './json.ts'
 import { LlmError } from './llm.ts'
 import type { EmbeddingList, EmbeddingModel } from './openai-api.ts'
+import { takeTurn } from './turns.ts'
 import { readVendorError } from './vendor-error.ts'
 
-/** Passes a client's own `POST /embeddings` on to the model's server. `dimensions` is for clients that name none. */
+const textsPerCall = 32 // of 3,072 dimensions each, they are 1 MB of JSON, which is parsed in a few ms
+const concurrentCalls = 4 // hides the latency of the server, and stays below the limits of small accounts
+
+/**
+ * Passes a client's own `POST /embeddings` on to the model's server. Many texts are divided into several calls, because
+ * parsing one large response would block the event loop. `dimensions` is for clients that name none.
+ */
 export function createOpenAiEmbeddings(http: HttpClient, model: string, dimensions?: number): EmbeddingModel {
+  const call = async (body: object, input: string | string[], signal: AbortSignal) => {
+    // Not every server knows base64: numbers are asked for, and encoded here.
+    const request = { ...(dimensions && { dimensions }), ...body, input, model, encoding_format: 'float' }
+    const text = await readText(await http.post('/embeddings', request, signal))
+    await takeTurn()
+    return readList(parseJson(text), [input].flat().length)
+  }
   return {
     name: model,
-    create: async (body, signal) => {
-      // Not every server knows base64: numbers are asked for, and encoded here.
-      const request = { ...(dimensions && { dimensions }), ...body, model, encoding_format: 'float' }
-      const list = parseJson(await readText(await http.post('/embeddings', request, signal)))
-      return readList(list, [body.input].flat().length)
+    create: async ({ input, ...body }, signal) => {
+      if (typeof input === 'string' || input.length <= textsPerCall) return call(body, input, signal)
+      const lists: EmbeddingList[] = []
+      const groups = Array.from({ length: Math.ceil(input.length / textsPerCall) }, (_, n) => n).values()
+      const work = async () => {
+        for (const n of groups)
+          lists[n] = await call(body, input.slice(n * textsPerCall, (n + 1) * textsPerCall), signal)
+      }
+      await Promise.all(Array.from({ length: concurrentCalls }, work))
+      return mergeLists(lists)
     },
   }
+}
+
+/** Joins the lists of several calls: their vectors, numbered in order, and the sums of their usage. */
+function mergeLists(lists: EmbeddingList[]): EmbeddingList {
+  const usage: Record<string, number> = {}
+  for (const list of lists)
+    for (const [name, count] of Object.entries(Object(list.usage)))
+      if (typeof count === 'number') usage[name] = (usage[name] ?? 0) + count
+  const data = lists.flatMap(({ data }) => data).map((item, index) => ({ ...item, index }))
+  return { ...lists[0], ...(lists[0]?.usage !== undefined && { usage }), data }
 }
 
 /** Gemini leaves out an index of 0, and some servers every index. */

@@ -22,6 +22,9 @@ export function runLater(work: () => void): void {
   if (waiting.push(work) === 1) setImmediate(runNext)
 }
 
+/** Resolves in a later turn, like `runLater`: long work waits here between its pieces. */
+export const takeTurn = (): Promise<void> => new Promise(runLater)
+
 function runNext(): void {
   const work = waiting.shift()
   if (waiting.length > 0) setImmediate(runNext)

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { takeTurn } from './turns.ts'
 
 const maxTextLength = 64 * 1024 // UTF-16 units of a text that are written at once
 const maxPieceLength = 256 * 1024 // UTF-16 units between two turns of the event loop, about a ms
@@ -15,7 +15,7 @@ export async function writeJson(value: unknown): Promise<Buffer[]> {
     if (text.length < maxPieceLength) continue
     pieces.push(Buffer.from(text))
     text = ''
-    await nextTurn()
+    await takeTurn()
   }
   return [...pieces, Buffer.from(text)]
 }

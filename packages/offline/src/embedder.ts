@@ -1,5 +1,4 @@
-import { setImmediate } from 'node:timers/promises'
-import type { Embedder } from '@repo/llm'
+import { type Embedder, takeTurn } from '@repo/llm'
 import { isFunctionWord, readWords, stem } from './words.ts'
 
 const dimensions = 384
@@ -23,7 +22,7 @@ export function createOfflineEmbedder(): Embedder {
         signal?.throwIfAborted()
         vectors.push(embedText(text))
         if (performance.now() - startedAt < maxBlockMs) continue
-        await setImmediate()
+        await takeTurn()
         startedAt = performance.now()
       }
       return vectors

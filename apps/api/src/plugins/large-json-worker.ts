@@ -1,7 +1,7 @@
 import { parentPort } from 'node:worker_threads'
 import type { Parsed, Task } from './large-json.ts'
 
-// Parses large bodies beside the event loop. What goes back is few values, so that copying it costs the event loop little.
+// Parses large bodies outside the event loop. The result has few values, so copying it back costs the event loop little.
 
 const maxValues = 10_000 // in what goes back: a conversation of a thousand tool calls
 const maxCount = 500_000 // in the body: more would keep the next one waiting for a quarter of a second
@@ -45,7 +45,7 @@ function findProblem(value: unknown): 'invalid_json' | 'too_many_values' | undef
   return undefined
 }
 
-function parse({ bytes, lastOf }: Task): Parsed {
+function parse(bytes: Uint8Array, lastOf: string | undefined): Parsed {
   if (countValues(bytes, maxCount) > maxCount) return { problem: 'too_many_values' }
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(bytes))
@@ -58,4 +58,11 @@ function parse({ bytes, lastOf }: Task): Parsed {
   }
 }
 
-parentPort?.on('message', (task: Task) => parentPort?.postMessage({ id: task.id, parsed: parse(task) }))
+const arriving = new Map<number, Uint8Array[]>()
+
+parentPort?.on('message', (task: Task) => {
+  const chunks = arriving.get(task.id) ?? []
+  if ('bytes' in task) return void arriving.set(task.id, [...chunks, task.bytes])
+  arriving.delete(task.id)
+  if ('last' in task) parentPort?.postMessage({ id: task.id, parsed: parse(Buffer.concat(chunks), task.lastOf) })
+})

@@ -1,19 +1,57 @@
+import type { IncomingMessage } from 'node:http'
 import { Worker } from 'node:worker_threads'
 import { errorCodes } from 'fastify'
 import { ProblemError } from './errors.ts'
 
-export type Task = { id: number; bytes: Uint8Array<ArrayBuffer>; lastOf: string | undefined }
+/** A piece of a body; `last` ends it and says what to keep of it, `abandoned` forgets it. */
+export type Task = { id: number } & (
+  | { bytes: Uint8Array }
+  | { last: true; lastOf: string | undefined }
+  | { abandoned: true }
+)
 export type Parsed = { value: unknown } | { problem: 'invalid_json' | 'too_many_values' }
 
-/** Bytes of a body that are parsed in the event loop: at worst, nested arrays, they take it a few ms. */
-export const smallJson = 64 * 1024
+/** Bytes of a body that are parsed in the event loop: even nested arrays take a few ms. */
+const smallJson = 64 * 1024
 
 /**
- * Parses large JSON bodies in a thread of its own, which starts with the first one: 8 MB take 40 ms, and up to 2 s when they
- * are nothing but brackets. With `lastOf`, of the array of that name only the last element is kept.
- * `parse` rejects with Fastify's error for invalid JSON, or with a `ProblemError` 413 for too many values.
+ * Reads JSON bodies. Small ones are returned as text. Larger ones are parsed in a thread while they arrive, because 8 MB
+ * take 40 ms, and up to 2 s if they contain only brackets.
  */
-export function createLargeJsonParser() {
+export function createJsonReader() {
+  const thread = createThread()
+
+  /**
+   * Returns the text of a small body, or the value of a large one. With `lastOf`, only the last element of the array with
+   * this name is kept. Rejects with Fastify's errors for bodies that are invalid or longer than `maxBytes`, and with a
+   * `ProblemError` (413) for too many values.
+   */
+  const read = async (payload: IncomingMessage, maxBytes: number, lastOf?: string) => {
+    let chunks: Buffer[] = []
+    let length = 0
+    let body: ReturnType<typeof thread.open> | undefined
+    try {
+      // The client still gets a response, so a rejected body must not destroy its socket.
+      for await (const chunk of payload.iterator({ destroyOnReturn: false })) {
+        length += chunk.length
+        if (length > maxBytes) throw new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE()
+        chunks.push(chunk)
+        if (length <= smallJson) continue
+        body ??= thread.open()
+        for (const bytes of chunks) body.write(bytes)
+        chunks = []
+      }
+    } catch (error) {
+      body?.abandon()
+      throw error
+    }
+    return body ? { length, value: await body.end(lastOf) } : { length, text: Buffer.concat(chunks).toString() }
+  }
+  return { read, close: thread.close }
+}
+
+/** The thread starts with the first large body. */
+function createThread() {
   const waiting = new Map<number, { resolve: (parsed: Parsed) => void; reject: (error: unknown) => void }>()
   let worker: Worker | undefined
   let lastId = 0
@@ -35,19 +73,32 @@ export function createLargeJsonParser() {
   }
 
   return {
-    parse: async (bytes: Uint8Array<ArrayBuffer>, lastOf?: string): Promise<unknown> => {
+    open: () => {
       worker ??= start()
-      lastId += 1
-      const { promise, resolve, reject } = Promise.withResolvers<Parsed>()
-      waiting.set(lastId, { resolve, reject })
-      const task: Task = { id: lastId, bytes, lastOf }
-      worker.postMessage(task, [bytes.buffer])
-      const parsed = await promise
-      if ('value' in parsed) return parsed.value
-      if (parsed.problem === 'invalid_json') throw new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
-      const detail = 'The JSON body has more than 10,000 values. Split it into several requests.'
-      throw new ProblemError(413, 'body_too_large', detail)
+      const [id, to] = [++lastId, worker]
+      const send = (task: Task, transfer: ArrayBuffer[] = []) => to.postMessage(task, transfer)
+      return {
+        /** Copies the bytes: Node reuses the memory of a socket's chunks. */
+        write: (chunk: Buffer) => {
+          const bytes = new Uint8Array(chunk)
+          send({ id, bytes }, [bytes.buffer])
+        },
+        abandon: () => send({ id, abandoned: true }),
+        end: async (lastOf?: string): Promise<unknown> => {
+          const { promise, resolve, reject } = Promise.withResolvers<Parsed>()
+          waiting.set(id, { resolve, reject })
+          send({ id, last: true, lastOf })
+          return toValue(await promise)
+        },
+      }
     },
     close: async () => void (await worker?.terminate()),
   }
+}
+
+function toValue(parsed: Parsed): unknown {
+  if ('value' in parsed) return parsed.value
+  if (parsed.problem === 'invalid_json') throw new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
+  const detail = 'The JSON body has more than 10,000 values. Split it into several requests.'
+  throw new ProblemError(413, 'body_too_large', detail)
 }

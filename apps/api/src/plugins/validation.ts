@@ -1,14 +1,15 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { IncomingMessage } from 'node:http'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
-import type { FastifyInstance, FastifySerializerCompiler } from 'fastify'
+import { takeTurn } from '@repo/llm'
+import { errorCodes, type FastifyInstance, type FastifyRequest, type FastifySerializerCompiler } from 'fastify'
 import fp from 'fastify-plugin'
 import { validatorCompiler } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { createLargeJsonParser, smallJson } from './large-json.ts'
+import { createJsonReader } from './large-json.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** An array of the body of which only the last element counts: the others of a large body are dropped unread. */
+    /** Name of an array in the body. Of a large body, only its last element is kept. */
     lastOf?: string
   }
 }
@@ -19,19 +20,40 @@ const compile = SerializerSelector()()
 async function validation(app: FastifyInstance) {
   app.setValidatorCompiler(validatorCompiler)
   app.setSerializerCompiler(compileSerializer)
-  const parseJson = app.getDefaultJsonParser('error', 'error')
-  const largeJson = createLargeJsonParser()
-  app.addHook('onClose', largeJson.close)
-  app.addContentTypeParser<Buffer<ArrayBuffer>>('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    const { schema, config } = request.routeOptions
-    // Some clients send this content type without a body, for example with DELETE. Fastify would respond with 400.
-    if (body.length === 0 && !schema?.body) return done(null)
-    if (body.length <= smallJson) return parseJson(request, body.toString(), done)
-    largeJson
-      .parse(body, config.lastOf)
-      .then(nextTurn) // to copy the body has taken its time; to check it takes some more
-      .then((value) => done(null, value), done)
-  })
+  const json = createJsonReader()
+  app.addHook('onClose', json.close)
+  app.addContentTypeParser('application/json', (request: FastifyRequest, payload: IncomingMessage) =>
+    parseBody(app, json, request, payload),
+  )
+}
+
+/** Parses a JSON body as Fastify would, but a large one in a thread. */
+async function parseBody(
+  app: FastifyInstance,
+  json: ReturnType<typeof createJsonReader>,
+  request: FastifyRequest,
+  payload: IncomingMessage,
+): Promise<unknown> {
+  const { schema, config, bodyLimit } = request.routeOptions
+  const declaredLength = Number(request.headers['content-length'])
+  if (declaredLength > bodyLimit) throw new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE()
+  const body = await json.read(payload, bodyLimit, config.lastOf).catch(toClientError)
+  if (!Number.isNaN(declaredLength) && body.length !== declaredLength)
+    throw new errorCodes.FST_ERR_CTP_INVALID_CONTENT_LENGTH()
+  await takeTurn() // validating the body takes some time, too
+  if (body.text === undefined) return body.value
+  // Some clients send this content type without a body, for example with DELETE. Fastify would respond with 400.
+  if (body.text === '' && !schema?.body) return undefined
+  const { text } = body
+  const parse = app.getDefaultJsonParser('error', 'error')
+  return new Promise((resolve, reject) =>
+    parse(request, text, (error, value) => (error ? reject(error) : resolve(value))),
+  )
+}
+
+/** A connection that breaks is the client's fault, as in Fastify's own parser. */
+function toClientError(error: unknown): never {
+  throw Object.assign(Object(error), { statusCode: Object(error).statusCode ?? 400 })
 }
 
 /** Compiles serializers from JSON Schema. Serializing with zod would validate each value again, which costs more CPU. */

@@ -1,13 +1,11 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import multipart from '@fastify/multipart'
 import { type Cursor, type DocumentSummary, type NewDocument, toStorableText } from '@repo/db'
-import { hashContent } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { Metadata, MetadataText } from '../metadata.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
-import { receiveUpload } from '../upload.ts'
+import { receiveText, receiveUpload } from '../upload.ts'
 
 const maxPartLength = 100_000 // UTF-16 units; more is asked for part by part
 const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages
@@ -154,19 +152,15 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
       const upload = { uploads: app.store.uploads, maxBytes: app.maxUploadBytes }
       const { version: _, ...document } = request.isMultipart()
         ? await receiveUpload(request, FormFields, upload, add)
-        : await add(await readText(request.body))
+        : await receiveText(request, assertTextLength(request.body), upload, add)
       return reply.code(202).send(toResponse(document))
     },
   )
 }
 
-/** To check, hash and send two million characters takes some ms each: each has a turn of the event loop to itself. */
-async function readText(body: z.output<typeof DocumentRequest>): Promise<NewDocument> {
+function assertTextLength(body: z.output<typeof DocumentRequest>) {
   if (body.text.length > maxTextLength) throw tooLarge()
-  await nextTurn()
-  const contentHash = hashContent(body.title, body.text, body.externalId)
-  await nextTurn()
-  return { ...body, contentHash }
+  return body
 }
 
 const routes: FastifyPluginAsyncZod = async (app) => {

@@ -1,10 +1,11 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { complete, forbidRetry, streamCompletion } from '../completions/complete.ts'
-import { encodeEmbeddings } from '../completions/encode-embeddings.ts'
 import { CompletionRequest, CompletionResponse, EmbeddingRequest, EmbeddingResponse } from '../completions/requests.ts'
 import { abortOnLeave, runCall, toCallProblem } from '../completions/run-call.ts'
+import { writeEmbeddings } from '../completions/write-embeddings.ts'
 import { ProblemError } from '../plugins/errors.ts'
+import { sendJsonPieces } from '../send-json-pieces.ts'
 
 const Model = z.object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
 const ModelList = z.object({ object: z.literal('list'), data: z.array(Model) }).meta({
@@ -89,7 +90,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       const list = await llm.embeddings.create(body, controller.signal).catch((error) => {
         throw toCallProblem(error)
       })
-      return encodeEmbeddings(list, body.encoding_format)
+      return sendJsonPieces(reply, writeEmbeddings(list, body.encoding_format))
     },
   )
 }
