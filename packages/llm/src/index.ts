@@ -23,6 +23,7 @@ export {
   UnsupportedParameterError,
 } from './openai-api.ts'
 export { takeTurn } from './turns.ts'
+export { listJsonParts } from './write-json.ts'
 
 type ModelServer = {
   /** The vendor's root, e.g. `https://api.openai.com/v1`. */

@@ -10,7 +10,7 @@ const maxPieceLength = 256 * 1024 // UTF-16 units between two turns of the event
 export async function writeJson(value: unknown): Promise<Buffer[]> {
   const pieces: Buffer[] = []
   let text = ''
-  for (const part of listParts(value)) {
+  for (const part of listJsonParts(value)) {
     text += part
     if (text.length < maxPieceLength) continue
     pieces.push(Buffer.from(text))
@@ -20,13 +20,14 @@ export async function writeJson(value: unknown): Promise<Buffer[]> {
   return [...pieces, Buffer.from(text)]
 }
 
-function* listParts(value: unknown): Generator<string> {
+/** Yields a value as JSON in parts: a long text is divided. */
+export function* listJsonParts(value: unknown): Generator<string> {
   if (typeof value === 'string') yield* listTextParts(value)
   else if (Array.isArray(value)) {
     yield '['
     for (const [index, item] of value.entries()) {
       if (index > 0) yield ','
-      yield* listParts(item ?? null)
+      yield* listJsonParts(item ?? null)
     }
     yield ']'
   } else if (typeof value === 'object' && value !== null) {
@@ -34,7 +35,7 @@ function* listParts(value: unknown): Generator<string> {
     for (const [name, item] of Object.entries(value)) {
       if (item === undefined) continue
       yield `${before}${JSON.stringify(name)}:`
-      yield* listParts(item)
+      yield* listJsonParts(item)
       before = ','
     }
     yield before === '{' ? '{}' : '}'

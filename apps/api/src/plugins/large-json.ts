@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { Worker } from 'node:worker_threads'
+import { takeTurn } from '@repo/llm'
 import { errorCodes } from 'fastify'
 import { ProblemError } from './errors.ts'
 
@@ -40,6 +41,7 @@ export function createJsonReader() {
         body ??= thread.open()
         for (const bytes of chunks) body.write(bytes)
         chunks = []
+        await takeTurn() // else one turn of the event loop reads megabytes, of several bodies at once
       }
     } catch (error) {
       body?.abandon()

@@ -1,11 +1,10 @@
-import { takeTurn } from '@repo/llm'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { SourceResponse } from '../chat/find-passages.ts'
 import { ConversationId } from '../chat/question.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
-import { sendJsonPieces } from '../send-json-pieces.ts'
+import { sendJsonPieces, writeJsonPieces } from '../send-json-pieces.ts'
 
 const pageSize = 50 // messages
 const maxLengthAtOnce = 256 * 1024 // UTF-16 units of text; more is written message by message
@@ -87,16 +86,6 @@ const toSummary = ({
   updatedAt: updatedAt.toISOString(),
 })
 
-/** Yields a conversation's JSON in pieces: writing 50 answers of 1 MB in one turn of the event loop would stall every stream. */
-async function* toJsonPieces({ messages, ...conversation }: z.output<typeof ConversationResponse>) {
-  yield `${JSON.stringify(conversation).slice(0, -1)},"messages":[`
-  for (const [index, message] of messages.entries()) {
-    await takeTurn()
-    yield `${index > 0 ? ',' : ''}${JSON.stringify(message)}`
-  }
-  yield ']}'
-}
-
 const notFound = () => new ProblemError(404, 'conversation_not_found', 'Conversation not found.')
 
 const routes: FastifyPluginAsyncZod = async (app) => {
@@ -139,7 +128,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       const response = { id, title, createdAt: createdAt.toISOString(), messages: items }
       const length = items.reduce((sum, { content }) => sum + content.length, 0)
       if (length <= maxLengthAtOnce) return response
-      return sendJsonPieces(reply, toJsonPieces(response))
+      return sendJsonPieces(reply, writeJsonPieces(response))
     },
   )
 
