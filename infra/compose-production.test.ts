@@ -29,7 +29,7 @@ it('Prometheus reads the metrics with the key of an owner that has nothing', asy
 })
 
 it('AUTH=off is refused in one line', async () => {
-  const line = /^AUTH cannot be off under NODE_ENV=production: set AUTH=required[^\n]*$/m
+  const line = /^AUTH cannot be off with NODE_ENV=production\. Set AUTH=required[^\n]*$/m
   for (const service of ['migrate', 'api'])
     await expect(compose.sh(`AUTH=off docker compose run --rm --no-deps ${service}`)).rejects.toThrow(line)
 })
