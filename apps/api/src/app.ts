@@ -85,6 +85,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(enforceQuotas, { quotas })
   await app.register(import('./plugins/jwt.ts'), { config, store })
   await app.register(page)
+  await app.register(import('./openai/routes.ts'), { prefix: '/v1' })
   await registerRoutes(app, new URL('./routes/', import.meta.url))
   return app
 }

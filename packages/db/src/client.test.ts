@@ -2,11 +2,11 @@ import type { Socket } from 'node:net'
 import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
+import { forward, openDoor } from './driver/testing-door.ts'
 import { describeDatabaseError } from './errors.ts'
 import { conversations } from './schema.ts'
 import { createStore, type Store } from './store.ts'
 import { createTestDatabase } from './testing.ts'
-import { forward, openDoor } from './testing-door.ts'
 
 const database = await createTestDatabase()
 const { db, close, ping } = connect({ url: database.databaseUrl, poolSize: 1, applicationName: 'client test' })

@@ -2,8 +2,8 @@ import { readFileSync } from 'node:fs'
 import { sql } from 'drizzle-orm'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
-import { createSemaphore, limitConcurrency, type Pool } from './gate.ts'
-import { holdConnection } from './guard.ts'
+import { holdConnection } from './driver/guard.ts'
+import { createSemaphore, limitConcurrency, type Pool } from './driver/semaphore.ts'
 
 export type DatabaseOptions = {
   /** The URL of PgBouncer. */

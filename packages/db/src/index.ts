@@ -5,10 +5,10 @@ export type { DocumentContent, DocumentVersion, NewChunk } from './chunks.ts'
 export { assertDriverPatched, connect, type Database, type DatabaseOptions, type Db } from './client.ts'
 export type { Cursor } from './conversations.ts'
 export type { DocumentSummary, NewDocument } from './documents.ts'
+export { assertNoConnectionHeld, ConnectionHeldError } from './driver/guard.ts'
+export type { Pool } from './driver/semaphore.ts'
 export { createEmbedders } from './embedders.ts'
 export { ConflictError, type DatabaseFailure, describeDatabaseError } from './errors.ts'
-export type { Pool } from './gate.ts'
-export { assertNoConnectionHeld, ConnectionHeldError } from './guard.ts'
 export {
   countJobs,
   type DocumentJob,

@@ -1,4 +1,4 @@
-import { createHttpClient, type HttpClient } from './http-client.ts'
+import { createHttpClient, type HttpClient } from './http/http-client.ts'
 import type { ChatModel, Embedder } from './llm.ts'
 import type { Llm, Models } from './models.ts'
 import type { CompletionModel, EmbeddingModel } from './openai-api.ts'
@@ -8,6 +8,8 @@ import { createOpenAiEmbedder } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
 import { toTokenLimit } from './token-limit.ts'
 
+export { takeTurn } from './http/turns.ts'
+export { listJsonParts } from './http/write-json.ts'
 export * from './llm.ts'
 export { measureChunk } from './measure-chunk.ts'
 export type { Llm, Models } from './models.ts'
@@ -22,8 +24,6 @@ export {
   readMessageText,
   UnsupportedParameterError,
 } from './openai-api.ts'
-export { takeTurn } from './turns.ts'
-export { listJsonParts } from './write-json.ts'
 
 type ModelServer = {
   /** The vendor's root, e.g. `https://api.openai.com/v1`. */

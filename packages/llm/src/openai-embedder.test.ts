@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createHttpClient } from './http-client.ts'
+import { createHttpClient } from './http/http-client.ts'
 import type { LlmErrorCode } from './llm.ts'
 import { createOpenAiEmbedder } from './openai-embedder.ts'
 import { startHttpServer } from './test-server.ts'

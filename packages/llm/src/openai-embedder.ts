@@ -1,5 +1,5 @@
-import { readText } from './http-call.ts'
-import type { HttpClient } from './http-client.ts'
+import { readText } from './http/http-call.ts'
+import type { HttpClient } from './http/http-client.ts'
 import { isObject, parseJson } from './json.ts'
 import type { Embedder } from './llm.ts'
 import { LlmError } from './llm.ts'

@@ -1,9 +1,9 @@
-import { readText } from './http-call.ts'
-import type { HttpClient } from './http-client.ts'
+import { readText } from './http/http-call.ts'
+import type { HttpClient } from './http/http-client.ts'
+import { takeTurn } from './http/turns.ts'
 import { isObject, parseJson } from './json.ts'
 import { LlmError } from './llm.ts'
 import type { EmbeddingList, EmbeddingModel } from './openai-api.ts'
-import { takeTurn } from './turns.ts'
 import { readVendorError } from './vendor-error.ts'
 
 const textsPerCall = 32 // of 3,072 dimensions each, they are 1 MB of JSON, which is parsed in a few ms

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createHttpClient } from './http-client.ts'
+import { createHttpClient } from './http/http-client.ts'
 import type { ChatRequest } from './llm.ts'
 import { createOpenAiChat } from './openai-chat.ts'
 import { createOpenAiCompletions } from './openai-completions.ts'

@@ -2,10 +2,10 @@ import type { FastifyReply } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { Answer } from '../chat/answer.ts'
-import { headersAfterMs, openEventStream } from '../chat/event-stream.ts'
 import { ChatRequest, ConversationId, toQuestion } from '../chat/question.ts'
-import { parseEventId, writeUiMessageStream } from '../chat/ui-message-stream.ts'
 import { ProblemError, toProblem } from '../plugins/errors.ts'
+import { headersAfterMs, openEventStream } from '../streaming/event-stream.ts'
+import { parseEventId, writeUiMessageStream } from '../streaming/ui-message-stream.ts'
 
 const ChatResponse = z.string().meta({
   description: 'AI SDK UI message stream: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol',

@@ -1,7 +1,7 @@
 import type { FastifyReply } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { openEventStream, startHeartbeat } from '../chat/event-stream.ts'
+import { openEventStream, startHeartbeat } from '../streaming/event-stream.ts'
 
 const example = {
   at: '2026-11-24T09:00:00.000Z',

@@ -1,6 +1,6 @@
 import { deadLetterQueue, type JobOptions } from '@repo/db'
+import { extract } from '@repo/extract'
 import { processDocument } from '@repo/rag'
-import { extract } from '../extract/extract.ts'
 import type { JobContext } from '../job.ts'
 import { DocumentJob } from './dead-letter-document.ts'
 

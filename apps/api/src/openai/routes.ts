@@ -1,0 +1,103 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { ProblemError } from '../plugins/errors.ts'
+import { sendJsonPieces } from '../send-json-pieces.ts'
+import { complete, forbidRetry, streamCompletion } from './complete.ts'
+import { CompletionRequest, CompletionResponse, EmbeddingRequest, EmbeddingResponse } from './requests.ts'
+import { abortOnLeave, runCall, toCallProblem } from './run-call.ts'
+import { writeEmbeddings } from './write-embeddings.ts'
+
+const Model = z.object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
+const ModelList = z.object({ object: z.literal('list'), data: z.array(Model) }).meta({
+  description: 'The chat model and the embedding model',
+  examples: [
+    { object: 'list', data: [{ id: 'offline', object: 'model', created: 1_795_500_000, owned_by: 'sluice' }] },
+  ],
+})
+
+const ChunkStream = z.string().meta({
+  description: 'With `stream`: chat.completion.chunk events; the first has the citations',
+  examples: [
+    'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Nine"}}]}\n\ndata: [DONE]\n\n',
+  ],
+})
+const completed = {
+  description: 'The answer, streamed or whole',
+  content: { 'application/json': { schema: CompletionResponse }, 'text/event-stream': { schema: ChunkStream } },
+}
+
+const refusals = { 400: ['unsupported_parameter', 'model_rejected'], 404: ['model_not_found'] }
+
+const maxBodyBytes = 8 * 1024 * 1024 // a conversation with a few pictures, or 2,048 texts to embed
+
+const routes: FastifyPluginAsyncZod = async (app) => {
+  const { store, llm, systemPrompt } = app
+  const created = Math.floor(Date.now() / 1000)
+  const models = [...new Set([llm.completions.name, llm.embeddings.name])].map((id) => ({
+    id,
+    object: 'model' as const,
+    created,
+    owned_by: 'sluice',
+  }))
+
+  app.get(
+    '/models',
+    {
+      schema: { operationId: 'listModels', summary: 'List the models', response: { 200: ModelList } },
+    },
+    async () => ({ object: 'list' as const, data: models }),
+  )
+
+  app.post(
+    '/chat/completions',
+    {
+      config: { rateLimit: true, streamsAnswer: true, problems: refusals },
+      bodyLimit: maxBodyBytes,
+      schema: {
+        operationId: 'createCompletion',
+        summary: 'Answer from the documents, as OpenAI’s API does; nothing is stored',
+        body: CompletionRequest,
+        response: { 200: completed },
+      },
+    },
+    async (request, reply) => {
+      const { owner, body } = request
+      assertServed(body.model, llm.completions.name)
+      const answer = body.stream ? streamCompletion : complete
+      const options = { store, llm, systemPrompt }
+      const completion = await runCall(app.chat, request, reply, (call) => answer(options, owner, body, call, reply))
+      return reply.sent ? reply : completion
+    },
+  )
+
+  app.post(
+    '/embeddings',
+    {
+      config: { rateLimit: true, problems: refusals },
+      bodyLimit: maxBodyBytes,
+      schema: {
+        operationId: 'createEmbeddings',
+        summary: 'Embed texts',
+        body: EmbeddingRequest,
+        response: { 200: EmbeddingResponse },
+      },
+    },
+    async ({ body }, reply) => {
+      assertServed(body.model, llm.embeddings.name)
+      const controller = new AbortController()
+      abortOnLeave(reply, controller)
+      forbidRetry(reply)
+      const list = await llm.embeddings.create(body, controller.signal).catch((error) => {
+        throw toCallProblem(error)
+      })
+      return sendJsonPieces(reply, writeEmbeddings(list, body.encoding_format))
+    },
+  )
+}
+
+function assertServed(asked: string, served: string): void {
+  if (asked === served) return
+  throw new ProblemError(404, 'model_not_found', 'There is no such model here for this; GET /v1/models lists them.')
+}
+
+export default routes

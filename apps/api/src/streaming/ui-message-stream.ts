@@ -1,0 +1,185 @@
+import type { Source } from '@repo/db'
+import { type Answer, endsInHighSurrogate, type Segment } from '../chat/answer.ts'
+import { ProblemError } from '../plugins/errors.ts'
+import { type EventStream, startHeartbeat } from './event-stream.ts'
+
+const maxDeltaLength = 16_384 // what a reader that catches up adds at most to a socket's buffer at once
+const maxLengthPerTurn = 4 * maxDeltaLength // about 1 ms
+
+/** The place in an answer that an event's `id:` names: all of the text up to `position`, in UTF-16 units, has arrived. */
+export type EventId = { answerId: string; position: number }
+
+/** Reads a `Last-Event-ID`. Throws `ProblemError` 400. */
+export function parseEventId(text: string): EventId {
+  const [, answerId, position] = /^([A-Za-z0-9_-]{1,64})\.(\d{1,9})$/.exec(text) ?? []
+  if (answerId && position) return { answerId, position: Number(position) }
+  throw new ProblemError(400, 'invalid_event_id', 'Last-Event-ID should be the id of an event of this stream.')
+}
+
+/**
+ * Writes an answer as the AI SDK's UI message stream, protocol v1: what there is of it at once, the rest as it comes. With
+ * a `position`, only the text after that. Resolves when the response has ended or its client has left; the answer itself
+ * goes on. https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
+ */
+export async function writeUiMessageStream(stream: EventStream, answer: Answer, position?: number): Promise<void> {
+  const { response } = stream
+  if (response.destroyed) return
+  const closed = Promise.withResolvers<void>()
+  const writer = createWriter(stream, answer, position)
+  const stopHeartbeat = startHeartbeat(stream)
+  const leave = answer.follow({ onDelta: writer.add, onEnd: writer.catchUp })
+  response.on('drain', writer.catchUp)
+  response.on('close', closed.resolve)
+  response.on('error', closed.resolve) // a reset shows here first; `close` follows
+  writer.begin()
+  await closed.promise
+  leave()
+  stopHeartbeat()
+}
+
+/**
+ * Its place in the answer is a segment and an offset. While the socket is full it stays behind; `drain` lets it catch up.
+ * What comes after `resumesAt` is text alone: reasoning is not stored, and has no position.
+ */
+function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
+  const parts = createParts(stream, answer, resumesAt !== undefined)
+  let skip = resumesAt ?? 0
+  let position = 0
+  let index = 0
+  let offset = 0
+  let sent = 0
+  let isWaiting = false
+
+  const sendDelta = (segment: Segment, delta: string) => {
+    offset += delta.length
+    sent += delta.length
+    if (segment.type === 'text') position += delta.length
+    parts.delta(index, segment.type, delta, position)
+  }
+
+  /** Passes over what the client has. */
+  const pass = ({ type, text }: Segment) => {
+    const left = text.length - offset
+    const passed = type === 'text' ? Math.min(skip, left) : left
+    offset += passed
+    if (type !== 'text') return
+    position += passed
+    skip -= passed
+  }
+
+  const goOn = () => {
+    isWaiting = false
+    catchUp()
+  }
+
+  /** A long answer is sent over several turns of the event loop: a fast socket takes 1 MB at once. */
+  const catchUp = () => {
+    const stopAt = sent + maxLengthPerTurn
+    while (!isWaiting && !stream.isFull() && !stream.response.writableEnded) {
+      if (sent >= stopAt) {
+        isWaiting = true
+        return void setImmediate(goOn)
+      }
+      const segment = answer.segments[index]
+      if (segment && resumesAt !== undefined) pass(segment)
+      if (segment && offset < segment.text.length) sendDelta(segment, takePiece(segment.text, offset))
+      else if (index < answer.segments.length - 1) {
+        parts.endSegment()
+        index += 1
+        offset = 0
+      } else if (answer.end) parts.finish()
+      else return
+    }
+  }
+
+  return {
+    catchUp,
+    /** The common case, a reader that is up to date, copies nothing. */
+    add: (segment: Segment, delta: string) => {
+      const isUpToDate =
+        !isWaiting && answer.segments[index] === segment && offset + delta.length === segment.text.length
+      if (isUpToDate && resumesAt === undefined && !stream.isFull()) sendDelta(segment, delta)
+      else catchUp()
+    },
+    begin: () => {
+      if (resumesAt === undefined) parts.start()
+      else stream.begin() // there may be nothing more to say for long
+      catchUp()
+    },
+  }
+}
+
+/** The events of a stream, in the order that the protocol wants: a delta comes after its start, sources before the first. */
+function createParts(stream: EventStream, answer: Answer, isResumed: boolean) {
+  const { conversationId, answerId } = answer.key
+  let open: { id: string; type: Segment['type'] } | undefined
+  let hasSources = isResumed
+
+  const send = (part: object) => stream.send(toEvent(part))
+
+  /** They are known before the first word, but perhaps not yet when the response begins. */
+  const sendSources = () => {
+    if (hasSources || (answer.sources.length === 0 && !answer.end)) return
+    hasSources = true
+    for (const source of answer.sources) send(toSourcePart(source))
+  }
+
+  const openSegment = (type: Segment['type'], index: number) => {
+    if (open) return
+    open = { id: String(index), type }
+    send({ type: `${type}-start`, id: open.id })
+  }
+
+  const endSegment = () => {
+    if (open) send({ type: `${open.type}-end`, id: open.id })
+    open = undefined
+  }
+
+  return {
+    start: () => {
+      send({ type: 'start', messageId: answerId })
+      send({ type: 'data-conversation', data: { id: conversationId }, transient: true })
+      sendSources()
+    },
+    delta: (index: number, type: Segment['type'], delta: string, position: number) => {
+      if (!hasSources) sendSources()
+      openSegment(type, index)
+      const part = `{"type":"${type}-delta","id":"${index}","delta":${JSON.stringify(delta)}}`
+      stream.send(`id: ${answerId}.${position}\ndata: ${part}\n\n`)
+    },
+    endSegment,
+    finish: () => {
+      sendSources()
+      if (answer.end?.status !== 'failed') {
+        if (isResumed) openSegment('text', answer.segments.length) // its end is part of how an answer closes
+        endSegment()
+      }
+      stream.end(`${toEvent(closingPart(answer))}data: [DONE]\n\n`)
+    },
+  }
+}
+
+function toEvent(part: object): string {
+  return `data: ${JSON.stringify(part)}\n\n`
+}
+
+function takePiece(text: string, offset: number): string {
+  const piece = text.slice(offset, offset + maxDeltaLength)
+  return endsInHighSurrogate(piece) ? piece.slice(0, -1) : piece
+}
+
+function toSourcePart({ n, title, ...place }: Source) {
+  return {
+    type: 'source-document',
+    sourceId: String(n),
+    mediaType: 'text/plain',
+    title,
+    providerMetadata: { sluice: place },
+  }
+}
+
+function closingPart({ end }: Answer) {
+  if (end?.status === 'complete') return { type: 'finish', ...(end.finishReason && { finishReason: end.finishReason }) }
+  if (end?.status === 'failed') return { type: 'error', errorText: end.error ?? 'The answer failed.' }
+  return { type: 'abort', reason: end?.status }
+}

@@ -1,0 +1,95 @@
+import { execFile } from 'node:child_process'
+import { join } from 'node:path'
+import type { Writable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { pipeline } from 'node:stream/promises'
+import { promisify } from 'node:util'
+import { toStorableText } from '@repo/db'
+import { DocumentError, decodeText, type Extracted, type PostedFile, textType } from '@repo/rag'
+import { z } from 'zod'
+
+const root = join(import.meta.dirname, '../../..')
+const child = join(import.meta.dirname, 'child.ts')
+
+/** What reading one file may cost. A PDF of 1,000 pages takes about 5 s and 200 MB. */
+type Limits = { timeMs: number; memoryMb: number; textLength: number }
+const limits: Limits = { timeMs: 60_000, memoryMb: 1024, textLength: 2_000_000 }
+
+const Answer = z.union([
+  z.object({ text: z.string(), pages: z.array(z.number()).optional() }),
+  z.object({ error: z.string() }),
+])
+const Failure = z.object({ code: z.union([z.number(), z.string()]).nullish(), signal: z.string().nullish() })
+
+/**
+ * Reads a file. A text is decoded here; anything else is read by a process of its own, which has no environment, may write
+ * no file and start no program, and is killed when it takes too much time, memory or output: whatever it is made to do
+ * ends with this one document. Throws `DocumentError`, and whatever reading the parts throws.
+ */
+export async function extract(file: PostedFile, signal?: AbortSignal, limit = limits): Promise<Extracted> {
+  const { text, pages } =
+    file.mediaType === textType ? await readText(file, limit) : await runChild(file, limit, signal)
+  if (text.length > limit.textLength) throw tooLong(limit)
+  if (!/\S/.test(text)) throw new DocumentError('It holds no text.')
+  return { text: toStorableText(text), ...(pages && { pages }) }
+}
+
+const tooLong = ({ textLength }: Limits) =>
+  new DocumentError(`It holds more than ${textLength} characters of text: divide it.`)
+
+async function readText({ size, parts }: PostedFile, limit: Limits): Promise<Extracted> {
+  if (size > 4 * limit.textLength) throw tooLong(limit) // no encoding takes more than 4 bytes per UTF-16 unit
+  return { text: decodeText(await buffer(parts)) }
+}
+
+async function runChild({ mediaType, parts }: PostedFile, limit: Limits, signal?: AbortSignal): Promise<Extracted> {
+  const failed = new AbortController()
+  const stop = AbortSignal.any([failed.signal, ...(signal ? [signal] : [])])
+  const node = [
+    process.execPath,
+    `--max-old-space-size=${limit.memoryMb / 2}`, // of JavaScript's own heap; the rest is for buffers and Node itself
+    ...['--permission', `--allow-fs-read=${root}`, child, mediaType],
+  ]
+  // The kernel itself refuses what goes beyond, also once this worker is dead (memory on Linux alone: elsewhere only the
+  // heap is bounded).
+  const shell = `ulimit -t ${Math.ceil(limit.timeMs / 1000)}; ulimit -d ${limit.memoryMb * 1024} 2>&-; exec "$@"`
+  const options = {
+    env: {},
+    timeout: limit.timeMs,
+    killSignal: 'SIGKILL',
+    maxBuffer: 4 * limit.textLength,
+    signal: stop,
+  } as const
+  const running = promisify(execFile)('sh', ['-c', shell, 'sh', ...node], options)
+  if (running.child.stdin) void feed(running.child.stdin, parts, (error) => failed.abort(error))
+  const { stdout } = await running.catch((error) => explain(error, limit, stop))
+  const answer = Answer.parse(JSON.parse(stdout))
+  if ('error' in answer) throw new DocumentError(answer.error)
+  return answer
+}
+
+/** Without `onError`, a file that cannot be read to its end would look damaged to the child. */
+async function feed(stdin: Writable, parts: AsyncIterable<Buffer>, onError: (error: unknown) => void) {
+  async function* read() {
+    try {
+      yield* parts
+    } catch (error) {
+      onError(error)
+      throw error
+    }
+  }
+  await pipeline(read, stdin).catch(() => {}) // the child may end before it has read everything
+}
+
+/** Of a process that did not answer. */
+function explain(error: unknown, limit: Limits, signal: AbortSignal): never {
+  signal.throwIfAborted()
+  const { timeMs, memoryMb } = limit
+  const { code, signal: deadly } = Failure.parse(error)
+  if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') throw tooLong(limit)
+  if (deadly === 'SIGKILL' || deadly === 'SIGXCPU')
+    throw new DocumentError(`To read it takes longer than ${timeMs / 1000} s: divide it, or save it anew.`)
+  if (deadly || typeof code !== 'number' || code > 128)
+    throw new DocumentError(`To read it takes more than ${memoryMb} MB of memory: divide it, or save it anew.`)
+  throw error
+}

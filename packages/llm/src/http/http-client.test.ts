@@ -1,0 +1,308 @@
+import { getEventListeners } from 'node:events'
+import { setImmediate, setTimeout } from 'node:timers/promises'
+import { describe, expect, it } from 'vitest'
+import type { LlmErrorCode } from '../llm.ts'
+import { startHttpServer, startTcpServer } from '../test-server.ts'
+import { readBytes, readText } from './http-call.ts'
+import { createHttpClient } from './http-client.ts'
+
+const createClient = (baseUrl: string, { firstByteTimeoutMs = 10_000, idleTimeoutMs = 10_000 } = {}) =>
+  createHttpClient({ baseUrl, apiKey: 'the-key', firstByteTimeoutMs, idleTimeoutMs })
+
+const isError = (code: LlmErrorCode, more = {}) => expect.objectContaining({ name: 'LlmError', code, ...more })
+const ok = (body: string) => `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`
+
+describe('a request', () => {
+  it('goes to a path below the base URL, with key, as JSON', async () => {
+    const server = await startHttpServer((response, request) => {
+      const { authorization, 'content-type': type } = request.headers
+      response.end(JSON.stringify({ method: request.method, url: request.url, authorization, type }))
+    })
+    for (const baseUrl of [`${server.url}beta/openai/`, `${server.url}beta/openai`]) {
+      expect(JSON.parse(await readText(await createClient(baseUrl).post('/chat/completions', { a: 1 })))).toEqual({
+        method: 'POST',
+        url: '/v1beta/openai/chat/completions',
+        authorization: 'Bearer the-key',
+        type: 'application/json',
+      })
+    }
+    expect(server.requests).toEqual(['{"a":1}', '{"a":1}'])
+  })
+
+  it('carries the name and password of its URL where there is no key', async () => {
+    const server = await startHttpServer((response, request) => response.end(request.headers.authorization))
+    const baseUrl = server.url.replace('://', '://me:p%40ss@')
+    const client = createHttpClient({ baseUrl, firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 })
+    expect(await readText(await client.post('/', {}))).toBe(`Basic ${btoa('me:p@ss')}`)
+  })
+
+  it('carries U+FFFD for U+0000 and lone surrogates, and every other character as it is', async () => {
+    const server = await startHttpServer((response) => response.end())
+    const content = 'a\0b\uD800c\uDC00d 🙂 \\u0000 \uFFFF'
+    await readText(await createClient(server.url).post('/', { messages: [{ content }] }))
+    const sent = { messages: [{ content: 'a\uFFFDb\uFFFDc\uFFFDd 🙂 \\u0000 \uFFFF' }] }
+    expect(JSON.parse(server.requests[0] ?? '')).toEqual(sent)
+  })
+
+  it('uses the connection of the one before, until the client closes what is idle', async () => {
+    const server = await startHttpServer((response) => response.end('{}'))
+    const client = createClient(server.url)
+    for (let count = 0; count < 3; count += 1) {
+      await readText(await client.post('/', {}))
+    }
+    expect(server.sockets.length).toBe(1)
+    client.close()
+    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+  })
+
+  it('keeps what it has read while others are read', async () => {
+    const server = await startHttpServer((response, request) => response.end(request.url?.repeat(1000)))
+    const client = createClient(server.url)
+    const answers = await Promise.all(['/a', '/b', '/c'].map((path) => client.post(path, {})))
+    const texts = await Promise.all(answers.map((answer) => readText(answer)))
+    expect(texts).toEqual(['/v1/a', '/v1/b', '/v1/c'].map((url) => url.repeat(1000)))
+  })
+
+  it('uses the connection of one whose answer was not read to its end', async () => {
+    const server = await startHttpServer(async (response) => {
+      for (let count = 0; count < 200; count += 1) {
+        response.write('x'.repeat(4096))
+        await setImmediate()
+      }
+      response.end()
+    })
+    const client = createClient(server.url)
+    const isReused = async () => {
+      const answer = await client.post('/', {})
+      await setTimeout(50)
+      answer.drain()
+      return server.sockets.length < server.requests.length
+    }
+    await expect.poll(isReused).toBe(true) // its answer has to end before it is free
+  })
+
+  it('under way is left alone when the client closes', async () => {
+    const { url } = await startHttpServer(async (response) => {
+      response.writeHead(200).flushHeaders()
+      await setTimeout(50)
+      response.end('{}')
+    })
+    const client = createClient(url)
+    const answer = await client.post('/', {})
+    client.close()
+    expect(await readText(answer)).toBe('{}')
+  })
+})
+
+describe('an answer that is no 2xx', () => {
+  const statuses: [number, LlmErrorCode][] = [
+    [301, 'model_protocol'],
+    [400, 'model_rejected'],
+    [401, 'model_unauthorized'],
+    [402, 'model_unauthorized'],
+    [403, 'model_unauthorized'],
+    [404, 'model_rejected'],
+    [413, 'model_rejected'],
+    [429, 'model_rate_limited'],
+    [500, 'model_failed'],
+    [503, 'model_failed'],
+    [529, 'model_failed'],
+  ]
+  for (const [status, code] of statuses) {
+    it(`${status} is ${code}, asked once, and the error holds neither key, prompt nor body`, async () => {
+      const server = await startHttpServer((response) => response.writeHead(status).end('the-body'))
+      const error = await createClient(server.url)
+        .post('/', 'the-prompt')
+        .catch((reason: unknown) => reason)
+      expect(error).toEqual(isError(code, { status, retryAfterSeconds: undefined }))
+      expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toMatch(/the-(key|prompt|body)/)
+      expect(server.requests.length).toBe(1)
+    })
+  }
+
+  const inFuture = () => new Date(Date.now() + 60_000).toUTCString()
+  const headers: [string, () => string, unknown][] = [
+    ['seconds', () => '7', 7],
+    ['an HTTP date', inFuture, expect.toSatisfy((seconds: number) => seconds > 30 && seconds <= 60)],
+    ['a date that is past', () => 'Wed, 21 Oct 2015 07:28:00 GMT', 0],
+    ['nonsense', () => 'soon', undefined],
+  ]
+  for (const [what, header, retryAfterSeconds] of headers) {
+    it(`reads Retry-After as ${what}`, async () => {
+      const { url } = await startHttpServer((response) => response.writeHead(429, { 'retry-after': header() }).end())
+      await expect(createClient(url).post('/', {})).rejects.toEqual(
+        isError('model_rate_limited', { retryAfterSeconds }),
+      )
+    })
+  }
+})
+
+describe('a connection that fails', () => {
+  it('is model_unreachable when nobody listens', async () => {
+    await expect(createClient('http://127.0.0.1:9/v1').post('/', {})).rejects.toEqual(
+      isError('model_unreachable', { message: expect.stringMatching(/ECONNREFUSED.*: check its base URL/) }),
+    )
+  })
+
+  it('is model_protocol when the server does not speak HTTP, without its bytes in the error', async () => {
+    const { url } = await startTcpServer((socket) => socket.write('220 the-body ESMTP\r\n'))
+    const error = await createClient(url)
+      .post('/', {})
+      .catch((reason: unknown) => reason)
+    expect(error).toEqual(isError('model_protocol'))
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('the-body')
+  })
+
+  it('is model_unreachable when the server turns it into something else than HTTP', async () => {
+    const upgrade = 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'
+    const { url } = await startTcpServer((socket) => socket.write(upgrade))
+    await expect(createClient(url).post('/', {})).rejects.toEqual(isError('model_unreachable'))
+  })
+
+  it('is tried once more, on a new connection, when the server had closed the idle one', async () => {
+    const server = await startTcpServer((socket, count) =>
+      count === 2 ? socket.resetAndDestroy() : socket.write(ok('{}')),
+    )
+    const client = createClient(server.url)
+    for (let count = 0; count < 2; count += 1) {
+      expect(await readText(await client.post('/', {}))).toBe('{}')
+    }
+    expect(server.requests.length).toBe(3)
+    expect(server.sockets.length).toBe(2)
+  })
+
+  it('is not tried a third time', async () => {
+    const server = await startTcpServer((socket, count) =>
+      count > 1 ? socket.resetAndDestroy() : socket.write(ok('{}')),
+    )
+    const client = createClient(server.url)
+    await readText(await client.post('/', {}))
+    await expect(client.post('/', {})).rejects.toEqual(isError('model_unreachable'))
+    expect(server.requests.length).toBe(3)
+  })
+
+  it('is not tried again when it was new', async () => {
+    const server = await startTcpServer((socket) => socket.resetAndDestroy())
+    await expect(createClient(server.url).post('/', {})).rejects.toEqual(isError('model_unreachable'))
+    expect(server.requests.length).toBe(1)
+  })
+
+  it('is not tried again once a byte of the answer has come', async () => {
+    const server = await startTcpServer((socket, count) => {
+      if (count === 1) socket.write(ok('{}'))
+      else socket.write('HTTP/1.1 2', () => socket.destroySoon())
+    })
+    const client = createClient(server.url)
+    await readText(await client.post('/', {}))
+    await expect(client.post('/', {})).rejects.toEqual(isError('model_unreachable'))
+    expect(server.requests.length).toBe(2)
+  })
+})
+
+describe('a deadline', () => {
+  it('is model_timeout when no headers come, and the connection is closed', async () => {
+    const server = await startHttpServer(() => {})
+    await expect(createClient(server.url, { firstByteTimeoutMs: 1000 }).post('/', {})).rejects.toEqual(
+      isError('model_timeout'),
+    )
+    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+  })
+
+  it('is model_timeout when a body is not whole in time', async () => {
+    const { url } = await startHttpServer((response) => response.writeHead(200).write('{'))
+    const answer = await createClient(url, { firstByteTimeoutMs: 1000 }).post('/', {})
+    await expect(readText(answer)).rejects.toEqual(isError('model_timeout'))
+  })
+
+  it('closes an answer that nobody reads', async () => {
+    const server = await startHttpServer((response) => response.writeHead(200).write('{'))
+    await createClient(server.url, { firstByteTimeoutMs: 1000 }).post('/', {})
+    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+  })
+
+  it('closes a connection that lingers after all that was needed', async () => {
+    const server = await startHttpServer((response) => response.writeHead(200).write('{'))
+    const answer = await createClient(server.url).post('/', {})
+    answer.drain()
+    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+  })
+})
+
+describe('an abort', () => {
+  const reason = { because: 'the user stopped' }
+
+  it('before the call sends nothing', async () => {
+    const server = await startHttpServer((response) => response.end())
+    await expect(createClient(server.url).post('/', {}, AbortSignal.abort(reason))).rejects.toBe(reason)
+    expect(server.sockets.length).toBe(0)
+  })
+
+  it('while connecting rejects with its reason and sends nothing', async () => {
+    const server = await startHttpServer((response) => response.end())
+    const abort = new AbortController()
+    const call = createClient(server.url).post('/', {}, abort.signal)
+    abort.abort(reason)
+    await expect(call).rejects.toBe(reason)
+    await setTimeout(50)
+    expect(server.requests.length).toBe(0)
+  })
+
+  it('while waiting for headers rejects with its reason and closes the connection', async () => {
+    const abort = new AbortController()
+    const server = await startHttpServer(() => abort.abort(reason))
+    await expect(createClient(server.url).post('/', {}, abort.signal)).rejects.toBe(reason)
+    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+    expect(server.requests.length).toBe(1)
+  })
+
+  it('while waiting on a reused connection is not tried again', async () => {
+    const abort = new AbortController()
+    const server = await startHttpServer((response) => {
+      if (server.requests.length === 1) response.end('{}')
+      else abort.abort(reason)
+    })
+    const client = createClient(server.url)
+    await readText(await client.post('/', {}))
+    await expect(client.post('/', {}, abort.signal)).rejects.toBe(reason)
+    await setTimeout(50)
+    expect(server.requests.length).toBe(2)
+    expect(server.sockets.length).toBe(1)
+  })
+
+  it('in the middle of the body rejects with its reason and closes the connection', async () => {
+    const abort = new AbortController()
+    const server = await startHttpServer((response) => response.writeHead(200).write('{'))
+    const answer = await createClient(server.url).post('/', {}, abort.signal)
+    expect((await readBytes(answer))?.toString()).toBe('{')
+    const reading = readBytes(answer)
+    abort.abort(reason)
+    await expect(reading).rejects.toBe(reason)
+    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+  })
+})
+
+describe('a thousand calls', () => {
+  const fates: Record<string, (url: string, signal: AbortSignal) => Promise<unknown>> = {
+    'that are read': async (url, signal) => readText(await createClient(url).post('/', {}, signal)),
+    'that are left': async (url, signal) => (await createClient(url).post('/', {}, signal)).destroy(),
+    'that are refused': (url, signal) =>
+      createClient(`${url}/refused`)
+        .post('/', {}, signal)
+        .catch(() => {}),
+  }
+  for (const [fate, run] of Object.entries(fates)) {
+    it(`${fate} leave no listener on their signal and no timer`, async () => {
+      const { url } = await startHttpServer((response, { url: path }) => {
+        response.writeHead(path === '/v1/refused/' ? 500 : 200, { connection: 'close' }).end('{}')
+      })
+      const { signal } = new AbortController()
+      const timers = countTimers()
+      for (let count = 0; count < 1000; count += 50)
+        await Promise.all(Array.from({ length: 50 }, () => run(url, signal)))
+      expect(getEventListeners(signal, 'abort')).toEqual([])
+      await expect.poll(countTimers).toBeLessThan(timers + 10)
+    })
+  }
+})
+
+const countTimers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length
