@@ -94,7 +94,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     async ({ owner, query: { limit, after } }) => {
       const cursor = decodeCursor(after)
       if (cursor && !Params.safeParse(cursor).success)
-        throw new ProblemError(400, 'invalid_cursor', 'This cursor is of another list.')
+        throw new ProblemError(400, 'invalid_cursor', 'Invalid cursor. Use the \`next\` value of the previous page.')
       return toPage(await queries.list(owner, limit + 1, cursor), limit, (row) => row.createdAt, toResponse)
     },
   )

@@ -174,18 +174,14 @@ function sniffPart(sniff: ReturnType<typeof createSniffer>, part: Buffer): strin
 /** The parser's own errors have no code: the form is no form, or ends too early. */
 function explain(error: unknown): never {
   if (error instanceof Error && 'code' in error && error.code) throw error
-  throw new ProblemError(
-    400,
-    'invalid_body',
-    'The form cannot be read: it is cut off, or not built as its boundary says.',
-  )
+  throw new ProblemError(400, 'invalid_body', 'Invalid form: it is incomplete or does not match its boundary.')
 }
 
 const tooLarge = (maxBytes: number) =>
   new ProblemError(
     413,
     'document_too_large',
-    `A file has at most ${maxBytes / 1024 / 1024} MB: divide it, or leave out its pictures.`,
+    `A file has at most ${maxBytes / 1024 / 1024} MB. Split it, or remove its images.`,
   )
 
 function invalid(path: string, message: string): ProblemError {

@@ -10,15 +10,15 @@ async function extract(bytes: Buffer): Promise<Extracted> {
   if (mediaType === pdfType) return (await import('./pdf.ts')).extractPdf(bytes)
   if (mediaType === docxType) return (await import('./docx.ts')).extractDocx(bytes)
   if (mediaType === htmlType) return (await import('./html.ts')).extractHtml(bytes)
-  throw new DocumentError(`Nothing here reads ${mediaType}.`)
+  throw new DocumentError(`Files of type ${mediaType} are not supported.`)
 }
 
 function explain(error: unknown): string {
   if (error instanceof DocumentError) return error.message
   // What JavaScript says when there is no memory for a buffer or a string.
   if (error instanceof RangeError && /alloc|invalid (string|array) length/i.test(error.message))
-    return 'It unpacks to more than can be read: divide it, or save it anew.'
-  return 'It is damaged: open it, save it anew and post that.'
+    return 'This file is too large when unpacked. Split it or save it again.'
+  return 'This file is damaged. Open it, save it again and upload the new file.'
 }
 
 const answer = await extract(await buffer(process.stdin)).catch((error) => ({ error: explain(error) }))

@@ -11,6 +11,6 @@ export async function extractDocx(bytes: Buffer): Promise<Extracted> {
 
 function explain(error: unknown): never {
   if (error instanceof Error && error.message.includes('main document part'))
-    throw new DocumentError('It is a ZIP file and no Word document (.docx): post the files inside it.')
+    throw new DocumentError('This is a ZIP archive, not a Word document (.docx). Upload the files in it.')
   throw error
 }

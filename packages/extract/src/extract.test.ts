@@ -101,7 +101,7 @@ describe('a Word document', () => {
 
   it.each([
     ['is some other ZIP', makeDocx([]).subarray(0, 60), /damaged/],
-    ['has no word', makeDocx(['']), /holds no text/],
+    ['has no word', makeDocx(['']), /contains no text/],
   ])('that %s says so', async (_, bytes, message) => {
     await expect(read(bytes)).rejects.toThrow(message)
   })
@@ -133,7 +133,7 @@ describe('a page of HTML', () => {
   })
 
   it('that is no more than a frame says so', async () => {
-    await expect(html('<nav>Home</nav>')).rejects.toThrow('holds no text')
+    await expect(html('<nav>Home</nav>')).rejects.toThrow('contains no text')
   })
 })
 

@@ -30,12 +30,12 @@ export async function extract(file: PostedFile, signal?: AbortSignal, limit = li
   const { text, pages } =
     file.mediaType === textType ? await readText(file, limit) : await runChild(file, limit, signal)
   if (text.length > limit.textLength) throw tooLong(limit)
-  if (!/\S/.test(text)) throw new DocumentError('It holds no text.')
+  if (!/\S/.test(text)) throw new DocumentError('This file contains no text.')
   return { text: toStorableText(text), ...(pages && { pages }) }
 }
 
 const tooLong = ({ textLength }: Limits) =>
-  new DocumentError(`It holds more than ${textLength} characters of text: divide it.`)
+  new DocumentError(`This file contains more than ${textLength} characters of text. Split it.`)
 
 async function readText({ size, parts }: PostedFile, limit: Limits): Promise<Extracted> {
   if (size > 4 * limit.textLength) throw tooLong(limit) // no encoding takes more than 4 bytes per UTF-16 unit
@@ -88,8 +88,8 @@ function explain(error: unknown, limit: Limits, signal: AbortSignal): never {
   const { code, signal: deadly } = Failure.parse(error)
   if (code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER') throw tooLong(limit)
   if (deadly === 'SIGKILL' || deadly === 'SIGXCPU')
-    throw new DocumentError(`To read it takes longer than ${timeMs / 1000} s: divide it, or save it anew.`)
+    throw new DocumentError(`Reading this file takes longer than ${timeMs / 1000} s. Split it or save it again.`)
   if (deadly || typeof code !== 'number' || code > 128)
-    throw new DocumentError(`To read it takes more than ${memoryMb} MB of memory: divide it, or save it anew.`)
+    throw new DocumentError(`Reading this file takes more than ${memoryMb} MB of memory. Split it or save it again.`)
   throw error
 }

@@ -30,8 +30,7 @@ export async function extractPdf(bytes: Buffer): Promise<Extracted> {
     pages.push(text.length)
     if (page) text += `${page}\n\n`
   }
-  if (text === '')
-    throw new DocumentError('It holds pictures of pages and no text: run it through text recognition (OCR) first.')
+  if (text === '') throw new DocumentError('This PDF contains only scanned images. Run OCR and upload it again.')
   return { text: text.trimEnd(), pages }
 }
 
@@ -83,6 +82,6 @@ function joinWords(pages: string[]): string[] {
 function explain(error: unknown): never {
   const name = error instanceof Error ? error.name : ''
   if (name === 'PasswordException')
-    throw new DocumentError('It is protected by a password: save it without one and post that.')
+    throw new DocumentError('This file is protected by a password. Save it without one and upload it again.')
   throw error
 }

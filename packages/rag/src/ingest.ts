@@ -65,7 +65,7 @@ export async function processDocument(
     const content = begun.upload ? await readUpload(options, owner, begun.upload, signal) : begun.content
     const noteProgress = async (progress: number) => void (await documents.noteProgress(owner, document, progress))
     const chunks = await embedChunks(options.embedder, content, noteProgress, signal)
-    if (chunks.length === 0) throw new DocumentError('It holds no text.')
+    if (chunks.length === 0) throw new DocumentError('This file contains no text.')
     const { version } = document
     await documents.addChunks(owner, document.id, options.embedder.name, chunks, { ...content, version })
   } catch (error) {
@@ -110,7 +110,7 @@ export async function ingestDocument(
     if (!(error instanceof LlmError)) throw error
   }
   const document = await documents.find(owner, added.id)
-  if (!document) throw new DocumentError('It was deleted meanwhile.')
+  if (!document) throw new DocumentError('The document was deleted.')
   return document
 }
 
@@ -140,7 +140,7 @@ async function embedChunks(
   const count = await embedder.loadTokenCounter?.()
   for (const batch of groupChunks(splitText(text, pages ?? [], count))) {
     if (embedded.length + batch.length > maxChunks)
-      throw new DocumentError(`It has more than ${maxChunks} sections: divide it into several documents.`)
+      throw new DocumentError(`This document has more than ${maxChunks} sections. Split it into several documents.`)
     const described = batch.map(({ headings, ...chunk }) => ({ ...chunk, heading: [title, ...headings].join(' > ') }))
     const texts = described.map(({ heading, content }) => `${heading}\n${content}`)
     const vectors = await embedPatiently(embedder, texts, signal)

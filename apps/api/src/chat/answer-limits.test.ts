@@ -108,7 +108,7 @@ it('an answer is stopped also while no more may run', async () => {
   send(...words(3))
   const parts = ask('stoppable')
   await expect.poll(() => upstream.calls.length, { timeout: 10_000 }).toBe(calls + 1)
-  expect(() => app.chat.assertPlace()).toThrow('No more answers')
+  expect(() => app.chat.assertPlace()).toThrow('All answer slots')
   expect((await stop('stoppable')).status).toBe(204)
   expect((await parts).at(-2)).toEqual({ type: 'abort', reason: 'stopped' })
   expect(await read('stoppable')).toMatchObject({ status: 'stopped' })

@@ -53,11 +53,11 @@ export function createPlaces(count: number, quotas: Quotas, { timeoutMs }: Answe
 
 /** What another process takes: the balancer in front asks it (infra/balancer). */
 export function shuttingDown(): ProblemError {
-  const detail = 'The server is restarting; try again.'
+  const detail = 'The server is restarting. Try again in a moment.'
   return new ProblemError(503, 'shutting_down', detail, { retryAfterSeconds: 2, safeToRetry: true })
 }
 
 export function tooManyStreams(): ProblemError {
-  const detail = 'No more answers can stream at once; try again.'
+  const detail = 'All answer slots are taken. Try again in a moment.'
   return new ProblemError(503, 'too_many_streams', detail, { retryAfterSeconds: 2 })
 }

@@ -56,7 +56,7 @@ export function toQuestion(body: z.output<typeof ChatRequest>): Question {
     throw new ProblemError(
       413,
       'message_too_large',
-      `A message holds at most ${maxMessageLength} characters; post longer texts to /documents.`,
+      `A message has at most ${maxMessageLength} characters. Post longer texts to /documents.`,
     )
   }
   return { ...question, text: toStorableText(question.text) }

@@ -97,7 +97,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
 
 function assertServed(asked: string, served: string): void {
   if (asked === served) return
-  throw new ProblemError(404, 'model_not_found', 'There is no such model here for this; GET /v1/models lists them.')
+  throw new ProblemError(404, 'model_not_found', 'Model not found. See GET /v1/models for the available models.')
 }
 
 export default routes

@@ -61,7 +61,9 @@ export function abortOnLeave({ raw }: FastifyReply, controller: AbortController)
 export function toCallProblem(error: unknown): ProblemError {
   if (isTimeUp(error)) return toProblem(createTimeout())
   if (error instanceof AnswerEndedError) {
-    return new ProblemError(503, 'shutting_down', 'The server is restarting; try again.', { retryAfterSeconds: 2 })
+    return new ProblemError(503, 'shutting_down', 'The server is restarting. Try again in a moment.', {
+      retryAfterSeconds: 2,
+    })
   }
   if (error instanceof UnsupportedParameterError) {
     return new ProblemError(400, error.code, error.message, { param: error.param })

@@ -89,9 +89,9 @@ const TextResponse = z
   .meta({ description: 'A part of a document’s text', examples: [passage] })
 const Gone = z.undefined().meta({ description: 'The document is gone' })
 
-const notFound = () => new ProblemError(404, 'document_not_found', 'There is no such document.')
+const notFound = () => new ProblemError(404, 'document_not_found', 'Document not found.')
 const tooLarge = () =>
-  new ProblemError(413, 'document_too_large', `A document holds at most ${maxTextLength} characters: divide it.`)
+  new ProblemError(413, 'document_too_large', `A document has at most ${maxTextLength} characters. Split it.`)
 const toResponse = ({ createdAt, ...row }: DocumentSummary) => ({ ...row, createdAt: createdAt.toISOString() })
 
 /** Any other string is the id of no document: 404, like another owner's. */
@@ -217,7 +217,8 @@ const routes: FastifyPluginAsyncZod = async (app) => {
 
 function readCursor(after: string | undefined): Cursor | undefined {
   const cursor = decodeCursor(after)
-  if (cursor && !isUuid(cursor.id)) throw new ProblemError(400, 'invalid_cursor', 'This cursor is of another list.')
+  if (cursor && !isUuid(cursor.id))
+    throw new ProblemError(400, 'invalid_cursor', 'Invalid cursor. Use the `next` value of the previous page.')
   return cursor
 }
 

@@ -13,7 +13,7 @@ export type EventId = { answerId: string; position: number }
 export function parseEventId(text: string): EventId {
   const [, answerId, position] = /^([A-Za-z0-9_-]{1,64})\.(\d{1,9})$/.exec(text) ?? []
   if (answerId && position) return { answerId, position: Number(position) }
-  throw new ProblemError(400, 'invalid_event_id', 'Last-Event-ID should be the id of an event of this stream.')
+  throw new ProblemError(400, 'invalid_event_id', 'Invalid Last-Event-ID. Use the id of an event of this stream.')
 }
 
 /**
