@@ -8,7 +8,7 @@ describe('readVendorError', () => {
     ['a list', { object: 'list', data: [] }],
     ['no JSON', undefined],
     ['a text', 'error'],
-  ])('finds none in %s', (_, value) => {
+  ])('finds no error in %s', (_, value) => {
     expect(readVendorError(value)).toBeUndefined()
   })
 
@@ -18,7 +18,7 @@ describe('readVendorError', () => {
     ["vLLM's older object", { object: 'error', message: 'the-secret', code: 400 }, ''],
     ['an event named error that holds JSON', { message: 'the-secret' }, 'error'],
     ['an event named error that holds none', undefined, 'error'],
-  ])('is model_failed for %s, and quotes nothing of it', (_, value, eventName) => {
+  ])('is model_failed for %s and quotes nothing of it', (_, value, eventName) => {
     const error = readVendorError(value, eventName)
     expect(error).toMatchObject({ name: 'LlmError', code: 'model_failed' })
     expect(error?.message).not.toContain('the-secret')
@@ -30,7 +30,7 @@ describe('readVendorError', () => {
     ['by its code', { error: { code: 'rate_limit_exceeded' } }],
     ['by its type', { error: { type: 'rate_limit_error' } }],
     ["in vLLM's older object", { object: 'error', code: 429 }],
-  ])('knows a rate limit %s', (_, value) => {
+  ])('recognises a rate limit %s', (_, value) => {
     expect(readVendorError(value)).toMatchObject({ code: 'model_rate_limited' })
   })
 })
