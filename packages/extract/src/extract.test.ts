@@ -5,14 +5,14 @@ import { describe, expect, it } from 'vitest'
 import { extract } from './extract.ts'
 
 const toFile = (bytes: Buffer, mediaType: string) => ({ mediaType, size: bytes.length, parts: Readable.from([bytes]) })
-/** What a file says, its type sniffed as at `POST /documents`. */
+/** Returns the text of a file, with its type detected as in `POST /documents`. */
 const read = (bytes: Buffer, filename = '') => extract(toFile(bytes, sniffMediaType(bytes, filename)))
 const html = async (body: string) => (await read(Buffer.from(`<!doctype html><html><body>${body}</body></html>`))).text
-/** Right-to-left text as it stands in a PDF: as it is seen, from left to right. */
+/** Right-to-left text as a PDF stores it: in visual order, from left to right. */
 const asSeen = (text: string) => [...text].reverse().join('')
 
 describe('a PDF', () => {
-  it('gives its text with the place where each page begins, paragraphs apart', async () => {
+  it('returns its text with the start of each page, and separates paragraphs', async () => {
     const bytes = makePdf(['First line,\nand the second.\n\nAnother paragraph.', '', 'Third page.'])
     const { text, pages = [] } = await read(bytes)
     expect(text).toBe('First line,\nand the second.\n\nAnother paragraph.\n\nThird page.')
@@ -42,11 +42,11 @@ describe('a PDF', () => {
   it.each([
     ['Hebrew', 'הגאות באה פעמיים ביום'],
     ['Arabic', 'المد يأتي مرتين في اليوم'],
-  ])('in %s, in the order in which it is read', async (_, line) => {
+  ])('in %s, in reading order', async (_, line) => {
     expect((await read(makePdf([asSeen(line)]))).text).toBe(line)
   })
 
-  it('gives words whole that its lines break, and leaves hyphens where they belong', async () => {
+  it('joins words that are hyphenated at line ends, and keeps other hyphens', async () => {
     const lines = [
       'A well-known har-',
       'bour, once un-',
@@ -59,7 +59,7 @@ describe('a PDF', () => {
     expect(text).toBe('A well-known harbour, once unknown, is well-known now. Ein-\nund Ausgang, abseits.')
   })
 
-  it('leaves out what stands above and below every page, and keeps what only looks like it', async () => {
+  it('leaves out headers and footers that every page repeats, and keeps text that only looks like them', async () => {
     const page = (n: number) => `Harbour rules\nRule ${n}.\nHarbour rules\nIt is strict.\n- ${n} -`
     const { text, pages = [] } = await read(
       makePdf(['Harbour rules', ...[1, 2, 3].map(page), '1984\nRule 4.\nPage 5 of 5']),
@@ -69,7 +69,7 @@ describe('a PDF', () => {
     expect(starts).toEqual(['Harbour rules', ...kept, '1984\nRule 4.'])
   })
 
-  it('of 200 pages, each at its place', async ({ annotate }) => {
+  it('with 200 pages has each page at its position', async ({ annotate }) => {
     const line = 'The tide turns twice a day, and the harbour master writes it down.\n'
     const startedAt = performance.now()
     const { text, pages = [] } = await read(
@@ -94,7 +94,7 @@ describe('a PDF', () => {
 })
 
 describe('a Word document', () => {
-  it('gives headings, text and tables as Markdown', async () => {
+  it('returns headings, text and tables as Markdown', async () => {
     const { text } = await read(makeDocx(['# Tides', 'Ebb & flood <both>.', '| when | what |', 'הגאות 潮']))
     expect(text).toBe('# Tides\n\nEbb & flood <both>.\n\n| when | what |\n\nהגאות 潮')
   })
@@ -107,8 +107,8 @@ describe('a Word document', () => {
   })
 })
 
-describe('a page of HTML', () => {
-  it('gives its article, without what every page of the site repeats', async () => {
+describe('an HTML page', () => {
+  it('returns its article without the parts that every page of the site repeats', async () => {
     const text = await html(`
       <header><nav><a href="/">Home</a></nav>Brand</header><div role="navigation">Menu</div><div class="sidebar">Ads</div>
       <h1>Tides</h1><p>It <b>turns</b>, see <a href="https://tide.example">the table</a>.</p>
@@ -120,19 +120,19 @@ describe('a page of HTML', () => {
     expect(main).toBe('# Tides\n\nIt turns.')
   })
 
-  it('keeps lists, code and tables, a line a row', async () => {
+  it('keeps lists, code and tables, one line per row', async () => {
     const rows = '<tr><th>Port</th><th>High</th></tr><tr><td>Brest | FR</td><td><b>12</b>:00</td></tr>'
     expect(
       await html(`<h2>A</h2><ul><li>one</li><li>two</li></ul><pre>if (a) {\n  # b\n}</pre><table>${rows}</table>`),
     ).toBe('## A\n\n- one\n- two\n\n```\nif (a) {\n  # b\n}\n```\n\n| Port | High |\n| Brest \\| FR | 12:00 |')
   })
 
-  it('is read in the encoding that it names', async () => {
+  it('is decoded with the encoding that it declares', async () => {
     const page = '<html><head><meta charset="iso-8859-2"></head><body><p>P\xf8\xedliv</p></body></html>'
     expect((await read(Buffer.from(page, 'latin1'))).text).toBe('Příliv')
   })
 
-  it('that is no more than a frame says so', async () => {
+  it('with nothing but a frame is reported as such', async () => {
     await expect(html('<nav>Home</nav>')).rejects.toThrow('holds no text')
   })
 })
@@ -147,7 +147,7 @@ describe('a text', () => {
     expect((await read(bytes)).text).toBe('潮 and ebb')
   })
 
-  it('of old Windows', async () => {
+  it('in legacy Windows encoding', async () => {
     expect((await read(Buffer.from('na\xefve \x80', 'latin1'))).text).toBe('naïve €')
   })
 })
@@ -159,7 +159,7 @@ describe('the type of a file', () => {
       'a text with control characters whose second part is not UTF-8',
       [`\x1b[1m${'a text '.repeat(200)}`, 'caf\xe9 au lait'],
     ],
-  ])('%s is none', (_, [first = '', second = '']) => {
+  ])('%s is not detected', (_, [first = '', second = '']) => {
     const sniff = createSniffer('a.txt')
     expect(sniff(Buffer.from(first, 'latin1'))).toBe('text/plain')
     expect(() => sniff(Buffer.from(second, 'latin1'))).toThrow(/Unsupported file type/)
@@ -191,7 +191,7 @@ describe('the type of a file', () => {
   })
 })
 
-describe('what is made to break its reader', () => {
+describe('a malicious file', () => {
   const limit = { timeMs: 20_000, memoryMb: 1024, textLength: 2_000_000 }
 
   it.each([
@@ -205,26 +205,26 @@ describe('what is made to break its reader', () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000)
   })
 
-  it('takes no more time than it may', async () => {
+  it('is limited in time', async () => {
     const slow = makePdf(Array.from({ length: 300 }, () => 'A line of text.\n'.repeat(45)))
     const reading = extract(toFile(slow, pdfType), undefined, { ...limit, timeMs: 50 })
     await expect(reading).rejects.toThrow('takes longer than 0.05 s')
   })
 
-  it('gives no more text than it may', async () => {
+  it('is limited in the length of its text', async () => {
     const bytes = makePdf(['One page of text.'])
     const reading = extract(toFile(bytes, pdfType), undefined, { ...limit, textLength: 10 })
     await expect(reading).rejects.toThrow('more than 10 characters')
   })
 
-  it('ends with the worker that reads it', async () => {
+  it('ends together with the worker that reads it', async () => {
     const stopping = new AbortController()
     const reading = extract(toFile(makePdf(['a']), pdfType), stopping.signal)
     stopping.abort(new Error('stopped'))
     await expect(reading).rejects.toThrow('stopped')
   })
 
-  it('is not called damaged when it cannot be read to its end', async () => {
+  it('is not reported as damaged when it cannot be read to its end', async () => {
     const bytes = makePdf(['a'])
     async function* cutOff() {
       yield bytes.subarray(0, 100)
@@ -234,7 +234,7 @@ describe('what is made to break its reader', () => {
     await expect(reading).rejects.toThrow('the database is away')
   })
 
-  it('is not read at all when it is a text that must be too long', async () => {
+  it('is not read at all when its size means that its text is too long', async () => {
     async function* unread(): AsyncGenerator<Buffer> {
       yield Promise.reject(new Error('it was read'))
     }

@@ -63,7 +63,7 @@ describe.each(urls)('%s, the driver', (_, url) => {
 })
 
 describe('without the patch', () => {
-  it.each(urls)('the process dies %s', async (_, url) => {
+  it.each(urls)('the process crashes %s', async (_, url) => {
     await expect(run('late statement', unpatched, url)).rejects.toThrow("of null (reading 'write')")
   })
 
