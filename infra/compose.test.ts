@@ -79,7 +79,7 @@ it('`docker compose watch` applies a changed source file', async () => {
   const route = "export default async (app) => { app.get('', async () => 'written while it runs') }\n"
   await writeFile(join(compose.directory, 'apps/api/src/routes/watched.ts'), route)
   await expect
-    .poll(() => compose.call('/watched').then((response) => response.text(), String), { timeout: 600_000 }) // includes a build
+    .poll(() => compose.call('/watched').then((response) => response.text(), String), { timeout: 600_000 }) // builds
     .toBe('written while it runs')
 })
 

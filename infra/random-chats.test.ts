@@ -42,7 +42,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true })
 })
 
-it.each(numbers)('sequence %i keeps every promise', async (number) => {
+it.each(numbers)('sequence %i keeps every guarantee', async (number) => {
   const random = createRandom(number)
   const world: World = { ...shared, name: `${number}`, random, answers: [] }
   const done: string[] = []

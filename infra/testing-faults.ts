@@ -61,7 +61,7 @@ function createFaults(stack: Stack, directory: string) {
       stack.startPostgres()
     },
 
-    /** Stops all its processes: it accepts connections but never responds. */
+    /** Freezes all its processes: it accepts connections but never responds. */
     freezePostgres: async (durationMs: number) => {
       const postmaster = findPid('postgres') ?? 0
       process.kill(postmaster, 'SIGSTOP')

@@ -6,14 +6,9 @@ import { join } from 'node:path'
 
 const root = join(import.meta.dirname, '../..')
 const usage = 'npm run rename -- "Acme Chat": at most 40 letters A to Z and digits, parted by single spaces or hyphens'
-/**
- * The template's authors and changelog stay as they are, and tests of the offline model quote texts about the template.
- */
+/** License and changelog remain true after a rename. Tests of the offline model quote texts about the template. */
 const kept = ['LICENSE', 'CHANGELOG.md', 'packages/offline/', 'infra/template/rename']
-/**
- * Names that Postgres does not accept for a role or database: `pg_get_keywords()`, categories R and T, and existing
- * ones.
- */
+/** Names that Postgres rejects for a role or database: `pg_get_keywords()`, categories R and T, and existing names. */
 const reserved = `
   all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation
   column concurrently constraint create cross current_catalog current_date current_role current_schema current_time
@@ -55,7 +50,7 @@ function replaceWords(file: string, words: Record<string, string>): void {
   if (renamed !== text) writeFileSync(file, renamed)
 }
 
-/** Returns the files that git does not track, which are left unchanged. */
+/** Describes what git does not track and was therefore left unchanged. */
 function describeLeftovers(): string[] {
   const has = (path: string) => existsSync(join(root, path))
   return [

@@ -27,10 +27,7 @@ export function nameResource(plural: string, singular = toSingular(plural)) {
   }
 }
 
-/**
- * Derives the singular, as in note from notes. Returns undefined for irregular plurals, which need an explicit
- * singular.
- */
+/** Returns the singular of a regular plural, such as note for notes. Throws for others, which need an explicit one. */
 function toSingular(plural: string): string {
   if (/[^s]s$/.test(plural) && !/(ie|[sxzo]e|[cs]he|[iu])s$/.test(plural)) return plural.slice(0, -1)
   throw new Error(`Say what one of them is called, as in: npm run new -- addresses address`)

@@ -76,7 +76,7 @@ function listFiles(path: string): string[] {
     .flatMap((entry) => (entry.isDirectory() || entry.isFile() ? listFiles(join(path, entry.name)) : []))
 }
 
-/** Returns a string with the reason if the file is skipped. */
+/** Returns the document to add, or a string with the reason why the file is skipped. */
 function readDocument(path: string, maxBytes: number) {
   if (statSync(path).size > maxBytes) return `it has more than ${maxBytes / 1024 / 1024} MB`
   const bytes = readFileSync(path)

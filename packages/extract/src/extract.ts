@@ -81,7 +81,7 @@ async function feed(stdin: Writable, parts: AsyncIterable<Buffer>, onError: (err
   await pipeline(read, stdin).catch(() => {}) // the child may exit before it has read everything
 }
 
-/** Returns the error for a process that did not respond. */
+/** Throws the reason why a process did not respond. */
 function explain(error: unknown, limit: Limits, signal: AbortSignal): never {
   signal.throwIfAborted()
   const { timeMs, memoryMb } = limit

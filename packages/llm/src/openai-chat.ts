@@ -33,8 +33,8 @@ export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenL
   let wishes: Wish[] = limit ? [usageAndLimit, limitAlone, usageAlone, nothing] : [usageAlone, nothing]
 
   /**
-   * Mistral and others reject unknown fields, and vLLM rejects a limit above its context. The call is retried without
-   * them.
+   * Mistral and others reject unknown fields, and vLLM rejects a limit above its context. The request is sent
+   * again without them.
    */
   const open = async (request: ChatRequest, [wish = nothing, ...others] = wishes): Promise<HttpAnswer> => {
     const { messages, signal } = request

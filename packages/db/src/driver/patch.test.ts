@@ -42,7 +42,7 @@ const promises = {
   'slow stranger': ['first', 'first', 'fast', 'fast', 'fast', 'slow'], // 747, 823
   'closed during startup': [lost, lost, lost, one], // 1193
   'silent server': [one, lost, one], // 1089
-  'the server receives only the TLS request': ['SSL_REFUSED', ['0000000804d2162f']], // the request for TLS is all that the server gets
+  'no TLS': ['SSL_REFUSED', ['0000000804d2162f']], // the server receives only the TLS request
 }
 
 describe.each(urls)('%s, the driver', (_, url) => {
@@ -67,7 +67,7 @@ describe('without the patch', () => {
     await expect(run('late statement', unpatched, url)).rejects.toThrow("of null (reading 'write')")
   })
 
-  it.each(Object.entries(promises))('the promise is broken: %s', async (scenario, promise) => {
+  it.each(Object.entries(promises))('the guarantee fails: %s', async (scenario, promise) => {
     const outcome = await run(scenario, unpatched, directDatabaseUrl).catch(() => 'died')
     expect(outcome).not.toEqual(promise)
   })
