@@ -47,7 +47,7 @@ async function runChild({ mediaType, parts }: PostedFile, limit: Limits, signal?
   const stop = AbortSignal.any([failed.signal, ...(signal ? [signal] : [])])
   const node = [
     process.execPath,
-    `JavaScript's heap; the rest is for buffers and Node itself`, // of JavaScript's own heap; the rest is for buffers and Node itself
+    `--max-old-space-size=${limit.memoryMb / 2}`, // JavaScript's heap; the rest is for buffers and Node itself
     ...['--permission', `--allow-fs-read=${root}`, child, mediaType],
   ]
   // The kernel enforces these limits even after this worker has exited. Memory is limited on Linux only; elsewhere only

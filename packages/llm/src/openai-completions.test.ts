@@ -104,24 +104,21 @@ describe('a completion', () => {
 describe('the stream of a vendor', () => {
   const files = readdirSync(new URL('fixtures/', import.meta.url)).filter((file) => file.endsWith('.sse'))
 
-  it.each(files)(
-    '%s passes unchanged, wherever it is cut; a chunk without choices only on request',
-    async (file) => {
-      const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), 'utf8')
-      const sent = [...text.matchAll(/^data: ?(\{.*)$/gm)].map(([, data = '']) => data)
-      const isChoice = (data: string) => !/"choices": ?\[\]/.test(data)
-      const isUsage = (data: string) => /"usage": ?\{/.test(data)
-      const bytes = Buffer.from(text)
-      const ways = [[bytes], Array.from(bytes, (byte) => Buffer.of(byte)), [Buffer.from(text.replaceAll('\n', '\r\n'))]]
-      expect(sent.length).toBeGreaterThan(2)
-      for (const parts of ways) {
-        const { url } = await startStream(...parts)
-        expect(await collect(url)).toEqual(sent.filter(isChoice))
-        const options = { stream_options: { include_usage: true } }
-        expect(await collect(url, options)).toEqual(sent.filter((data) => isChoice(data) || isUsage(data)))
-      }
-    },
-  )
+  it.each(files)('%s passes unchanged, wherever it is cut; a chunk without choices only on request', async (file) => {
+    const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), 'utf8')
+    const sent = [...text.matchAll(/^data: ?(\{.*)$/gm)].map(([, data = '']) => data)
+    const isChoice = (data: string) => !/"choices": ?\[\]/.test(data)
+    const isUsage = (data: string) => /"usage": ?\{/.test(data)
+    const bytes = Buffer.from(text)
+    const ways = [[bytes], Array.from(bytes, (byte) => Buffer.of(byte)), [Buffer.from(text.replaceAll('\n', '\r\n'))]]
+    expect(sent.length).toBeGreaterThan(2)
+    for (const parts of ways) {
+      const { url } = await startStream(...parts)
+      expect(await collect(url)).toEqual(sent.filter(isChoice))
+      const options = { stream_options: { include_usage: true } }
+      expect(await collect(url, options)).toEqual(sent.filter((data) => isChoice(data) || isUsage(data)))
+    }
+  })
 
   it('keeps chunks together that arrived together, and yields the first before the last is generated', async () => {
     let goOn = () => {}
@@ -253,12 +250,15 @@ describe('a vendor that does not stream', () => {
 })
 
 describe('an abort', () => {
-  it.each(['stream', 'complete'] as const)('of %s before the first byte closes the connection to the vendor', async (way) => {
-    const abort = new AbortController()
-    const server = await startHttpServer(() => abort.abort('left'))
-    await expect(createCompletions(server.url)[way](ask({}, abort.signal))).rejects.toBe('left')
-    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
-  })
+  it.each(['stream', 'complete'] as const)(
+    'of %s before the first byte closes the connection to the vendor',
+    async (way) => {
+      const abort = new AbortController()
+      const server = await startHttpServer(() => abort.abort('left'))
+      await expect(createCompletions(server.url)[way](ask({}, abort.signal))).rejects.toBe('left')
+      await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+    },
+  )
 
   it('midway closes it too', async () => {
     const abort = new AbortController()
