@@ -50,7 +50,7 @@ describe('the container configuration', () => {
     expect(numbers).toEqual(numbers.map(([name]) => [name, setting(String(name))]))
   })
 
-  it('states in PgBouncer’s ini what a deploy of four replicas and two workers opens, as docs/operations.md does', () => {
+  it('sizes PgBouncer for a deploy of four replicas and two workers, as docs/operations.md does', () => {
     const [, replicas, processes, connections, workers, jobs, sum] =
       ini.match(/2 x (\d+) x (\d+) x (\d+) \+ (\d+) x (\d+) = (\d+)/)?.map(Number) ?? []
     const { DATABASE_POOL_SIZE, WEB_CONCURRENCY } = readConfig({ DATABASE_URL: 'postgres://sluice@localhost/sluice' })

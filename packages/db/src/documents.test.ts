@@ -38,7 +38,7 @@ describe('adding a document', () => {
 })
 
 it('reads any part of a text by its UTF-16 units, as JavaScript would slice it', async () => {
-  const text = `${'a🏊潮'.repeat(60_000)}\n${'plain '.repeat(20_000)}the end 🏊` // several pieces
+  const text = `${'a🏊潮'.repeat(60_000)}\n${'plain '.repeat(20_000)}the end 🏊` // of several pieces
   const { id } = await addDocument()
   expect(await documents.readText(owner, id, { start: 0, end: 10 })).toEqual({ title: 'Tides', text: '', length: 0 })
   await db.update(table).set({ text }).where(eq(table.id, id))
@@ -167,7 +167,7 @@ describe('posting a document again', () => {
     expect(await jobsOf(first.id)).toHaveLength(2)
   })
 
-  it('with the same name and other content replaces it, and the old content stays searchable until the new one is ready', async () => {
+  it('with the same name and other content replaces it once the new content is ready', async () => {
     const post = (text: string) =>
       documents.add(owner, { title: 'Tides', text, contentHash: text, externalId: 'tides' })
     const contents = async () =>

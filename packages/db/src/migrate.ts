@@ -85,13 +85,13 @@ export async function buildEmbeddingIndex({ directUrl, embedder }: Required<Migr
   })
 }
 
-/** hnsw builds are fast while they fit in memory: 200,000 vectors of 384 do */
+/** In ms, 24 days. The driver omits a 0, which means no limit, from the startup options. */
 const unlimited = 2_147_483_647
 /** Startup options, so that they apply from the first statement. The database's own limits are meant for requests. */
 const session = {
   statement_timeout: unlimited,
   lock_timeout: unlimited,
-  maintenance_work_mem: '256MB', // building an hnsw index is fast while it fits in memory, as 200,000 vectors of 384 dimensions do
+  maintenance_work_mem: '256MB', // hnsw builds are fast while they fit in memory: 200,000 vectors of 384 do
 }
 
 async function withSession<T>(directUrl: string, work: (db: Db, client: Sql) => Promise<T>): Promise<T> {

@@ -35,7 +35,7 @@ describe('a PDF', () => {
     ['CNS1', 'UniCNS-UTF16-H', toUtf16('潮水漲落'), '潮水漲落'],
     ['Japan1', '90ms-RKSJ-H', Buffer.from('8d6082cc92aa', 'hex'), '港の潮'], // Shift JIS
     ['Korea1', 'KSCms-UHC-H', Buffer.from('b0a1b3aa', 'hex'), '가나'],
-  ])('in a font of %s that names the characters by %s alone', async (ordering, cmap, line, text) => {
+  ])('in a font of %s that encodes characters only with %s', async (ordering, cmap, line, text) => {
     expect((await read(makePdfWithCmap(ordering, cmap, line))).text).toBe(text)
   })
 
@@ -85,9 +85,9 @@ describe('a PDF', () => {
 
   it.each([
     ['has a password', makePdf(['Secret.'], { encrypted: true }), /protected by a password/],
-    ['is pictures alone', makePdf(['', '']), /no text: .*OCR/],
-    ['is cut short', Buffer.from('%PDF-1.7\n1 0 obj'), /damaged/],
-  ])('that %s says so', async (_, bytes, message) => {
+    ['contains only images', makePdf(['', '']), /no text: .*OCR/],
+    ['is truncated', Buffer.from('%PDF-1.7\n1 0 obj'), /damaged/],
+  ])('that %s is rejected with this reason', async (_, bytes, message) => {
     await expect(read(bytes)).rejects.toThrow(message)
     await expect(read(bytes)).rejects.toBeInstanceOf(DocumentError)
   })
@@ -100,9 +100,9 @@ describe('a Word document', () => {
   })
 
   it.each([
-    ['is some other ZIP', makeDocx([]).subarray(0, 60), /damaged/],
-    ['has no word', makeDocx(['']), /holds no text/],
-  ])('that %s says so', async (_, bytes, message) => {
+    ['is another kind of ZIP', makeDocx([]).subarray(0, 60), /damaged/],
+    ['contains no text', makeDocx(['']), /holds no text/],
+  ])('that %s is rejected with this reason', async (_, bytes, message) => {
     await expect(read(bytes)).rejects.toThrow(message)
   })
 })
@@ -140,9 +140,9 @@ describe('an HTML page', () => {
 describe('a text', () => {
   it.each([
     ['UTF-8', Buffer.from('潮 and ebb')],
-    ['UTF-8 with a mark', Buffer.from('\uFEFF潮 and ebb')],
+    ['UTF-8 with a byte order mark', Buffer.from('\uFEFF潮 and ebb')],
     ['UTF-16', Buffer.from('\uFEFF潮 and ebb', 'utf16le')],
-    ['UTF-16, the other way round', Buffer.from('\uFEFF潮 and ebb', 'utf16le').swap16()],
+    ['UTF-16 with the other byte order', Buffer.from('\uFEFF潮 and ebb', 'utf16le').swap16()],
   ])('in %s', async (_, bytes) => {
     expect((await read(bytes)).text).toBe('潮 and ebb')
   })
@@ -154,12 +154,12 @@ describe('a text', () => {
 
 describe('the type of a file', () => {
   it.each([
-    ['a text with a zero in its second part', ['a text '.repeat(200), 'a\0b']],
+    ['a text with a null byte in its second part', ['a text '.repeat(200), 'a\0b']],
     [
       'a text with control characters whose second part is not UTF-8',
       [`\x1b[1m${'a text '.repeat(200)}`, 'caf\xe9 au lait'],
     ],
-  ])('%s is not detected', (_, [first = '', second = '']) => {
+  ])('%s is rejected at the second part', (_, [first = '', second = '']) => {
     const sniff = createSniffer('a.txt')
     expect(sniff(Buffer.from(first, 'latin1'))).toBe('text/plain')
     expect(() => sniff(Buffer.from(second, 'latin1'))).toThrow(/Unsupported file type/)
@@ -173,7 +173,7 @@ describe('the type of a file', () => {
 
   it.each([
     ['a PDF with junk before it', Buffer.from('junk\n%PDF-1.4'), 'a.txt', pdfType],
-    ['a ZIP that calls itself a text', makeDocx(['a']), 'a.txt', docxType],
+    ['a ZIP named .txt', makeDocx(['a']), 'a.txt', docxType],
     ['a page without a doctype', Buffer.from('\uFEFF <!-- c --> <HTML lang=en>'), 'a.pdf', htmlType],
     ['a fragment named .html', Buffer.from('<p>a'), 'a.html', htmlType],
     ['a text named .html', Buffer.from('1 < 2'), 'a.html', 'text/plain'],
@@ -183,10 +183,10 @@ describe('the type of a file', () => {
   })
 
   it.each([
-    ['a picture', Buffer.from('89504e470d0a1a0a0000000d', 'hex'), /Unsupported file type/],
+    ['an image', Buffer.from('89504e470d0a1a0a0000000d', 'hex'), /Unsupported file type/],
     ['an old Word file', Buffer.from('d0cf11e0a1b11ae100', 'hex'), /Save it as \.docx/],
-    ['noise', Buffer.from([200, 1, 2, 3, 250, 251]), /Unsupported file type/],
-  ])('%s is none of these', (_, bytes, message) => {
+    ['random bytes', Buffer.from([200, 1, 2, 3, 250, 251]), /Unsupported file type/],
+  ])('%s is rejected', (_, bytes, message) => {
     expect(() => sniffMediaType(bytes)).toThrow(message)
   })
 })
@@ -197,7 +197,7 @@ describe('a malicious file', () => {
   it.each([
     ['a Word document that unpacks to 400 MB', makeDocxBomb(400)],
     ['a PDF that unpacks to 1.5 GB', makePdfBomb(1500)],
-  ])('%s fails, and costs this process nothing', async (_, bytes) => {
+  ])("%s fails without using this process's memory", async (_, bytes) => {
     expect(bytes.length).toBeLessThan(2_000_000)
     const before = process.memoryUsage().rss
     const reading = extract(toFile(bytes, sniffMediaType(bytes)), undefined, limit)

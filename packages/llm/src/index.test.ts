@@ -61,7 +61,7 @@ describe('a model server in the README', () => {
 describe('an embedding model on a separate server', () => {
   it.each([
     ['its own key', { apiKey: 'embedding-key' }, 'Bearer embedding-key'],
-    ['no key, where it has none', {}, undefined],
+    ['no key if it has none', {}, undefined],
   ])('gets %s', async (_, given, key) => {
     const [chat, embedding] = [await startVendor(), await startVendor()]
     const embeddingServer = { baseUrl: `${embedding.origin}/v1`, ...given }

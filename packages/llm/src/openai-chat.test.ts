@@ -153,7 +153,7 @@ describe('a stream that ends', () => {
     'with [DONE] that has no line break': `${delta('a')}${stop}data: [DONE]`,
     'with a finish_reason whose event has no blank line': delta('a') + stop.trimEnd(),
     'with bytes after [DONE]': `${delta('a')}${stop}${done}data: {"metadata":1}\n\n${delta('b')}`,
-    'with a byte order mark in front': `\uFEFF${delta('a')}${stop}${done}`,
+    'with a byte order mark at the start': `\uFEFF${delta('a')}${stop}${done}`,
     'with data that has no space after the colon': (delta('a') + stop + done).replaceAll('data: ', 'data:'),
     'after empty, null and unknown deltas': `data: {}\n\ndata: {"choices":[{"delta":{"content":null}}]}\n\ndata: {"choices":[{"delta":null}]}\n\n${delta('')}data: {"choices":null,"error":null}\n\n${delta('a')}${stop}${done}`,
   }
@@ -176,14 +176,14 @@ describe('a stream that ends', () => {
     expect(await collect(url)).toEqual([...text('a'), finished])
   })
 
-  it('with only a finish_reason is complete long before the idle deadline, and includes the usage that follows', async () => {
+  it('with only a finish_reason is complete before the idle deadline, with the usage', async () => {
     const usage = 'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
     const { url } = await startHttpServer(async (response) => {
       beginStream(response).write(delta('a') + stop)
       await setTimeout(100)
       response.write(usage)
     })
-    expect(await collect(url, { idleTimeoutMs: 3_600_000 })).toEqual([...text('a'), ...finish('stop', 1, 2)]) // longer than a test may run
+    expect(await collect(url, { idleTimeoutMs: 3_600_000 })).toEqual([...text('a'), ...finish('stop', 1, 2)])
   })
 
   const reasons: [string, FinishReason][] = [
@@ -238,11 +238,11 @@ describe('a response that is not a stream', () => {
 describe('a stream that fails', () => {
   const failures: { what: string; stream: string; code: LlmErrorCode }[] = [
     { what: 'ends without finish_reason and [DONE]', stream: delta('a'), code: 'model_protocol' },
-    { what: 'ends in the middle of an event', stream: `${delta('a')}data: {"choi`, code: 'model_protocol' },
+    { what: 'ends midway through an event', stream: `${delta('a')}data: {"choi`, code: 'model_protocol' },
     { what: 'ends before its first event', stream: '', code: 'model_protocol' },
     { what: 'has malformed JSON', stream: `${delta('a')}data: {"the-secret"\n\n${stop}`, code: 'model_protocol' },
     {
-      what: 'has JSON that is no object',
+      what: 'has JSON that is not an object',
       stream: `${delta('a')}data: "the-secret"\n\n${stop}`,
       code: 'model_protocol',
     },
@@ -273,7 +273,7 @@ describe('a stream that fails', () => {
       code: 'model_failed',
     },
     {
-      what: "ends by DeepSeek's lack of resources",
+      what: "ends with DeepSeek's insufficient_system_resource",
       stream: delta('a') + stop.replace('stop', 'insufficient_system_resource') + done,
       code: 'model_failed',
     },

@@ -88,9 +88,9 @@ describe('a completion', () => {
   })
 
   it.each([
-    ['model_failed', 'for an error under 200', '{"error":{"message":"the-secret"}}'],
-    ['model_protocol', 'for JSON of another shape', '{"response":"the-secret"}'],
-    ['model_protocol', 'for a page of HTML', '<!doctype html><p>the-secret'],
+    ['model_failed', 'for an error with status 200', '{"error":{"message":"the-secret"}}'],
+    ['model_protocol', 'for JSON with another schema', '{"response":"the-secret"}'],
+    ['model_protocol', 'for an HTML page', '<!doctype html><p>the-secret'],
   ] as const)('fails as %s %s, without a word of the vendor', async (code, _, body) => {
     const { url } = await startHttpServer((response) => response.end(body))
     const error = await createCompletions(url)
@@ -190,12 +190,12 @@ describe('a stream that fails', () => {
   it.each([
     ['model_protocol', 'ends without finish_reason and [DONE]', toEvents(a), {}],
     ['model_protocol', 'ends when the second of two choices has not', toEvents(a, stop), { n: 2 }],
-    ['model_protocol', 'has an event that is no JSON', `${toEvents(a)}data: the-secret\n\n`, {}],
-    ['model_protocol', 'is a page of HTML', '<p>the-secret</p>\n', {}],
+    ['model_protocol', 'has an event that is not JSON', `${toEvents(a)}data: the-secret\n\n`, {}],
+    ['model_protocol', 'is an HTML page', '<p>the-secret</p>\n', {}],
     ['model_failed', 'has an error', toEvents(a, '{"error":{"message":"the-secret"}}'), {}],
     ['model_failed', 'has an event named error', `${toEvents(a)}event: error\ndata: {"message":"the-secret"}\n\n`, {}],
     ['model_rate_limited', 'has a rate limit', toEvents(a, '{"error":{"code":429}}'), {}],
-  ] as const)('is %s when it %s; what came before is kept', async (code, _, stream, more) => {
+  ] as const)('is %s when it %s; earlier chunks are kept', async (code, _, stream, more) => {
     const server = await startStream(stream)
     const chunks: string[] = []
     const error = await readInto(chunks, createCompletions(server.url).stream(ask(more))).catch(
@@ -217,7 +217,7 @@ describe('a stream that fails', () => {
     [422, 'model_rejected'],
     [429, 'model_rate_limited'],
     [503, 'model_failed'],
-  ] as const)('rejects before it begins when the vendor answers %s', async (status, code) => {
+  ] as const)('rejects before it begins when the vendor responds with %s', async (status, code) => {
     const { url } = await startHttpServer((response) => response.writeHead(status, { 'retry-after': '7' }).end())
     await expect(createCompletions(url).stream(ask())).rejects.toMatchObject({ code, status, retryAfterSeconds: 7 })
   })

@@ -114,7 +114,7 @@ describe('createOpenAiEmbedder', () => {
 
   const faults: Record<string, unknown> = {
     'one vector is missing': [{ index: 0, embedding: [1] }],
-    'an index comes twice': [0, 0].map((index) => ({ index, embedding: [1] })),
+    'an index is duplicated': [0, 0].map((index) => ({ index, embedding: [1] })),
     'an index is out of range': [0, 2].map((index) => ({ index, embedding: [1] })),
     'the widths differ': [[1], [1, 2]].map((embedding, index) => ({ index, embedding })),
     'the vectors are empty': [[], []].map((embedding, index) => ({ index, embedding })),

@@ -55,10 +55,10 @@ describe('the answer', () => {
   })
 
   it.each([
-    ['model_failed for an error under 200', { error: { message: 'the-secret' } }, 200, 'model_failed'],
-    ['model_protocol for JSON of another shape', { vectors: [] }, 200, 'model_protocol'],
+    ['model_failed for an error with status 200', { error: { message: 'the-secret' } }, 200, 'model_failed'],
+    ['model_protocol for JSON with another schema', { vectors: [] }, 200, 'model_protocol'],
     ['model_protocol for fewer vectors than texts', { data: [] }, 200, 'model_protocol'],
-    ['model_protocol for an item without one', { data: [{ index: 0 }] }, 200, 'model_protocol'],
+    ['model_protocol for an item without a vector', { data: [{ index: 0 }] }, 200, 'model_protocol'],
     ['model_rejected for a 400', { error: {} }, 400, 'model_rejected'],
     ['model_rate_limited for a 429', { error: {} }, 429, 'model_rate_limited'],
   ])('is %s', async (_, body, status, code) => {

@@ -48,7 +48,7 @@ describe('the limit of a chat', () => {
 
   it.each([
     ['the limit', ['max_tokens'], usage],
-    ['the wish for usage', ['stream_options'], { max_tokens: 100 }],
+    ['the usage option', ['stream_options'], { max_tokens: 100 }],
     ['both', ['max_tokens', 'stream_options'], {}],
   ])('is omitted with what a server rejects: %s; this is remembered', async (_, refused, accepted) => {
     const server = await startServer(refused)
@@ -74,7 +74,7 @@ describe('the limit of a completion', () => {
     ['ours, when the client sets none', {}, { max_tokens: 100 }],
     ['the client’s, when it is smaller', { max_tokens: 7 }, { max_tokens: 7 }],
     ['ours, when the client’s is larger', { max_tokens: 101 }, { max_tokens: 100 }],
-    ['in the client’s words', { max_completion_tokens: 5000 }, { max_completion_tokens: 100 }],
+    ['sent under the client’s parameter name', { max_completion_tokens: 5000 }, { max_completion_tokens: 100 }],
     ['ours beside null', { max_completion_tokens: null }, { max_completion_tokens: null, max_tokens: 100 }],
   ])('is %s', async (_, asked, sent) => {
     const server = await startServer()
@@ -101,6 +101,6 @@ it.each([
   ['https://name.openai.azure.com/openai/v1', 'max_completion_tokens'],
   ['http://127.0.0.1:8080/v1', 'max_tokens'],
   ['https://notopenai.com/v1', 'max_tokens'],
-])('a limit at %s is called %s', (url, name) => {
+])('the limit parameter of %s is %s', (url, name) => {
   expect(toTokenLimit(url, 1)).toEqual({ name, tokens: 1 })
 })

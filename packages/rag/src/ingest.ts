@@ -168,7 +168,7 @@ async function embedPatiently(
       return await embedder.embed(texts, signal)
     } catch (error) {
       if (!(error instanceof LlmError) || ![429, 503].includes(error.status ?? 0) || tries === maxRepeats) throw error
-      const seconds = error.retryAfterSeconds ?? 2 ** tries * (0.5 + Math.random()) // jitter avoids simultaneous retries
+      const seconds = error.retryAfterSeconds ?? 2 ** tries * (0.5 + Math.random()) // jitter
       if (seconds > longestDelaySeconds) throw error
       await sleep(1000 * seconds, undefined, { signal })
     }

@@ -47,16 +47,16 @@ const promises = {
 
 describe.each(urls)('%s, the driver', (_, url) => {
   it.each([
-    ['outlives a transaction that goes on after its connection was lost', 'late statement'],
+    ['survives a transaction that continues after its connection was lost', 'late statement'],
     ['runs no statement of that transaction outside of it', 'late statement, new connection'],
-    ['connects again at once', 'unsent statement'],
-    ['says why a connection was lost, and gives the next query its own result', 'half a result'],
+    ['reconnects immediately', 'unsent statement'],
+    ['reports why a connection was lost, and the next query gets its own result', 'half a result'],
     ['runs no statement after the end of its transaction', 'statement after the end'],
-    ['lets nobody else into a transaction', 'drained socket'],
-    ['sends no query behind a slow one', 'slow stranger'],
-    ['rejects a query when the server accepts and closes', 'closed during startup'],
-    ['gives a silent connection up', 'silent server'],
-    ['sends nothing in the clear to a server without TLS', 'no TLS'],
+    ['runs no other query inside a transaction', 'drained socket'],
+    ['queues no query behind a slow one', 'slow stranger'],
+    ['rejects a query when the server accepts and closes the connection', 'closed during startup'],
+    ['closes a connection that stops responding', 'silent server'],
+    ['sends nothing unencrypted to a server without TLS', 'no TLS'],
   ] as const)('%s', async (_promise, scenario) => {
     expect(await run(scenario, patched, url)).toEqual(promises[scenario])
   })

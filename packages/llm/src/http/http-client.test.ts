@@ -124,7 +124,7 @@ describe('a response that is not 2xx', () => {
   const headers: [string, () => string, unknown][] = [
     ['seconds', () => '7', 7],
     ['an HTTP date', inFuture, expect.toSatisfy((seconds: number) => seconds > 30 && seconds <= 60)],
-    ['a date that is past', () => 'Wed, 21 Oct 2015 07:28:00 GMT', 0],
+    ['a date in the past', () => 'Wed, 21 Oct 2015 07:28:00 GMT', 0],
     ['nonsense', () => 'soon', undefined],
   ]
   for (const [what, header, retryAfterSeconds] of headers) {
@@ -284,7 +284,7 @@ describe('an abort', () => {
 describe('a thousand calls', () => {
   const fates: Record<string, (url: string, signal: AbortSignal) => Promise<unknown>> = {
     'that are read': async (url, signal) => readText(await createClient(url).post('/', {}, signal)),
-    'that are left': async (url, signal) => (await createClient(url).post('/', {}, signal)).destroy(),
+    'that are abandoned': async (url, signal) => (await createClient(url).post('/', {}, signal)).destroy(),
     'that are refused': (url, signal) =>
       createClient(`${url}/refused`)
         .post('/', {}, signal)

@@ -25,7 +25,7 @@ describe('createSseParser', () => {
     { what: 'a last event without its blank line', text: 'data: one\n\ndata: two\n', data: ['one', 'two'] },
     { what: 'a last event without any line break', text: 'data: one\n\ndata: two', data: ['one', 'two'] },
     { what: 'characters of two to four bytes', text: 'data: é汉🙂\n\n', data: ['é汉🙂'] },
-    { what: 'no field whose name merely starts alike', text: 'database: one\ndata\n\n', data: [] },
+    { what: 'no field whose name only starts with data', text: 'database: one\ndata\n\n', data: [] },
   ]
   for (const { what, text, data } of cases) {
     it(`reads ${what}, however the bytes are cut`, () => {
