@@ -143,7 +143,7 @@ it('follow and stop an answer that another replica generates', async () => {
   await expect.poll(countReplicas).toBeGreaterThan(2) // the log is written a moment later
 })
 
-it('lose one to a kill, which costs its clients one reconnect and the others nothing', async ({ annotate }) => {
+it('recover from a kill: its clients reconnect once, and others notice nothing', async ({ annotate }) => {
   const startedBefore = model.stats().started
   const begun = Array.from({ length: 20 }, (_, number) => createChat(`killed-${number}`, 200, 100))
   const silent = Array.from({ length: 8 }, (_, number) => createChat(`silent-${number}`, 5, 0))

@@ -183,7 +183,7 @@ describe('a stream that ends', () => {
       await setTimeout(100)
       response.write(usage)
     })
-    expect(await collect(url, { idleTimeoutMs: 3_600_000 })).toEqual([...text('a'), ...finish('stop', 1, 2)])
+    expect(await collect(url, { idleTimeoutMs: 3_600_000 })).toEqual([...text('a'), ...finish('stop', 1, 2)]) // longer than a test may run
   })
 
   const reasons: [string, FinishReason][] = [
