@@ -4,9 +4,9 @@ import { beforeEach, expect, it } from 'vitest'
 import { execute, readBlock, readSection } from './testing.ts'
 import { useCompose } from './testing-compose.ts'
 
-// `docker compose up` with a Postgres elsewhere, by docs/operations.md.
+// `docker compose up` with an external Postgres, as described in docs/operations.md.
 
-/** A Postgres with TLS that knows nothing of this project, as the service `provider` behind a name of its own. */
+/** Starts a Postgres with TLS that is independent of this project, as the service `provider` with its own host name. */
 const provider = `
   provider:
     image: pgvector/pgvector:pg18-trixie

@@ -13,8 +13,8 @@ const services = [...composeFile.matchAll(/^ {2}(\w+):\n((?: {4}.*\n|\n| {2}#.*\
   ([, name = '', text = '']) => (/^ {4}(?:image|build):/m.test(text) ? [{ name, text }] : []),
 )
 
-describe('the containers, as their files say', () => {
-  it('take no more connections than Postgres has, and leave some for migrations and people', () => {
+describe('the container configuration', () => {
+  it('uses no more connections than Postgres has, and leaves some for migrations and people', () => {
     const maxConnections = readNumber(composeFile, /max_connections=(\d+)/)
     expect(maxConnections).toBe(readNumber(localStack, /max_connections=(\d+)/))
     const pools = ['default_pool_size', 'max_db_connections', 'max_user_connections'].map(setting)
@@ -23,24 +23,24 @@ describe('the containers, as their files say', () => {
     expect(maxConnections).toBeGreaterThan(setting('max_user_connections') + 10)
   })
 
-  it('allow PgBouncer a file for each client and each server connection', () => {
+  it('allows PgBouncer one file per client and server connection', () => {
     const files = readNumber(composeFile, /nofile: (\d+)/)
     expect(files).toBeGreaterThan(setting('max_client_conn') + setting('max_user_connections'))
   })
 
-  it('create the cluster as `npm start` does', () => {
+  it('creates the cluster as `npm start` does', () => {
     const flags = (text: string) => [...text.matchAll(/--(?:encoding|(?:builtin-)?locale(?:-provider)?)=[\w.-]+/g)]
     expect(flags(composeFile).map(String).sort()).toEqual(flags(localStack).map(String).sort())
     expect(flags(composeFile).length).toBe(4)
   })
 
-  it('read only variables that .env.example explains', () => {
+  it('reads only variables that .env.example explains', () => {
     const names = [...composeFile.matchAll(/\$\{(\w+)/g)].map(([, name]) => name)
     const explained = new Set([...read('.env.example').matchAll(/^# +([A-Z_]+)=/gm)].map(([, name]) => name))
     expect(names.filter((name) => name !== 'COMPOSE_PROJECT_NAME' && !explained.has(name))).toEqual([])
   })
 
-  it('have the numbers that docs/operations.md calculates with', () => {
+  it('has the numbers that docs/operations.md uses', () => {
     const rows = [...readSection('Pool sizes').matchAll(/`(\w+)` (\d+)/g)].map(([, name = '', value]) => [
       name,
       Number(value),
@@ -50,7 +50,7 @@ describe('the containers, as their files say', () => {
     expect(numbers).toEqual(numbers.map(([name]) => [name, setting(String(name))]))
   })
 
-  it('say in PgBouncer’s ini what a deploy of four replicas and two workers opens, as docs/operations.md does', () => {
+  it('sizes PgBouncer for a deploy of four replicas and two workers, as docs/operations.md does', () => {
     const [, replicas, processes, connections, workers, jobs, sum] =
       ini.match(/2 x (\d+) x (\d+) x (\d+) \+ (\d+) x (\d+) = (\d+)/)?.map(Number) ?? []
     const { DATABASE_POOL_SIZE, WEB_CONCURRENCY } = readConfig({ DATABASE_URL: 'postgres://sluice@localhost/sluice' })
@@ -62,7 +62,7 @@ describe('the containers, as their files say', () => {
     expect(readSection('Pool sizes')).toContain(`${sum} with both versions at once`)
   })
 
-  it('change nothing of themselves and gain no right, but for Postgres, whose image is its vendor’s', () => {
+  it('uses read-only containers without privileges, except Postgres, whose image is the vendor’s', () => {
     const [, locked = ''] = composeFile.match(/x-locked: &locked\n((?: {2}.*\n)+)/) ?? []
     expect(locked.trim().split(/\n */)).toEqual([
       'read_only: true',
@@ -76,7 +76,7 @@ describe('the containers, as their files say', () => {
     expect(composeFile).not.toMatch(/privileged|network_mode|docker\.sock|cap_add/)
   })
 
-  it('are checked rarely once they are up, and without starting Node', () => {
+  it('checks running containers rarely, and without starting Node', () => {
     for (const { name, text } of services.filter(({ name }) => name !== 'migrate')) {
       const [, check = ''] = text.match(/^ {4}healthcheck:\n((?: {6}.*\n)+)/m) ?? []
       expect(check, name).toContain('<<: *check')
@@ -85,7 +85,7 @@ describe('the containers, as their files say', () => {
     }
   })
 
-  it('run without root where the image is ours', () => {
+  it('runs our own images without root', () => {
     const users = ['infra/api/Dockerfile', 'infra/pgbouncer/Dockerfile', 'infra/balancer/Dockerfile'].map((file) =>
       read(file)
         .match(/^USER (.*)$/gm)
@@ -94,7 +94,7 @@ describe('the containers, as their files say', () => {
     expect(users).toEqual(['USER node', 'USER postgres', 'USER nobody'])
   })
 
-  it('publish the balancer alone, and Prometheus where it is asked for, to this machine alone', () => {
+  it('publishes only the balancer and, on request, Prometheus, and only to this machine', () => {
     expect(services.map(({ name }) => name)).toEqual([
       'postgres',
       'migrate',
@@ -110,12 +110,12 @@ describe('the containers, as their files say', () => {
     expect(services.filter(({ text }) => text.includes('profiles:')).map(({ name }) => name)).toEqual(['prometheus'])
   })
 
-  it('log no rows: Postgres leaves out the DETAIL of errors, as in `npm start`', () => {
+  it('logs no rows: Postgres omits the DETAIL of errors, as in `npm start`', () => {
     for (const settings of [composeFile, localStack]) expect(settings).toContain('log_error_verbosity=terse')
   })
 })
 
-it('GitHub Actions are pinned by commit, and may read the repository alone', () => {
+it('GitHub Actions are pinned by commit and may only read the repository', () => {
   const workflows = globSync('.github/workflows/*', { cwd: root }).map(read).join('')
   const actions = [...workflows.matchAll(/uses: (\S+)/g)].map(([, action]) => action)
   expect(actions.length).toBeGreaterThan(1)

@@ -3,14 +3,14 @@ import { mockAnswer, startMockModel } from '../packages/testing/src/mock-model/m
 import { ask, type Reading } from './testing-chats.ts'
 import { useCompose } from './testing-compose.ts'
 
-// `docker compose stop` in the middle of an answer.
+// `docker compose stop` while an answer is running.
 
-const model = await startMockModel({ host: '0.0.0.0' }) // containers reach this machine at an address of its own
+const model = await startMockModel({ host: '0.0.0.0' }) // containers use another address of this machine
 afterAll(model.close)
 const mock = { OPENAI_BASE_URL: model.url.replace('127.0.0.1', 'host.docker.internal'), CHAT_MODEL: 'mock' }
 const compose = await useCompose(({ up }) => up(mock))
 
-/** Asks, and stops a service, or all of them, once the answer has begun. Afterwards all of them run again. */
+/** Asks a question and stops one service, or all of them, when the answer has begun. Starts them again afterwards. */
 async function stopInMidAnswer(service: string, conversationId: string, message: string) {
   const reading: Reading = { text: '' }
   const answer = ask(compose.url, { headers: {} }, { message, conversationId }, reading)
@@ -35,7 +35,7 @@ it('a running answer is completed', async ({ annotate }) => {
   await annotate(`docker compose stop in an answer of 5 s: ${seconds} s, exit code 0, 100 of 100 tokens, stored`)
 })
 
-it('an answer that takes longer than DRAIN_TIMEOUT_MS is interrupted, and its reader is told so', async () => {
+it('an answer that takes longer than DRAIN_TIMEOUT_MS is interrupted, and its reader is informed', async () => {
   const question = '[mock tokens=100000 interval=50] Tell me all.' // over an hour
   await compose.up({ ...mock, DRAIN_TIMEOUT_MS: '500' })
   const { text, end, failure, exitCode, stored } = await stopInMidAnswer('api', 'interrupted', question)

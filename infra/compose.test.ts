@@ -4,7 +4,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import { askAsTheReadmeDoes, expectReadmeAnswers, readCommands, readSection } from './testing.ts'
 import { startPrometheus, useCompose } from './testing-compose.ts'
 
-// `docker compose up` without any setting.
+// `docker compose up` without any settings.
 
 let startedAt = 0
 const compose = await useCompose(async ({ up }) => {
@@ -26,7 +26,7 @@ it('a newcomer gets the answers that the README promises', async ({ annotate }) 
   await annotate(`docker compose up: healthy after ${healthy} s, the README's answers after ${secondsSinceStart()} s`)
 })
 
-it('the API has a role that owns its database and may do nothing else', async () => {
+it("the API's role owns its database and has no other privileges", async () => {
   const role =
     "select rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls from pg_roles where rolname = 'sluice'"
   expect(await compose.queryAsSuperuser(role)).toBe('f|f|f|f|f\n')
@@ -47,8 +47,8 @@ it('a second migration changes nothing', async () => {
   expect(await compose.sh('docker compose run --rm migrate')).toContain('up to date')
 })
 
-it('an operator sees what to watch', async () => {
-  await (await compose.call('/conversations')).text() // one line for the log
+it('an operator sees the metrics to watch', async () => {
+  await (await compose.call('/conversations')).text() // writes one log line
   const output = await compose.runSection('What to watch')
   for (const word of ['cl_waiting', 'maxwait', 'sv_active', 'longest', 'Use%', 'pg_size_pretty', 'CPU %', 'durationMs'])
     expect(output).toContain(word)
@@ -66,13 +66,13 @@ it('Prometheus reads the metrics and loads the rules', async () => {
   expect(loaded.filter(({ health }: { health: string }) => health === 'err')).toEqual([])
 })
 
-it('Postgres restarts with more memory, and the API is ready again', async () => {
+it('Postgres restarts with more memory, and the API becomes ready again', async () => {
   await compose.runSection('Pool sizes')
   expect(await compose.queryAsSuperuser('show shared_buffers')).toBe('1GB\n')
   await compose.becomeReady()
 })
 
-it('`docker compose watch` brings in a changed source', async () => {
+it('`docker compose watch` applies a changed source file', async () => {
   const watch = compose.start('watch', '--no-up')
   onTestFinished(watch.stop)
   await expect.poll(watch.readOutput).toContain('Watch enabled')
@@ -83,14 +83,14 @@ it('`docker compose watch` brings in a changed source', async () => {
     .toBe('written while it runs')
 })
 
-it('conversations outlast `down` and `up`', async () => {
+it('conversations survive `down` and `up`', async () => {
   const before = await keepConversation('kept')
   await compose.sh('docker compose down')
   await compose.up()
   expect(await compose.readStored('kept')).toEqual(before)
 })
 
-it('the backup of docs/operations.md can be restored', async () => {
+it('the backup from docs/operations.md can be restored', async () => {
   const before = await keepConversation('backed-up')
   await compose.runSection('Backup and restore')
   expect(await compose.readStored('backed-up')).toEqual(before)

@@ -9,7 +9,7 @@ import { examine } from '../apps/cli/src/doctor/examine.ts'
 import { readDoctorConfig } from '../packages/config/src/index.ts'
 import { isFree, type Stack, startStack } from './local/stack.ts'
 
-// `npm run manage -- doctor` on a stack of its own, whose PgBouncer is set up wrongly in one way after the other.
+// Runs `npm run manage -- doctor` on a separate stack, whose PgBouncer is misconfigured in one way after another.
 
 const directory = join(tmpdir(), `sluice-doctor-${process.pid}`)
 const ini = join(directory, 'pgbouncer.ini')
@@ -26,7 +26,7 @@ function signalServer(name: string, signal: NodeJS.Signals) {
   process.kill(Number(readFileSync(join(directory, `${name}.pid`), 'utf8').split(' ')[0]), signal)
 }
 
-/** What is not in order once PgBouncer has read its settings with this one changed. */
+/** Returns the reported problems after PgBouncer has loaded its settings with this one changed. */
 async function diagnoseWith(setting: string, value: string): Promise<string[]> {
   writeFileSync(ini, asItWas.replace(new RegExp(`^${setting} = .*$`, 'm'), `${setting} = ${value}`))
   signalServer('pgbouncer', 'SIGHUP')
@@ -35,7 +35,7 @@ async function diagnoseWith(setting: string, value: string): Promise<string[]> {
   return diagnose()
 }
 
-/** PgBouncer is wrong about the statements of connections that it had under other settings. */
+/** PgBouncer loses track of the statements of connections opened under other settings. */
 async function closeBackends() {
   const direct = postgres(stack.directDatabaseUrl, { max: 1, fetch_types: false })
   await direct`select pg_terminate_backend(pid, 5000) from pg_stat_activity
@@ -68,14 +68,14 @@ it('an empty database', async () => {
   expect(await diagnose()).toContainEqual(line('FAIL  migrations: (\\d) of \\1 are missing'))
 })
 
-it('connections of PgBouncer from before the migration, which lack the settings', async () => {
+it('PgBouncer connections from before the migration, which lack the settings', async () => {
   await migrate({ directUrl: stack.directDatabaseUrl, embedder: { model: 'offline-384', dimensions: 384 } })
   expect(await diagnose()).toEqual([
     line('warn  settings: statement_timeout is 0 instead of .*, then restart PgBouncer: its open connections keep'),
   ])
 })
 
-it('no named statements', async () => {
+it('named statements disabled', async () => {
   expect(await diagnoseWith('max_prepared_statements', '0')).toEqual(
     expect.arrayContaining([
       line(

@@ -19,16 +19,16 @@ import {
   startLoad,
 } from './testing-load.ts'
 
-// What breaks under load, on a stack of its own: two API processes, PgBouncer and Postgres, and a mock model whose every
-// byte is known.
+// Failures under load, on a separate stack: two API processes, PgBouncer, Postgres, and a mock model whose every byte
+// is known.
 
 type Fault = {
   name: string
-  /** Also in the short form. */
+  /** Also runs in the short form. */
   isShort?: boolean
-  /** The processes that it ends. */
+  /** The processes that the fault ends. */
   ends?: string[]
-  /** Resolves once whatever ended has been started again. */
+  /** Resolves when everything that ended has been started again. */
   strike: () => Promise<void>
 }
 
@@ -82,7 +82,7 @@ const faults: Fault[] = [
 ]
 
 describe.each(faults)('$name', ({ name, isShort = false, ends = [], strike }) => {
-  it('loses nothing, and the service is back by itself', async ({ skip, annotate }) => {
+  it('loses nothing, and the service recovers by itself', async ({ skip, annotate }) => {
     skip(!isShort && !isFull, whyNotFull)
     const urls = apis.map(({ url }) => url)
     const load = startLoad(name.replaceAll(/\W+/g, '-'), urls, client)
@@ -118,7 +118,7 @@ describe.each(faults)('$name', ({ name, isShort = false, ends = [], strike }) =>
   })
 })
 
-/** Seconds until each process answers a chat. Throws when one does not within ten minutes. */
+/** Returns the seconds until each process answers a chat. Throws when one does not within ten minutes. */
 async function untilServiceIsBack(urls: string[]): Promise<number> {
   const startedAt = performance.now()
   const untilBack = async (url: string) => {
@@ -133,13 +133,17 @@ async function untilServiceIsBack(urls: string[]): Promise<number> {
   return (performance.now() - startedAt) / 1000
 }
 
-/** Whoever was cut off reads on from the other process, to an end: within half a minute that process sees that it has come. */
+/**
+ * Clients that were cut off resume on the other process until the end, which that process sees within half a minute.
+ */
 async function expectResumable(chats: Chat[]): Promise<void> {
   await Promise.all(chats.map((chat) => resume(apis[1].url, client, chat.id, chat)))
   expect(chats.filter(({ end }) => end === undefined)).toEqual([])
 }
 
-/** What is stored of chats. In the full form it waits until no answer runs: half a minute after a crash none may. */
+/**
+ * Returns what is stored of chats. The full form waits until no answer is running, at most half a minute after a crash.
+ */
 async function readRows(chats: Chat[]): Promise<Row[]> {
   const ids = chats.map(({ id }) => id)
   const read = () =>

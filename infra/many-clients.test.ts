@@ -7,7 +7,7 @@ import { findPids, measureMemoryKb } from '../apps/bench/src/watch/processes.ts'
 import { type Stack, startStack } from './local/stack.ts'
 import { isFull, whyNotFull } from './testing.ts'
 
-// A stack of its own: whoever takes all connections of the shared one takes them from other tests.
+// Uses a separate stack, because a test that takes all connections of the shared one takes them from other tests.
 
 const [processes, poolSize] = [100, 10] // WEB_CONCURRENCY x DATABASE_POOL_SIZE
 const directory = join(tmpdir(), `sluice-clients-${process.pid}`)
@@ -21,7 +21,7 @@ afterAll(async () => {
   if (isFull) await stack.stop()
 })
 
-/** Opens the pools of that many processes, one after the other: a query for each connection. Gives the errors' codes. */
+/** Opens the pools of that many processes one after another, with a query per connection. Returns the error codes. */
 async function connectAll(url: string) {
   const pools = Array.from({ length: processes }, () =>
     postgres(url, { max: poolSize, fetch_types: false, connect_timeout: 30, max_lifetime: null }),
@@ -32,7 +32,7 @@ async function connectAll(url: string) {
   return { pools, codes }
 }
 
-/** A query on each connection at once. Gives the codes of the errors. */
+/** Runs a query on each connection at once. Returns the error codes. */
 async function queryAll(pool: postgres.Sql): Promise<string[]> {
   const results = await Promise.allSettled(Array.from({ length: poolSize }, () => pool`select 1`))
   return results.flatMap((result) => (result.status === 'rejected' ? String(result.reason.code) : []))
@@ -63,7 +63,7 @@ it('1,000 clients share at most 20 connections to Postgres, without an error', a
   )
 })
 
-it('the same straight to Postgres ends in 53300: too many connections', async ({ annotate }) => {
+it('the same directly on Postgres ends in 53300: too many connections', async ({ annotate }) => {
   const { codes } = await connectAll(stack.directDatabaseUrl)
   expect(new Set(codes)).toEqual(new Set(['53300']))
   await annotate(`straight to Postgres: ${codes.length} of ${processes * poolSize} end in 53300`)

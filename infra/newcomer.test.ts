@@ -7,12 +7,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vites
 import { findFreePort } from './local/stack.ts'
 import { askAsTheReadmeDoes, execute, expectReadmeAnswers, isFull, root, whyNotFull } from './testing.ts'
 
-// The README's quick start without Docker, followed to the letter: its own commands, in a fresh clone. Only the port is
-// another.
+// Follows the README's quick start without Docker exactly, with its own commands in a fresh clone. Only the port
+// differs.
 
 const environment = (port: number) => {
   const { DATABASE_URL: _, DIRECT_DATABASE_URL: __, PGBOUNCER_ADMIN_URL: ___, PATH = '', ...rest } = process.env
-  // As in the newcomer's shell: without what npm put in front for this run.
+  // As in the newcomer's shell, without the entries that npm adds to PATH for this run.
   const path = PATH.split(':').filter((folder) => !folder.includes('node_modules'))
   return { ...rest, PATH: path.join(':'), PORT: String(port) }
 }
@@ -45,7 +45,7 @@ describe('a newcomer without Docker', () => {
     await rm(clone, { recursive: true, force: true, maxRetries: 10 })
   })
 
-  it('runs `npm start` in a clone and is told where the API is', () => {
+  it("runs `npm start` in a clone and sees the API's address", () => {
     expect(output).toContain(`http://localhost:${port}`)
     expect(output).toContain('curl -N')
   })
@@ -56,16 +56,16 @@ describe('a newcomer without Docker', () => {
     expectReadmeAnswers(answers)
   })
 
-  it('is told that it runs already when they start it twice', async () => {
+  it('gets a clear message when starting it twice', async () => {
     const again = await execute('npm', ['start'], { cwd: clone, env: environment(port) }).catch((error) => error)
     expect(again.code).toBe(1)
     expect(again.stdout + again.stderr).toContain('already running')
   })
 
-  it('presses Ctrl-C and everything ends', async () => {
+  it('presses Ctrl-C, and everything ends', async () => {
     if (!start?.pid) throw new Error('it never started')
     const ended = once(start, 'exit')
-    process.kill(-start.pid, 'SIGINT') // as a terminal does: to the whole group
+    process.kill(-start.pid, 'SIGINT') // as a terminal does: to the whole process group
     const [code] = await ended
     expect(code).toBe(0)
     const { stdout } = await execute('ps', ['-eo', 'args'])

@@ -10,8 +10,8 @@ import { createOwner, startApi } from './testing-apis.ts'
 import { actions, createRandom, type World } from './testing-random-chats.ts'
 import { checkEnd, checkReaders } from './testing-random-checks.ts'
 
-// Random sequences of what clients and accidents do to two API processes, beside a model of what must hold. A sequence
-// follows from its number: `npm test -- --full infra/random-chats.test.ts -t 'sequence 3'` runs that one again.
+// Random sequences of client actions and failures on two API processes, checked against a model of what must hold. The
+// sequence number is the seed: `npm test -- --full infra/random-chats.test.ts -t 'sequence 3'` repeats that one.
 
 const steps = 40
 const numbers = Array.from({ length: isFull ? 6 : 2 }, (_, index) => index + 1)
@@ -42,7 +42,7 @@ afterAll(async () => {
   await rm(directory, { recursive: true })
 })
 
-it.each(numbers)('sequence %i keeps every promise', async (number) => {
+it.each(numbers)('sequence %i keeps every guarantee', async (number) => {
   const random = createRandom(number)
   const world: World = { ...shared, name: `${number}`, random, answers: [] }
   const done: string[] = []

@@ -7,7 +7,7 @@ const read = (file: string) => readFileSync(join(root, file), 'utf8')
 const readme = read('README.md')
 
 describe('the README', () => {
-  it('has no gap left to fill in', () => {
+  it('has no placeholders left', () => {
     expect(readme).not.toMatch(/^[A-Z]{4,}$|\| [A-Z]{4,} +\|/m)
   })
 
@@ -20,7 +20,7 @@ describe('the README', () => {
 })
 
 describe('docs/security.md', () => {
-  it('has a line for each entry of both lists', () => {
+  it('has one line per entry of both lists', () => {
     const entries = [...read('docs/security.md').matchAll(/^\| ((?:API|LLM)\d+) /gm)].map(([, entry]) => entry)
     const list = (name: string, from: (n: number) => string) =>
       Array.from({ length: 10 }, (_, n) => `${name}${from(n + 1)}`)
@@ -29,7 +29,7 @@ describe('docs/security.md', () => {
 })
 
 describe('.env.example', () => {
-  it('explains every variable that the API reads, and no other', () => {
+  it('explains exactly the variables that the API reads', () => {
     const names = (text: string, pattern: RegExp) =>
       [...new Set([...text.matchAll(pattern)].map(([, name]) => name))].sort()
     const known = names(read('packages/config/src/index.ts'), /[ {]([A-Z_]{4,}): (?!.*=>)/g).filter(

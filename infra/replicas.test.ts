@@ -9,9 +9,9 @@ import { addMigration, writeVersion } from './testing-versions.ts'
 const nobody = { headers: {} }
 const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0)
 
-// Four replicas of the API and two workers: one stack for all tests.
+// Four replicas of the API and two workers, in one stack for all tests.
 
-const model = await startMockModel({ host: '0.0.0.0' }) // containers reach this machine at an address of its own
+const model = await startMockModel({ host: '0.0.0.0' }) // containers use another address of this machine
 afterAll(model.close)
 const compose = await useCompose(
   ({ up }) =>
@@ -21,7 +21,7 @@ const compose = await useCompose(
       OPENAI_BASE_URL: model.url.replace('127.0.0.1', 'host.docker.internal'),
       CHAT_MODEL: 'mock',
       DRAIN_TIMEOUT_MS: '2000', // most answers of these tests end within it, some do not
-      MODEL_FIRST_BYTE_TIMEOUT_MS: '600000', // the model is held until a test releases it
+      MODEL_FIRST_BYTE_TIMEOUT_MS: '600000', // the model waits until a test releases it
       MODEL_IDLE_TIMEOUT_MS: '600000',
     }),
   async (directory) => {
@@ -35,7 +35,7 @@ const listContainers = async (service: string) => {
   const lines = (await compose.sh(`docker compose ps --format '{{.Name}} {{.Health}}' ${service}`)).trim().split('\n')
   return lines.map((line) => line.split(' '))
 }
-/** How many lines of their log say something, by the replica. */
+/** Returns how many log lines match, per replica. */
 const countByReplica = async (service: string, words: string) => {
   const counts = new Map<string, number>()
   for (const line of (await compose.sh(`docker compose logs --no-color ${service}`)).split('\n')) {
@@ -44,7 +44,10 @@ const countByReplica = async (service: string, words: string) => {
   }
   return counts
 }
-/** The most connections from PgBouncer to Postgres while some work is done, counted twice per second. Rejects as the work does. */
+/**
+ * Returns the highest number of connections from PgBouncer to Postgres during some work, sampled twice per second.
+ * Rejects as the work does.
+ */
 const countServerConnections = async (work: Promise<unknown>) => {
   let [most, isDone] = [0, false]
   const settled = Promise.allSettled([work]).then(([result]) => {
@@ -60,20 +63,20 @@ const countServerConnections = async (work: Promise<unknown>) => {
   return most
 }
 
-it('come up healthy behind one port', async () => {
+it('become healthy behind one port', async () => {
   const healths = [...(await listContainers('api')), ...(await listContainers('worker'))].map(([, health]) => health)
   expect(healths).toEqual(Array(6).fill('healthy'))
   expect((await fetch(`${url}/health/ready`)).status).toBe(200)
 })
 
-it('share the requests, on at most 20 connections to Postgres', async ({ annotate }) => {
+it('share the requests, with at most 20 connections to Postgres', async ({ annotate }) => {
   const chats = Array.from({ length: 100 }, (_, number) => createChat(`shared-${number}`, 50))
   const before = await countByReplica('api', '"answer ended"')
   const countEnded = async () =>
     [...(await countByReplica('api', '"answer ended"'))].map(([replica, count]) => count - (before.get(replica) ?? 0))
   const connections = await countServerConnections(Promise.all(chats.map((chat) => startChat(url, chat))))
   expect(chats.filter((chat) => !isWhole(chat))).toEqual([])
-  await expect.poll(async () => sum(await countEnded())).toBe(100) // the log comes a moment later
+  await expect.poll(async () => sum(await countEnded())).toBe(100) // the log is written a moment later
   const counts = await countEnded()
   expect(counts.length).toBe(4)
   expect(Math.min(...counts)).toBeGreaterThan(10)
@@ -81,7 +84,7 @@ it('share the requests, on at most 20 connections to Postgres', async ({ annotat
   await annotate(`100 chats at once: ${counts.join(', ')} a replica; ${connections} connections to Postgres`)
 })
 
-it('stream through the balancer as the model speaks', async () => {
+it("stream through the balancer at the model's pace", async () => {
   const before = model.stats().completed
   const message = '[mock tokens=20 interval=50]'
   const headers = { 'content-type': 'application/json' }
@@ -94,7 +97,7 @@ it('stream through the balancer as the model speaks', async () => {
   expect(withWords.filter(({ isBeforeTheEnd }) => isBeforeTheEnd).length).toBeGreaterThan(10)
 })
 
-it('hang up on the model when a client of /v1 leaves the balancer', async () => {
+it('cancel the model request when a client of /v1 disconnects from the balancer', async () => {
   const { aborted } = model.stats()
   const leaving = new AbortController()
   const body = {
@@ -109,22 +112,22 @@ it('hang up on the model when a client of /v1 leaves the balancer', async () => 
   await expect.poll(() => model.stats().aborted).toBe(aborted + 1)
 })
 
-it('take a file of 20 MB through the balancer', async () => {
+it('accept a file of 20 MB through the balancer', async () => {
   const form = new FormData()
   form.set('file', new Blob(['A line of a large file.\n'.repeat(870_000)], { type: 'text/plain' }), 'large.txt')
   const response = await fetch(`${url}/documents`, { method: 'POST', body: form })
-  // As large as the API takes at all; that its text is too long for one document is for it to say.
+  // The largest file that the API accepts. The API itself reports that its text is too long for one document.
   expect([202, 413]).toContain(response.status)
   expect(await response.json()).not.toMatchObject({ code: 'unavailable' })
 })
 
-it('believe no client that says it came over TLS', async () => {
+it("ignore a client's claim that it used TLS", async () => {
   const headers = { 'x-forwarded-proto': 'https', 'x-forwarded-for': '192.0.2.1' }
   const response = await fetch(`${url}/health/live`, { headers })
   expect(response.headers.get('strict-transport-security')).toBeNull()
 })
 
-it('follow and stop an answer that another one makes', async () => {
+it('follow and stop an answer that another replica generates', async () => {
   const chat = createChat('followed', 500, 100)
   const asked = startChat(url, chat)
   await expect.poll(() => chat.text).not.toBe('')
@@ -137,10 +140,10 @@ it('follow and stop an answer that another one makes', async () => {
   expect(status).toBe('stopped')
   expect([chat, ...followers].map(({ text }) => text)).toEqual(Array(9).fill(content))
   const countReplicas = async () => (await countByReplica('api', '"/chat/:id/stream"')).size
-  await expect.poll(countReplicas).toBeGreaterThan(2) // the log comes a moment later
+  await expect.poll(countReplicas).toBeGreaterThan(2) // the log is written a moment later
 })
 
-it('one that is killed costs its clients one reconnect, and the others nothing', async ({ annotate }) => {
+it('recover from a kill: its clients reconnect once, and others notice nothing', async ({ annotate }) => {
   const startedBefore = model.stats().started
   const begun = Array.from({ length: 20 }, (_, number) => createChat(`killed-${number}`, 200, 100))
   const silent = Array.from({ length: 8 }, (_, number) => createChat(`silent-${number}`, 5, 0))
@@ -161,11 +164,11 @@ it('one that is killed costs its clients one reconnect, and the others nothing',
   expect(unanswered.length).toBeGreaterThan(0)
   expect(cut.length).toBeLessThan(chats.length / 2)
   expect(chats.filter((chat) => !cut.includes(chat) && !isWhole(chat))).toEqual([])
-  expect(model.stats().started - startedBefore).toBe(chats.length) // the balancer has asked nothing twice
+  expect(model.stats().started - startedBefore).toBe(chats.length) // the balancer has retried nothing
 
   await Promise.all(cut.map((chat) => reconnect(url, chat)))
   for (const chat of cut) await expectAllThatIsStored(chat)
-  // The balancer's log reports the broken connections, and no URL.
+  // The balancer's log reports the lost connections, but no URL.
   const log = await compose.sh('docker compose logs --no-log-prefix balancer')
   expect(log).toContain('aborting with incomplete response')
   expect(log).not.toMatch(/\/chat|\/conversations|"uri"|authorization/i)
@@ -174,7 +177,7 @@ it('one that is killed costs its clients one reconnect, and the others nothing',
   )
 })
 
-it('both workers take documents from the queue', async () => {
+it('both workers process documents from the queue', async () => {
   const countEnded = () => countByReplica('worker', '"job ended"')
   const before = await countEnded()
   const post = (number: number) =>
@@ -212,15 +215,15 @@ it('are replaced one by one, under load, by a version with another schema: no re
   expect(chats.filter((chat) => !cut.includes(chat) && !isWhole(chat))).toEqual([])
   expect(cut.length).toBeGreaterThan(0)
   for (const chat of cut) await expectAllThatIsStored(chat)
-  expect(versions.lastIndexOf(1)).toBeGreaterThan(versions.indexOf(2)) // side by side
+  expect(versions.lastIndexOf(1)).toBeGreaterThan(versions.indexOf(2)) // both versions run at the same time
   expect(connections).toBeLessThanOrEqual(20)
-  expect(model.stats().started - startedBefore).toBe(chats.length) // none was asked twice
+  expect(model.stats().started - startedBefore).toBe(chats.length) // no request was sent twice
   await annotate(
     `a new version, one by one: ${chats.length} chats and ${requests.length} other requests, 0 failed; ${cut.length} answers cut by the drain, read on elsewhere; ${people.countSheds()} told to come back, the machine being busy`,
   )
 })
 
-/** An answer that ended before its time: its client was told so, and has all that there is of it. */
+/** Whether an answer ended early, its client was informed, and the client has all of its text. */
 async function expectAllThatIsStored(chat: Chat) {
   const { content, status } = await readStored(chat.id)
   expect({ ...chat, status: chat.status }).toMatchObject({ status: 200, end: 'interrupted' })

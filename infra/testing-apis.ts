@@ -7,7 +7,7 @@ const program = (path: string) => join(import.meta.dirname, '../apps', path)
 
 export type Api = Awaited<ReturnType<typeof startApi>>
 
-/** An API process on a port of its own, which it keeps when it is started again. Keys are required. */
+/** An API process on a port of its own, which it keeps across restarts. Keys are required. */
 export async function startApi(start: Stack['start'], name: string, environment: Record<string, string>) {
   const port = await findFreePort()
   const url = `http://127.0.0.1:${port}`
@@ -25,12 +25,12 @@ export async function startApi(start: Stack['start'], name: string, environment:
   return {
     url,
     isRunning: () => server.isRunning(),
-    /** As when the machine dies. */
+    /** Kills the process, as when the machine crashes. */
     kill: async () => {
       server.kill()
       await server.ended
     },
-    /** SIGTERM; says how it ended. */
+    /** Sends SIGTERM and returns how the process ended. */
     stop: async (): Promise<string> => {
       await server.stop()
       return (await server.ended).message
@@ -42,13 +42,13 @@ export async function startApi(start: Stack['start'], name: string, environment:
   }
 }
 
-/** Headers that speak for a new owner. */
+/** Returns headers that authenticate a new owner. */
 export async function createOwner(databaseUrl: string, name: string): Promise<{ authorization: string }> {
   const command = [process.execPath, program('cli/src/manage.ts'), 'create-key', '--owner', name]
   return { authorization: `Bearer ${await run(command, { env: { DATABASE_URL: databaseUrl } })}` }
 }
 
-/** Makes the tables. */
+/** Creates the tables. */
 export async function migrate(directDatabaseUrl: string): Promise<void> {
   await run([process.execPath, program('cli/src/migrate.ts')], { env: { DIRECT_DATABASE_URL: directDatabaseUrl } })
 }

@@ -1,25 +1,27 @@
 import { type Part, post, streamParts } from '@repo/testing/ui-stream'
 
-const patienceMs = 600_000 // a request that takes longer hangs: the slowest takes 30 s, after a crash
+const patienceMs = 600_000 // a longer request hangs: the slowest takes 30 s, after a crash
 
-/** What a client knows of one answer. */
+/** What a client has received of one answer. */
 export type Reading = {
   text: string
-  /** Of the response; undefined when there was none. */
+  /** The response's status; undefined if there was no response. */
   status?: number
-  /** Of the problem, when the response was one. */
+  /** The problem's code, if the response was a problem. */
   code?: string
   messageId?: string
   lastEventId?: string
-  /** The status of the answer that the end of the stream told. */
+  /** The answer's status, as reported at the end of the stream. */
   end?: string
-  /** Why there was no response, or no end: the connection broke, the client left, or it took longer than `patienceMs`. */
+  /**
+   * Why there was no response or no end: the connection was lost, the client left, or it took longer than `patienceMs`.
+   */
   failure?: string
 }
 
 export type Client = { headers: Record<string, string>; signal?: AbortSignal }
 
-/** Asks, and reads the answer to its end. Never rejects: `reading` grows as the answer does. */
+/** Asks a question and reads the answer to its end. Never rejects. `reading` grows as the answer does. */
 export async function ask(
   url: string,
   client: Client,
@@ -29,7 +31,7 @@ export async function ask(
   return read(post(`${url}/chat`, client.headers, body, withPatience(client)), reading)
 }
 
-/** Reads on in an answer, whose process may be another one. Never rejects. */
+/** Resumes reading an answer, possibly from another process. Never rejects. */
 export async function resume(url: string, client: Client, conversationId: string, reading: Reading): Promise<Reading> {
   Object.assign(reading, { code: undefined, end: undefined, failure: undefined })
   const headers = { ...client.headers, ...(reading.lastEventId && { 'last-event-id': reading.lastEventId }) }
@@ -41,14 +43,14 @@ export async function stop(url: string, client: Client, conversationId: string):
   return send(`${url}/chat/${conversationId}/stop`, client)
 }
 
-/** Sends something that is answered at once. Never rejects. */
+/** Sends a request that is answered at once. Never rejects. */
 export async function send(url: string, client: Client, body?: object, method = 'POST'): Promise<Reading> {
   const init = { method, headers: client.headers, signal: withPatience(client) }
   const request = body ? post(url, client.headers, body, init.signal) : fetch(url, init)
   return read(request, { text: '' })
 }
 
-/** Asks something that is answered at once. Never rejects. */
+/** Sends a query that is answered at once. Never rejects. */
 export async function get(url: string, client: Client): Promise<Reading> {
   const reading = await read(fetch(url, { headers: client.headers, signal: withPatience(client) }), { text: '' })
   return reading.status === 200 && !reading.failure ? { ...reading, end: 'complete' } : reading

@@ -11,7 +11,7 @@ import { execute, isFull, readCommands, readSection, root, whyNotFull } from './
 export type ComposeProject = Awaited<ReturnType<typeof createComposeProject>>
 type Settings = Record<string, string>
 
-/** Whether a Docker engine with Compose answers. */
+/** Returns whether a Docker engine with Compose responds. */
 export async function hasEngine(): Promise<boolean> {
   return execute('sh', ['-c', 'docker info && docker compose version']).then(
     () => true,
@@ -20,9 +20,9 @@ export async function hasEngine(): Promise<boolean> {
 }
 
 /**
- * A Compose project for all tests of a file, which `prepare` starts once its images are built. The tests are skipped
- * without `--full` or without an engine. The project has its own port and its own copy of the working tree, so a
- * developer's `.env`, data and containers stay untouched. `changeSources` may edit that copy before the build.
+ * Creates a Compose project for all tests of a file, started by `prepare` once its images are built. The tests are
+ * skipped without `--full` or without an engine. The project has its own port and its own copy of the working tree, so
+ * a developer's `.env`, data and containers stay untouched. `changeSources` may edit that copy before the build.
  */
 export async function useCompose(
   prepare: (compose: ComposeProject) => Promise<unknown>,
@@ -34,7 +34,7 @@ export async function useCompose(
     if (!canRun) return
     await copyWorkingTree(compose.directory)
     await changeSources(compose.directory)
-    await compose.sh('docker compose build migrate pgbouncer balancer') // `api` and `worker` have the image of `migrate`
+    await compose.sh('docker compose build migrate pgbouncer balancer') // `api` and `worker` use the image of `migrate`
     await prepare(compose)
   })
   beforeEach((context) => {
@@ -71,7 +71,7 @@ async function createComposeProject() {
   const options = { cwd: directory, env, maxBuffer: 1e8 }
   const url = `http://127.0.0.1:${port}`
 
-  /** Runs a line as a shell in the checkout would. Throws with all that it wrote when it fails. */
+  /** Runs a command line as a shell in the checkout would. Throws with the whole output when it fails. */
   const sh = async (command: string) => (await execute('sh', ['-ec', command], options)).stdout
   const call = (path: string, init?: RequestInit) => fetch(`${url}${path}`, init)
   const configure = (settings: Settings) => {
@@ -86,9 +86,9 @@ async function createComposeProject() {
     url,
     sh,
     call,
-    /** Writes `.env`. Nothing restarts. */
+    /** Writes `.env` without restarting anything. */
     configure,
-    /** Writes `.env`, and starts or restarts what is affected. */
+    /** Writes `.env`, and starts or restarts the affected services. */
     up: async (settings: Settings = {}) => {
       await configure(settings)
       await sh('docker compose up --detach --wait')
@@ -100,7 +100,7 @@ async function createComposeProject() {
     becomeReady: () => expect.poll(() => call('/health/ready').then(({ status }) => status, String)).toBe(200),
     post: (path: string, body: object) =>
       call(path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
-    /** The last message of a conversation, as it is stored. Asks again where it is not there or the API is overloaded. */
+    /** Returns the stored last message of a conversation. Retries if it is missing or the API is overloaded. */
     readStored: async (conversationId: string) => {
       const message = `the stored conversation ${conversationId}`
       const read = async () => JSON.parse(await (await call(`/conversations/${conversationId}`)).text())
@@ -130,7 +130,9 @@ async function createComposeProject() {
 
 const isScraped = /^up\{instance="[\d.]+:3000", job="sluice-api"\} => 1 @/m
 
-/** Prometheus beside a project, started by `command`: asks it a query, and waits until it has read the API's metrics. */
+/**
+ * Starts Prometheus beside a project with `command`, waits until it has read the API's metrics, and sends it a query.
+ */
 export async function startPrometheus(compose: ComposeProject, command: string) {
   await compose.sh(command)
   const query = (expression: string) =>

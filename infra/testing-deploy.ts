@@ -18,36 +18,36 @@ export function createChat(id: string, tokens: number, hold?: number): Chat {
 
 let sheds = 0
 
-/** Sends a request again, as it is told to, while this machine is overloaded: that says nothing about the replicas. */
+/** Retries a request, as the response asks, while this machine is overloaded, which is unrelated to the replicas. */
 async function patiently(request: () => Promise<Reading>): Promise<Reading> {
   for (;;) {
     const reading = await request()
     if (reading.code !== 'overloaded') return reading
     delete reading.code
     sheds += 1
-    await sleep(2000) // its Retry-After
+    await sleep(2000) // the response's Retry-After
   }
 }
 
-/** Asks, and reads the answer to its end. Never rejects. */
+/** Asks a question and reads the answer to its end. Never rejects. */
 export function startChat(url: string, chat: Chat): Promise<Reading> {
   return patiently(() => ask(url, client, { message: chat.question, conversationId: chat.id }, chat))
 }
 
-/** Reads on in an answer that was cut, over one new connection. */
+/** Resumes reading an interrupted stream, over one new connection. */
 export function reconnect(url: string, chat: Chat): Promise<Reading> {
   chat.reconnects += 1
   return patiently(() => resume(url, client, chat.id, chat))
 }
 
-/** Whether the client has every word of an answer that was told to be complete. */
+/** Returns whether the client has every word of an answer that was reported as complete. */
 export function isWhole({ end, text, question, tokens }: Chat): boolean {
   return end === 'complete' && text === mockAnswer(question, tokens)
 }
 
 /**
- * What people do while a new version comes: 12 read answers of 0.1 to 8 s, one after the other, and reconnect once when they
- * are told that one was interrupted; others read lists, write rows and post documents.
+ * Simulates users during a deploy. 12 clients read answers of 0.1 to 8 s, one after another, and reconnect once when an
+ * answer is reported as interrupted. Others read lists, write rows and post documents.
  */
 export function startPeople(url: string) {
   const chats: Chat[] = []
@@ -89,10 +89,10 @@ export function startPeople(url: string) {
   return {
     chats,
     requests,
-    /** The versions that have answered, in turn. */
+    /** The versions that have responded, in order. */
     versions,
     countSheds: () => sheds - shedsBefore,
-    /** Ends the requests under way. Never rejects. */
+    /** Ends the requests in progress. Never rejects. */
     stop: async () => {
       isOver = true
       await done

@@ -7,7 +7,7 @@ import { type Stack, startStack } from './local/stack.ts'
 
 export type BreakableStack = Stack & ReturnType<typeof createFaults>
 
-/** A throw-away stack whose commits outlive a crash of Postgres, and what can happen to it. */
+/** Creates a disposable stack whose commits survive a crash of Postgres, and the faults that can be injected. */
 export async function startBreakableStack(directory: string): Promise<BreakableStack> {
   const stack = await startStack({ directory, throwAway: true })
   const faults = createFaults(stack, directory)
@@ -18,11 +18,11 @@ export async function startBreakableStack(directory: string): Promise<BreakableS
 function createFaults(stack: Stack, directory: string) {
   const noteOf = (name: string) => join(directory, `${name}.pid`)
 
-  /** Undefined when it does not run. */
+  /** Undefined if it is not running. */
   const findPid = (name: string): number | undefined =>
     existsSync(noteOf(name)) ? Number.parseInt(readFileSync(noteOf(name), 'utf8'), 10) : undefined
 
-  /** Straight to Postgres. */
+  /** Connects directly to Postgres. */
   const inDatabase = async <T>(work: (sql: postgres.Sql) => Promise<T>): Promise<T> => {
     const sql = postgres(stack.directDatabaseUrl, { max: 1, fetch_types: false, onnotice: () => {} })
     try {
@@ -55,13 +55,13 @@ function createFaults(stack: Stack, directory: string) {
       stack.startPgbouncer()
     },
 
-    /** SIGINT is its "fast" shutdown; SIGQUIT the "immediate" one, after which it recovers as from a crash. */
+    /** SIGINT is its "fast" shutdown. SIGQUIT is the "immediate" one, after which it recovers as from a crash. */
     restartPostgres: async (signal: 'SIGINT' | 'SIGQUIT') => {
       await end('postgres', signal)
       stack.startPostgres()
     },
 
-    /** All its processes: it takes connections, and never says a word. */
+    /** Freezes all its processes: it accepts connections but never responds. */
     freezePostgres: async (durationMs: number) => {
       const postmaster = findPid('postgres') ?? 0
       process.kill(postmaster, 'SIGSTOP')

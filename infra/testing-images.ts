@@ -1,6 +1,8 @@
 import { execute } from './testing.ts'
 
-/** Names the Compose project of this run, so that all test files share its images. Returns what removes them. */
+/**
+ * Names the Compose project of this run, so that all test files share its images. Returns a function that removes them.
+ */
 export function setup() {
   const project = `sluice-test-${process.pid}`
   process.env.COMPOSE_TEST_PROJECT = project

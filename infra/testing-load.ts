@@ -3,7 +3,7 @@ import { expect } from 'vitest'
 import { mockAnswer } from '../packages/testing/src/mock-model/mock-model.ts'
 import { ask, type Client, get, type Reading, resume } from './testing-chats.ts'
 
-/** `api`: the index of the process that was asked. */
+/** `api`: the index of the process that received the request. */
 export type Request = Reading & { api: number }
 export type Chat = Request & { id: string }
 /** A stored message. */
@@ -14,9 +14,9 @@ const [tokens, intervalMs] = [40, 50]
 export const answerMs = tokens * intervalMs
 
 /**
- * 30 clients ask these processes in turn, read the answer to its end and ask again; after `answerMs` their answers are at
- * every place. Every third breaks off in the middle, and reads on from another process. Meanwhile lists are asked for,
- * whether or not they come.
+ * Runs 30 clients that ask these processes in turn, read the answer to its end and ask again. After `answerMs` the
+ * answers are at all stages. Every third client disconnects midway and resumes from another process. Lists are
+ * requested at the same time, and may fail.
  */
 export function startLoad(name: string, urls: string[], client: Client) {
   const chats: Chat[] = []
@@ -41,7 +41,10 @@ export function startLoad(name: string, urls: string[], client: Client) {
   return {
     chats,
     countUnderWay: () => chats.filter(({ messageId, end, failure }) => messageId && !end && !failure).length,
-    /** Asks no more; gives all requests once they have ended. Who reads on from another process does so for `patienceMs`. */
+    /**
+     * Stops asking. Resolves with all requests when they have ended. Clients resume from another process for
+     * `patienceMs`.
+     */
     stop: async (patienceMs: number): Promise<Request[]> => {
       isOver = true
       const timer = setTimeout(() => stopping.abort(), patienceMs)
@@ -56,7 +59,10 @@ function askFor(urls: string[], chat: Chat, client: Client): Promise<Reading> {
   return ask(`${urls[chat.api]}`, client, { message: toQuestion(chat.id), conversationId: chat.id }, chat)
 }
 
-/** As somebody on a train: asks, is cut off in the middle, and tries one process after the other until one gives the rest. */
+/**
+ * Simulates a client with a bad connection: it asks, is cut off midway, and tries one process after another for the
+ * rest.
+ */
 async function readFromAll(urls: string[], chat: Chat, client: Client, signal: AbortSignal): Promise<void> {
   const cut = new AbortController()
   setTimeout(() => cut.abort(), answerMs / 2)
@@ -75,21 +81,24 @@ export function isAnswered({ end }: Reading): boolean {
   return end === 'complete'
 }
 
-/** A refusal with a code, an answer that said that it ends before its time, a connection that broke with its process, or a client that left. */
+/**
+ * Whether a failure is clean: an error with a code, an answer reported as ended early, a lost connection to its
+ * process, or a client that left.
+ */
 export function isClean({ status = 0, code, end, failure }: Reading, hasProcessEnded: boolean): boolean {
   if (failure) return failure.startsWith('AbortError') || (hasProcessEnded && !failure.includes('Timeout'))
   if (status === 200) return end === 'failed' || end === 'interrupted'
   return code !== undefined && [429, 502, 503, 504].includes(status)
 }
 
-/** Whether the chat was accepted, and its question or its answer is not there. */
+/** Returns whether the chat was accepted but its question or its answer is missing. */
 export function isLost({ id, status, messageId }: Chat, rows: Row[]): boolean {
   if (status !== 200 && !messageId) return false
   const question = rows.find(({ chat, role }) => chat === id && role === 'user')
   return question?.content !== toQuestion(id) || findAnswer(rows, messageId) === undefined
 }
 
-/** What was read and what is stored are beginnings of what the model sent, and alike once the end has been told. */
+/** Both the text read and the text stored are prefixes of what the model sent, and equal if the end was reported. */
 export function expectNoGap({ id, messageId, text, end }: Chat, rows: Row[]): void {
   const sent = mockAnswer(toQuestion(id), tokens)
   expect(text).toBe(sent.slice(0, text.length))
@@ -106,7 +115,7 @@ function findAnswer(rows: Row[], messageId: string | undefined): Row | undefined
   return rows.find(({ id }) => id === messageId)
 }
 
-/** How much of a chat's text was read and is not stored, in ms of the model's time. */
+/** Returns how much of a chat's text was read but not stored, in ms of the model's time. */
 export function measureLostText({ messageId, text }: Chat, rows: Row[]): number {
   const count = (words: string) => words.split(' ').filter(Boolean).length
   return (count(text) - count(findAnswer(rows, messageId)?.content ?? '')) * intervalMs

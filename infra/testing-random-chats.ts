@@ -4,7 +4,7 @@ import { mockAnswer } from '../packages/testing/src/mock-model/mock-model.ts'
 import type { Api } from './testing-apis.ts'
 import { ask, type Client, get, type Reading, resume, stop } from './testing-chats.ts'
 
-/** What must hold of an answer. `statuses` are those that it may have by now: what is observed narrows them. */
+/** What must hold of an answer. `statuses` are those that are still possible; observations narrow them. */
 export type Answer = {
   conversationId: string
   messageId: string | undefined
@@ -15,7 +15,7 @@ export type Answer = {
   statuses: Set<string>
   readers: Reader[]
 }
-/** Somebody who reads it. `mayBreak` once they have left or their process was killed. */
+/** A reader of the answer. `mayBreak` is set when it has left or its process was killed. */
 export type Reader = { api: Api; reading: Reading; controller: AbortController; mayBreak: boolean; isDone: boolean }
 export type Headers = { authorization: string }
 export type World = { name: string; random: Random; apis: Api[]; alice: Headers; bob: Headers; answers: Answer[] }
@@ -29,7 +29,7 @@ const kinds = [
 
 type Random = ReturnType<typeof createRandom>
 
-/** A small generator of numbers that look random: mulberry32. */
+/** Returns a small pseudo-random number generator: mulberry32. */
 export function createRandom(seed: number) {
   let state = seed
   const below = (limit: number): number => {
@@ -48,7 +48,7 @@ export function createRandom(seed: number) {
   }
 }
 
-/** What clients and accidents do; a restart takes as long as all the rest. */
+/** The actions of clients and the failures. A restart takes as long as everything else together. */
 export const actions = [
   ...[send, send, send, send, send, readOn, readOn, readOn, readOn, readAnew, readAnew],
   ...[leave, leave, halt, halt, meddle, wait, wait, wait, kill],
@@ -88,7 +88,7 @@ async function send({ name, random, apis, alice, answers }: World): Promise<void
   })
 }
 
-/** Reads on in any answer where somebody is, or has left off. */
+/** Resumes any answer from the position of one of its readers. */
 async function readOn({ random, apis, alice, answers }: World): Promise<void> {
   const begun = answers.filter(({ readers }) => readers.some(({ reading }) => reading.lastEventId))
   if (begun.length === 0) return
@@ -103,7 +103,7 @@ async function readOn({ random, apis, alice, answers }: World): Promise<void> {
   expect(reader.reading.status).toBe(200)
 }
 
-/** Reads a conversation's running answer from its start, as after a reload of the page. */
+/** Reads a conversation's running answer from its start, as after a page reload. */
 async function readAnew({ random, apis, alice, answers }: World): Promise<void> {
   if (answers.length === 0) return
   const answer = random.pick(listLast(answers))
@@ -130,7 +130,7 @@ async function halt({ random, apis, alice, answers }: World): Promise<void> {
   if (answers.length > 0) await stopAnswer(random.pick(apis), alice, random.pick(listLast(answers)))
 }
 
-/** Another owner who knows the ids sees nothing and changes nothing. */
+/** Checks that another owner who knows the ids sees and changes nothing. */
 async function meddle({ random, apis, bob, answers }: World): Promise<void> {
   if (answers.length === 0) return
   const { conversationId, messageId } = random.pick(answers)
@@ -147,7 +147,9 @@ async function wait({ random }: World): Promise<void> {
   await sleep(random.below(400))
 }
 
-/** kill -9 of a process, and its restart. What it wrote may still be complete: its end was stored a moment ago. */
+/**
+ * Kills a process with SIGKILL and restarts it. Its answers may still be complete if their end was stored just before.
+ */
 async function kill({ random, apis, answers }: World): Promise<void> {
   const api = random.pick(apis)
   for (const reader of answers.flatMap(({ readers }) => readers)) if (reader.api === api) reader.mayBreak = true
@@ -171,7 +173,7 @@ function noteEnded({ statuses }: Answer): void {
   expect(statuses).not.toEqual(new Set())
 }
 
-/** The last answer of each conversation: it alone may run. */
+/** Returns the last answer of each conversation, the only one that may be running. */
 export function listLast(answers: Answer[]): Answer[] {
   return [...new Map(answers.map((answer) => [answer.conversationId, answer])).values()]
 }

@@ -5,7 +5,7 @@ import { type Answer, type Headers, listLast, type Reader, stopAnswer, type Worl
 
 type Conversation = { messages: { id: string; role: string; content: string; status: string }[] }
 
-/** Nobody has read anything but what the model sent, an end that cannot be, or less than all without having left. */
+/** Readers have received only what the model sent, a possible end, and the whole answer unless they left. */
 export function checkReaders({ answers }: World): void {
   for (const answer of answers) for (const reader of answer.readers) checkReader(answer, reader)
 }
@@ -19,7 +19,10 @@ function checkReader({ sent, statuses }: Answer, { reading, isDone, mayBreak }: 
   } else if (isDone) expect(mayBreak, JSON.stringify(reading)).toBe(true)
 }
 
-/** Ends all answers; then what is stored, and what any process gives to those who read on, are what was seen. */
+/**
+ * Ends all answers, then compares what is stored, and what each process returns to resuming readers, with what was
+ * seen.
+ */
 export async function checkEnd(world: World): Promise<void> {
   const { random, apis, alice, answers } = world
   await Promise.all(listLast(answers).map((answer) => stopAnswer(random.pick(apis), alice, answer)))
@@ -47,7 +50,7 @@ async function checkConversation(api: Api, headers: Headers, answers: Answer[]):
   }
 }
 
-/** Whoever reads on from where they were has all that is stored in the end; more only when its process was killed. */
+/** A resuming reader ends with all that is stored, and has more only if the process was killed. */
 async function checkReading(
   api: Api,
   headers: Headers,

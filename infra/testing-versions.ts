@@ -1,12 +1,12 @@
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 
-// Two versions of a project that meet in one database, by expand and contract: the second has `words` where the first has
-// `line`, of one table. https://martinfowler.com/bliki/ParallelChange.html
+// Two versions of a project share one database, by expand and contract: the second version uses the column `words`, the
+// first uses `line` of the same table. https://martinfowler.com/bliki/ParallelChange.html
 
 const migrations = {
   first: ['create table mottos (line text not null)', "insert into mottos values ('0')"],
-  /** Both versions find what the other writes. */
+  /** Both versions can read what the other writes. */
   expand: [
     'alter table mottos add column words text',
     `create function share_mottos() returns trigger language plpgsql as $$ begin
@@ -50,7 +50,7 @@ export async function addMigration(directory: string, name: keyof typeof migrati
   await writeFile(join(folder, `${tag}.sql`), migrations[name].join(';\n--> statement-breakpoint\n'))
 }
 
-/** Makes a copy of the working tree one version or the other: its route /mottos. */
+/** Turns a copy of the working tree into one of the versions, with its route /mottos. */
 export async function writeVersion(directory: string, version: 1 | 2): Promise<void> {
   const route = writeRoute(version, version === 1 ? 'line' : 'words')
   await writeFile(join(directory, 'apps/api/src/routes/mottos.ts'), route)

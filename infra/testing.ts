@@ -20,17 +20,17 @@ export function readSection(heading: string): string {
   return section.split('\n## ')[0] ?? ''
 }
 
-/** The first block of a language in a page. */
+/** Returns the first code block of a language in a page. */
 export function readBlock(page: string, language: string): string {
   return page.match(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\``, 'ms'))?.[1] ?? ''
 }
 
-/** The commands of a page's `sh` blocks. */
+/** Returns the commands of a page's `sh` blocks. */
 export function readCommands(page: string): string[] {
   return [...page.matchAll(/^```sh\n(.*?)^```/gms)].flatMap(([, block = '']) => block.trim().split('\n'))
 }
 
-/** The words of a streamed answer, or the body of any other. */
+/** Returns the text of a streamed answer, or the body of any other response. */
 function readAnswer(body: string): string {
   const deltas = [...body.matchAll(/^data: (\{.*"type":"text-delta".*\})$/gm)].map(
     ([, part = '']) => JSON.parse(part).delta,
@@ -63,7 +63,7 @@ export function expectReadmeAnswers([pgbouncer, document, office, completion]: s
   expect(completion).toMatch(/"citations":\[\{.*"content":" nine\.".*"finish_reason":"stop".*data: \[DONE\]/s)
 }
 
-/** The answer that the README shows, without the numbers of its citations, which depend on what else was found. */
+/** Returns the answer that the README shows, without citation numbers, which depend on the other search results. */
 function readShownAnswer(): string {
   const readme = read('README.md')
   return readme.match(/^> (.*?) \[\d\]$/m)?.[1] ?? 'no answer is shown'

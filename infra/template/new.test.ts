@@ -23,12 +23,12 @@ describe('npm run new', () => {
     ['chat', 'apps/api/src/routes/chat.ts exists: choose another name, or remove it first'],
     ['api-keys', 'packages/db/src/schema.ts has apiKeys already: choose another name'],
     ['docs', 'docs is reserved: choose another name'],
-  ])('refuses %j in one line and writes nothing', async (name, complaint) => {
+  ])('rejects %j in one line and writes nothing', async (name, complaint) => {
     expect(await copy.run(`node infra/template/new.ts ${name}`)).toEqual({ status: 1, output: `${complaint}\n` })
     expect((await copy.run('git status --porcelain -- apps packages')).output).not.toMatch(/notes|class|schema/)
   })
 
-  it('takes everything back when the migration cannot be made', async () => {
+  it('undoes everything when the migration cannot be generated', async () => {
     const journal = join(copy.directory, 'packages/db/migrations/meta/_journal.json')
     const text = readFileSync(journal, 'utf8')
     writeFileSync(journal, 'not JSON')
@@ -39,7 +39,7 @@ describe('npm run new', () => {
     expect((await copy.run('git status --porcelain -- apps packages')).output).not.toMatch(/notes|schema/)
   })
 
-  it('writes the table, its migration, the route and its test, and says where', async () => {
+  it('writes the table, its migration, the route and its test, and reports where', async () => {
     const { status, output } = await copy.run('npm run --silent new -- meeting-notes')
     const files = [...output.matchAll(/^((?:apps|packages)\/\S+): /gm)].map(([, file = '']) => file)
     expect({ status, files }).toEqual({
@@ -55,7 +55,7 @@ describe('npm run new', () => {
     expect((await copy.run('npm run --silent new -- meeting-notes')).output).toContain('exists: choose another name')
   })
 
-  it('a slip in the route stops `npm run api` with one line that names the file and the line', async () => {
+  it('a mistake in the route stops `npm run api` with one line that names the file and the line', async () => {
     const route = join(copy.directory, routes, 'meeting-notes.ts')
     const text = readFileSync(route, 'utf8')
     writeFileSync(route, text.replace('app.get(', 'app.gett('))
@@ -68,7 +68,7 @@ describe('npm run new', () => {
   })
 })
 
-describe('a copy with generated routes and the one that the README writes by hand', () => {
+describe('a copy with generated routes and the route that the README writes by hand', () => {
   const names = ['tags', 'customer-support-queries', 'notes']
   let copy: ReturnType<typeof copyRepository>
 
@@ -91,7 +91,7 @@ describe('a copy with generated routes and the one that the README writes by han
     expect(status, output).toBe(0)
   })
 
-  it('passes the tests of its routes, and those that walk all routes', async () => {
+  it('passes the tests of its routes and the tests that check all routes', async () => {
     const tests = [
       'apps/api/src/plugins/openapi.test.ts',
       'apps/api/src/owners.test.ts',
@@ -105,7 +105,7 @@ describe('a copy with generated routes and the one that the README writes by han
   it.each([
     ['list', 'eq(tags.ownerId, owner), after && isAfter(after)', 'after && isAfter(after)', 'GET /tags:'],
     ['its rows', 'and(eq(tags.ownerId, owner), eq(tags.id, id))', 'eq(tags.id, id)', 'GET /tags/{id}:'],
-  ])('fails the walk of owners once the filter of %s is forgotten', async (_, filter, rest, promise) => {
+  ])('fails the owner check when the filter of %s is missing', async (_, filter, rest, promise) => {
     const route = join(copy.directory, routes, 'tags.ts')
     const text = readFileSync(route, 'utf8')
     expect(text).toContain(filter)
@@ -117,7 +117,7 @@ describe('a copy with generated routes and the one that the README writes by han
   })
 })
 
-/** Follows the README's section on routes: its table, its route and the test that it links to. */
+/** Follows the README's section on routes: its table, its route and the linked test. */
 function writeNotesByHand(directory: string): void {
   const section = readFileSync(join(directory, 'README.md'), 'utf8').match(/^## Add a route.*?^## /ms)?.[0]
   const [, table = ''] = section?.match(/`(export const notes = .*?)`/) ?? []

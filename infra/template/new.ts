@@ -3,11 +3,11 @@ import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:
 import { join } from 'node:path'
 import { nameResource, writeRoute, writeTable, writeTest } from './resource.ts'
 
-// npm run new -- PLURAL [SINGULAR]: a table, its migration, a route and its test. All of it or nothing.
+// npm run new -- PLURAL [SINGULAR]: writes a table, its migration, a route and its test. All or nothing.
 
 const root = join(import.meta.dirname, '../..')
 const schemaFile = 'packages/db/src/schema.ts'
-/** Served by a plugin, or a name that every route file has already. */
+/** Names used by a plugin or by every route file. */
 const reserved = ['docs', 'routes']
 
 function createResource(plural: string, singular: string | undefined): string {
@@ -52,7 +52,7 @@ function write(file: string, text: string): void {
   writeFileSync(join(root, file), text)
 }
 
-/** Gives what the script printed, or throws it when it fails. */
+/** Returns the script's output. Throws it if the script fails. */
 function npmRun(script: string, ...args: string[]): string {
   const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', script, '--', ...args], { cwd: root })
   const output = `${stdout}${stderr}`

@@ -13,7 +13,7 @@ describe('npm run rename', () => {
   beforeEach((context) => context.skip(isRenamed, 'this project has a name of its own already'))
 
   it.each(['', '"  "', '"Bob\'s Chat"', '4U', '"Acme  Chat"', 'Café', 'a'.repeat(41)])(
-    'refuses %s: says what a name is',
+    'rejects %s and explains what a valid name is',
     async (name) => {
       expect(await rename(name)).toEqual({
         status: 1,
@@ -23,7 +23,7 @@ describe('npm run rename', () => {
     },
   )
 
-  it.each(['Order', 'Postgres', '"PG Chat"'])('refuses %s, which Postgres would not take', async (name) => {
+  it.each(['Order', 'Postgres', '"PG Chat"'])('rejects %s, which Postgres would not accept', async (name) => {
     expect(await rename(name)).toEqual({
       status: 1,
       output: expect.stringMatching(/ is a word that Postgres keeps for itself\n$/),
@@ -31,7 +31,7 @@ describe('npm run rename', () => {
     expect(await changes()).toBe('')
   })
 
-  it('refuses while there are uncommitted changes', async () => {
+  it('rejects a working tree with uncommitted changes', async () => {
     writeFileSync(join(copy.directory, 'CHANGELOG.md'), 'a new line\n', { flag: 'a' })
     expect(await rename('Harbour')).toEqual({
       status: 1,
@@ -41,7 +41,7 @@ describe('npm run rename', () => {
     await copy.run('git checkout --quiet .')
   })
 
-  it('leaves the old name only where it says so, every file formatted, and can be undone', async () => {
+  it('keeps the old name only where intended, leaves every file formatted, and can be undone', async () => {
     const { status, output } = await copy.run('npm run --silent rename -- "Acme Chat"')
     expect(status, output).toBe(0)
     expect(output).toMatch(/^This is Acme Chat now, acme_chat where spaces may not be\./)

@@ -2,13 +2,13 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, lstatSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-// npm run rename -- "NAME": once, after cloning. The template's name gives way in every file that git tracks.
+// npm run rename -- "NAME": run once, after cloning. Replaces the template's name in every file that git tracks.
 
 const root = join(import.meta.dirname, '../..')
 const usage = 'npm run rename -- "Acme Chat": at most 40 letters A to Z and digits, parted by single spaces or hyphens'
-/** Who made the template and what changed in it stay true; tests of the offline model quote texts about it. */
+/** License and changelog remain true after a rename. Tests of the offline model quote texts about the template. */
 const kept = ['LICENSE', 'CHANGELOG.md', 'packages/offline/', 'infra/template/rename']
-/** What Postgres takes for no name of a role or database: `pg_get_keywords()`, categories R and T, and what it has. */
+/** Names that Postgres rejects for a role or database: `pg_get_keywords()`, categories R and T, and existing names. */
 const reserved = `
   all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation
   column concurrently constraint create cross current_catalog current_date current_role current_schema current_time
@@ -19,7 +19,7 @@ const reserved = `
   unique user using variadic verbose when where window with
   none postgres public stats template0 template1`.split(/\s+/)
 
-/** `name` is what people read. Its form with underscores is a package, a role, a database and a Compose project. */
+/** `name` is the display name. With underscores it names a package, a role, a database and a Compose project. */
 function rename(name: string): string {
   const identifier = name.replaceAll(/[ -]/g, '_').toLowerCase()
   if (!/^[A-Za-z][A-Za-z0-9]*([ -][A-Za-z0-9]+)*$/.test(name) || name.length > 40) throw new Error(usage)
@@ -35,7 +35,7 @@ function rename(name: string): string {
     .filter((file) => file && !kept.some((path) => file.startsWith(path)))
   const words = { Sluice: name, sluice: identifier, SLUICE: identifier.toUpperCase() }
   for (const file of files) replaceWords(join(root, file), words)
-  run('npm', 'exec', '--', 'biome', 'format', '--write') // lines are longer or shorter now
+  run('npm', 'exec', '--', 'biome', 'format', '--write') // line lengths have changed
   return `This is ${name} now, ${identifier} where spaces may not be. ${kept.join(', ')} still say Sluice.
 \`git diff\` shows what changed, \`git checkout .\` undoes it, \`npm test\` says whether all is well.
 ${describeLeftovers().join('\n')}`
@@ -50,7 +50,7 @@ function replaceWords(file: string, words: Record<string, string>): void {
   if (renamed !== text) writeFileSync(file, renamed)
 }
 
-/** What git does not track, and so was left alone. */
+/** Describes what git does not track and was therefore left unchanged. */
 function describeLeftovers(): string[] {
   const has = (path: string) => existsSync(join(root, path))
   return [

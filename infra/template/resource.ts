@@ -1,12 +1,12 @@
 import { Script } from 'node:vm'
 
-// What `npm run new` writes. `text` stands for whatever the resource holds.
+// The files that `npm run new` writes. `text` is a placeholder for the resource's content.
 
 export type Resource = ReturnType<typeof nameResource>
 
-const maxLength = 24 // longer names break so many lines that a function of the route grows past Biome's limit
+const maxLength = 24 // with longer names, so many lines break that a route function exceeds Biome's limit
 
-/** The names of a resource in URLs, SQL and TypeScript. Throws one sentence for a name that will not do. */
+/** Returns the names of a resource in URLs, SQL and TypeScript. Throws one sentence if a name is invalid. */
 export function nameResource(plural: string, singular = toSingular(plural)) {
   for (const name of [plural, singular]) {
     if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name) || name.length > maxLength)
@@ -27,7 +27,7 @@ export function nameResource(plural: string, singular = toSingular(plural)) {
   }
 }
 
-/** Notes become a note; English is not that simple everywhere, and then one has to say it. */
+/** Returns the singular of a regular plural, such as note for notes. Throws for others, which need an explicit one. */
 function toSingular(plural: string): string {
   if (/[^s]s$/.test(plural) && !/(ie|[sxzo]e|[cs]he|[iu])s$/.test(plural)) return plural.slice(0, -1)
   throw new Error(`Say what one of them is called, as in: npm run new -- addresses address`)

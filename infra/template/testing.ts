@@ -17,7 +17,7 @@ import { text } from 'node:stream/consumers'
 
 const root = join(import.meta.dirname, '../..')
 
-/** A commit of this working tree in a folder of its own, with the installed packages but its own workspaces. */
+/** Creates a commit of this working tree in a separate folder, with the installed packages but its own workspaces. */
 export function copyRepository() {
   const directory = mkdtempSync(join(realpathSync(tmpdir()), 'copy of a repository '))
   const listed = execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], { cwd: root })
@@ -25,7 +25,7 @@ export function copyRepository() {
     if (lstatSync(join(root, file), { throwIfNoEntry: false })?.isFile())
       cpSync(join(root, file), join(directory, file))
   }
-  /** Runs a line as a shell in the copy would. Never rejects. */
+  /** Runs a command line as a shell in the copy would. Never rejects. */
   const run = async (command: string, env: Record<string, string> = {}) => {
     const child = spawn(command, {
       cwd: directory,
@@ -45,7 +45,7 @@ export function copyRepository() {
   return { directory, run, remove: () => rmSync(directory, { recursive: true, force: true, maxRetries: 10 }) }
 }
 
-/** Links to every installed package; those of this repository are links to workspaces, which the copy has itself. */
+/** Links every installed package. Packages of this repository are links to workspaces, which the copy has itself. */
 function linkPackages(directory: string): void {
   const link = (name: string, target = join(root, name)) => {
     mkdirSync(dirname(join(directory, name)), { recursive: true })

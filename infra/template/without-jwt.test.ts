@@ -6,7 +6,7 @@ import { copyRepository } from './testing.ts'
 const isFull = process.env.SLUICE_FULL !== undefined
 const source = 'apps/api/src'
 
-it('tokens of an issuer can be deleted: two files and one line, and all else compiles and passes', async (context) => {
+it('deleting two files and one line removes issuer tokens, and the rest passes', async (context) => {
   context.skip(!isFull, 'half a minute of checks: npm test -- --full')
   const copy = copyRepository()
   try {

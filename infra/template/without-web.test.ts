@@ -5,7 +5,7 @@ import { copyRepository } from './testing.ts'
 
 const isFull = process.env.SLUICE_FULL !== undefined
 
-it('the page can be deleted: one folder, and all else installs, compiles and passes', async (context) => {
+it('deleting one folder removes the web page, and the rest passes', async (context) => {
   context.skip(!isFull, 'half a minute of checks: npm test -- --full')
   context.skip(!existsSync(join(import.meta.dirname, '../../apps/web')), 'there is no page any more')
   const copy = copyRepository()

@@ -9,24 +9,24 @@ import { waitForWorker } from './wait-for-worker.ts'
 export type IngestFilesOptions = {
   db: Db
   embedder: Embedder
-  /** The name of the owner whose documents they become. */
+  /** The name of the owner that will own the documents. */
   owner: string
   paths: string[]
-  /** Straight to Postgres: without it a large load takes a third longer, beside the vector index. */
+  /** Connects directly to Postgres. Without it, a large load takes a third longer because the vector index is kept. */
   directUrl?: string | undefined
-  /** Larger files are left out. */
+  /** Larger files are skipped. */
   maxBytes: number
   report: (line: string) => void
 }
 
-export const ingestPoolSize = 4 // one transaction a file, most of it waiting: so many at once keep the database busy
+export const ingestPoolSize = 4 // one transaction per file, most of it waiting; four keep the database busy
 
-const bulk = 1000 // files: for fewer, the index costs a few seconds at most
+const bulk = 1000 // files; for fewer, the index costs a few seconds at most
 
 /**
- * Queues files, and all files of folders but hidden ones, for the worker, follows it until all are done, and gives how many
- * failed or were left out. A file's path is its document's `externalId`, so that a changed file takes the place of its older
- * version, and one that is as it was costs nothing. Throws when a path is not there.
+ * Queues files, and all non-hidden files of folders, for the worker. Waits until all are ingested, and returns how many
+ * failed or were skipped. A file's path is its document's `externalId`, so a changed file replaces its older version
+ * and an unchanged file costs nothing. Throws if a path does not exist.
  */
 export async function ingestFiles(options: IngestFilesOptions): Promise<number> {
   const { directUrl, embedder, report } = options
@@ -76,7 +76,7 @@ function listFiles(path: string): string[] {
     .flatMap((entry) => (entry.isDirectory() || entry.isFile() ? listFiles(join(path, entry.name)) : []))
 }
 
-/** A string says why it is left out. */
+/** Returns the document to add, or a string with the reason why the file is skipped. */
 function readDocument(path: string, maxBytes: number) {
   if (statSync(path).size > maxBytes) return `it has more than ${maxBytes / 1024 / 1024} MB`
   const bytes = readFileSync(path)

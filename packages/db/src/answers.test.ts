@@ -6,14 +6,14 @@ import { complete, createScene, nextId } from './testing-turns.ts'
 
 const { db, owner, owners, turns, answers, conversations, openTurn, answeredTurn, readOne } = await createScene()
 
-/** Makes an answer look as if its process had said nothing for `ms`. */
+/** Makes an answer look as if its process had sent no heartbeat for `ms`. */
 const age = (answerId: string, ms: number) =>
   db
     .update(messages)
     .set({ heartbeatAt: new Date(Date.now() - ms) })
     .where(eq(messages.id, answerId))
 
-/** A running answer that another process takes for abandoned. */
+/** Starts an answer that another process has marked as abandoned. */
 async function sweptTurn() {
   const turn = await openTurn()
   await age(turn.answerId, 61_000)
@@ -32,26 +32,26 @@ describe('finishing an answer', () => {
     expect(stored).toMatchObject({ content: 'an answer', status: 'complete', sources })
   })
 
-  it('takes an end that knows no reason and counted no tokens', async () => {
+  it('accepts an end without a reason and token counts', async () => {
     const turn = await openTurn()
     const end: AnswerEnd = { ...complete, status: 'stopped', finishReason: null, inputTokens: null, outputTokens: null }
     expect(await answers.finish(owner, turn, end)).toBe(true)
   })
 
-  it('stores all of one that another process took for abandoned', async () => {
+  it('stores the full text of an answer that another process marked as abandoned', async () => {
     const turn = await sweptTurn()
     expect(await answers.finish(owner, turn, complete)).toBe(true)
     const stored = await readOne(turn.conversationId, turn.answerId)
     expect(stored).toMatchObject({ content: 'an answer', status: 'complete' })
   })
 
-  it('is done again when the caller could not know that it was done', async () => {
+  it('can be repeated when the caller does not know whether it succeeded', async () => {
     const turn = await openTurn()
     expect(await answers.finish(owner, turn, complete)).toBe(true)
     expect(await answers.finish(owner, turn, complete)).toBe(true)
   })
 
-  it('is false when the conversation was deleted', async () => {
+  it('returns false when the conversation was deleted', async () => {
     const turn = await openTurn()
     await conversations.remove(owner, turn.conversationId)
     expect(await answers.finish(owner, turn, complete)).toBe(false)
@@ -59,7 +59,7 @@ describe('finishing an answer', () => {
 })
 
 describe('saving progress', () => {
-  it('stores the text of many answers of many owners at once and gives those that still run', async () => {
+  it('stores the text of many answers of many owners at once and returns those still running', async () => {
     const bob = await owners.ensure('bob')
     const mine = await openTurn()
     const ended = await answeredTurn()
@@ -80,7 +80,7 @@ describe('saving progress', () => {
     expect(await readOne(ended.conversationId, ended.answerId)).toMatchObject({ content: 'answer to a question' })
   })
 
-  it('adds to the text that is stored; what comes late or again repeats nothing and takes nothing back', async () => {
+  it('appends to the stored text; late or repeated progress duplicates and removes nothing', async () => {
     const turn = await openTurn()
     const steps: [number, string, string][] = [
       [0, '😀', '😀'],
@@ -97,13 +97,13 @@ describe('saving progress', () => {
     }
   })
 
-  it('leaves no gap: what comes after text that is not stored is refused', async () => {
+  it('leaves no gap: text after an unstored part is rejected', async () => {
     const turn = await openTurn()
     expect(await answers.saveProgress([{ ...turn, owner, after: 4, addition: ' and half' }])).toEqual(new Set())
     expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: '' })
   })
 
-  it('goes on with an answer that another process took for abandoned', async () => {
+  it('continues an answer that another process marked as abandoned', async () => {
     const turn = await sweptTurn()
     const running = await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'still here' }])
     expect(running).toEqual(new Set([turn.answerId]))
@@ -111,7 +111,7 @@ describe('saving progress', () => {
   })
 
   it.each(['complete', 'interrupted'] as const)(
-    'that comes late adds nothing to an answer that ended as %s',
+    'that arrives late adds nothing to an answer that ended as %s',
     async (status) => {
       const turn = await openTurn()
       await answers.finish(owner, turn, { ...complete, status })
@@ -120,7 +120,7 @@ describe('saving progress', () => {
     },
   )
 
-  it('is nothing when nothing runs', async () => {
+  it('does nothing when no answer is running', async () => {
     expect(await answers.saveProgress([])).toEqual(new Set())
   })
 
@@ -132,7 +132,7 @@ describe('saving progress', () => {
     expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: 'half and half', sources })
   })
 
-  it('leaves out a row that somebody else has locked, and stores the others without waiting for it', async () => {
+  it('skips a row that another client has locked, and stores the others without waiting', async () => {
     const [locked, free] = [await openTurn(), await openTurn()]
     const progress = [locked, free].map((turn) => ({ ...turn, owner, after: 0, addition: 'half' }))
     await db.transaction(async (tx) => {
@@ -145,7 +145,7 @@ describe('saving progress', () => {
 })
 
 describe('reading answers', () => {
-  it('gives what comes after a position, which counts characters and not UTF-16 units, also beyond the end', async () => {
+  it('returns what follows a position, counted in code points and not UTF-16 units, also beyond the end', async () => {
     const characters = Array.from('a😀汉字 👩‍🚀 é\n')
     const turn = await openTurn()
     await answers.saveProgress([{ ...turn, owner, after: 0, addition: characters.join('') }])
@@ -164,7 +164,7 @@ describe('reading answers', () => {
     }
   })
 
-  it('of many owners, and of one from several places, says which of the positions each is about', async () => {
+  it('of many owners, and of one from several positions, says which position each result is for', async () => {
     const bob = await owners.ensure('bob')
     const mine = await openTurn()
     const ended = { ...(await answeredTurn()), owner, length: 'answer '.length }
@@ -194,7 +194,7 @@ describe('reading answers', () => {
     expect(await answers.read([])).toEqual([])
   })
 
-  it('says why one failed', async () => {
+  it('returns why an answer failed', async () => {
     const turn = await openTurn()
     await answers.finish(owner, turn, { ...complete, status: 'failed', error: 'The model failed.' })
     expect(await answers.read([{ ...turn, owner, length: 0 }])).toMatchObject([
@@ -204,7 +204,7 @@ describe('reading answers', () => {
 })
 
 describe('stopping an answer', () => {
-  it('is asked of its process, also more than once, and ends nothing by itself', async () => {
+  it('is requested from its process, repeatably, and does not end the answer itself', async () => {
     const turn = await openTurn()
     expect(await answers.findRunning(owner, turn.conversationId)).toBe(turn.answerId)
     expect(await answers.listStopRequests()).not.toContain(turn.answerId)
@@ -216,7 +216,7 @@ describe('stopping an answer', () => {
     expect(await answers.listStopRequests()).toEqual([])
   })
 
-  it('does nothing when none runs, and is forgotten by the next answer', async () => {
+  it('does nothing when none is running, and does not affect the next answer', async () => {
     const { conversationId } = await answeredTurn()
     expect(await answers.requestStop(owner, conversationId)).toBeUndefined()
     expect(await answers.requestStop(owner, 'unknown')).toBeUndefined()
@@ -225,7 +225,7 @@ describe('stopping an answer', () => {
     expect(await answers.findRunning(owner, conversationId)).toBe(next.answerId)
   })
 
-  it('for its process, keeps the stored text and leaves the ended answers alone', async () => {
+  it('on behalf of its process keeps the stored text and leaves ended answers unchanged', async () => {
     const { conversationId, answerId: earlier } = await answeredTurn()
     const turn = await openTurn(conversationId)
     await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'half' }])
@@ -245,7 +245,7 @@ describe('stopping an answer', () => {
 describe('interrupting abandoned answers', () => {
   const silentMs = 60_000
 
-  it('ends those whose process was silent for longer, keeps their text, and frees the conversation', async () => {
+  it('ends those without a heartbeat for longer, keeps their text, and unlocks the conversation', async () => {
     const turn = await openTurn()
     await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'half an ans' }])
     await age(turn.answerId, silentMs + 1000)
@@ -255,7 +255,7 @@ describe('interrupting abandoned answers', () => {
     await openTurn(turn.conversationId)
   })
 
-  it('leaves those alone that spoke within it, and those that ended', async () => {
+  it('leaves answers with a recent heartbeat and ended answers unchanged', async () => {
     const [running, saved, ended] = [await openTurn(), await openTurn(), await answeredTurn()]
     for (const { answerId } of [saved, ended]) await age(answerId, silentMs + 1000)
     await answers.saveProgress([{ ...saved, owner, after: 0, addition: 'I live' }])

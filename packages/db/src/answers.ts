@@ -12,17 +12,17 @@ export type AnswerEnd = {
   finishReason: string | null
   inputTokens: number | null
   outputTokens: number | null
-  /** Why it failed, in a sentence for its reader. */
+  /** Why the answer failed, as a sentence for users. */
   error: string | null
 }
 
-/** What a running answer says after its first `after` bytes of UTF-8; its sources when they are new. */
+/** The text of a running answer after its first `after` bytes of UTF-8. Sources are set when they are new. */
 export type Progress = AnswerKey & { owner: string; after: number; addition: string; sources?: Source[] }
 
-/** How far somebody has read an answer. `length` counts characters as Postgres does, which are code points. */
+/** A reader's position in an answer. `length` counts code points, as Postgres does. */
 export type Position = AnswerKey & { owner: string; length: number }
 
-/** What is stored of an answer beyond a position: the one at `index` of those that were asked for. */
+/** The stored part of an answer after a position. `index` refers to the list of requested positions. */
 export type StoredAnswer = {
   index: number
   status: MessageStatus
@@ -34,12 +34,12 @@ export type StoredAnswer = {
 }
 
 const { placeholder } = sql
-/** Another process may think that this one is dead and mark its answers; they are still its own to go on with. */
+/** Another process may have marked answers of this process as abandoned. This process may still continue them. */
 const isUnfinished = inArray(messages.status, ['streaming', 'interrupted'])
 const isSameEnd = eq(messages.status, placeholder('status'))
 const isStreaming = eq(messages.status, 'streaming')
 
-/** The answers that models write: kept while they grow, ended, stopped and read from any process. */
+/** Stores the answers of models: their progress, their end and stop requests, readable from any process. */
 export function createAnswers(db: Db) {
   const finish = prepareFinish(db)
   const findRunning = db
@@ -60,8 +60,8 @@ export function createAnswers(db: Db) {
     .prepare('list_stop_requests')
   return {
     /**
-     * Ends a running answer, also one that was taken for abandoned, and again when the caller does not know that it has.
-     * False when it is gone or has ended in another way.
+     * Ends a running answer. Also works if it was marked as abandoned, and may be repeated if the outcome is unknown.
+     * Returns false if the answer is gone or ended in another way.
      */
     finish: async (owner: string, key: AnswerKey, end: AnswerEnd): Promise<boolean> => {
       const rows = await finish.execute({ owner, ...key, ...end, sources: JSON.stringify(end.sources) })
@@ -69,33 +69,39 @@ export function createAnswers(db: Db) {
     },
 
     /**
-     * Stores what there is of running answers of any owners in one statement. Text only grows: a statement that was given
-     * up on, and runs late, changes nothing. Gives the ids of those that it stored: not of those that have ended, are gone
-     * or lack text before `after`, nor of those whose row somebody else has locked just now.
+     * Stores the progress of running answers of any owners in one statement. Text only grows, so a timed-out statement
+     * that runs late changes nothing. Returns the ids of the stored answers: not those that have ended, are gone, lack
+     * text before `after`, or have a locked row.
      */
     saveProgress: (progress: Progress[]) => saveProgress(db, progress),
 
-    /** Marks answers as interrupted whose process has said nothing for `silentMs`: it died. */
+    /** Marks answers as interrupted if their process sent no heartbeat for `silentMs`, which means it crashed. */
     interruptAbandoned: async (silentMs: number): Promise<void> => {
       const isSilent = lt(messages.heartbeatAt, sql`now() - ${silentMs} * interval '1 millisecond'`)
       await db.update(messages).set({ status: 'interrupted' }).where(and(isStreaming, isSilent))
     },
 
-    /** The id of the conversation's running answer, whichever process writes it. */
+    /** Returns the id of the conversation's running answer, whichever process generates it. */
     findRunning: async (owner: string, conversationId: string): Promise<string | undefined> =>
       (await findRunning.execute({ owner, conversationId })).at(0)?.id,
 
-    /** What is stored of answers of any owners beyond what their readers have, in one statement; of those that are there. */
+    /**
+     * Returns what is stored of answers of any owners beyond their readers' positions, in one statement. Skips missing
+     * answers.
+     */
     read: (positions: Position[]) => readAnswers(db, positions),
 
-    /** Asks the process that writes the conversation's running answer to stop. Gives the answer's id when one runs. */
+    /**
+     * Asks the process that generates the conversation's running answer to stop. Returns the answer's id if one is
+     * running.
+     */
     requestStop: async (owner: string, conversationId: string): Promise<string | undefined> =>
       (await requestStop.execute({ owner, conversationId })).at(0)?.id,
 
-    /** The ids of all running answers that were asked to stop. */
+    /** Returns the ids of all running answers with a stop request. */
     listStopRequests: async (): Promise<string[]> => (await stopRequests.execute()).map(({ id }) => id),
 
-    /** Ends a running answer whose process does not: a process that is alive after all will notice. */
+    /** Ends a running answer whose process does not respond. If the process is still running, it will notice. */
     stopAbandoned: async (owner: string, { conversationId, answerId }: AnswerKey): Promise<void> => {
       const isInConversation = and(eq(messages.ownerId, owner), eq(messages.conversationId, conversationId))
       await db
@@ -117,7 +123,7 @@ function prepareFinish(db: Db) {
       inputTokens: sql`${placeholder('inputTokens')}::int`,
       outputTokens: sql`${placeholder('outputTokens')}::int`,
       error: sql`${placeholder('error')}`,
-      heartbeatAt: sql`'epoch'`, // progress that was under way comes too late, also for one that ends as interrupted
+      heartbeatAt: sql`'epoch'`, // rejects late progress, also for an answer that ends as interrupted
     })
     .where(and(inConversation, eq(messages.id, placeholder('answerId')), or(isUnfinished, isSameEnd)))
     .returning({ id: messages.id })
@@ -125,8 +131,9 @@ function prepareFinish(db: Db) {
 }
 
 /**
- * The rows travel as one JSON parameter: a list of VALUES would be another statement for each number of answers. One that
- * is locked is left out, or it would hold up all the others. Bytes, because Postgres knows a text's size without reading it.
+ * The rows are passed as one JSON parameter, because a VALUES list would be a different statement for each row count.
+ * Locked rows are skipped, otherwise one would delay all others. Lengths are in bytes, because Postgres knows a text's
+ * byte size without reading it.
  */
 async function saveProgress(db: Db, progress: Progress[]): Promise<Set<string>> {
   const rows = await db.execute<{ id: string }>(sql`

@@ -28,7 +28,7 @@ const countChunks = async (documentId: string) =>
   (await db.select({ count: count() }).from(chunks).where(eq(chunks.documentId, documentId)))[0]?.count
 
 describe('adding a document', () => {
-  it('gives the same document for the same content, also when it comes ten times at once', async () => {
+  it('returns the same document for the same content, even for ten concurrent posts', async () => {
     const content = { title: 'Tides', text: 'The tide turns.', contentHash: 'same' }
     const added = await Promise.all(Array.from({ length: 10 }, () => documents.add(owner, content)))
     expect(new Set(added.map(({ id }) => id)).size).toBe(1)
@@ -37,8 +37,8 @@ describe('adding a document', () => {
   })
 })
 
-it('reads any part of a text by its UTF-16 units, as JavaScript would cut it', async () => {
-  const text = `${'a🏊潮'.repeat(60_000)}\n${'plain '.repeat(20_000)}the end 🏊` // several pieces, whose units differ
+it('reads any part of a text by its UTF-16 units, as JavaScript would slice it', async () => {
+  const text = `${'a🏊潮'.repeat(60_000)}\n${'plain '.repeat(20_000)}the end 🏊` // of several pieces
   const { id } = await addDocument()
   expect(await documents.readText(owner, id, { start: 0, end: 10 })).toEqual({ title: 'Tides', text: '', length: 0 })
   await db.update(table).set({ text }).where(eq(table.id, id))
@@ -59,7 +59,7 @@ it('reads any part of a text by its UTF-16 units, as JavaScript would cut it', a
 })
 
 describe('adding its chunks', () => {
-  it('stores them and makes the document ready', async () => {
+  it('stores them and marks the document as ready', async () => {
     const { id } = await addDocument()
     const second = { ...chunk, heading: 'Tides “ebb”', content: "It's \\ 潮", start: 15, end: 22, page: 3 }
     await documents.addChunks(owner, id, 'offline-384', [chunk, second])
@@ -80,7 +80,7 @@ describe('adding its chunks', () => {
     expect(await countChunks(id)).toBe(2)
   })
 
-  it('stores all of a long document', async () => {
+  it('stores all chunks of a long document', async () => {
     const { id } = await addDocument()
     const many = Array.from({ length: 250 }, (_, n) => ({ ...chunk, start: n, content: `chunk ${n}` }))
     await documents.addChunks(owner, id, 'offline-384', many)
@@ -88,7 +88,7 @@ describe('adding its chunks', () => {
     expect(stored.map(({ content }) => content)).toEqual(many.map(({ content }) => content))
   })
 
-  it('stores nothing of a long document when the end of it cannot be stored', async () => {
+  it('stores nothing of a long document when its end cannot be stored', async () => {
     const { id } = await addDocument()
     const many = Array.from({ length: 250 }, (_, n) => ({ ...chunk, embedding: n < 249 ? embedding : [] }))
     await expect(documents.addChunks(owner, id, 'offline-384', many)).rejects.toThrow()
@@ -105,7 +105,7 @@ describe('adding its chunks', () => {
 })
 
 describe('failing a document', () => {
-  it('keeps the reason until its chunks come after all', async () => {
+  it('keeps the reason until its chunks are stored after all', async () => {
     const document = await addDocument()
     expect(await documents.fail(owner, document, 'the embedder is down')).toBe(true)
     const { id } = document
@@ -114,7 +114,7 @@ describe('failing a document', () => {
     expect(await documents.find(owner, id)).toMatchObject({ status: 'ready', error: null })
   })
 
-  it('keeps the reason of the last try, which knows more', async () => {
+  it('keeps the more specific reason of the last attempt', async () => {
     const document = await addDocument()
     await documents.postpone(owner, document, 'no credit')
     expect(await documents.find(owner, document.id)).toMatchObject({ status: 'queued', error: 'no credit' })
@@ -122,7 +122,7 @@ describe('failing a document', () => {
     expect(await documents.find(owner, document.id)).toMatchObject({ status: 'failed', error: 'no credit' })
   })
 
-  it('leaves a ready one ready', async () => {
+  it('leaves a ready document ready', async () => {
     const document = await addDocument()
     await documents.addChunks(owner, document.id, 'offline-384', [chunk])
     expect(await documents.fail(owner, document, 'too late')).toBe(false)
@@ -141,7 +141,7 @@ describe('posting a document again', () => {
       version: document.version,
     })
 
-  it('adds one job for one content, however often it comes', async () => {
+  it('adds one job per content, however often it is posted', async () => {
     const post = () => documents.add(owner, { title: 'Tides', text: 'Once.', contentHash: 'once' })
     const [first] = await Promise.all([post(), post(), post()])
     if (!first) throw new Error('no document')
@@ -153,7 +153,7 @@ describe('posting a document again', () => {
     expect(await jobsOf(first.id)).toEqual([first.version])
   })
 
-  it('adds a job when another model embedded it, and this one has not', async () => {
+  it('adds a job when only another model embedded it', async () => {
     const post = (embeddingModel: string) =>
       documents.add(owner, { title: 'Tides', text: 'Moved.', contentHash: 'moved', embeddingModel })
     const first = await post('offline-384')
@@ -167,7 +167,7 @@ describe('posting a document again', () => {
     expect(await jobsOf(first.id)).toHaveLength(2)
   })
 
-  it('under the same name with other content replaces it, which stays searchable until the new one is ready', async () => {
+  it('with the same name and other content replaces it once the new content is ready', async () => {
     const post = (text: string) =>
       documents.add(owner, { title: 'Tides', text, contentHash: text, externalId: 'tides' })
     const contents = async () =>
@@ -189,7 +189,7 @@ describe('posting a document again', () => {
     expect(await db.select().from(uploads).where(eq(uploads.documentId, old.id))).toEqual([])
   })
 
-  it('again and again, is never seen half: a reader finds all chunks of one content', async () => {
+  it('repeatedly never exposes a partial state: a reader finds all chunks of one content', async () => {
     const post = (text: string) => documents.add(owner, { title: 'Moon', text, contentHash: text, externalId: 'moon' })
     const replace = async (text: string) => {
       const { id, version } = await post(text)
@@ -214,7 +214,7 @@ describe('posting a document again', () => {
     expect(seen.size).toBeGreaterThan(1)
   })
 
-  it('and failing, leaves what was there before in the search', async () => {
+  it('and failing keeps the previous content searchable', async () => {
     const post = (text: string) => documents.add(owner, { title: 'Ebb', text, contentHash: text, externalId: 'ebb' })
     await makeReady(await post('before'), 'before')
     const renewed = await post('after')
@@ -226,7 +226,7 @@ describe('posting a document again', () => {
 })
 
 describe('the list of documents', () => {
-  it('loses and repeats nothing from page to page, also when all are of the same moment', async () => {
+  it('skips and repeats nothing across pages, even if all documents have the same timestamp', async () => {
     const lister = await owners.ensure('lists')
     const contents = ['a', 'b', 'c', 'd', 'e', 'f', 'g']
     for (const contentHash of contents) await documents.add(lister, { title: contentHash, text: '', contentHash })
@@ -245,7 +245,7 @@ describe('the list of documents', () => {
 })
 
 describe('removing a document', () => {
-  it('takes its chunks with it, is true once, and search finds it no more', async () => {
+  it('removes its chunks, returns true once, and search no longer finds it', async () => {
     const { id } = await addDocument()
     await documents.addChunks(owner, id, 'offline-384', [{ ...chunk, content: 'zyzzyva' }])
     const search = { text: 'zyzzyva', embedding: JSON.stringify(embedding), embeddingModel: 'offline-384', limit: 100 }

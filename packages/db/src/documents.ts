@@ -18,11 +18,11 @@ import { attachUpload, storeUpload, type Tx } from './uploads.ts'
 export type NewDocument = {
   title: string
   contentHash: string
-  /** Other content that comes under the same name takes the document's place. */
+  /** Different content with the same name replaces the document. */
   externalId?: string | undefined
-  /** Takes the place of the document's older one at once. Left out: it has what it had. */
+  /** Replaces the document's metadata at once. Unset: the metadata stays as it is. */
   metadata?: Metadata | undefined
-  /** The one in use: a document that another one embedded is embedded anew. */
+  /** The current embedding model. A document that was embedded with another one is embedded again. */
   embeddingModel?: string
 } & NewContent
 
@@ -54,29 +54,31 @@ const content = { title: documents.title, text: documents.text, pages: documents
 
 const withVersion = { ...summary, version: documents.version }
 
-/** An owner's documents and their chunks. */
+/** Stores an owner's documents and their chunks. */
 export function createDocuments(db: Db) {
   const update = (owner: string, document: DocumentVersion, set: { status?: DocumentStatus } & Partial<Progress>) =>
     db.update(documents).set(set).where(isInProgress(owner, document)).returning({ id: documents.id })
   return {
-    /** Stores what was posted and a job that makes it ready, at once. The same content twice is one document. */
+    /**
+     * Stores the posted content together with its ingestion job. Posting the same content twice creates one document.
+     */
     add: (owner: string, document: NewDocument): Promise<DocumentSummary & DocumentVersion> =>
       addDocument(db, owner, document),
 
-    /** Marks a document as processing and gives its content, and what was posted when that is not its content yet. */
+    /** Marks a document as processing and returns its content, and the posted content if it is not ingested yet. */
     begin: (owner: string, document: DocumentVersion) => beginDocument(db, owner, document),
 
-    /** `progress` is the part that is done, from 0 to 1. */
+    /** `progress` is the completed fraction, from 0 to 1. */
     noteProgress: async (owner: string, document: DocumentVersion, progress: number): Promise<boolean> =>
       (await update(owner, document, { progress })).length > 0,
 
-    /** Puts a document back in the queue, with the reason for its reader why the last try failed, if there is one. */
+    /** Puts a document back in the queue, with a reason for users if the last attempt failed. */
     postpone: async (owner: string, document: DocumentVersion, error: string | null): Promise<boolean> =>
       (await update(owner, document, { status: 'queued', progress: 0, error })).length > 0,
 
     /**
-     * Stores the chunks in the place of all that it has, with the content that they are cut from, and makes the document
-     * ready, at once. Does nothing when the document is gone or has newer content than this.
+     * Replaces all chunks and the content that they are cut from, and marks the document as ready, in one transaction.
+     * Does nothing if the document is gone or has newer content.
      */
     addChunks: (
       owner: string,
@@ -86,7 +88,9 @@ export function createDocuments(db: Db) {
       content?: DocumentContent & { version: string },
     ) => addChunks(db, owner, id, model, newChunks, content),
 
-    /** What the search holds of a document, also while newer content waits; nothing while it holds none. */
+    /**
+     * Returns the searchable content of a document, even while newer content is queued. Returns nothing if it has none.
+     */
     readContent: async (owner: string, id: string): Promise<DocumentContent | undefined> =>
       (
         await db
@@ -96,15 +100,15 @@ export function createDocuments(db: Db) {
       ).at(0),
 
     /**
-     * Stores the chunks of one more model beside those of others, so that a search by either has vectors of its own. False,
-     * and nothing is done, when the document is gone, or its content is not any more what they are cut from.
+     * Stores the chunks of one more model beside those of others, so that a search with either model has its own
+     * vectors. Returns false and stores nothing if the document is gone or its content has changed.
      */
     addChunksForModel: (owner: string, id: string, model: string, newChunks: NewChunk[], content: DocumentContent) =>
       addChunksForModel(db, owner, id, model, newChunks, content),
 
     /**
-     * Marks a document as failed, with a reason for its reader: that of the last try, or else `error`. What its older content put into the search stays there;
-     * where there is no newer one, the document is as ready as it was.
+     * Marks a document as failed, with a reason for users: that of the last attempt, otherwise `error`. Its older
+     * content stays searchable. If no newer content was posted, the document stays ready.
      */
     fail: (owner: string, document: DocumentVersion, error: string): Promise<boolean> =>
       failDocument(db, owner, document, error),
@@ -114,10 +118,13 @@ export function createDocuments(db: Db) {
     find: async (owner: string, id: string): Promise<DocumentSummary | undefined> =>
       (await db.select(summary).from(documents).where(isDocument(owner, id))).at(0),
 
-    /** A part of the text, as chunks and sources name parts: in UTF-16 units. `length` is that of the whole text. */
+    /**
+     * Returns a part of the text, in UTF-16 units like the offsets of chunks and sources. `length` is that of the whole
+     * text.
+     */
     readText: (owner: string, id: string, part: { start: number; end: number }) => readText(db, owner, id, part),
 
-    /** True when there was one. Its chunks go with it. */
+    /** Deletes a document and its chunks. Returns whether it existed. */
     remove: async (owner: string, id: string): Promise<boolean> =>
       (await db.delete(documents).where(isDocument(owner, id)).returning({ id: documents.id })).length > 0,
   }
@@ -154,7 +161,7 @@ async function addDocument(
     if (added.version === version) await attachContent(tx, owner, added.id, title, content)
     const [renewed] = added.status === 'ready' && embeddingModel ? await renew(tx, owner, added.id, embeddingModel) : []
     const document = renewed ?? added
-    // Its id is the version: a job that is there already is not added again.
+    // The id contains the version, so an existing job is not added again.
     if (document.status !== 'ready') {
       const job = { owner, documentId: document.id, version: document.version }
       await sendJob(tx, ingestQueue, job, document.version)
@@ -173,7 +180,7 @@ function storeContent(tx: Tx, owner: string, title: string, content: Exclude<New
   return storeUpload(tx, owner, { title, ...file })
 }
 
-/** A ready document that only other models embedded is embedded anew. */
+/** A ready document without chunks of the current model is embedded again. */
 function renew(tx: Pick<Db, 'update'>, owner: string, id: string, model: string) {
   const isOther = sql`exists (select from ${chunks} where ${chunks.documentId} = ${documents.id}) and not exists (
     select from ${chunks} where ${chunks.documentId} = ${documents.id} and ${chunks.embeddingModel} = ${model})`
@@ -184,11 +191,11 @@ function renew(tx: Pick<Db, 'update'>, owner: string, id: string, model: string)
     .returning(withVersion)
 }
 
-const pieceLength = 100_000 // code points; Postgres walks the text from its start to each piece
+const pieceLength = 100_000 // code points; Postgres scans the text from its start for each piece
 
 /**
- * Postgres counts code points and knows no UTF-16: pieces of the text are measured there, and the few that hold the part
- * travel, to be cut here. The whole text of a book would hold up the event loop of its reader.
+ * Postgres counts code points, not UTF-16 units. Postgres measures pieces of the text, and only the pieces that contain
+ * the part are transferred and cut here. Transferring the whole text of a book would block the event loop.
  */
 async function readText(db: Db, owner: string, id: string, { start, end }: { start: number; end: number }) {
   const isWanted = sql`piece.start < ${end} and piece.start + piece.units > ${start}`

@@ -17,7 +17,7 @@ afterAll(async () => {
 
 const note = (on: Pick<Db, 'execute'>, id: number) => on.execute(sql`insert into ledger values (${id})`)
 
-/** Each kind of work, and how often its id may be in the ledger when it succeeds and when it fails. */
+/** The kinds of work, and how often an id may be in the ledger after success and after failure. */
 const kinds = [
   { succeeds: [1], fails: [0, 1], work: async (id: number) => void (await note(db, id)) },
   {
@@ -42,7 +42,7 @@ const kinds = [
   },
 ]
 
-it('nothing is done by halves, outside its transaction or in another, while backends are killed', async () => {
+it('work is atomic and stays in its own transaction while backends are killed', async () => {
   const end = performance.now() + 3000
   const outcomes: { id: number; code: string | undefined; allowed: number[] }[] = []
   let made = 0
@@ -72,9 +72,9 @@ it('nothing is done by halves, outside its transaction or in another, while back
     select id, count(*)::int as times, xmin::text as transaction from ledger group by id, xmin::text`)
   const times = new Map(rows.map((row) => [row.id, row.times]))
   expect(outcomes.filter(({ id, allowed }) => !allowed.includes(times.get(id) ?? 0))).toEqual([])
-  // One transaction an id and one id a transaction.
+  // One transaction per id and one id per transaction.
   expect(times.size).toBe(rows.length)
   expect(new Set(rows.map(({ transaction }) => transaction)).size).toBe(rows.length)
-  // It was put to the test: transactions were cut off, and others went on.
+  // The test was effective: transactions were interrupted, and others continued.
   expect(outcomes.map(({ code }) => code)).toEqual(expect.arrayContaining([undefined, '22012', 'CONNECTION_CLOSED']))
 })

@@ -36,13 +36,13 @@ describe('an empty database', () => {
 
   const applied = async () => [...(await empty.db.execute(sql`select * from drizzle.__drizzle_migrations order by id`))]
 
-  it('is migrated once when five start at once', async () => {
+  it('is migrated once when five migrations start at once', async () => {
     await Promise.all(Array.from({ length: 5 }, () => migrate({ directUrl: url.href, embedder })))
     expect(await applied()).toHaveLength(journal.entries.length)
     await createStore(empty.db).owners.ensure('ada')
   })
 
-  it('is left as it is by the next start', async () => {
+  it('is left unchanged by the next migration', async () => {
     const [before, indexesBefore] = [await applied(), await listIndexes(empty)]
     await migrate({ directUrl: url.href, embedder })
     expect(await applied()).toEqual(before)
@@ -59,7 +59,7 @@ describe('the settings of the database', () => {
     ['jit', 'off'],
     ['hnsw.iterative_scan', 'relaxed_order'],
     ['hnsw.ef_search', '150'],
-  ])('reach a session through PgBouncer: %s is %s', async (name, value) => {
+  ])('apply to a session through PgBouncer: %s is %s', async (name, value) => {
     const [row] = await pooled.db.execute(sql`select current_setting(${name}) as value`)
     expect(row).toEqual({ value })
   })
@@ -86,7 +86,7 @@ describe('the index of an embedder', () => {
     ['narrow', 384],
     ['wide', 1536],
     ['O\'Reilly\'s \\ "model" %s', 8],
-  ])('is made for the model %s of %i dimensions, once', async (model, dimensions) => {
+  ])('is built for the model %s with %i dimensions, once', async (model, dimensions) => {
     await migrate({ directUrl, embedder: { model, dimensions } })
     const made = await findIndexes(model)
     expect(made).toMatchObject([{ valid: true }])
@@ -95,9 +95,9 @@ describe('the index of an embedder', () => {
     expect(await findIndexes(model)).toEqual(made)
   })
 
-  it('is replaced when a build that was cut short left an invalid one', async () => {
+  it('is replaced when an interrupted build left an invalid one', async () => {
     const embedder = { model: 'interrupted', dimensions: 4 }
-    const documentId = await addChunk(embedder.model, 5) // a width that the build stumbles over
+    const documentId = await addChunk(embedder.model, 5) // a width that makes the build fail
     await expect(migrate({ directUrl, embedder })).rejects.toThrow()
     expect(await findIndexes(embedder.model)).toMatchObject([{ valid: false }])
     await db.delete(chunks).where(sql`document_id = ${documentId}`)
@@ -105,7 +105,7 @@ describe('the index of an embedder', () => {
     expect(await findIndexes(embedder.model)).toMatchObject([{ valid: true }])
   })
 
-  it('is not made for 5,000 dimensions, which are searched all the same', async () => {
+  it('is not built for 5,000 dimensions, which are still searched', async () => {
     const embedder = { model: 'widest', dimensions: 5000 }
     await migrate({ directUrl, embedder })
     expect(await findIndexes(embedder.model)).toEqual([])
@@ -116,8 +116,8 @@ describe('the index of an embedder', () => {
   })
 })
 
-it('says which pgvector it found when that is too old', async () => {
-  // No server here has an old one: a table that hides the catalogue stands for it.
+it('reports the installed pgvector version when it is too old', async () => {
+  // No test server has an old pgvector, so a table that shadows the catalogue simulates it.
   await db.execute(sql`create schema past`)
   await db.execute(sql`create table past.pg_extension as select 'vector' as extname, '0.7.4' as extversion`)
   const url = new URL(directUrl)
@@ -126,13 +126,13 @@ it('says which pgvector it found when that is too old', async () => {
 })
 
 describe('the journal of migrations', () => {
-  it('rises in time, because Drizzle skips what is older than the last applied', () => {
+  it('has increasing timestamps, because Drizzle skips migrations older than the last applied one', () => {
     const times = journal.entries.map(({ when }) => when)
     expect(times).toEqual(times.toSorted((left, right) => left - right))
     expect(new Set(times).size).toBe(times.length)
   })
 
-  it('names every file, in order', () => {
+  it('lists every file in order', () => {
     const files = readdirSync(new URL('../migrations', import.meta.url)).filter((file) => file.endsWith('.sql'))
     expect(journal.entries.map(({ tag }) => `${tag}.sql`)).toEqual(files.toSorted())
   })

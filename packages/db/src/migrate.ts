@@ -11,37 +11,43 @@ import { migrateQueue } from './queue.ts'
 import { chunks } from './schema.ts'
 
 export type MigrateOptions = {
-  /** Straight to Postgres: the lock and the index builds need one session, which a transaction pooler does not give. */
+  /**
+   * Connects directly to Postgres. The lock and the index builds need one session, which a transaction pooler does not
+   * provide.
+   */
   directUrl: string
-  /** The embedder in use, for its index; without it no index is made. `dimensions` is its vectors' width. */
+  /** The current embedder, for its index. Unset: no index is built. `dimensions` is the width of its vectors. */
   embedder?: { model: string; dimensions: number }
 }
 
 export const migrationsFolder = fileURLToPath(new URL('../migrations', import.meta.url))
-/** The functions of a search, made anew each time: what is edited there needs no migration. */
+/** The search functions. They are recreated on every run, so changing them needs no migration. */
 const searchFile = fileURLToPath(new URL('search.sql', import.meta.url))
 
-/** hnsw indexes of pgvector hold no wider halfvec; wider ones are searched exactly. */
+/** pgvector's hnsw indexes support no wider halfvec. Wider vectors are searched exactly. */
 export const widestIndex = 4000
-/** Chunks that a search compares one by one in 3 ms. `npm start` loads 68, its samples. */
+/** An exact search over this many chunks takes 3 ms. The samples of `npm start` have 68. */
 const mostUnindexed = 1000
-/** Any number will do, so long as nothing else in this database locks it. */
+/** Any number works as long as nothing else in this database uses it as a lock. */
 const lockId = 7_305_411
 
-/** Of the database and so of every session, written as Postgres shows them: `doctor` compares. */
+/**
+ * Settings of the database, and so of every session. They are written as Postgres prints them, because `doctor`
+ * compares them.
+ */
 export const databaseSettings = {
-  statement_timeout: '10s', // requests take milliseconds; see `silenceTimeoutMs` in client.ts before you raise it
-  lock_timeout: '5s', // rows are locked for milliseconds; who waits longer waits for something broken
-  idle_in_transaction_session_timeout: '10s', // no transaction waits on anything but the database
-  jit: 'off', // to compile a statement takes longer than to run any of ours
-  // Goes on until enough rows are the owner's own (pgvector 0.8). A strict order would leave out what it meets too late.
+  statement_timeout: '10s', // requests take milliseconds; see `silenceTimeoutMs` in client.ts before you increase it
+  lock_timeout: '5s', // rows are locked for milliseconds; a longer wait means that something is broken
+  idle_in_transaction_session_timeout: '10s', // transactions wait for nothing but the database
+  jit: 'off', // compiling a statement takes longer than running any of ours
+  // Iterates until the owner has enough rows (pgvector 0.8). A strict order would drop rows that are found too late.
   'hnsw.iterative_scan': 'relaxed_order',
   'hnsw.ef_search': '150', // finds 0.97 of the ten nearest among 100,000 of the offline embedder; 200 finds 0.95
 }
 
 /**
- * Brings a database to this version: tables, the queue, the settings that belong to the database, the embedder's index.
- * Safe when several start at once: they take turns. Throws when pgvector is older than 0.8.
+ * Migrates a database to this version: tables, the queue, database settings and the embedder's index. Concurrent calls
+ * run one after another. Throws if pgvector is older than 0.8.
  */
 export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<void> {
   await withSession(directUrl, async (db, client) => {
@@ -55,8 +61,8 @@ export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<
 }
 
 /**
- * For a bulk load, which is faster without the embedder's index: drops it, or gives false where there is none to build, or
- * so many chunks that somebody would miss it. `buildEmbeddingIndex` makes it anew, and so does `migrate`.
+ * Drops the embedder's index, because a bulk load is faster without it. Returns false if there is no index to build, or
+ * if there are so many chunks that searches need it. `buildEmbeddingIndex` and `migrate` build it again.
  */
 export async function dropEmbeddingIndex({ directUrl, embedder }: Required<MigrateOptions>): Promise<boolean> {
   if (embedder.dimensions > widestIndex) return false
@@ -66,12 +72,12 @@ export async function dropEmbeddingIndex({ directUrl, embedder }: Required<Migra
     if (row?.many) return false
     await lock(db)
     const name = nameEmbeddingIndex(embedder.model, embedder.dimensions)
-    await db.execute(sql`drop index concurrently if exists ${sql.identifier(name)}`) // else searches would wait
+    await db.execute(sql`drop index concurrently if exists ${sql.identifier(name)}`) // otherwise searches would wait
     return true
   })
 }
 
-/** Makes the embedder's index, if there is none. Documents are taken in and searched meanwhile. */
+/** Builds the embedder's index if it is missing. Documents can be ingested and searched in the meantime. */
 export async function buildEmbeddingIndex({ directUrl, embedder }: Required<MigrateOptions>): Promise<void> {
   await withSession(directUrl, async (db) => {
     await lock(db)
@@ -79,13 +85,13 @@ export async function buildEmbeddingIndex({ directUrl, embedder }: Required<Migr
   })
 }
 
-/** In ms, 24 days: the driver leaves a 0, which is no limit, out of the startup options. */
+/** In ms, 24 days. The driver omits a 0, which means no limit, from the startup options. */
 const unlimited = 2_147_483_647
-/** Startup options, so that they hold from the first statement: the database's own limits are for requests. */
+/** Startup options, so that they apply from the first statement. The database's own limits are meant for requests. */
 const session = {
   statement_timeout: unlimited,
   lock_timeout: unlimited,
-  maintenance_work_mem: '256MB', // an hnsw index is built fast while it fits in here: 200,000 vectors of 384 do
+  maintenance_work_mem: '256MB', // hnsw builds are fast while they fit in memory: 200,000 vectors of 384 do
 }
 
 async function withSession<T>(directUrl: string, work: (db: Db, client: Sql) => Promise<T>): Promise<T> {
@@ -94,11 +100,11 @@ async function withSession<T>(directUrl: string, work: (db: Db, client: Sql) => 
   try {
     return await work(drizzle(client), client)
   } finally {
-    await client.end({ timeout: 5 }) // the end of the session is the end of its lock
+    await client.end({ timeout: 5 }) // ending the session releases its lock
   }
 }
 
-/** Polls: a session that waits inside `pg_advisory_lock` would itself block the other's CREATE INDEX CONCURRENTLY. */
+/** Polls, because a session waiting in `pg_advisory_lock` would block the other's CREATE INDEX CONCURRENTLY. */
 async function lock(db: Db) {
   for (;;) {
     const [row] = await db.execute<{ locked: boolean }>(sql`select pg_try_advisory_lock(${lockId}) as locked`)
@@ -108,8 +114,8 @@ async function lock(db: Db) {
 }
 
 /**
- * PgBouncer refuses these as startup parameters, and a plain SET would reach whoever has the connection next. They are the
- * database's, not the role's: the role may use other databases, and other roles this one.
+ * PgBouncer rejects these as startup parameters, and a plain SET would affect the connection's next client. They are
+ * set on the database, because the role may use other databases, and other roles may use this one.
  */
 async function configureDatabase(db: Db) {
   const [row] = await db.execute<{ database: string; version: string }>(sql`
@@ -124,17 +130,17 @@ async function configureDatabase(db: Db) {
   }
 }
 
-/** Of hnsw's `ef_construction`. Twice its default takes 15 % longer and finds 0.06 more of the ten nearest. */
+/** hnsw's `ef_construction`. Twice its default takes 15 % longer and finds 0.06 more of the ten nearest neighbours. */
 const buildEffort = sql.raw('m = 24, ef_construction = 200')
 
-/** One partial index a model: its rows have one width, which the column itself does not have. */
+/** One partial index per model, because its rows have one width and the column has none. */
 async function createEmbeddingIndex(db: Db, { model, dimensions }: { model: string; dimensions: number }) {
   if (dimensions > widestIndex) return
   const name = nameEmbeddingIndex(model, dimensions)
   const [existing] = await db.execute<{ valid: boolean }>(sql`
     select indisvalid as valid from pg_index where indexrelid = to_regclass(${name})`)
   if (existing?.valid) return
-  // A concurrent build that was cut short leaves an index that is never used.
+  // An interrupted concurrent build leaves an invalid index that is never used.
   if (existing) await db.execute(sql`drop index concurrently ${sql.identifier(name)}`)
   await db.execute(sql`
     create index concurrently ${sql.identifier(name)} on chunks

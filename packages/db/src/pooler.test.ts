@@ -2,8 +2,8 @@ import postgres, { type Sql } from 'postgres'
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { createTestDatabase, type TestDatabase } from './testing.ts'
 
-// What the shipped PgBouncer does in transaction mode, and what an upgrade of it may not change unnoticed. Each database
-// is new, so that all clients share one connection to Postgres, until somebody keeps it busy.
+// Documents how the shipped PgBouncer behaves in transaction mode, so that an upgrade cannot change it unnoticed. Each
+// database is new, so all clients share one connection to Postgres until a client keeps it busy.
 
 let database: TestDatabase
 let clients: Sql[]
@@ -17,7 +17,7 @@ beforeEach(async () => {
   })
 })
 
-/** One connection to PgBouncer. */
+/** Opens one connection to PgBouncer. */
 function open(url = database.databaseUrl): Sql {
   const client = postgres(url, { max: 1, fetch_types: false, onnotice: () => {} })
   clients.push(client)
@@ -34,7 +34,7 @@ async function readSetting(client: Pick<Sql, 'unsafe'>): Promise<string> {
   return row?.search_path
 }
 
-/** Does the work while another client has the connection to Postgres that is there: PgBouncer opens a second one. */
+/** Runs the work while another client holds the existing connection to Postgres, so PgBouncer opens a second one. */
 async function onAnother<T>(work: () => Promise<T>): Promise<T> {
   const result = await open().begin(async (holder) => {
     await readPid(holder)
@@ -43,8 +43,8 @@ async function onAnother<T>(work: () => Promise<T>): Promise<T> {
   return result.value
 }
 
-describe('what the template rests on', () => {
-  it('a transaction has one connection to Postgres; between two it may be another', async () => {
+describe('behaviour that the template depends on', () => {
+  it('a transaction keeps one connection to Postgres; the next one may use another', async () => {
     const client = open()
     const first = await readPid(client)
     const [begun, ended] = await client.begin(async (tx) => [await readPid(tx), await onAnother(() => readPid(tx))])
@@ -59,13 +59,13 @@ describe('what the template rests on', () => {
       return row
     }
     const first = await ask(client)
-    // In a transaction: outside of one the driver would prepare it anew, and nobody would know.
+    // In a transaction, because outside of one the driver would silently prepare it again.
     const second = await onAnother(() => client.begin(ask))
     expect([first?.number, second?.number]).toEqual([7, 7])
     expect(second?.pid).not.toBe(first?.pid)
   })
 
-  it('SET LOCAL holds until the end of its transaction, and nobody else sees it', async () => {
+  it('SET LOCAL lasts until the end of its transaction and is invisible to others', async () => {
     const [client, other] = [open(), open()]
     const before = await readSetting(client)
     const inside = await client.begin(async (tx) => {
@@ -76,7 +76,7 @@ describe('what the template rests on', () => {
     expect([await readSetting(client), await readSetting(other)]).toEqual([before, before])
   })
 
-  it('an advisory lock of a transaction keeps others out, and goes with it', async () => {
+  it('a transaction-level advisory lock excludes others and is released with the transaction', async () => {
     const [client, other] = [open(), open()]
     const tryLock = async (on: Pick<Sql, 'unsafe'>) =>
       (await on.unsafe('select pg_try_advisory_xact_lock(7) as got'))[0]?.got
@@ -85,8 +85,8 @@ describe('what the template rests on', () => {
   })
 })
 
-describe('what must not be used: it stays with the connection to Postgres, not with its client', () => {
-  it('SET changes the setting of others, and may be lost for who set it', async () => {
+describe('features to avoid, because they belong to the Postgres connection and not to its client', () => {
+  it('SET changes the setting for others, and its own client may lose it', async () => {
     const [client, other] = [open(), open()]
     const before = await readSetting(client)
     await client`set search_path = 'hidden'`
@@ -94,13 +94,13 @@ describe('what must not be used: it stays with the connection to Postgres, not w
     expect(await onAnother(() => readSetting(client))).toBe(before)
   })
 
-  it('LISTEN hears nothing', async () => {
+  it('LISTEN receives nothing', async () => {
     const [client, other] = [open(), open()]
     const direct = open(database.directDatabaseUrl)
     const heard: string[] = []
     await client.listen('news', (text) => void heard.push(text))
     const listening = await other`select pg_listening_channels() as channel`
-    expect(listening).toEqual([{ channel: 'news' }]) // the connection does, whoever has it
+    expect(listening).toEqual([{ channel: 'news' }]) // the connection listens, whichever client uses it
     await direct.notify('news', 'from afar')
     await other.notify('news', 'from the same connection')
     await direct.listen('news', () => heard.push('control'))
@@ -108,7 +108,7 @@ describe('what must not be used: it stays with the connection to Postgres, not w
     await expect.poll(() => heard).toEqual(['control'])
   })
 
-  it('a lock of a session does not keep others out, and cannot be given back', async () => {
+  it('a session-level lock does not exclude others and cannot be released', async () => {
     const [client, other] = [open(), open()]
     const ask = async (on: Sql, question: string) => (await on.unsafe(`select ${question} as answer`))[0]?.answer
     await ask(client, 'pg_advisory_lock(7)')
@@ -116,14 +116,14 @@ describe('what must not be used: it stays with the connection to Postgres, not w
     expect(await onAnother(() => ask(client, 'pg_advisory_unlock(7)'))).toBe(false)
   })
 
-  it('PREPARE is there for others, and may be missing for who prepared', async () => {
+  it('PREPARE is visible to others, and may be missing for its own client', async () => {
     const [client, other] = [open(), open()]
     await client.unsafe('prepare seven as select 7 as number')
     expect(await other.unsafe('execute seven').simple()).toEqual([{ number: 7 }])
     await expect(onAnother(() => client.unsafe('execute seven').simple())).rejects.toMatchObject({ code: '26000' })
   })
 
-  it('a temporary table is there for others, and may be missing for who made it', async () => {
+  it('a temporary table is visible to others, and may be missing for its own client', async () => {
     const [client, other] = [open(), open()]
     await client`create temporary table notes as select 7 as number`
     expect(await other`select number from notes`).toEqual([{ number: 7 }])

@@ -19,14 +19,14 @@ const mallory = await store.owners.ensure('mallory')
 const turn = { conversationId: 'c', title: 'Ada’s', questionId: 'q', question: 'Ada’s?', answerId: 'a' }
 await store.turns.open(ada, turn)
 
-/** What a query would be with a policy that reads the owner from a setting, which must end with the transaction. */
+/** Runs a query under a policy that reads the owner from a setting, which must end with the transaction. */
 const findBehindPolicy = (owner: string) =>
   db.transaction(async (tx) => {
     await tx.execute(sql`select set_config('app.owner', ${owner}, true)`)
     return tx.select({ id: conversations.id }).from(conversations).where(eq(conversations.id, turn.conversationId))
   })
 
-/** Microseconds a query: of the clock, and of this process's CPU. */
+/** Microseconds per query, both elapsed time and this process's CPU time. */
 async function measure(query: () => Promise<unknown>) {
   for (let warmUp = 0; warmUp < 50; warmUp += 1) await query()
   const [startedAt, startedCpu] = [performance.now(), process.cpuUsage()]
@@ -38,8 +38,8 @@ async function measure(query: () => Promise<unknown>) {
   }
 }
 
-/** Why it is off: see docs/decisions/0011. */
-it('row-level security would hide rows too, at the price of a transaction a query', async ({ annotate }) => {
+/** Row-level security is off, see docs/decisions/0011. */
+it('row-level security would also hide rows, but costs one transaction per query', async ({ annotate }) => {
   const filter = await measure(() => store.conversations.read(ada, turn.conversationId, 1))
   await db.execute(sql`alter table conversations enable row level security`)
   await db.execute(sql`alter table conversations force row level security`)

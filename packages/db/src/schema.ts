@@ -16,7 +16,7 @@ import {
   uuid,
 } from 'drizzle-orm/pg-core'
 
-/** A vector of any width: the width and the model belong to the row, so one table serves every embedder. */
+/** A vector of any width. Width and model are stored per row, so one table serves every embedder. */
 const halfvec = customType<{ data: number[]; driverData: string }>({
   dataType: () => 'halfvec',
   toDriver: (vector) => JSON.stringify(vector),
@@ -26,11 +26,11 @@ const halfvec = customType<{ data: number[]; driverData: string }>({
 const tsvector = customType<{ data: string }>({ dataType: () => 'tsvector' })
 const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
 
-// Three digits, because a JavaScript Date holds no more: a cursor made from one must find its row again.
+// Three digits, because a JavaScript Date has millisecond precision and a cursor made from one must find its row again.
 const time = (name: string) => timestamp(name, { withTimezone: true, precision: 3 })
 const createdAt = () => time('created_at').notNull().defaultNow()
 
-/** Everything else belongs to one of these. */
+/** All other rows belong to an owner. */
 export const owners = pgTable('owners', {
   id: uuid('id').primaryKey().defaultRandom(),
   name: text('name').notNull().unique(),
@@ -42,34 +42,34 @@ const ownerId = () =>
     .notNull()
     .references(() => owners.id, { onDelete: 'cascade' })
 
-/** A key is `sl_<id>_<secret>`; only the secret's SHA-256 is stored. */
+/** An API key is `sl_<id>_<secret>`. Only the secret's SHA-256 is stored. */
 export const apiKeys = pgTable('api_keys', {
   id: text('id').primaryKey(),
   ownerId: ownerId(),
   secretHash: text('secret_hash').notNull(),
   createdAt: createdAt(),
-  /** To the minute: it is written in batches. */
+  /** Accurate to the minute, because it is written in batches. */
   lastUsedAt: time('last_used_at'),
   revokedAt: time('revoked_at'),
 })
 
-/** What each API process has let an owner do, so that limits hold for all of them together. */
+/** Counts what each API process has allowed an owner, so that limits apply across all processes. */
 export const usage = pgTable(
   'usage',
   {
     ownerId: ownerId(),
     processId: uuid('process_id').notNull(),
-    /** The start of the minute in which `requests` were counted. */
+    /** The start of the minute that `requests` counts. */
     minute: time('minute').notNull(),
     requests: integer('requests').notNull(),
-    /** Answers that stream now. They count for as long as the row is fresh: its process may have died. */
+    /** Answers that are streaming. The count expires with the row, because its process may have crashed. */
     streams: integer('streams').notNull(),
     updatedAt: time('updated_at').notNull().defaultNow(),
   },
   (table) => [primaryKey({ name: 'usage_key', columns: [table.ownerId, table.processId] })],
 )
 
-/** Keyed by owner and id, because clients choose conversation ids and two owners may choose the same. */
+/** The key is owner and id, because clients choose conversation ids and two owners may choose the same one. */
 export const conversations = pgTable(
   'conversations',
   {
@@ -88,7 +88,7 @@ export const conversations = pgTable(
 export type MessageRole = 'user' | 'assistant'
 export type MessageStatus = 'streaming' | 'complete' | 'stopped' | 'interrupted' | 'failed'
 
-/** A passage that an answer was given, as its `[n]` refers to it. Offsets count UTF-16 units of the document's text. */
+/** A passage that was given to an answer, cited as `[n]`. Offsets count UTF-16 units of the document's text. */
 export type Source = {
   n: number
   documentId: string
@@ -105,7 +105,7 @@ export const messages = pgTable(
     ownerId: uuid('owner_id').notNull(),
     conversationId: text('conversation_id').notNull(),
     id: text('id').notNull(),
-    /** Orders the messages of a conversation; two of one statement share their `created_at`. */
+    /** Orders the messages of a conversation. Two messages from one statement have the same `created_at`. */
     position: bigint('position', { mode: 'number' }).generatedAlwaysAsIdentity(),
     role: text('role').$type<MessageRole>().notNull(),
     content: text('content').notNull(),
@@ -114,12 +114,12 @@ export const messages = pgTable(
     finishReason: text('finish_reason'),
     inputTokens: integer('input_tokens'),
     outputTokens: integer('output_tokens'),
-    /** Why the answer failed, in a sentence for its reader. */
+    /** Why the answer failed, as a sentence for users. */
     error: text('error'),
     createdAt: createdAt(),
-    /** When the process that writes this answer last said that it lives. */
+    /** The last heartbeat of the process that generates this answer. */
     heartbeatAt: time('heartbeat_at').notNull().defaultNow(),
-    /** Somebody has asked that process to stop it. */
+    /** Whether a client asked that process to stop the answer. */
     stopRequested: boolean('stop_requested').notNull().default(false),
   },
   (table) => [
@@ -137,7 +137,7 @@ export const messages = pgTable(
   ],
 )
 
-/** As JSON has it; a filter fits where all that it names is the same. */
+/** Metadata as JSON. A filter matches if all its fields are equal. */
 export type Metadata = { [key: string]: string | number | boolean }
 export type DocumentStatus = 'queued' | 'processing' | 'ready' | 'failed'
 
@@ -146,24 +146,24 @@ export const documents = pgTable(
   {
     id: uuid('id').primaryKey().defaultRandom(),
     ownerId: ownerId(),
-    /** The client's own name for it: other content under the same name takes its place. */
+    /** The client's name for the document. Different content with the same name replaces it. */
     externalId: text('external_id'),
     title: text('title').notNull(),
-    /** As it is searched and cited; empty until the first content is ready. */
+    /** The text that is searched and cited. Empty until the first content is ready. */
     text: text('text').notNull(),
-    /** Where each page begins in the text, in UTF-16 units, if it has pages. */
+    /** Where each page begins in the text, in UTF-16 units, if there are pages. */
     pages: jsonb('pages').$type<number[]>(),
-    /** SHA-256 of all that was posted: the same content twice is one document. */
+    /** SHA-256 of everything posted. Posting the same content twice creates one document. */
     contentHash: text('content_hash').notNull(),
-    /** What makes two posts one document: the client's name for it, or else the content. */
+    /** Identifies a document across posts: the client's name for it, otherwise its content. */
     key: text('key').generatedAlwaysAs((): SQL => sql`coalesce(${documents.externalId}, ${documents.contentHash})`),
     status: text('status').$type<DocumentStatus>().notNull(),
-    /** How much of the content is embedded, from 0 to 1. */
+    /** The embedded fraction of the content, from 0 to 1. */
     progress: real('progress').notNull().default(0),
     error: text('error'),
-    /** Of the content that was posted last, and of its job: a job for an older one has nothing to do any more. */
+    /** The version of the content posted last, and of its job. Jobs for older versions do nothing. */
     version: uuid('version').notNull().defaultRandom(),
-    /** What its owner says of it; a search may ask for documents that hold certain of it. */
+    /** Metadata set by the owner. A search may filter by it. */
     metadata: jsonb('metadata').$type<Metadata>().notNull().default({}),
     createdAt: createdAt(),
   },
@@ -174,8 +174,8 @@ export const documents = pgTable(
 )
 
 /**
- * Content as it was posted, until its document is ready with it. `documentId` is null while a file still arrives. What a
- * document contained before stays searchable meanwhile.
+ * Posted content, until its document is ready with it. `documentId` is null while a file is still arriving. The
+ * document's previous content stays searchable in the meantime.
  */
 export const uploads = pgTable(
   'uploads',
@@ -187,9 +187,9 @@ export const uploads = pgTable(
       .references(() => documents.id, { onDelete: 'cascade' }),
     title: text('title').notNull(),
     mediaType: text('media_type').notNull(),
-    /** Bytes of all its parts. */
+    /** The total size of all parts, in bytes. */
     size: integer('size').notNull().default(0),
-    /** When its last part arrived. */
+    /** When the last part arrived. */
     updatedAt: time('updated_at').notNull().defaultNow(),
   },
   (table) => [
@@ -198,7 +198,7 @@ export const uploads = pgTable(
   ],
 )
 
-/** The bytes of uploads, numbered from 0. Stored uncompressed: PDF and Word files are compressed already. */
+/** The bytes of uploads, numbered from 0. Stored uncompressed, because PDF and Word files are already compressed. */
 export const uploadParts = pgTable(
   'upload_parts',
   {
@@ -217,7 +217,7 @@ export const uploadParts = pgTable(
   ],
 )
 
-/** Those that Postgres has stop words of, by which a text tells its language; `simple` takes every word as it is. */
+/** Languages with stop words in Postgres, which identify a text's language. `simple` keeps every word unchanged. */
 export const languages = [
   'danish',
   'dutch',
@@ -238,15 +238,15 @@ export const languages = [
 export type Language = (typeof languages)[number]
 
 /**
- * A language as Postgres' text search knows it. Not a cast, which a generated column may not have, nor a column of the
- * type `regconfig`, which pg_upgrade refuses.
+ * Returns a language as a Postgres text search configuration. A generated column may not contain a cast, and pg_upgrade
+ * rejects a column of type `regconfig`.
  */
 function toTextSearch(language: SQLWrapper): SQL {
   const cases = languages.map((name) => `when '${name}' then '${name}'::regconfig`)
   return sql`case ${language} ${sql.raw(cases.join(' '))} end`
 }
 
-/** The pieces that are searched and cited. Each model's vectors get a partial HNSW index from `db:migrate`. */
+/** The text chunks that are searched and cited. `db:migrate` builds a partial HNSW index for each model's vectors. */
 export const chunks = pgTable(
   'chunks',
   {
@@ -263,7 +263,7 @@ export const chunks = pgTable(
     page: integer('page'),
     embeddingModel: text('embedding_model').notNull(),
     embedding: halfvec('embedding').notNull(),
-    /** Its document's, one of `languages`: which words are left out, and how the others are brought to their stems. */
+    /** The document's language, one of `languages`. It determines stop words and stemming. */
     language: text('language').$type<Language>().notNull().default('english'),
     search: tsvector('search')
       .notNull()

@@ -1,6 +1,6 @@
 import { createTemplateDatabase } from './testing.ts'
 
-/** Vitest calls it once before all test files, and what it returns once after them. */
+/** Vitest calls this once before all test files, and the returned function once after them. */
 export async function setup() {
   return createTemplateDatabase()
 }

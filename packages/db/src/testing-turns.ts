@@ -17,7 +17,7 @@ export const complete: AnswerEnd = {
 let made = 0
 export const nextId = (kind: string) => `${kind}-${++made}`
 
-/** A store on a fresh database, which goes with the test file, and an owner who asks and is answered. */
+/** Creates a store on a new database, dropped after the test file, and an owner who asks and gets answers. */
 export async function createScene() {
   const database = await createTestDatabase()
   const { db, close } = connect({ url: database.databaseUrl, poolSize: 20 })

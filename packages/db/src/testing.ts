@@ -4,10 +4,10 @@ import { migrate } from './migrate.ts'
 
 export type TestDatabase = { databaseUrl: string; directDatabaseUrl: string; drop: () => Promise<void> }
 
-/** The width that tests' embedders have, real ones included: it is the offline embedder's. */
+/** The vector width of all test embedders, including real ones. It matches the offline embedder. */
 const template = { embedder: { model: 'offline-384', dimensions: 384 } }
 
-/** Makes the migrated database that `createTestDatabase` copies. Returns a function that drops it. */
+/** Creates the migrated database that `createTestDatabase` copies. Returns a function that drops it. */
 export async function createTemplateDatabase(): Promise<() => Promise<void>> {
   const name = `template_${randomBytes(6).toString('hex')}`
   await onServer((sql) => sql`create database ${sql(name)}`)
@@ -16,12 +16,14 @@ export async function createTemplateDatabase(): Promise<() => Promise<void>> {
   return () => dropDatabase(name)
 }
 
-/** A fresh copy of the migrated template: about 70 ms. The URLs go through PgBouncer and straight to Postgres. */
+/**
+ * Creates a copy of the migrated template in about 70 ms. The URLs connect through PgBouncer and directly to Postgres.
+ */
 export async function createTestDatabase(): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`
   const source = requireUrl('TEMPLATE_DATABASE')
   await onServer((sql) => sql`create database ${sql(name)} template ${sql(source)}`)
-  // The tables are there already; the settings of a database are not copied with it.
+  // The tables already exist, but the settings of a database are not copied with it.
   await migrate({ directUrl: withDatabase(requireUrl('DIRECT_DATABASE_URL'), name) })
   return {
     databaseUrl: withDatabase(requireUrl('DATABASE_URL'), name),
@@ -31,9 +33,9 @@ export async function createTestDatabase(): Promise<TestDatabase> {
 }
 
 /**
- * Hangs up on whoever is left in a database, and drops it. `with (force)` would be refused while autovacuum works there
- * ("permission denied to terminate process"): without it, Postgres sends its own workers away. Whoever comes back in
- * between is hung up on again.
+ * Closes all connections to a database and drops it. `with (force)` is refused while autovacuum runs there ("permission
+ * denied to terminate process"); without it, Postgres stops its own workers. Clients that reconnect in between are
+ * disconnected again.
  */
 export async function dropDatabase(name: string) {
   await onServer(async (sql) => {
@@ -70,10 +72,10 @@ function requireUrl(name: string): string {
   throw new Error(`${name} is not set: run the tests with \`npm test\`, which starts Postgres and PgBouncer for them.`)
 }
 
-/** What PgBouncer and Postgres say of one database's connections, as often as `sample` is called. */
+/** Samples the connections of one database in PgBouncer and Postgres on each call of `sample`. */
 export function watchConnections(databaseUrl: string) {
   const database = new URL(databaseUrl).pathname.slice(1)
-  // PgBouncer's console speaks the simple protocol alone.
+  // PgBouncer's console supports only the simple protocol.
   const pooler = postgres(requireUrl('PGBOUNCER_ADMIN_URL'), { max: 1, fetch_types: false, prepare: false })
   const direct = postgres(requireUrl('DIRECT_DATABASE_URL'), { max: 1, fetch_types: false })
 

@@ -12,7 +12,7 @@ import { migrate, migrationsFolder } from './migrate.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase, dropDatabase } from './testing.ts'
 
-/** The migrations before `tag`, in a folder of their own. */
+/** Copies the migrations before `tag` to a separate folder. */
 function copyMigrationsBefore(tag: string): string {
   const folder = mkdtempSync(join(tmpdir(), 'migrations-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
@@ -27,7 +27,7 @@ function copyMigrationsBefore(tag: string): string {
 const sha256 = (...parts: (string | Buffer)[]) =>
   parts.reduce((hash, part) => hash.update(part), createHash('sha256')).digest('hex')
 
-it('the migration to uploads in parts keeps what waits, and recognises texts that are posted again', async () => {
+it('the migration to uploads in parts keeps queued content and recognises reposted texts', async () => {
   const server = await createTestDatabase()
   const name = `upgraded_${process.pid}`
   const url = new URL(server.directDatabaseUrl)

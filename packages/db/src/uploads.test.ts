@@ -40,7 +40,7 @@ describe('an upload', () => {
     expect(await uploads.addPart(owner, uploadId, 3, Buffer.from('more'))).toBe(false)
   })
 
-  it('takes the place of an older one, whose parts are removed', async () => {
+  it('replaces an older one, whose parts are removed', async () => {
     const post = async (content: string) => {
       const uploadId = await begin(Buffer.from(content))
       await documents.add(owner, { title: 'Moon', externalId: 'moon', contentHash: content, uploadId })
@@ -50,7 +50,7 @@ describe('an upload', () => {
     expect([await countParts(older), await countParts(newer)]).toEqual([0, 1])
   })
 
-  it('is left to its caller when the document has this content already', async () => {
+  it('is left to its caller when the document already has this content', async () => {
     const post = async () => {
       const uploadId = await begin(Buffer.from('same'))
       const { id } = await documents.add(owner, { title: 'Same', contentHash: 'same', uploadId })
@@ -61,7 +61,7 @@ describe('an upload', () => {
     expect(first.isLeft).toBe(false)
   })
 
-  it('that is gone makes no document', async () => {
+  it('that is gone creates no document', async () => {
     const uploadId = await begin(Buffer.from('gone'))
     expect(await uploads.discard(owner, uploadId)).toBe(true)
     const adding = documents.add(owner, { title: 'Gone', externalId: 'gone', contentHash: 'gone', uploadId })
@@ -69,7 +69,7 @@ describe('an upload', () => {
     expect((await documents.list(owner, 10)).map(({ title }) => title)).not.toContain('Gone')
   })
 
-  it('that is removed while it is read ends in an error, not in half a file', async () => {
+  it('that is removed during a read causes an error, not a partial file', async () => {
     const id = await begin(Buffer.from('half'), Buffer.from('and half'))
     const reading = uploads.read(owner, { id, size: 12 })
     expect((await reading.next()).value).toEqual(Buffer.from('half'))
@@ -86,7 +86,7 @@ describe('an upload', () => {
     expect(`${await buffer(uploads.read(owner, upload))}`).toBe(text)
   })
 
-  it('is not compressed a second time', async () => {
+  it('is not compressed again', async () => {
     const id = await begin(Buffer.alloc(partSize))
     const [row] = await db.execute(sql`select pg_column_size(bytes) as size from upload_parts where upload_id = ${id}`)
     expect(row?.size).toBeGreaterThanOrEqual(partSize)
@@ -101,7 +101,7 @@ describe('the sweep', () => {
       .set({ updatedAt: sql`now() - ${seconds} * interval '1 second'` })
       .where(eq(table.id, id))
 
-  it('removes what got no part for so long, and nothing else', async () => {
+  it('removes only uploads that received no part for the given time', async () => {
     const abandoned = await begin(Buffer.from('a'), Buffer.from('b'))
     await age(abandoned, 61)
     const slow = await begin(Buffer.from('a'))

@@ -7,32 +7,32 @@ export type Upload = { id: string; title: string; mediaType: string; size: numbe
 
 export type Tx = Pick<Db, 'insert' | 'update' | 'delete' | '$with' | 'with'>
 
-/** Bytes per part: a statement of about a millisecond, so no other request notices it; four of them fit into 1 MB. */
+/** Bytes per part. Storing a part takes about 1 ms, so other requests are not delayed. Four parts fit into 1 MB. */
 export const partSize = 256 * 1024
 
 const { placeholder } = sql
 const isUpload = (owner: string, id: string) => and(eq(uploads.ownerId, owner), eq(uploads.id, id))
 const isUnfinished = isNull(uploads.documentId)
 
-/** Files that arrive in parts, each stored by a statement of its own; no connection is held in between. */
+/** Stores files that arrive in parts, each in a separate statement. No connection is held in between. */
 export function createUploads(db: Db) {
   const addPart = prepareAddPart(db)
   const findPart = prepareFindPart(db)
   return {
-    /** Begins an upload. It belongs to no document until `documents.add` names it. */
+    /** Begins an upload. It belongs to no document until `documents.add` references it. */
     open: async (owner: string, { id, title, mediaType }: Omit<Upload, 'size'>): Promise<void> => {
       await db.insert(uploads).values({ ownerId: owner, id, title, mediaType })
     },
 
-    /** Stores the part with this number, counted from 0. False when there is no such unfinished upload. */
+    /** Stores the part with this number, starting at 0. Returns false if there is no such unfinished upload. */
     addPart: async (owner: string, id: string, number: number, bytes: Buffer): Promise<boolean> =>
       (await addPart.execute(toPart(owner, id, number, bytes))).length > 0,
 
-    /** Reads an upload, one statement per part. Throws when it is removed meanwhile. */
+    /** Reads an upload, one statement per part. Throws if the upload is removed in the meantime. */
     read: (owner: string, { id, size }: Pick<Upload, 'id' | 'size'>): AsyncGenerator<Buffer, void> =>
       readParts((number) => findPart.execute({ owner, id, number }), size),
 
-    /** Removes an upload that no document has. True when there was one. */
+    /** Removes an upload that no document uses. Returns whether it existed. */
     discard: async (owner: string, id: string): Promise<boolean> =>
       (
         await db
@@ -41,7 +41,7 @@ export function createUploads(db: Db) {
           .returning({ id: uploads.id })
       ).length > 0,
 
-    /** Removes the unfinished uploads of all owners that got no part for `silentMs`. Returns how many. */
+    /** Removes unfinished uploads of all owners that received no part for `silentMs`. Returns how many. */
     sweep: async (silentMs: number): Promise<number> => {
       const isSilent = sql`${uploads.updatedAt} < now() - ${silentMs} * interval '1 millisecond'`
       return (await db.delete(uploads).where(and(isUnfinished, isSilent)).returning({ id: uploads.id })).length
@@ -65,7 +65,7 @@ export async function storeUpload(
   return id
 }
 
-/** Makes an upload the content that its document waits for, in the place of an older one. Throws when it is gone. */
+/** Makes an upload the document's pending content and replaces an older one. Throws if the upload is gone. */
 export async function attachUpload(
   tx: Tx,
   owner: string,

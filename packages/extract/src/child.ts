@@ -1,8 +1,8 @@
 import { buffer } from 'node:stream/consumers'
 import { DocumentError, docxType, type Extracted, htmlType, pdfType } from '@repo/rag'
 
-// What `extract.ts` runs: reads a file from its input, and writes what it says, or why it cannot be read, as JSON. The
-// libraries are loaded one a process: each file needs one of them.
+// The program that `extract.ts` runs. It reads a file from its input and writes its text, or the reason for a failure,
+// as JSON. Each process loads only the library that its file needs.
 
 const [mediaType = ''] = process.argv.slice(2)
 
@@ -15,7 +15,7 @@ async function extract(bytes: Buffer): Promise<Extracted> {
 
 function explain(error: unknown): string {
   if (error instanceof DocumentError) return error.message
-  // What JavaScript says when there is no memory for a buffer or a string.
+  // JavaScript's errors when there is no memory for a buffer or a string.
   if (error instanceof RangeError && /alloc|invalid (string|array) length/i.test(error.message))
     return 'This file is too large when unpacked. Split it or save it again.'
   return 'This file is damaged. Open it, save it again and upload the new file.'

@@ -2,7 +2,7 @@ import { DocumentError, type Extracted } from '@repo/rag'
 import mammoth from 'mammoth'
 import { convertHtml } from './html.ts'
 
-/** The text of a Word document as Markdown: headings, lists, tables. Pictures are left out. */
+/** Returns the text of a Word document as Markdown: headings, lists and tables, without images. */
 export async function extractDocx(bytes: Buffer): Promise<Extracted> {
   const withoutImages = { convertImage: mammoth.images.imgElement(async () => ({ src: '' })) }
   const { value } = await mammoth.convertToHtml({ buffer: bytes }, withoutImages).catch(explain)

@@ -5,14 +5,14 @@ import { describe, expect, it } from 'vitest'
 import { extract } from './extract.ts'
 
 const toFile = (bytes: Buffer, mediaType: string) => ({ mediaType, size: bytes.length, parts: Readable.from([bytes]) })
-/** What a file says, its type sniffed as at `POST /documents`. */
+/** Returns the text of a file, with its type detected as in `POST /documents`. */
 const read = (bytes: Buffer, filename = '') => extract(toFile(bytes, sniffMediaType(bytes, filename)))
 const html = async (body: string) => (await read(Buffer.from(`<!doctype html><html><body>${body}</body></html>`))).text
-/** Right-to-left text as it stands in a PDF: as it is seen, from left to right. */
+/** Right-to-left text as a PDF stores it: in visual order, from left to right. */
 const asSeen = (text: string) => [...text].reverse().join('')
 
 describe('a PDF', () => {
-  it('gives its text with the place where each page begins, paragraphs apart', async () => {
+  it('returns its text with the start of each page, and separates paragraphs', async () => {
     const bytes = makePdf(['First line,\nand the second.\n\nAnother paragraph.', '', 'Third page.'])
     const { text, pages = [] } = await read(bytes)
     expect(text).toBe('First line,\nand the second.\n\nAnother paragraph.\n\nThird page.')
@@ -35,18 +35,18 @@ describe('a PDF', () => {
     ['CNS1', 'UniCNS-UTF16-H', toUtf16('潮水漲落'), '潮水漲落'],
     ['Japan1', '90ms-RKSJ-H', Buffer.from('8d6082cc92aa', 'hex'), '港の潮'], // Shift JIS
     ['Korea1', 'KSCms-UHC-H', Buffer.from('b0a1b3aa', 'hex'), '가나'],
-  ])('in a font of %s that names the characters by %s alone', async (ordering, cmap, line, text) => {
+  ])('in a font of %s that encodes characters only with %s', async (ordering, cmap, line, text) => {
     expect((await read(makePdfWithCmap(ordering, cmap, line))).text).toBe(text)
   })
 
   it.each([
     ['Hebrew', 'הגאות באה פעמיים ביום'],
     ['Arabic', 'المد يأتي مرتين في اليوم'],
-  ])('in %s, in the order in which it is read', async (_, line) => {
+  ])('in %s, in reading order', async (_, line) => {
     expect((await read(makePdf([asSeen(line)]))).text).toBe(line)
   })
 
-  it('gives words whole that its lines break, and leaves hyphens where they belong', async () => {
+  it('joins words that are hyphenated at line ends, and keeps other hyphens', async () => {
     const lines = [
       'A well-known har-',
       'bour, once un-',
@@ -59,7 +59,7 @@ describe('a PDF', () => {
     expect(text).toBe('A well-known harbour, once unknown, is well-known now. Ein-\nund Ausgang, abseits.')
   })
 
-  it('leaves out what stands above and below every page, and keeps what only looks like it', async () => {
+  it('leaves out headers and footers that every page repeats, and keeps text that only looks like them', async () => {
     const page = (n: number) => `Harbour rules\nRule ${n}.\nHarbour rules\nIt is strict.\n- ${n} -`
     const { text, pages = [] } = await read(
       makePdf(['Harbour rules', ...[1, 2, 3].map(page), '1984\nRule 4.\nPage 5 of 5']),
@@ -69,7 +69,7 @@ describe('a PDF', () => {
     expect(starts).toEqual(['Harbour rules', ...kept, '1984\nRule 4.'])
   })
 
-  it('of 200 pages, each at its place', async ({ annotate }) => {
+  it('with 200 pages has each page at its position', async ({ annotate }) => {
     const line = 'The tide turns twice a day, and the harbour master writes it down.\n'
     const startedAt = performance.now()
     const { text, pages = [] } = await read(
@@ -85,30 +85,30 @@ describe('a PDF', () => {
 
   it.each([
     ['has a password', makePdf(['Secret.'], { encrypted: true }), /protected by a password/],
-    ['is pictures alone', makePdf(['', '']), /no text: .*OCR/],
-    ['is cut short', Buffer.from('%PDF-1.7\n1 0 obj'), /damaged/],
-  ])('that %s says so', async (_, bytes, message) => {
+    ['contains only images', makePdf(['', '']), /no text: .*OCR/],
+    ['is truncated', Buffer.from('%PDF-1.7\n1 0 obj'), /damaged/],
+  ])('that %s is rejected with this reason', async (_, bytes, message) => {
     await expect(read(bytes)).rejects.toThrow(message)
     await expect(read(bytes)).rejects.toBeInstanceOf(DocumentError)
   })
 })
 
 describe('a Word document', () => {
-  it('gives headings, text and tables as Markdown', async () => {
+  it('returns headings, text and tables as Markdown', async () => {
     const { text } = await read(makeDocx(['# Tides', 'Ebb & flood <both>.', '| when | what |', 'הגאות 潮']))
     expect(text).toBe('# Tides\n\nEbb & flood <both>.\n\n| when | what |\n\nהגאות 潮')
   })
 
   it.each([
-    ['is some other ZIP', makeDocx([]).subarray(0, 60), /damaged/],
-    ['has no word', makeDocx(['']), /contains no text/],
-  ])('that %s says so', async (_, bytes, message) => {
+    ['is another kind of ZIP', makeDocx([]).subarray(0, 60), /damaged/],
+    ['contains no text', makeDocx(['']), /contains no text/],
+  ])('that %s is rejected with this reason', async (_, bytes, message) => {
     await expect(read(bytes)).rejects.toThrow(message)
   })
 })
 
-describe('a page of HTML', () => {
-  it('gives its article, without what every page of the site repeats', async () => {
+describe('an HTML page', () => {
+  it('returns its article without the parts that every page of the site repeats', async () => {
     const text = await html(`
       <header><nav><a href="/">Home</a></nav>Brand</header><div role="navigation">Menu</div><div class="sidebar">Ads</div>
       <h1>Tides</h1><p>It <b>turns</b>, see <a href="https://tide.example">the table</a>.</p>
@@ -120,19 +120,19 @@ describe('a page of HTML', () => {
     expect(main).toBe('# Tides\n\nIt turns.')
   })
 
-  it('keeps lists, code and tables, a line a row', async () => {
+  it('keeps lists, code and tables, one line per row', async () => {
     const rows = '<tr><th>Port</th><th>High</th></tr><tr><td>Brest | FR</td><td><b>12</b>:00</td></tr>'
     expect(
       await html(`<h2>A</h2><ul><li>one</li><li>two</li></ul><pre>if (a) {\n  # b\n}</pre><table>${rows}</table>`),
     ).toBe('## A\n\n- one\n- two\n\n```\nif (a) {\n  # b\n}\n```\n\n| Port | High |\n| Brest \\| FR | 12:00 |')
   })
 
-  it('is read in the encoding that it names', async () => {
+  it('is decoded with the encoding that it declares', async () => {
     const page = '<html><head><meta charset="iso-8859-2"></head><body><p>P\xf8\xedliv</p></body></html>'
     expect((await read(Buffer.from(page, 'latin1'))).text).toBe('Příliv')
   })
 
-  it('that is no more than a frame says so', async () => {
+  it('with nothing but a frame is reported as such', async () => {
     await expect(html('<nav>Home</nav>')).rejects.toThrow('contains no text')
   })
 })
@@ -140,26 +140,26 @@ describe('a page of HTML', () => {
 describe('a text', () => {
   it.each([
     ['UTF-8', Buffer.from('潮 and ebb')],
-    ['UTF-8 with a mark', Buffer.from('\uFEFF潮 and ebb')],
+    ['UTF-8 with a byte order mark', Buffer.from('\uFEFF潮 and ebb')],
     ['UTF-16', Buffer.from('\uFEFF潮 and ebb', 'utf16le')],
-    ['UTF-16, the other way round', Buffer.from('\uFEFF潮 and ebb', 'utf16le').swap16()],
+    ['UTF-16 with the other byte order', Buffer.from('\uFEFF潮 and ebb', 'utf16le').swap16()],
   ])('in %s', async (_, bytes) => {
     expect((await read(bytes)).text).toBe('潮 and ebb')
   })
 
-  it('of old Windows', async () => {
+  it('in legacy Windows encoding', async () => {
     expect((await read(Buffer.from('na\xefve \x80', 'latin1'))).text).toBe('naïve €')
   })
 })
 
 describe('the type of a file', () => {
   it.each([
-    ['a text with a zero in its second part', ['a text '.repeat(200), 'a\0b']],
+    ['a text with a null byte in its second part', ['a text '.repeat(200), 'a\0b']],
     [
       'a text with control characters whose second part is not UTF-8',
       [`\x1b[1m${'a text '.repeat(200)}`, 'caf\xe9 au lait'],
     ],
-  ])('%s is none', (_, [first = '', second = '']) => {
+  ])('%s is rejected at the second part', (_, [first = '', second = '']) => {
     const sniff = createSniffer('a.txt')
     expect(sniff(Buffer.from(first, 'latin1'))).toBe('text/plain')
     expect(() => sniff(Buffer.from(second, 'latin1'))).toThrow(/Unsupported file type/)
@@ -173,7 +173,7 @@ describe('the type of a file', () => {
 
   it.each([
     ['a PDF with junk before it', Buffer.from('junk\n%PDF-1.4'), 'a.txt', pdfType],
-    ['a ZIP that calls itself a text', makeDocx(['a']), 'a.txt', docxType],
+    ['a ZIP named .txt', makeDocx(['a']), 'a.txt', docxType],
     ['a page without a doctype', Buffer.from('\uFEFF <!-- c --> <HTML lang=en>'), 'a.pdf', htmlType],
     ['a fragment named .html', Buffer.from('<p>a'), 'a.html', htmlType],
     ['a text named .html', Buffer.from('1 < 2'), 'a.html', 'text/plain'],
@@ -183,21 +183,21 @@ describe('the type of a file', () => {
   })
 
   it.each([
-    ['a picture', Buffer.from('89504e470d0a1a0a0000000d', 'hex'), /Unsupported file type/],
+    ['an image', Buffer.from('89504e470d0a1a0a0000000d', 'hex'), /Unsupported file type/],
     ['an old Word file', Buffer.from('d0cf11e0a1b11ae100', 'hex'), /Save it as \.docx/],
-    ['noise', Buffer.from([200, 1, 2, 3, 250, 251]), /Unsupported file type/],
-  ])('%s is none of these', (_, bytes, message) => {
+    ['random bytes', Buffer.from([200, 1, 2, 3, 250, 251]), /Unsupported file type/],
+  ])('%s is rejected', (_, bytes, message) => {
     expect(() => sniffMediaType(bytes)).toThrow(message)
   })
 })
 
-describe('what is made to break its reader', () => {
+describe('a malicious file', () => {
   const limit = { timeMs: 20_000, memoryMb: 1024, textLength: 2_000_000 }
 
   it.each([
     ['a Word document that unpacks to 400 MB', makeDocxBomb(400)],
     ['a PDF that unpacks to 1.5 GB', makePdfBomb(1500)],
-  ])('%s fails, and costs this process nothing', async (_, bytes) => {
+  ])("%s fails without using this process's memory", async (_, bytes) => {
     expect(bytes.length).toBeLessThan(2_000_000)
     const before = process.memoryUsage().rss
     const reading = extract(toFile(bytes, sniffMediaType(bytes)), undefined, limit)
@@ -205,26 +205,26 @@ describe('what is made to break its reader', () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(100_000_000)
   })
 
-  it('takes no more time than it may', async () => {
+  it('is limited in time', async () => {
     const slow = makePdf(Array.from({ length: 300 }, () => 'A line of text.\n'.repeat(45)))
     const reading = extract(toFile(slow, pdfType), undefined, { ...limit, timeMs: 50 })
     await expect(reading).rejects.toThrow('takes longer than 0.05 s')
   })
 
-  it('gives no more text than it may', async () => {
+  it('is limited in the length of its text', async () => {
     const bytes = makePdf(['One page of text.'])
     const reading = extract(toFile(bytes, pdfType), undefined, { ...limit, textLength: 10 })
     await expect(reading).rejects.toThrow('more than 10 characters')
   })
 
-  it('ends with the worker that reads it', async () => {
+  it('ends together with the worker that reads it', async () => {
     const stopping = new AbortController()
     const reading = extract(toFile(makePdf(['a']), pdfType), stopping.signal)
     stopping.abort(new Error('stopped'))
     await expect(reading).rejects.toThrow('stopped')
   })
 
-  it('is not called damaged when it cannot be read to its end', async () => {
+  it('is not reported as damaged when it cannot be read to its end', async () => {
     const bytes = makePdf(['a'])
     async function* cutOff() {
       yield bytes.subarray(0, 100)
@@ -234,7 +234,7 @@ describe('what is made to break its reader', () => {
     await expect(reading).rejects.toThrow('the database is away')
   })
 
-  it('is not read at all when it is a text that must be too long', async () => {
+  it('is not read at all when its size means that its text is too long', async () => {
     async function* unread(): AsyncGenerator<Buffer> {
       yield Promise.reject(new Error('it was read'))
     }

@@ -11,7 +11,7 @@ import { z } from 'zod'
 const root = join(import.meta.dirname, '../../..')
 const child = join(import.meta.dirname, 'child.ts')
 
-/** What reading one file may cost. A PDF of 1,000 pages takes about 5 s and 200 MB. */
+/** Limits for reading one file. A PDF of 1,000 pages takes about 5 s and 200 MB. */
 type Limits = { timeMs: number; memoryMb: number; textLength: number }
 const limits: Limits = { timeMs: 60_000, memoryMb: 1024, textLength: 2_000_000 }
 
@@ -22,9 +22,9 @@ const Answer = z.union([
 const Failure = z.object({ code: z.union([z.number(), z.string()]).nullish(), signal: z.string().nullish() })
 
 /**
- * Reads a file. A text is decoded here; anything else is read by a process of its own, which has no environment, may write
- * no file and start no program, and is killed when it takes too much time, memory or output: whatever it is made to do
- * ends with this one document. Throws `DocumentError`, and whatever reading the parts throws.
+ * Returns the text of a file. Plain text is decoded here. Any other file is read by a child process that has no
+ * environment, cannot write files or start programs, and is killed when it exceeds its time, memory or output limit. A
+ * malicious file therefore affects only its own document. Throws `DocumentError`, and any error from reading the parts.
  */
 export async function extract(file: PostedFile, signal?: AbortSignal, limit = limits): Promise<Extracted> {
   const { text, pages } =
@@ -38,7 +38,7 @@ const tooLong = ({ textLength }: Limits) =>
   new DocumentError(`This file contains more than ${textLength} characters of text. Split it.`)
 
 async function readText({ size, parts }: PostedFile, limit: Limits): Promise<Extracted> {
-  if (size > 4 * limit.textLength) throw tooLong(limit) // no encoding takes more than 4 bytes per UTF-16 unit
+  if (size > 4 * limit.textLength) throw tooLong(limit) // no encoding uses more than 4 bytes per UTF-16 unit
   return { text: decodeText(await buffer(parts)) }
 }
 
@@ -47,11 +47,11 @@ async function runChild({ mediaType, parts }: PostedFile, limit: Limits, signal?
   const stop = AbortSignal.any([failed.signal, ...(signal ? [signal] : [])])
   const node = [
     process.execPath,
-    `--max-old-space-size=${limit.memoryMb / 2}`, // of JavaScript's own heap; the rest is for buffers and Node itself
+    `--max-old-space-size=${limit.memoryMb / 2}`, // JavaScript's heap; the rest is for buffers and Node itself
     ...['--permission', `--allow-fs-read=${root}`, child, mediaType],
   ]
-  // The kernel itself refuses what goes beyond, also once this worker is dead (memory on Linux alone: elsewhere only the
-  // heap is bounded).
+  // The kernel enforces these limits even after this worker has exited. Memory is limited on Linux only; elsewhere only
+  // the heap is limited.
   const shell = `ulimit -t ${Math.ceil(limit.timeMs / 1000)}; ulimit -d ${limit.memoryMb * 1024} 2>&-; exec "$@"`
   const options = {
     env: {},
@@ -78,10 +78,10 @@ async function feed(stdin: Writable, parts: AsyncIterable<Buffer>, onError: (err
       throw error
     }
   }
-  await pipeline(read, stdin).catch(() => {}) // the child may end before it has read everything
+  await pipeline(read, stdin).catch(() => {}) // the child may exit before it has read everything
 }
 
-/** Of a process that did not answer. */
+/** Throws the reason why a process did not respond. */
 function explain(error: unknown, limit: Limits, signal: AbortSignal): never {
   signal.throwIfAborted()
   const { timeMs, memoryMb } = limit

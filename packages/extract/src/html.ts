@@ -1,7 +1,7 @@
 import { decodeText, type Extracted } from '@repo/rag'
 import { convert, type DomNode, type FormatCallback, type HtmlToTextOptions } from 'html-to-text'
 
-/** What every page of a site repeats. */
+/** Parts that every page of a site repeats. */
 const boilerplate = [
   ...[
     'nav',
@@ -32,8 +32,9 @@ const boilerplate = [
 ]
 
 /**
- * The text of a page as Markdown: headings, lists, tables, code. Of a page with one `main` or `article` only that; and
- * nowhere what its elements, roles or usual class names call navigation, advertising or the like.
+ * Returns the text of a page as Markdown: headings, lists, tables and code. If the page has exactly one `main` or
+ * `article`, only that is used. Elements that look like navigation, advertising and similar by name, role or usual
+ * class name are skipped.
  */
 export async function extractHtml(bytes: Buffer): Promise<Extracted> {
   const declared = bytes.toString('latin1', 0, 1024).match(/<meta[^>]+charset=["']?([\w-]+)/i)?.[1]
@@ -42,7 +43,7 @@ export async function extractHtml(bytes: Buffer): Promise<Extracted> {
   return { text: convertHtml(html, base ?? 'body') }
 }
 
-/** `base` is the element to convert; the whole where there is none. */
+/** `base` is the element to convert; the whole page if there is none. */
 export function convertHtml(html: string, base: string): string {
   const options: HtmlToTextOptions = {
     wordwrap: false,
@@ -50,14 +51,14 @@ export function convertHtml(html: string, base: string): string {
     formatters: { heading, code, table },
     selectors: [
       ...boilerplate.map((selector) => ({ selector, format: 'skip' })),
-      ...(base === 'body' ? [{ selector: 'header', format: 'skip' }] : []), // in an article it has the title
+      ...(base === 'body' ? [{ selector: 'header', format: 'skip' }] : []), // in an article it contains the title
       ...[1, 2, 3, 4, 5, 6].map((level) => ({ selector: `h${level}`, format: 'heading', options: { level } })),
       { selector: 'pre', format: 'code' },
       { selector: 'table', format: 'table' },
       { selector: 'ul', options: { itemPrefix: '- ' } },
       { selector: 'a', options: { ignoreHref: true } },
     ],
-    limits: { maxInputLength: 50_000_000, maxDepth: 200, ellipsis: '' }, // beyond any page that a person wrote
+    limits: { maxInputLength: 50_000_000, maxDepth: 200, ellipsis: '' }, // more than any page written by hand
   }
   return convert(html, options).trim()
 }
@@ -77,7 +78,7 @@ const code: FormatCallback = (element, walk, builder) => {
   builder.closeBlock({ trailingLineBreaks: 2 })
 }
 
-/** A line a row: whatever spans or is nested is text of its cell. */
+/** Returns one line per row. Spanning and nested cells become the text of their cell. */
 const table: FormatCallback = (element, walk, builder) => {
   builder.openTable()
   for (const row of findRows(element)) {

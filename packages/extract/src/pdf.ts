@@ -4,14 +4,14 @@ import { DocumentError, type Extracted } from '@repo/rag'
 import { unzipSync } from 'fflate'
 import { extractTextItems, getDocumentProxy, type StructuredTextItem } from 'unpdf'
 
-/** A gap of so many heights of a letter, from line to line, parts two paragraphs; within one it is 1.0 to 1.5. */
+/** A gap between lines of this many letter heights separates two paragraphs. Within a paragraph it is 1.0 to 1.5. */
 const paragraphGap = 1.7
 const minFramedPages = 3
 
 /** Adobe's character maps from `pdfjs-dist` 6.5.438, which fonts for Chinese, Japanese and Korean may need. */
 const characterMaps = join(import.meta.dirname, '../cmaps.zip')
 
-/** Gives PDF.js the character maps that a file names. */
+/** Loads the character maps that a file references for PDF.js. */
 class CharacterMaps {
   async fetch({ filename }: { filename: string }): Promise<Uint8Array> {
     const { [filename]: bytes } = unzipSync(await readFile(characterMaps), { filter: ({ name }) => name === filename })
@@ -20,7 +20,7 @@ class CharacterMaps {
   }
 }
 
-/** The text of a PDF, page by page, its paragraphs parted by blank lines. */
+/** Returns the text of a PDF page by page, with blank lines between paragraphs. */
 export async function extractPdf(bytes: Buffer): Promise<Extracted> {
   const pdf = await getDocumentProxy(new Uint8Array(bytes), { BinaryDataFactory: CharacterMaps }).catch(explain)
   const { items } = await extractTextItems(pdf)
@@ -39,7 +39,7 @@ function joinItems(items: StructuredTextItem[]): string {
   let last: StructuredTextItem | undefined
   for (const item of items) {
     if (last?.hasEOL && item.str.trim()) {
-      // Upwards: the next column.
+      // The text moves up: the next column begins.
       const gap = last.y - item.y
       if (gap < -item.fontSize || gap > paragraphGap * Math.max(item.fontSize, last.fontSize)) text += '\n'
     }
@@ -52,7 +52,7 @@ function joinItems(items: StructuredTextItem[]): string {
 
 const pageNumber = /^(?:page|seite|p\.)?[\s–-]*\d+(?:\s*(?:of|von|\/)\s*\d+)?[\s–-]*$/i
 
-/** Pages without the line above and below that most of them share; a page's number counts as one line. */
+/** Removes header and footer lines that most pages share. Lines that differ only in the page number count as equal. */
 function leaveOutFrames(pages: string[]): string[] {
   const [top, bottom] = [/^.+(?:\n+|$)/, /(?:\n+|^).+$/]
   return [top, bottom].reduce(leaveOutLine, pages)
@@ -64,11 +64,13 @@ function leaveOutLine(pages: string[], place: RegExp): string[] {
   return pages.map((page) => {
     const { length: count } = groups.get(read(page)) ?? []
     const isFrame = count >= Math.max(minFramedPages, pages.length / 2)
-    return (isFrame && page.replace(place, '')) || page // a page that says nothing else keeps it
+    return (isFrame && page.replace(place, '')) || page // a page without other text keeps it
   })
 }
 
-/** `infor-` at the end of a line and `mation` on the next are one word, unless the hyphen stands inside a line elsewhere. */
+/**
+ * Joins `infor-` at a line end with `mation` on the next line, unless the hyphenated word also occurs within a line.
+ */
 function joinWords(pages: string[]): string[] {
   const compounds = new Set(pages.flatMap((page) => page.match(/(?<!\p{L})\p{L}{1,40}-\p{L}{1,40}/gu) ?? []))
   const broken = /(?<!\p{L})(\p{L}{1,40})[-\u2010]\n(?!(?:and|or|und|oder|bzw|et|ou|y|o)(?!\p{L}))(\p{Ll}{1,40})/gu

@@ -8,7 +8,7 @@ type Call = { path: string | undefined; key: string | undefined; model: string }
 
 const options = { beforeCall: () => {}, firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 }
 
-/** A server for both models, which notes who asked where. */
+/** Starts a server for both models that records who called which path. */
 async function startVendor() {
   const calls: Call[] = []
   const note = ({ url, headers }: IncomingMessage) => {
@@ -36,7 +36,7 @@ const rows = readme
   .filter((line) => /^\|.*`https?:/.test(line))
   .map((line) => Array.from(line.matchAll(/^\| \[([^\]]+)|`([^`]+)`/g), ([, name, code]) => name ?? code ?? ''))
 
-describe('a server in the README', () => {
+describe('a model server in the README', () => {
   it('is one of eleven', () => {
     expect(rows.length).toBe(11)
   })
@@ -58,10 +58,10 @@ describe('a server in the README', () => {
   )
 })
 
-describe('an embedding model on a server of its own', () => {
+describe('an embedding model on a separate server', () => {
   it.each([
     ['its own key', { apiKey: 'embedding-key' }, 'Bearer embedding-key'],
-    ['no key, where it has none', {}, undefined],
+    ['no key if it has none', {}, undefined],
   ])('gets %s', async (_, given, key) => {
     const [chat, embedding] = [await startVendor(), await startVendor()]
     const embeddingServer = { baseUrl: `${embedding.origin}/v1`, ...given }
@@ -72,11 +72,11 @@ describe('an embedding model on a server of its own', () => {
   })
 })
 
-describe('without a model', () => {
+describe('without a configured model', () => {
   const vendor = { ...options, baseUrl: 'http://127.0.0.1:9' }
   const named = createLlm({ ...vendor, chatModel: 'a', embeddingModel: 'b' })
 
-  it('uses the fallback for each that is not named', () => {
+  it('uses the fallback for each model that is not named', () => {
     expect(createLlm({ ...vendor, chatModel: 'c', fallback: named })).toMatchObject({
       chat: { name: 'c' },
       completions: { name: 'c' },
@@ -86,7 +86,7 @@ describe('without a model', () => {
     expect(createLlm({ ...vendor, fallback: named })).toMatchObject({ chat: { name: 'a' }, embedder: { name: 'b' } })
   })
 
-  it('throws without a fallback, naming the variable to set', () => {
+  it('throws without a fallback and names the variable to set', () => {
     expect(() => createLlm({ ...vendor, embeddingModel: 'b' })).toThrow(/^No chat model .* CHAT_MODEL/)
     expect(() => createLlm({ ...vendor, chatModel: 'a' })).toThrow(/^No embedding model .* EMBEDDING_MODEL/)
   })

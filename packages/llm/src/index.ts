@@ -26,34 +26,37 @@ export {
 } from './openai-api.ts'
 
 type ModelServer = {
-  /** The vendor's root, e.g. `https://api.openai.com/v1`. */
+  /** The base URL of the model server, e.g. `https://api.openai.com/v1`. */
   baseUrl: string
   apiKey?: string | undefined
 }
 
 export type LlmOptions = ModelServer & {
-  /** Where the embedding model is; unset = where the chat model is. A key is never sent to the other's server. */
+  /** The embedding model's server. Unset: the chat model's server. A key is never sent to the other server. */
   embeddingServer?: ModelServer | undefined
-  /** Unset = the fallback's. The two are independent of each other. */
+  /** Unset: the fallback's model. Chat and embedding models are independent of each other. */
   chatModel?: string
   embeddingModel?: string
-  /** The models to use where none is named. */
+  /** The models to use when none is named. */
   fallback?: Models
-  /** Sent to the vendor as `dimensions`; unset = the model's own width. */
+  /** Sent to the vendor as `dimensions`. Unset: the model's default width. */
   embeddingDimensions?: number
-  /** Called before every call of a model or embedder; throwing stops the call. The database's guard goes here. */
+  /**
+   * Called before every model or embedder call. An error that it throws prevents the call; the database uses this as a
+   * guard.
+   */
   beforeCall: () => void
-  /** Until the first byte of a chat answer, or a whole embedding. */
+  /** Deadline for the first byte of a chat answer, or for a whole embedding response. */
   firstByteTimeoutMs: number
-  /** Between two reads of a stream. */
+  /** Deadline between two reads of a stream. */
   idleTimeoutMs: number
-  /** Sent to the chat model's server as the limit of an answer; unset = none is sent. */
+  /** The token limit per answer, sent to the chat model's server. Unset: no limit is sent. */
   maxAnswerTokens?: number
-  /** Headers of one call, asked for when it is made: the trace that it is part of. */
+  /** Returns the headers of one call, for example its trace context. Called once per call. */
   callHeaders?: (() => Record<string, string>) | undefined
 }
 
-/** Returns an OpenAI-compatible model where one is named, else the fallback's. Throws if there is neither. */
+/** Returns an OpenAI-compatible model if one is named, otherwise the fallback's. Throws if there is neither. */
 export function createLlm(options: LlmOptions): Llm {
   const { baseUrl, apiKey } = options.embeddingServer ?? options
   const chatHttp = createHttpClient(options)
@@ -132,7 +135,7 @@ function guardEmbeddings(model: EmbeddingModel, beforeCall: () => void): Embeddi
   }
 }
 
-/** To wait for a token holds a connection as much as to open the stream does. */
+/** Both waiting for a token and opening the stream occupy a connection. */
 function guardEvents<T>(events: AsyncIterable<T>, beforeCall: () => void): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]: () => {

@@ -1,4 +1,4 @@
-/** JSON to a value, or undefined where it is malformed: `JSON.parse` would throw an error that quotes the vendor. */
+/** Parses JSON. Returns undefined if it is malformed, because the error of `JSON.parse` would quote the vendor. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text)

@@ -1,14 +1,17 @@
-/** One turn as the model sees it; the wire format of every OpenAI-compatible vendor. */
+/** One message, in the wire format of OpenAI-compatible vendors. */
 export type ChatMessage = { role: 'system' | 'user' | 'assistant'; content: string }
 
-/** A piece of a document that an answer may cite as `[n]`. */
+/** A part of a document that an answer may cite as `[n]`. */
 export type Passage = { n: number; title: string; text: string }
 
 export type ChatRequest = {
   messages: ChatMessage[]
-  /** The passages that `messages` already quote. Language models ignore them; a model that only quotes answers from them. */
+  /**
+   * The passages that `messages` already quote. Language models ignore them; an extractive model answers only from
+   * them.
+   */
   passages: Passage[]
-  /** Aborting it ends the model call at once; the pending promise or iteration rejects with its reason. */
+  /** Aborting it ends the model call at once. The pending promise or iteration rejects with its reason. */
   signal: AbortSignal
 }
 
@@ -23,22 +26,22 @@ export type AnswerEvent =
 export type ChatModel = {
   name: string
   /**
-   * Resolves once the model has accepted the request (HTTP 2xx), before its first token.
-   * Events that came together come together. The iteration ends after exactly one `finish`, or throws an `LlmError`.
+   * Resolves when the model has accepted the request (HTTP 2xx), before its first token. Events that arrive together
+   * are yielded as one batch. The iteration ends after exactly one `finish`, or throws an `LlmError`.
    */
   stream: (request: ChatRequest) => Promise<AsyncIterable<AnswerEvent[]>>
 }
 
 export type Embedder = {
-  /** Stored in each row, so that vectors of two models never mix. */
+  /** Stored in each row, so that vectors of two models are never mixed. */
   name: string
-  /** How much nearness counts beside the words, from 0 to 1. Unset = as much. */
+  /** The weight of vector similarity against keywords, from 0 to 1. Unset: equal weights. */
   weight?: number
-  /** One vector a text, in order, all of one width. Throws an `LlmError`. */
+  /** Returns one vector per text, in order, all of the same width. Throws an `LlmError`. */
   embed: (texts: string[], signal?: AbortSignal) => Promise<number[][]>
-  /** The vector of what is searched for as JSON, `[0.1,-0.2]`: Postgres reads it so. Throws an `LlmError`. */
+  /** Returns the vector of a search query as JSON, `[0.1,-0.2]`, which Postgres can read. Throws an `LlmError`. */
   embedQuery: (text: string, signal?: AbortSignal) => Promise<string>
-  /** Counts a text's tokens in the model's own vocabulary, where that is known. Loaded when it is asked for: 45 MB. */
+  /** Counts tokens in the model's own vocabulary, if it is known. Loaded on demand because it takes 45 MB. */
   loadTokenCounter?: () => Promise<(text: string) => number>
 }
 
@@ -46,23 +49,26 @@ const advice = {
   model_unauthorized: 'check its key, and that the account has credit', // 401, 402, 403
   model_rejected: 'check its name and key, and whether the text is longer than it takes', // another 4xx; Gemini's wrong key
   model_rate_limited: 'try again later', // 429
-  model_failed: 'try again', // 5xx, or an error event inside the stream
-  model_unreachable: 'check its base URL, and that it runs', // no connection, or it broke
-  model_timeout: 'try again, or allow it more time', // no first byte, or a gap between two, beyond the deadline
-  model_protocol: 'check that its base URL is that of an OpenAI-compatible server', // another format, or cut short
+  model_failed: 'try again', // 5xx, or an error event in the stream
+  model_unreachable: 'check its base URL, and that it runs', // no connection, or a lost one
+  model_timeout: 'try again, or allow it more time', // no first byte, or a gap between two bytes, before the deadline
+  model_protocol: 'check that its base URL is that of an OpenAI-compatible server', // another format, or truncated
 }
 
 export type LlmErrorCode = keyof typeof advice
 
-/** A model call that failed. `message` is ours, says what to do and is safe to show: no vendor's text, prompt or key. */
+/**
+ * A failed model call. `message` is our own text, says what to do and is safe to show: it contains no vendor text,
+ * prompt or key.
+ */
 export class LlmError extends Error {
   code: LlmErrorCode
-  /** The vendor's HTTP status, where there was one. */
+  /** The vendor's HTTP status, if there was a response. */
   status: number | undefined
   /** From the vendor's `Retry-After`, in seconds. */
   retryAfterSeconds: number | undefined
 
-  /** `what` happened, in words that may be shown; the advice that fits `code` is added. */
+  /** `what` says what happened and may be shown to users. The advice for `code` is appended. */
   constructor(code: LlmErrorCode, what: string, details: { status?: number; retryAfterSeconds?: number } = {}) {
     super(`${what.charAt(0).toUpperCase()}${what.slice(1)}: ${advice[code]}.`)
     this.name = 'LlmError'

@@ -1,7 +1,7 @@
 import { isObject, parseJson } from './json.ts'
 import { readPlainDelta } from './plain-delta.ts'
 
-/** Returns how many bytes of UTF-8 a chunk adds to an answer: text, reasoning, refusal, arguments of tool calls. */
+/** Returns how many UTF-8 bytes a chunk adds to an answer: text, reasoning, refusal and tool call arguments. */
 export function measureChunk(json: string): number {
   const plain = readPlainDelta(json)
   if (plain) return Buffer.byteLength(plain)

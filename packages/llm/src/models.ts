@@ -1,7 +1,7 @@
 import type { ChatModel, Embedder } from './llm.ts'
 import type { CompletionModel, EmbeddingModel } from './openai-api.ts'
 
-/** A chat model and an embedder, each also in the form that clients of OpenAI's API expect. */
+/** A chat model and an embedder, each also with the interface that clients of OpenAI's API expect. */
 export type Models = {
   chat: ChatModel
   embedder: Embedder

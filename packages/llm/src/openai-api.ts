@@ -1,6 +1,6 @@
 import type { Passage } from './llm.ts'
 
-// OpenAI's own HTTP API, for clients that speak it. What we do not read passes through in both directions.
+// OpenAI's HTTP API, for clients that use it. Fields that we do not read pass through in both directions.
 
 type ContentPart = { type: string; text?: unknown; [key: string]: unknown }
 
@@ -15,19 +15,23 @@ export type CompletionBody = { messages: CompletionMessage[]; [parameter: string
 
 export type CompletionRequest = {
   body: CompletionBody
-  /** The passages that the messages already quote. Language models ignore them; a model that only quotes answers from them. */
+  /**
+   * The passages that the messages already quote. Language models ignore them; an extractive model answers only from
+   * them.
+   */
   passages: Passage[]
-  /** Aborting it ends the model call at once; the pending promise or iteration rejects with its reason. */
+  /** Aborting it ends the model call at once. The pending promise or iteration rejects with its reason. */
   signal: AbortSignal
 }
 
 export type CompletionModel = {
   name: string
-  /** One `chat.completion`. Throws an `LlmError` or an `UnsupportedParameterError`, as `stream` does. */
+  /** Returns one `chat.completion`. Throws an `LlmError` or an `UnsupportedParameterError`, as `stream` does. */
   complete: (request: CompletionRequest) => Promise<Record<string, unknown>>
   /**
-   * The chunks as JSON, without `[DONE]`: those that came together come together. Resolves once the model has accepted the
-   * request. One without choices tells the usage, and comes only when `stream_options.include_usage` asks for it.
+   * Yields the chunks as JSON, without `[DONE]`. Chunks that arrive together are yielded as one batch. Resolves when
+   * the model has accepted the request. The chunk without choices contains the usage and is sent only when
+   * `stream_options.include_usage` is set.
    */
   stream: (request: CompletionRequest) => Promise<AsyncIterable<string[]>>
 }
@@ -37,7 +41,10 @@ type EmbeddingBody = { input: string | string[]; [parameter: string]: unknown }
 
 export type EmbeddingModel = {
   name: string
-  /** OpenAI's answer with the vectors as numbers, whatever the body's `encoding_format`. Throws as `complete` does. */
+  /**
+   * Returns OpenAI's response with vectors as numbers, whatever the body's `encoding_format`. Throws as `complete`
+   * does.
+   */
   create: (body: EmbeddingBody, signal: AbortSignal) => Promise<EmbeddingList>
 }
 
@@ -46,10 +53,10 @@ export type EmbeddingList = {
   [key: string]: unknown
 }
 
-/** A parameter that the model cannot honour. `message` says what to do, and is safe to show. */
+/** A parameter that the model does not support. `message` says what to do and is safe to show. */
 export class UnsupportedParameterError extends Error {
   code = 'unsupported_parameter' as const
-  /** As in `messages[0].content`. */
+  /** A path such as `messages[0].content`. */
   param: string
 
   constructor(param: string, message: string) {
@@ -59,14 +66,14 @@ export class UnsupportedParameterError extends Error {
   }
 }
 
-/** The text of a message; that of its text parts, where it has several. */
+/** Returns the text of a message. Several text parts are joined. */
 export function readMessageText({ content }: CompletionMessage): string {
   if (typeof content === 'string') return content
   const texts = (content ?? []).flatMap(({ text }) => (typeof text === 'string' ? [text] : []))
   return texts.join('\n')
 }
 
-/** Whether a body asks for a last chunk with the usage. */
+/** Returns whether a body asks for a last chunk with the usage. */
 export function asksForUsage({ stream_options: options }: CompletionBody): boolean {
   return typeof options === 'object' && options !== null && 'include_usage' in options && options.include_usage === true
 }

@@ -8,7 +8,7 @@ import type { AnswerEvent, ChatRequest, FinishReason, LlmErrorCode } from './llm
 import { createOpenAiChat } from './openai-chat.ts'
 import { startHttpServer, startTcpServer } from './test-server.ts'
 
-/** The events of all batches, one by one. */
+/** Returns the events of all batches as one list. */
 async function* flatten<T>(batches: AsyncIterable<T[]>): AsyncGenerator<T, undefined> {
   for await (const batch of batches) yield* batch
 }
@@ -59,7 +59,7 @@ function beginStream(response: ServerResponse): ServerResponse {
   return response
 }
 
-/** A server that streams `parts` one after the other and then ends. */
+/** Starts a server that streams `parts` one by one and then ends the response. */
 function startStream(...parts: (string | Buffer)[]) {
   return startHttpServer(async (response) => {
     beginStream(response)
@@ -73,7 +73,7 @@ function startStream(...parts: (string | Buffer)[]) {
 
 const isError = (code: LlmErrorCode) => expect.objectContaining({ name: 'LlmError', code })
 
-/** Cuts at pseudo-random places, the same ones in every run. */
+/** Cuts at pseudo-random positions, the same ones in every run. */
 function cutAtRandom(bytes: Buffer, seed: number): Buffer[] {
   const parts: Buffer[] = []
   let state = seed
@@ -97,7 +97,7 @@ describe('the stream of a vendor', () => {
       'with CRLF': [Buffer.from(bytes.toString().replaceAll('\n', '\r\n'))],
     }
     for (const [how, parts] of Object.entries(cuts)) {
-      it(`gives the same events for ${vendor}, sent ${how}`, async () => {
+      it(`returns the same events for ${vendor}, sent ${how}`, async () => {
         const { url } = await startStream(...parts)
         expect(await collect(url)).toEqual(events)
       })
@@ -106,7 +106,7 @@ describe('the stream of a vendor', () => {
 })
 
 describe('the request', () => {
-  it('carries model, messages and the wish for usage, and not the passages', async () => {
+  it('contains model, messages and the usage option, but not the passages', async () => {
     const server = await startStream(delta('a'), stop, done)
     const passages = [{ n: 1, title: 'the-title', text: 'the-passage' }]
     await readAll(createChat(server.url).stream({ ...ask(), passages }))
@@ -118,7 +118,7 @@ describe('the request', () => {
     })
   })
 
-  it('does without usage at a vendor that refuses to be asked for it, and remembers', async () => {
+  it('omits the usage option for a vendor that rejects it, and remembers this', async () => {
     const server = await startHttpServer((response) => {
       if (server.requests.at(-1)?.includes('stream_options'))
         response.writeHead(422).end('{"detail":"extra_forbidden"}')
@@ -131,7 +131,7 @@ describe('the request', () => {
     expect(server.requests.map((body) => body.includes('stream_options'))).toEqual([true, false, false])
   })
 
-  it('is not repeated when a vendor that took it once refuses it later, nor for another 4xx', async () => {
+  it('is not retried when a vendor that accepted the option rejects it later, nor after another 4xx', async () => {
     const statuses = [404, 200, 400]
     const server = await startHttpServer((response) => {
       const status = statuses[server.requests.length - 1] ?? 500
@@ -153,37 +153,37 @@ describe('a stream that ends', () => {
     'with [DONE] that has no line break': `${delta('a')}${stop}data: [DONE]`,
     'with a finish_reason whose event has no blank line': delta('a') + stop.trimEnd(),
     'with bytes after [DONE]': `${delta('a')}${stop}${done}data: {"metadata":1}\n\n${delta('b')}`,
-    'with a byte order mark in front': `\uFEFF${delta('a')}${stop}${done}`,
+    'with a byte order mark at the start': `\uFEFF${delta('a')}${stop}${done}`,
     'with data that has no space after the colon': (delta('a') + stop + done).replaceAll('data: ', 'data:'),
     'after empty, null and unknown deltas': `data: {}\n\ndata: {"choices":[{"delta":{"content":null}}]}\n\ndata: {"choices":[{"delta":null}]}\n\n${delta('')}data: {"choices":null,"error":null}\n\n${delta('a')}${stop}${done}`,
   }
   for (const [how, stream] of Object.entries(wholeAnswers)) {
-    it(`${how} is whole`, async () => {
+    it(`${how} is complete`, async () => {
       const { url } = await startStream(stream)
       expect(await collect(url)).toEqual([...text('a'), finished])
     })
   }
 
-  it('without finish_reason, but with [DONE], finishes as other', async () => {
+  it('without finish_reason but with [DONE] finishes as other', async () => {
     const { url } = await startStream(delta('a') + done)
     expect(await collect(url)).toEqual([...text('a'), { type: 'finish', finishReason: 'other' }])
   })
 
-  it('by a broken connection after finish_reason is whole', async () => {
+  it('with a lost connection after finish_reason is complete', async () => {
     const { url } = await startHttpServer((response) => {
       beginStream(response).write(`${delta('a')}${stop}data: {"choices":[],"us`, () => response.destroy())
     })
     expect(await collect(url)).toEqual([...text('a'), finished])
   })
 
-  it('by its finish_reason alone is whole, long before the idle deadline, with the usage that follows', async () => {
+  it('with only a finish_reason is complete before the idle deadline, with the usage', async () => {
     const usage = 'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
     const { url } = await startHttpServer(async (response) => {
       beginStream(response).write(delta('a') + stop)
       await setTimeout(100)
       response.write(usage)
     })
-    expect(await collect(url, { idleTimeoutMs: 3_600_000 })).toEqual([...text('a'), ...finish('stop', 1, 2)]) // longer than a test may take
+    expect(await collect(url, { idleTimeoutMs: 3_600_000 })).toEqual([...text('a'), ...finish('stop', 1, 2)]) // longer than a test may run
   })
 
   const reasons: [string, FinishReason][] = [
@@ -195,37 +195,37 @@ describe('a stream that ends', () => {
     ['constructor', 'other'],
   ]
   for (const [reason, finishReason] of reasons) {
-    it(`by ${reason} finishes as ${finishReason}`, async () => {
+    it(`with ${reason} finishes as ${finishReason}`, async () => {
       const { url } = await startStream(stop.replace('stop', reason) + done)
       expect(await collect(url)).toEqual([{ type: 'finish', finishReason }])
     })
   }
 })
 
-describe('an answer that is no stream', () => {
+describe('a response that is not a stream', () => {
   const json = (body: unknown) =>
     startHttpServer((response) => {
       response.writeHead(200, { 'content-type': 'application/json; charset=utf-8' }).end(JSON.stringify(body))
     })
 
-  it('gives the events of a whole completion', async () => {
+  it('returns the events of a whole completion', async () => {
     const message = { role: 'assistant', content: 'Hi 🙂', reasoning_content: 'So?' }
     const usage = { prompt_tokens: 3, completion_tokens: 2, total_tokens: 5 }
     const { url } = await json({ object: 'chat.completion', choices: [{ message, finish_reason: 'length' }], usage })
     expect(await collect(url)).toEqual([...reasoning('So?'), ...text('Hi 🙂'), ...finish('length', 3, 2)])
   })
 
-  it('fails with the error that a server sends under 200', async () => {
+  it('fails with the error that a server sends with status 200', async () => {
     const { url } = await json({ error: { message: 'the-secret', code: 429 } })
     await expect(collect(url)).rejects.toEqual(isError('model_rate_limited'))
   })
 
-  it('fails as model_protocol for JSON of another shape', async () => {
+  it('fails as model_protocol for JSON with another schema', async () => {
     const { url } = await json({ response: 'Hi' })
     await expect(collect(url)).rejects.toEqual(isError('model_protocol'))
   })
 
-  it('fails as model_protocol for a page of HTML', async () => {
+  it('fails as model_protocol for an HTML page', async () => {
     const { url } = await startHttpServer((response) => {
       response
         .writeHead(200, { 'content-type': 'text/html' })
@@ -238,11 +238,11 @@ describe('an answer that is no stream', () => {
 describe('a stream that fails', () => {
   const failures: { what: string; stream: string; code: LlmErrorCode }[] = [
     { what: 'ends without finish_reason and [DONE]', stream: delta('a'), code: 'model_protocol' },
-    { what: 'ends in the middle of an event', stream: `${delta('a')}data: {"choi`, code: 'model_protocol' },
+    { what: 'ends midway through an event', stream: `${delta('a')}data: {"choi`, code: 'model_protocol' },
     { what: 'ends before its first event', stream: '', code: 'model_protocol' },
     { what: 'has malformed JSON', stream: `${delta('a')}data: {"the-secret"\n\n${stop}`, code: 'model_protocol' },
     {
-      what: 'has JSON that is no object',
+      what: 'has JSON that is not an object',
       stream: `${delta('a')}data: "the-secret"\n\n${stop}`,
       code: 'model_protocol',
     },
@@ -273,7 +273,7 @@ describe('a stream that fails', () => {
       code: 'model_failed',
     },
     {
-      what: "ends by DeepSeek's lack of resources",
+      what: "ends with DeepSeek's insufficient_system_resource",
       stream: delta('a') + stop.replace('stop', 'insufficient_system_resource') + done,
       code: 'model_failed',
     },
@@ -289,7 +289,7 @@ describe('a stream that fails', () => {
     },
   ]
   for (const { what, stream, code } of failures) {
-    it(`is ${code} when it ${what}; the text before it was given, the vendor is not quoted`, async () => {
+    it(`is ${code} when it ${what}; earlier text is returned and the vendor is not quoted`, async () => {
       const server = await startStream(stream)
       const events: AnswerEvent[] = []
       const error = await readInto(events, createChat(server.url).stream(ask()))
@@ -299,7 +299,7 @@ describe('a stream that fails', () => {
     })
   }
 
-  it('is model_unreachable when the connection is reset in the middle', async () => {
+  it('is model_unreachable when the connection is reset midway', async () => {
     const { url } = await startHttpServer((response) => {
       beginStream(response).write(delta('a'), () => response.socket?.resetAndDestroy())
     })
@@ -307,7 +307,7 @@ describe('a stream that fails', () => {
     expect(await readInto(events, createChat(url).stream(ask()))).toEqual(isError('model_unreachable'))
   })
 
-  it('is model_protocol when the chunks are no HTTP chunks, without the bytes in the error', async () => {
+  it('is model_protocol when the HTTP chunks are malformed, without the bytes in the error', async () => {
     const { url } = await startTcpServer((socket) => {
       socket.write('HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nthe-secret\r\n')
     })
@@ -316,13 +316,13 @@ describe('a stream that fails', () => {
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('the-secret')
   })
 
-  it('closes its connection, even when the vendor would go on', async () => {
+  it('closes its connection, even if the vendor would continue', async () => {
     const server = await startHttpServer((response) => beginStream(response).write(`${delta('a')}data: {\n\n`))
     await expect(collect(server.url)).rejects.toEqual(isError('model_protocol'))
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
   })
 
-  it('is model_timeout when comments come but no event', async () => {
+  it('is model_timeout when only comments and no events arrive', async () => {
     const { url } = await startHttpServer(async (response) => {
       beginStream(response)
       while (!response.destroyed) {
@@ -333,7 +333,7 @@ describe('a stream that fails', () => {
     await expect(collect(url, { firstByteTimeoutMs: 100 })).rejects.toEqual(isError('model_timeout'))
   })
 
-  it('is model_timeout when the stream falls silent, and the connection is closed', async () => {
+  it('is model_timeout when the stream stalls, and the connection is closed', async () => {
     const server = await startHttpServer((response) => beginStream(response).write(delta('a')))
     const events: AnswerEvent[] = []
     expect(await readInto(events, createChat(server.url, { idleTimeoutMs: 1000 }).stream(ask()))).toEqual(
@@ -343,7 +343,7 @@ describe('a stream that fails', () => {
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
   })
 
-  it('does not time out when it takes longer than the idle deadline, token by token', async () => {
+  it('does not time out when all tokens together take longer than the idle deadline', async () => {
     const tokens = Array.from({ length: 15 }, (_, index) => String(index))
     const { url } = await startHttpServer(async (response) => {
       beginStream(response)
@@ -356,13 +356,13 @@ describe('a stream that fails', () => {
     expect(await collect(url, { idleTimeoutMs: 1500 })).toEqual([...text(...tokens), finished])
   })
 
-  it('is whole when it falls silent after its finish_reason', async () => {
+  it('is complete when it stalls after its finish_reason', async () => {
     const { url } = await startHttpServer((response) => beginStream(response).write(delta('a') + stop))
     expect(await collect(url, { idleTimeoutMs: 1000 })).toEqual([...text('a'), finished])
   })
 })
 
-describe('an event that is nearly a plain piece of text', () => {
+describe('an event that is almost a plain text delta', () => {
   const head = '"id":"chatcmpl-1","object":"chat.completion.chunk","created":1764028800,"model":"m",'
   const send = async (...events: string[]) => {
     const { url } = await startStream(...events.map((json) => `data: ${json}\n\n`), stop + done)
@@ -371,7 +371,7 @@ describe('an event that is nearly a plain piece of text', () => {
   const choice = (delta: string, end = 'null') =>
     `"choices":[{"index":0,"delta":{${delta}},"logprobs":null,"finish_reason":${end}}]`
 
-  it('is read by what it says besides', async () => {
+  it('is parsed with its other fields', async () => {
     expect(await send(`{${head}${choice('"content":"a"')},"usage":null}`)).toEqual([...text('a'), finished])
     expect(await send(`{${head}${choice('"content":"a \\"b\\" \\u00e9\\n"')}}`)).toEqual([
       ...text('a "b" é\n'),
@@ -400,7 +400,7 @@ describe('an event that is nearly a plain piece of text', () => {
 })
 
 describe('the reader', () => {
-  it('gets the stream at the headers, before the first token is made', async () => {
+  it('gets the stream with the headers, before the first token is generated', async () => {
     let begin = () => {}
     const { url } = await startHttpServer((response) => {
       beginStream(response)
@@ -421,7 +421,7 @@ describe('the reader', () => {
     expect(events).toEqual([...text('a', 'b', 'c'), finished])
   })
 
-  it('holds back a vendor that is faster', async () => {
+  it('applies backpressure to a faster vendor', async () => {
     const total = 400
     let sent = 0
     const { url } = await startHttpServer(async (response) => {
@@ -467,7 +467,7 @@ describe('the reader', () => {
     })
   }
 
-  it('gets nothing more after the abort, not even an end that was there already', async () => {
+  it('receives nothing after the abort, not even an end that had already arrived', async () => {
     const { url } = await startStream(delta('a') + delta('b') + stop + done)
     const abort = new AbortController()
     const events: AnswerEvent[] = []
@@ -481,7 +481,7 @@ describe('the reader', () => {
     expect(events).toEqual(text('a', 'b'))
   })
 
-  it('leaves its connection to a later answer, also when the last bytes trail [DONE]', async () => {
+  it('releases its connection for a later answer, even if bytes follow [DONE]', async () => {
     const server = await startHttpServer((response) => {
       beginStream(response).write(delta('a') + stop + done)
       void setTimeout(10).then(() => response.end())
@@ -491,11 +491,11 @@ describe('the reader', () => {
       await readAll(chat.stream(ask()))
       return server.sockets.length < server.requests.length
     }
-    await expect.poll(isReused).toBe(true) // its last bytes have to be there
+    await expect.poll(isReused).toBe(true) // its last bytes must have arrived
   })
 })
 
-/** Reads until the error, which it returns. */
+/** Reads until the error and returns it. */
 async function readInto(events: AnswerEvent[], stream: Promise<AsyncIterable<AnswerEvent[]>>): Promise<object> {
   try {
     for await (const batch of await stream) events.push(...batch)

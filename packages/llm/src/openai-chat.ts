@@ -9,7 +9,7 @@ import { readPlainDelta } from './plain-delta.ts'
 import { isRefusal, type TokenLimit } from './token-limit.ts'
 import { readVendorError } from './vendor-error.ts'
 
-/** How the answer ends, as far as the events so far have said. */
+/** How the answer ends, according to the events so far. */
 type Outcome = { isDone: boolean; finishReason?: FinishReason; usage?: Usage }
 
 const finishReasons = new Map<unknown, FinishReason>([
@@ -21,17 +21,21 @@ const finishReasons = new Map<unknown, FinishReason>([
   ['function_call', 'tool-calls'],
 ])
 
-/** So OpenRouter, DeepSeek and vLLM end an answer that broke off on their side. */
+/** OpenRouter, DeepSeek and vLLM end an answer this way when it failed on their side. */
 const failureReasons: unknown[] = ['error', 'insufficient_system_resource', 'abort']
 
 /**
- * Chat over `POST /chat/completions`, streamed. One dialect serves OpenAI, Ollama, vLLM, Groq, Mistral, Gemini,
- * DeepSeek, OpenRouter and Anthropic's compatible endpoint; `fixtures/` shows how they differ. `limit` is sent along.
+ * Creates a streaming chat model that uses `POST /chat/completions`. One dialect serves OpenAI, Ollama, vLLM, Groq,
+ * Mistral, Gemini, DeepSeek, OpenRouter and Anthropic's compatible endpoint; `fixtures/` shows the differences. `limit`
+ * is sent with each request.
  */
 export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenLimit): ChatModel {
   let wishes: Wish[] = limit ? [usageAndLimit, limitAlone, usageAlone, nothing] : [usageAlone, nothing]
 
-  /** Mistral and others refuse a field they do not know, vLLM a limit above its context: neither is worth failing for. */
+  /**
+   * Mistral and others reject unknown fields, and vLLM rejects a limit above its context. The request is sent
+   * again without them.
+   */
   const open = async (request: ChatRequest, [wish = nothing, ...others] = wishes): Promise<HttpAnswer> => {
     const { messages, signal } = request
     const body = { model, messages, stream: true, ...toParameters(wish, limit) }
@@ -51,7 +55,7 @@ export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenL
   }
 }
 
-/** What is asked for beyond the answer. */
+/** Optional fields of a request. */
 type Wish = { usage: boolean; limit: boolean }
 
 const usageAndLimit: Wish = { usage: true, limit: true }
@@ -66,7 +70,7 @@ function toParameters({ usage, limit: isLimited }: Wish, limit: TokenLimit | und
   }
 }
 
-/** An answer is whole once its finish_reason has come: only its usage may follow. */
+/** An answer is complete after its finish_reason. Only the usage may follow. */
 function createDecoder(): Decoder<AnswerEvent> {
   const outcome: Outcome = { isDone: false }
   return {
@@ -86,7 +90,7 @@ function createDecoder(): Decoder<AnswerEvent> {
   }
 }
 
-/** What one event adds to the answer; how the answer ends is noted in `outcome`. Throws an `LlmError`. */
+/** Returns what one event adds to the answer, and records in `outcome` how the answer ends. Throws an `LlmError`. */
 function readEvent({ name, data }: SseEvent, outcome: Outcome, parts: AnswerEvent[]): void {
   const plain = name === '' ? readPlainDelta(data) : undefined
   if (plain) {
@@ -114,7 +118,7 @@ function readEvent({ name, data }: SseEvent, outcome: Outcome, parts: AnswerEven
 
 function readDelta(delta: unknown, parts: AnswerEvent[]): void {
   if (!isObject(delta)) return
-  // A server on its way from one name to the other sends both, with the same text.
+  // A server that is migrating between the two field names sends both, with the same text.
   addText(parts, 'reasoning-delta', delta.reasoning ?? delta.reasoning_content)
   addText(parts, 'text-delta', delta.content)
 }

@@ -29,7 +29,7 @@ function beginStream(response: ServerResponse): ServerResponse {
   return response
 }
 
-/** A server that streams `parts` one after the other and then ends. */
+/** Starts a server that streams `parts` one by one and then ends the response. */
 function startStream(...parts: (string | Buffer)[]) {
   return startHttpServer(async (response) => {
     beginStream(response)
@@ -46,7 +46,7 @@ const startJson = (body: unknown) =>
     response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(body)),
   )
 
-/** Reads all chunks into `chunks`, also those before an error. */
+/** Reads all chunks into `chunks`, including those before an error. */
 async function readInto(chunks: string[], stream: Promise<AsyncIterable<string[]>>): Promise<string[]> {
   for await (const batch of await stream) chunks.push(...batch)
   return chunks
@@ -66,13 +66,13 @@ describe('the request', () => {
     vendor_only: { deep: [1] },
   }
 
-  it('carries whatever the client sent, with our model, and not the passages', async () => {
+  it('contains everything the client sent, with our model, but not the passages', async () => {
     const server = await startStream(toEvents(done))
     await collect(server.url, more)
     expect(JSON.parse(server.requests[0] ?? '')).toEqual({ ...ask(more).body, model: 'the-model', stream: true })
   })
 
-  it('is not streamed where the completion is wanted whole', async () => {
+  it('is not streamed when the client wants a whole completion', async () => {
     const server = await startJson({ choices: [] })
     await createCompletions(server.url).complete(ask(more))
     expect(JSON.parse(server.requests[0] ?? '')).toEqual({ ...ask(more).body, model: 'the-model', stream: false })
@@ -80,7 +80,7 @@ describe('the request', () => {
 })
 
 describe('a completion', () => {
-  it('comes as the vendor sent it', async () => {
+  it('is returned as the vendor sent it', async () => {
     const message = { role: 'assistant', content: null, tool_calls: [{ id: 't' }], reasoning_content: 'So?' }
     const completion = { id: 'c', choices: [{ index: 0, message, finish_reason: 'tool_calls' }], vendor_only: 1 }
     const { url } = await startJson(completion)
@@ -88,9 +88,9 @@ describe('a completion', () => {
   })
 
   it.each([
-    ['model_failed', 'for an error under 200', '{"error":{"message":"the-secret"}}'],
-    ['model_protocol', 'for JSON of another shape', '{"response":"the-secret"}'],
-    ['model_protocol', 'for a page of HTML', '<!doctype html><p>the-secret'],
+    ['model_failed', 'for an error with status 200', '{"error":{"message":"the-secret"}}'],
+    ['model_protocol', 'for JSON with another schema', '{"response":"the-secret"}'],
+    ['model_protocol', 'for an HTML page', '<!doctype html><p>the-secret'],
   ] as const)('fails as %s %s, without a word of the vendor', async (code, _, body) => {
     const { url } = await startHttpServer((response) => response.end(body))
     const error = await createCompletions(url)
@@ -104,26 +104,23 @@ describe('a completion', () => {
 describe('the stream of a vendor', () => {
   const files = readdirSync(new URL('fixtures/', import.meta.url)).filter((file) => file.endsWith('.sse'))
 
-  it.each(files)(
-    '%s passes to the letter, wherever it is cut; a chunk without choices only when wanted',
-    async (file) => {
-      const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), 'utf8')
-      const sent = [...text.matchAll(/^data: ?(\{.*)$/gm)].map(([, data = '']) => data)
-      const isChoice = (data: string) => !/"choices": ?\[\]/.test(data)
-      const isUsage = (data: string) => /"usage": ?\{/.test(data)
-      const bytes = Buffer.from(text)
-      const ways = [[bytes], Array.from(bytes, (byte) => Buffer.of(byte)), [Buffer.from(text.replaceAll('\n', '\r\n'))]]
-      expect(sent.length).toBeGreaterThan(2)
-      for (const parts of ways) {
-        const { url } = await startStream(...parts)
-        expect(await collect(url)).toEqual(sent.filter(isChoice))
-        const options = { stream_options: { include_usage: true } }
-        expect(await collect(url, options)).toEqual(sent.filter((data) => isChoice(data) || isUsage(data)))
-      }
-    },
-  )
+  it.each(files)('%s passes unchanged, wherever it is cut; a chunk without choices only on request', async (file) => {
+    const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), 'utf8')
+    const sent = [...text.matchAll(/^data: ?(\{.*)$/gm)].map(([, data = '']) => data)
+    const isChoice = (data: string) => !/"choices": ?\[\]/.test(data)
+    const isUsage = (data: string) => /"usage": ?\{/.test(data)
+    const bytes = Buffer.from(text)
+    const ways = [[bytes], Array.from(bytes, (byte) => Buffer.of(byte)), [Buffer.from(text.replaceAll('\n', '\r\n'))]]
+    expect(sent.length).toBeGreaterThan(2)
+    for (const parts of ways) {
+      const { url } = await startStream(...parts)
+      expect(await collect(url)).toEqual(sent.filter(isChoice))
+      const options = { stream_options: { include_usage: true } }
+      expect(await collect(url, options)).toEqual(sent.filter((data) => isChoice(data) || isUsage(data)))
+    }
+  })
 
-  it('gives together what came together, and the first chunk before the last is made', async () => {
+  it('keeps chunks together that arrived together, and yields the first before the last is generated', async () => {
     let goOn = () => {}
     const { url } = await startHttpServer((response) => {
       beginStream(response).write(toEvents(a, b))
@@ -137,7 +134,7 @@ describe('the stream of a vendor', () => {
     expect(batches).toEqual([[a, b], [stop]])
   })
 
-  it("loses Azure's first chunk, which has no choices, also when the usage is wanted", async () => {
+  it("drops Azure's first chunk, which has no choices, even when the usage is requested", async () => {
     const { url } = await startStream(toEvents('{"choices":[],"prompt_filter_results":[]}', a, stop, usage, done))
     expect(await collect(url, { stream_options: { include_usage: true } })).toEqual([a, stop, usage])
   })
@@ -154,7 +151,7 @@ describe('the stream of a vendor', () => {
     expect(await collect(url)).toEqual(chunks)
   })
 
-  it('becomes one line where an event has several', async () => {
+  it('is written as one line when an event has several', async () => {
     const { url } = await startStream(`data: {"choices":\ndata: [{"index":0}]}\n\n${toEvents(stop, done)}`)
     expect(await collect(url)).toEqual(['{"choices": [{"index":0}]}', stop])
   })
@@ -166,26 +163,26 @@ describe('a stream that ends', () => {
     ['with bytes after [DONE]', toEvents(a, stop, done, b)],
     ['after its finish_reason, without [DONE]', toEvents(a, stop)],
     ['without a blank line', toEvents(a, stop).trimEnd()],
-  ])('%s is whole', async (_, stream) => {
+  ])('%s is complete', async (_, stream) => {
     const { url } = await startStream(stream)
     expect(await collect(url)).toEqual([a, stop])
   })
 
-  it('by a broken connection after its finish_reason is whole', async () => {
+  it('with a lost connection after its finish_reason is complete', async () => {
     const { url } = await startHttpServer((response) => {
       beginStream(response).write(toEvents(a, stop), () => response.destroy())
     })
     expect(await collect(url)).toEqual([a, stop])
   })
 
-  it('leaves its connection to the next one', async () => {
+  it('releases its connection for the next request', async () => {
     const server = await startStream(toEvents(a, stop, done))
     const completions = createCompletions(server.url)
     const isReused = async () => {
       await readInto([], completions.stream(ask()))
       return server.sockets.length < server.requests.length
     }
-    await expect.poll(isReused).toBe(true) // its last bytes have to be there
+    await expect.poll(isReused).toBe(true) // its last bytes must have arrived
   })
 })
 
@@ -193,12 +190,12 @@ describe('a stream that fails', () => {
   it.each([
     ['model_protocol', 'ends without finish_reason and [DONE]', toEvents(a), {}],
     ['model_protocol', 'ends when the second of two choices has not', toEvents(a, stop), { n: 2 }],
-    ['model_protocol', 'has an event that is no JSON', `${toEvents(a)}data: the-secret\n\n`, {}],
-    ['model_protocol', 'is a page of HTML', '<p>the-secret</p>\n', {}],
+    ['model_protocol', 'has an event that is not JSON', `${toEvents(a)}data: the-secret\n\n`, {}],
+    ['model_protocol', 'is an HTML page', '<p>the-secret</p>\n', {}],
     ['model_failed', 'has an error', toEvents(a, '{"error":{"message":"the-secret"}}'), {}],
     ['model_failed', 'has an event named error', `${toEvents(a)}event: error\ndata: {"message":"the-secret"}\n\n`, {}],
     ['model_rate_limited', 'has a rate limit', toEvents(a, '{"error":{"code":429}}'), {}],
-  ] as const)('is %s when it %s; what came before is kept', async (code, _, stream, more) => {
+  ] as const)('is %s when it %s; earlier chunks are kept', async (code, _, stream, more) => {
     const server = await startStream(stream)
     const chunks: string[] = []
     const error = await readInto(chunks, createCompletions(server.url).stream(ask(more))).catch(
@@ -209,7 +206,7 @@ describe('a stream that fails', () => {
     expect(chunks.slice(0, 1)).toEqual(stream.startsWith('<') ? [] : [a])
   })
 
-  it('closes its connection, even when the vendor would go on', async () => {
+  it('closes its connection, even if the vendor would continue', async () => {
     const server = await startHttpServer((response) => beginStream(response).write(`${toEvents(a)}data: {\n\n`))
     await expect(collect(server.url)).rejects.toEqual(isError('model_protocol'))
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
@@ -220,7 +217,7 @@ describe('a stream that fails', () => {
     [422, 'model_rejected'],
     [429, 'model_rate_limited'],
     [503, 'model_failed'],
-  ] as const)('rejects before it begins when the vendor answers %s', async (status, code) => {
+  ] as const)('rejects before it begins when the vendor responds with %s', async (status, code) => {
     const { url } = await startHttpServer((response) => response.writeHead(status, { 'retry-after': '7' }).end())
     await expect(createCompletions(url).stream(ask())).rejects.toMatchObject({ code, status, retryAfterSeconds: 7 })
   })
@@ -238,7 +235,7 @@ describe('a vendor that does not stream', () => {
   const start = { id: 'c', object: 'chat.completion.chunk' }
   const delta = { ...message, tool_calls: [{ index: 0, ...tool }] }
 
-  it('gives its completion as one chunk, and the usage as another where it is wanted', async () => {
+  it('returns its completion as one chunk, and the usage as another on request', async () => {
     const { url } = await startJson(completion)
     const whole = { ...start, choices: [{ index: 0, finish_reason: 'stop', delta }] }
     expect((await collect(url)).map((json) => JSON.parse(json))).toEqual([whole])
@@ -246,21 +243,24 @@ describe('a vendor that does not stream', () => {
     expect(chunks.map((json) => JSON.parse(json))).toEqual([whole, { ...start, choices: [], usage: completion.usage }])
   })
 
-  it('fails with the error that it sends under 200', async () => {
+  it('fails with the error that it sends with status 200', async () => {
     const { url } = await startJson({ error: { code: 429 } })
     await expect(collect(url)).rejects.toEqual(isError('model_rate_limited'))
   })
 })
 
 describe('an abort', () => {
-  it.each(['stream', 'complete'] as const)('of %s before the first byte hangs up on the vendor', async (way) => {
-    const abort = new AbortController()
-    const server = await startHttpServer(() => abort.abort('left'))
-    await expect(createCompletions(server.url)[way](ask({}, abort.signal))).rejects.toBe('left')
-    await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
-  })
+  it.each(['stream', 'complete'] as const)(
+    'of %s before the first byte closes the connection to the vendor',
+    async (way) => {
+      const abort = new AbortController()
+      const server = await startHttpServer(() => abort.abort('left'))
+      await expect(createCompletions(server.url)[way](ask({}, abort.signal))).rejects.toBe('left')
+      await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
+    },
+  )
 
-  it('in the middle does too', async () => {
+  it('midway closes it too', async () => {
     const abort = new AbortController()
     const server = await startHttpServer((response) => beginStream(response).write(toEvents(a)))
     const chunks: string[] = []
@@ -275,7 +275,7 @@ describe('an abort', () => {
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
   })
 
-  it('is not needed by who stops reading', async () => {
+  it('is not needed when the reader stops', async () => {
     const server = await startHttpServer((response) => beginStream(response).write(toEvents(a)))
     for await (const _ of await createCompletions(server.url).stream(ask())) break
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)

@@ -8,15 +8,14 @@ import { asksForUsage, type CompletionBody, type CompletionModel, type Completio
 import { isRefusal, lowerTokenLimits, type TokenLimit } from './token-limit.ts'
 import { readVendorError } from './vendor-error.ts'
 
-// A quote inside a text is escaped, so that no text can look like one of these keys.
+// Quotes inside a text are escaped, so no text can be mistaken for one of these keys.
 const endsChoice = /"finish_reason"\s*:\s*"/g
 const mayBeError = /"error"/
 const hasNoChoices = /"choices"\s*:\s*\[\s*\]/
 
 /**
- * Passes a client's own `POST /chat/completions` on to the model's server: whatever it asks for, tools too, goes there, and
- * chunks come back as they are. Nothing but the first and the last is parsed. `limit` holds where the client set none,
- * or a larger one.
+ * Forwards a client's own `POST /chat/completions` to the model's server, including tools. Chunks are returned
+ * unchanged; only the first and the last are parsed. `limit` applies when the client set none or a larger one.
  */
 export function createOpenAiCompletions(http: HttpClient, model: string, limit?: TokenLimit): CompletionModel {
   let added = limit && { [limit.name]: limit.tokens }
@@ -29,7 +28,7 @@ export function createOpenAiCompletions(http: HttpClient, model: string, limit?:
       return await send(added)
     } catch (error) {
       if (!isRefusal(error)) throw error
-      const answer = await send() // the client did not ask for the limit: it must not fail for it
+      const answer = await send() // the client did not ask for the limit, so it must not cause an error
       added = undefined
       return answer
     }
@@ -41,10 +40,10 @@ export function createOpenAiCompletions(http: HttpClient, model: string, limit?:
   }
 }
 
-/** An answer is whole once its finish_reasons have come. Each chunk is JSON in one line. */
+/** An answer is complete after its finish_reasons. Each chunk is one line of JSON. */
 function createDecoder(body: CompletionBody): Decoder<string> {
   const wantsUsage = asksForUsage(body)
-  let choicesLeft = Number(body.n ?? 1) // have not told their finish_reason
+  let choicesLeft = Number(body.n ?? 1) // those without a finish_reason so far
   let isDone = false
   return {
     readEvent: (event, chunks) => {
@@ -55,7 +54,7 @@ function createDecoder(body: CompletionBody): Decoder<string> {
       const failure = readFailure(event)
       if (failure) throw failure
       choicesLeft -= event.data.match(endsChoice)?.length ?? 0
-      // An event of several lines is JSON with breaks between its tokens.
+      // An event of several lines is JSON with line breaks between its tokens.
       if (isWanted(event.data, wantsUsage)) chunks.push(event.data.replaceAll('\n', ' '))
     },
     readWhole: (json, chunks) => {
@@ -77,7 +76,7 @@ function readFailure({ name, data }: SseEvent): LlmError | undefined {
   return name === 'error' || mayBeError.test(data) ? readVendorError(parseJson(data), name) : undefined
 }
 
-/** Naive clients break at a chunk without choices that they did not ask for; Azure begins with one. */
+/** Naive clients fail on a chunk without choices that they did not request, and Azure sends one first. */
 function isWanted(data: string, wantsUsage: boolean): boolean {
   if (!hasNoChoices.test(data)) return true
   const chunk = parseJson(data)
@@ -95,7 +94,7 @@ function readCompletion(text: string): Record<string, unknown> {
   return completion
 }
 
-/** A whole completion as the one chunk of a stream, and its usage as another where that is wanted. */
+/** Returns a whole completion as the only chunk of a stream, and its usage as another chunk on request. */
 function toChunks({ choices, usage, ...completion }: Record<string, unknown>, wantsUsage: boolean): string[] {
   const start = { ...completion, object: 'chat.completion.chunk' }
   const messages: unknown[] = Array.isArray(choices) ? choices : []
@@ -104,7 +103,7 @@ function toChunks({ choices, usage, ...completion }: Record<string, unknown>, wa
   return chunks.map((chunk) => JSON.stringify(chunk))
 }
 
-/** In a stream, each tool call says which one it is. */
+/** In a stream, each tool call has an index. */
 function toDelta(message: unknown): unknown {
   if (!isObject(message) || !Array.isArray(message.tool_calls)) return message
   return { ...message, tool_calls: message.tool_calls.map((call, index) => ({ index, ...call })) }

@@ -10,7 +10,7 @@ const createEmbedder = (baseUrl: string, dimensions?: number) =>
 
 const isError = (code: LlmErrorCode) => expect.objectContaining({ name: 'LlmError', code })
 
-/** A server that answers with the items that `makeData` makes of the texts. */
+/** Starts a server that responds with the items that `makeData` returns for the texts. */
 async function startEmbedding(makeData: (input: string[]) => unknown) {
   const server = await startHttpServer((response) => {
     const { input } = JSON.parse(server.requests.at(-1) ?? '')
@@ -28,12 +28,12 @@ describe('createOpenAiEmbedder', () => {
     expect(server.requests.map((request) => JSON.parse(request))).toEqual([body, { ...body, dimensions: 2 }])
   })
 
-  it('has a name that tells models and widths apart', () => {
+  it('has a name that identifies model and width', () => {
     expect(createEmbedder('http://127.0.0.1').name).toBe('the-model')
     expect(createEmbedder('http://127.0.0.1', 256).name).toBe('the-model@256')
   })
 
-  it('counts the tokens of OpenAI’s models, whoever serves them, and of no others', async () => {
+  it('counts the tokens of OpenAI’s models on any server, and of no other models', async () => {
     const http = createHttpClient({ baseUrl: 'http://127.0.0.1', ...deadlines })
     const load = async (model: string) =>
       (await createOpenAiEmbedder(http, model).loadTokenCounter?.())?.('hello world')
@@ -42,19 +42,19 @@ describe('createOpenAiEmbedder', () => {
     expect([await load('my-text-embedding-3-large'), await load('nomic-embed-text')]).toEqual([undefined, undefined])
   })
 
-  it('asks for nothing when there is no text', async () => {
+  it('sends no request when there is no text', async () => {
     const server = await startEmbedding(() => [])
     expect(await createEmbedder(server.url).embed([])).toEqual([])
     expect(server.requests).toEqual([])
   })
 
-  it('places vectors by their index', async () => {
+  it('orders vectors by their index', async () => {
     const embed = (input: string[]) => input.map((text, index) => ({ index, embedding: [Number(text)] })).reverse()
     const { url } = await startEmbedding(embed)
     expect(await createEmbedder(url).embed(['5', '6', '7'])).toEqual([[5], [6], [7]])
   })
 
-  it('places vectors by their position when the index is missing, as Gemini leaves out 0', async () => {
+  it('orders vectors by their position when the index is missing, as Gemini omits 0', async () => {
     const { url } = await startEmbedding(() => [{ embedding: [5] }, { index: 1, embedding: [6] }])
     expect(await createEmbedder(url).embed(['5', '6'])).toEqual([[5], [6]])
   })
@@ -78,7 +78,7 @@ describe('createOpenAiEmbedder', () => {
   })
 
   it.each([400, 413, 422])(
-    'halves a batch that is refused with %i, and does not ask for as many again',
+    'halves a batch that is rejected with %i, and does not try the larger size again',
     async (status) => {
       const server = await startHttpServer((response) => {
         const { input }: { input: string[] } = JSON.parse(server.requests.at(-1) ?? '')
@@ -94,7 +94,7 @@ describe('createOpenAiEmbedder', () => {
     },
   )
 
-  it('goes on with whole batches after a text that is refused on its own', async () => {
+  it('continues with whole batches after a text that is rejected on its own', async () => {
     const server = await startHttpServer((response) => {
       const { input }: { input: string[] } = JSON.parse(server.requests.at(-1) ?? '')
       if (input.includes('too long')) response.writeHead(400).end()
@@ -106,7 +106,7 @@ describe('createOpenAiEmbedder', () => {
     expect(server.requests.map((request) => JSON.parse(request).input.length)).toEqual([4, 2, 1, 4])
   })
 
-  it.each([401, 404, 429, 500])('asks once when the answer is %i', async (status) => {
+  it.each([401, 404, 429, 500])('sends one request when the response is %i', async (status) => {
     const server = await startHttpServer((response) => response.writeHead(status).end())
     await expect(createEmbedder(server.url).embed(['a', 'b'])).rejects.toMatchObject({ status })
     expect(server.requests.length).toBe(1)
@@ -114,7 +114,7 @@ describe('createOpenAiEmbedder', () => {
 
   const faults: Record<string, unknown> = {
     'one vector is missing': [{ index: 0, embedding: [1] }],
-    'an index comes twice': [0, 0].map((index) => ({ index, embedding: [1] })),
+    'an index is duplicated': [0, 0].map((index) => ({ index, embedding: [1] })),
     'an index is out of range': [0, 2].map((index) => ({ index, embedding: [1] })),
     'the widths differ': [[1], [1, 2]].map((embedding, index) => ({ index, embedding })),
     'the vectors are empty': [[], []].map((embedding, index) => ({ index, embedding })),
@@ -129,17 +129,17 @@ describe('createOpenAiEmbedder', () => {
     })
   }
 
-  it('is model_protocol when a number is beyond what a double holds', async () => {
+  it('is model_protocol when a number exceeds a double', async () => {
     const { url } = await startHttpServer((response) => response.end('{"data":[{"index":0,"embedding":[1e999]}]}'))
     await expect(createEmbedder(url).embed(['a'])).rejects.toEqual(isError('model_protocol'))
   })
 
-  it('is model_protocol when the vectors are not as wide as asked', async () => {
+  it('is model_protocol when the vectors do not have the requested width', async () => {
     const { url } = await startEmbedding(() => [{ index: 0, embedding: [1, 2, 3] }])
     await expect(createEmbedder(url, 2).embed(['a'])).rejects.toEqual(isError('model_protocol'))
   })
 
-  it('is model_protocol when the body is no JSON, and the error does not quote it', async () => {
+  it('is model_protocol when the body is not JSON, and the error does not quote it', async () => {
     const { url } = await startHttpServer((response) => response.end('the-body'))
     const error = await createEmbedder(url)
       .embed(['a'])
@@ -148,7 +148,7 @@ describe('createOpenAiEmbedder', () => {
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('the-body')
   })
 
-  it('is model_protocol when the body goes beyond 32 MiB', async () => {
+  it('is model_protocol when the body exceeds 32 MiB', async () => {
     const { url } = await startHttpServer((response) =>
       response.end(`{"data":[{"embedding":[1]}],"more":"${'x'.repeat(33 * 1024 * 1024)}"}`),
     )
@@ -187,7 +187,7 @@ describe('a query', () => {
     },
   )
 
-  it('is model_protocol when its vector is not as wide as asked', async () => {
+  it('is model_protocol when its vector does not have the requested width', async () => {
     const { url } = await startEmbedding(() => [{ index: 0, embedding: [1, 2, 3] }])
     await expect(createEmbedder(url, 2).embedQuery('a')).rejects.toEqual(isError('model_protocol'))
   })

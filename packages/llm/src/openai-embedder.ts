@@ -4,19 +4,19 @@ import { isObject, parseJson } from './json.ts'
 import type { Embedder } from './llm.ts'
 import { LlmError } from './llm.ts'
 
-/** Gemini takes 100 texts, OpenAI 2,048, and a request stays a few hundred kilobytes. */
+/** Gemini accepts 100 texts, OpenAI 2,048, and a request stays within a few hundred kilobytes. */
 const maxBatchSize = 96
 
-/** So vendors answer a request that holds too much, and some any other that they do not like. */
+/** Vendors respond with these to a request that is too large, and some vendors to any other invalid request. */
 const refusals: unknown[] = [400, 413, 422]
 
-/** OpenAI's own, also as routers call them: their vocabulary is published (cl100k). */
+/** OpenAI's own models, also under the names that routers use. Their vocabulary is published (cl100k). */
 const cl100kModels = /(^|\/)text-embedding-(3-small|3-large|ada-002)$/
 
 /**
- * Embeddings over `POST /embeddings`, in batches of 96, one after the other. A batch that is refused is halved: Mistral
- * takes 16,384 tokens a request, TEI 32 texts, Alibaba 10, and none says so beforehand.
- * `dimensions` is asked of the vendor, checked, and part of the name: vectors of two widths must not mix either.
+ * Creates an embedder that uses `POST /embeddings` with batches of 96, one at a time. A rejected batch is halved,
+ * because vendors do not report their limits: Mistral accepts 16,384 tokens per request, TEI 32 texts, Alibaba 10.
+ * `dimensions` is requested, verified, and part of the name, so that vectors of two widths are never mixed.
  */
 export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions?: number): Embedder {
   let knownBatchSize = maxBatchSize
@@ -61,10 +61,13 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
 
 async function loadTokenCounter() {
   const { countTokens } = await import('gpt-tokenizer/encoding/cl100k_base')
-  return (text: string) => countTokens(text, { disallowedSpecial: new Set() }) // `<|endoftext|>` is a text like any other
+  return (text: string) => countTokens(text, { disallowedSpecial: new Set() }) // `<|endoftext|>` is ordinary text
 }
 
-/** The vectors of one answer in the order of the texts. Gemini leaves out an index of 0, and some servers every index. */
+/**
+ * Returns the vectors of one response in the order of the texts. Gemini omits an index of 0, and some servers omit
+ * every index.
+ */
 function readVectors(body: unknown, count: number): number[][] {
   const items: unknown[] = isObject(body) && Array.isArray(body.data) ? body.data : []
   const byIndex = new Map<unknown, number[]>()
@@ -78,12 +81,12 @@ function readVectors(body: unknown, count: number): number[][] {
   })
 }
 
-const plainNumber = '-?(?:0|[1-9]\\d{0,9})(?:\\.\\d+)?(?:[eE]-\\d+)?' // of no size that Postgres would refuse
+const plainNumber = '-?(?:0|[1-9]\\d{0,9})(?:\\.\\d+)?(?:[eE]-\\d+)?' // small enough for Postgres
 const plainVector = new RegExp(`^\\[${plainNumber}(?:,${plainNumber})*\\]$`)
 
 /**
- * The one vector of an answer, cut out of its text where it can be: to read 384 numbers and to print them again takes 80 µs,
- * as long as a query.
+ * Returns the single vector of a response. If possible it is cut out of the response text, because parsing and printing
+ * 384 numbers takes 80 µs, as long as a query.
  */
 function readOnlyVector(body: string): string {
   const start = body.indexOf('[', body.indexOf('"embedding":'))

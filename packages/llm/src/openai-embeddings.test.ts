@@ -20,7 +20,7 @@ const list = {
 }
 
 describe('the request', () => {
-  it('carries what the client sent, but names the model, and asks for numbers', async () => {
+  it('contains what the client sent, with our model, and asks for numbers', async () => {
     const server = await answer(list)
     const body = { model: 'alias', input: ['a'], encoding_format: 'base64', user: 'u', dimensions: 8 }
     await createEmbeddings(server.url).create(body, signal)
@@ -29,7 +29,7 @@ describe('the request', () => {
     ])
   })
 
-  it('asks for the configured dimensions of a client that names none, and for its own where it does', async () => {
+  it('uses the configured dimensions unless the client sets its own', async () => {
     const server = await answer(list)
     const embeddings = createEmbeddings(server.url, 256)
     await embeddings.create({ input: 'a' }, signal)
@@ -39,12 +39,12 @@ describe('the request', () => {
 })
 
 describe('the answer', () => {
-  it('comes as the vendor sent it', async () => {
+  it('is returned as the vendor sent it', async () => {
     const { url } = await answer(list)
     expect(await createEmbeddings(url).create({ input: 'a' }, signal)).toEqual(list)
   })
 
-  it('gets an index where the vendor left it out, as Gemini does with 0', async () => {
+  it('gets an index if the vendor omitted it, as Gemini does with 0', async () => {
     const { url } = await answer({ data: [{ embedding: [5] }, { index: 1, embedding: [6] }] })
     expect(await createEmbeddings(url).create({ input: ['a', 'b'] }, signal)).toEqual({
       data: [
@@ -55,10 +55,10 @@ describe('the answer', () => {
   })
 
   it.each([
-    ['model_failed for an error under 200', { error: { message: 'the-secret' } }, 200, 'model_failed'],
-    ['model_protocol for JSON of another shape', { vectors: [] }, 200, 'model_protocol'],
+    ['model_failed for an error with status 200', { error: { message: 'the-secret' } }, 200, 'model_failed'],
+    ['model_protocol for JSON with another schema', { vectors: [] }, 200, 'model_protocol'],
     ['model_protocol for fewer vectors than texts', { data: [] }, 200, 'model_protocol'],
-    ['model_protocol for an item without one', { data: [{ index: 0 }] }, 200, 'model_protocol'],
+    ['model_protocol for an item without a vector', { data: [{ index: 0 }] }, 200, 'model_protocol'],
     ['model_rejected for a 400', { error: {} }, 400, 'model_rejected'],
     ['model_rate_limited for a 429', { error: {} }, 429, 'model_rate_limited'],
   ])('is %s', async (_, body, status, code) => {
@@ -66,7 +66,7 @@ describe('the answer', () => {
     await expect(createEmbeddings(url).create({ input: 'a' }, signal)).rejects.toMatchObject({ name: 'LlmError', code })
   })
 
-  it('is hung up on when the caller aborts, and rejects with its reason', async () => {
+  it('is cancelled when the caller aborts, and rejects with the abort reason', async () => {
     const abort = new AbortController()
     const server = await startHttpServer(() => abort.abort('left'))
     await expect(createEmbeddings(server.url).create({ input: 'a' }, abort.signal)).rejects.toBe('left')

@@ -6,16 +6,16 @@ import { LlmError } from './llm.ts'
 import type { EmbeddingList, EmbeddingModel } from './openai-api.ts'
 import { readVendorError } from './vendor-error.ts'
 
-const textsPerCall = 32 // of 3,072 dimensions each, they are 1 MB of JSON, which is parsed in a few ms
-const concurrentCalls = 4 // hides the latency of the server, and stays below the limits of small accounts
+const textsPerCall = 32 // with 3,072 dimensions each, 1 MB of JSON, which is parsed in a few ms
+const concurrentCalls = 4 // hides the server's latency and stays below the limits of small accounts
 
 /**
- * Passes a client's own `POST /embeddings` on to the model's server. Many texts are divided into several calls, because
- * parsing one large response would block the event loop. `dimensions` is for clients that name none.
+ * Forwards a client's own `POST /embeddings` to the model's server. Many texts are split into several calls, because
+ * parsing one large response would block the event loop. `dimensions` applies to clients that set none.
  */
 export function createOpenAiEmbeddings(http: HttpClient, model: string, dimensions?: number): EmbeddingModel {
   const call = async (body: object, input: string | string[], signal: AbortSignal) => {
-    // Not every server knows base64: numbers are asked for, and encoded here.
+    // Not every server supports base64, so numbers are requested and encoded here.
     const request = { ...(dimensions && { dimensions }), ...body, input, model, encoding_format: 'float' }
     const text = await readText(await http.post('/embeddings', request, signal))
     await takeTurn()
@@ -37,7 +37,7 @@ export function createOpenAiEmbeddings(http: HttpClient, model: string, dimensio
   }
 }
 
-/** Joins the lists of several calls: their vectors, numbered in order, and the sums of their usage. */
+/** Merges the responses of several calls: numbers their vectors in order and adds up their usage. */
 function mergeLists(lists: EmbeddingList[]): EmbeddingList {
   const usage: Record<string, number> = {}
   for (const list of lists)
@@ -47,7 +47,7 @@ function mergeLists(lists: EmbeddingList[]): EmbeddingList {
   return { ...lists[0], ...(lists[0]?.usage !== undefined && { usage }), data }
 }
 
-/** Gemini leaves out an index of 0, and some servers every index. */
+/** Gemini omits an index of 0, and some servers omit every index. */
 function readList(list: unknown, count: number): EmbeddingList {
   const failure = readVendorError(list)
   if (failure) throw failure

@@ -12,7 +12,9 @@ export type TestServer = {
   sockets: Socket[]
 }
 
-/** A real HTTP server on 127.0.0.1, until the test is over. `respond` is called when the request's body is there. */
+/**
+ * Starts a real HTTP server on 127.0.0.1 until the test ends. `respond` is called when the request's body has arrived.
+ */
 export function startHttpServer(respond: (response: http.ServerResponse, request: http.IncomingMessage) => unknown) {
   const requests: string[] = []
   const server = http.createServer((request, response) => {
@@ -26,7 +28,9 @@ export function startHttpServer(respond: (response: http.ServerResponse, request
   return listen(server, requests)
 }
 
-/** The same over TCP, for what no HTTP library would send. `respond` is called for each read of each connection. */
+/**
+ * The same over TCP, for bytes that no HTTP library would send. `respond` is called for each read of each connection.
+ */
 export function startTcpServer(respond: (socket: Socket, count: number) => unknown) {
   const requests: string[] = []
   const server = net.createServer((socket) => {

@@ -10,7 +10,7 @@ const limit: TokenLimit = { name: 'max_tokens', tokens: 100 }
 const stream = 'data: {"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 const messages: ChatRequest['messages'] = [{ role: 'user', content: 'Why?' }]
 
-/** A model's server that refuses each request with one of these parameters. */
+/** Starts a model server that rejects each request with one of these parameters. */
 async function startServer(refused: string[] = []) {
   const server = await startHttpServer((response) => {
     const body: object = JSON.parse(server.requests.at(-1) ?? '')
@@ -28,7 +28,7 @@ async function startServer(refused: string[] = []) {
     complete: async (more: object = {}) => {
       for await (const _ of await completions.stream({ body: { messages, ...more }, passages: [], signal }));
     },
-    /** The parameters of the requests so far that are about limits and usage. */
+    /** The limit and usage parameters of the requests so far. */
     sent: () =>
       server.requests.map((text) => {
         const { model: _, messages: __, stream: ___, ...parameters } = JSON.parse(text)
@@ -48,9 +48,9 @@ describe('the limit of a chat', () => {
 
   it.each([
     ['the limit', ['max_tokens'], usage],
-    ['the wish for usage', ['stream_options'], { max_tokens: 100 }],
+    ['the usage option', ['stream_options'], { max_tokens: 100 }],
     ['both', ['max_tokens', 'stream_options'], {}],
-  ])('is left out with what a server refuses: %s; this is remembered', async (_, refused, accepted) => {
+  ])('is omitted with what a server rejects: %s; this is remembered', async (_, refused, accepted) => {
     const server = await startServer(refused)
     await server.ask()
     const tries = server.sent().length
@@ -58,7 +58,7 @@ describe('the limit of a chat', () => {
     expect(server.sent().slice(tries - 1)).toEqual([accepted, accepted])
   })
 
-  it('is left out when a server refuses it later, as where prompt and limit exceed its context', async () => {
+  it('is omitted when a server rejects it later, for example when prompt and limit exceed its context', async () => {
     const refused: string[] = []
     const server = await startServer(refused)
     await server.ask()
@@ -74,7 +74,7 @@ describe('the limit of a completion', () => {
     ['ours, when the client sets none', {}, { max_tokens: 100 }],
     ['the client’s, when it is smaller', { max_tokens: 7 }, { max_tokens: 7 }],
     ['ours, when the client’s is larger', { max_tokens: 101 }, { max_tokens: 100 }],
-    ['in the client’s words', { max_completion_tokens: 5000 }, { max_completion_tokens: 100 }],
+    ['sent under the client’s parameter name', { max_completion_tokens: 5000 }, { max_completion_tokens: 100 }],
     ['ours beside null', { max_completion_tokens: null }, { max_completion_tokens: null, max_tokens: 100 }],
   ])('is %s', async (_, asked, sent) => {
     const server = await startServer()
@@ -82,14 +82,14 @@ describe('the limit of a completion', () => {
     expect(server.sent()).toEqual([sent])
   })
 
-  it('is left out at a server that refuses it, and this is remembered', async () => {
+  it('is omitted for a server that rejects it, and this is remembered', async () => {
     const server = await startServer(['max_tokens'])
     await server.complete()
     await server.complete()
     expect(server.sent()).toEqual([{ max_tokens: 100 }, {}, {}])
   })
 
-  it('stays when the client set it itself: its refusal is the client’s', async () => {
+  it('is kept when the client set it, and its rejection is returned to the client', async () => {
     const server = await startServer(['max_tokens'])
     await expect(server.complete({ max_tokens: 7 })).rejects.toMatchObject({ status: 400 })
     expect(server.sent()).toEqual([{ max_tokens: 7 }])
@@ -101,6 +101,6 @@ it.each([
   ['https://name.openai.azure.com/openai/v1', 'max_completion_tokens'],
   ['http://127.0.0.1:8080/v1', 'max_tokens'],
   ['https://notopenai.com/v1', 'max_tokens'],
-])('a limit at %s is called %s', (url, name) => {
+])('the limit parameter of %s is %s', (url, name) => {
   expect(toTokenLimit(url, 1)).toEqual({ name, tokens: 1 })
 })

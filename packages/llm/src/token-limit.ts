@@ -3,20 +3,20 @@ import { LlmError } from './llm.ts'
 export type TokenLimit = { name: 'max_tokens' | 'max_completion_tokens'; tokens: number }
 
 /**
- * Returns the limit in the words of a server. OpenAI and Azure refuse `max_tokens` for reasoning models; other servers
- * know that name, and some of them no other.
+ * Returns the limit under the parameter name of a server. OpenAI and Azure reject `max_tokens` for reasoning models.
+ * Other servers support that name, and some of them no other.
  */
 export function toTokenLimit(baseUrl: string, tokens: number): TokenLimit {
   const isOpenAi = /(^|\.)(openai|azure)\.com$/.test(new URL(baseUrl).hostname)
   return { name: isOpenAi ? 'max_completion_tokens' : 'max_tokens', tokens }
 }
 
-/** Whether a server refused a request, perhaps for a parameter that it does not know or finds too large. */
+/** Returns whether a server rejected a request, perhaps because a parameter is unknown or too large. */
 export function isRefusal(error: unknown): boolean {
   return error instanceof LlmError && (error.status === 400 || error.status === 422)
 }
 
-/** Returns the limits that a client's body sets itself, lowered to ours; undefined when it sets none. */
+/** Returns the limits that a client's body sets, lowered to ours, or undefined if it sets none. */
 export function lowerTokenLimits(
   body: Record<string, unknown>,
   { tokens }: TokenLimit,

@@ -2,8 +2,8 @@ import { isObject } from './json.ts'
 import { LlmError } from './llm.ts'
 
 /**
- * The error that a vendor sent in the place of an answer: `{"error": …}`, vLLM's older `{"object": "error", …}`, or whatever
- * an event named `error` holds.
+ * Returns the error that a vendor sent instead of an answer: `{"error": …}`, vLLM's older `{"object": "error", …}`, or
+ * the data of an event named `error`.
  */
 export function readVendorError(value: unknown, eventName = ''): LlmError | undefined {
   const isError = eventName === 'error' || (isObject(value) && (Boolean(value.error) || value.object === 'error'))

@@ -5,29 +5,29 @@ import type { DocumentContent, DocumentSummary, DocumentVersion, NewChunk, Store
 import { type Embedder, LlmError } from '@repo/llm'
 import { type Chunk, splitText } from './split.ts'
 
-/** What a file says, once it is read. `pages`: where each page begins in `text`, in UTF-16 units. */
+/** The content of a file. `pages`: where each page begins in `text`, in UTF-16 units. */
 export type Extracted = { text: string; pages?: number[] }
 
-/** A file as it was posted, read part by part. `size` is in bytes. */
+/** A posted file, read part by part. `size` is in bytes. */
 export type PostedFile = { mediaType: string; size: number; parts: AsyncIterable<Buffer> }
 
 export type IngestOptions = {
   store: Store
   embedder: Pick<Embedder, 'name' | 'embed' | 'loadTokenCounter'>
-  /** Reads what was posted. Throws a `DocumentError` for what nobody could read. Left out: it is a text. */
+  /** Extracts the posted content. Throws a `DocumentError` if it cannot be read. Unset: the content is text. */
   extract?: (file: PostedFile, signal?: AbortSignal) => Promise<Extracted>
 }
 
-/** Texts a call of the embedder: vendors take hundreds, but a call that fails is repeated whole. */
+/** Texts per embedder call. Vendors accept hundreds, but a failed call is repeated in full. */
 const batchSize = 64
-/** Two million characters of prose are at most 3,400. The vectors of all are held at once and stored in one statement. */
+/** Two million characters of prose have at most 3,400. All vectors are held in memory and stored in one statement. */
 const maxChunks = 4000
 
-/** With delays that double, half a minute in all; then the queue goes on, which waits up to ten minutes. */
+/** The delays double, half a minute in total. After that the queue retries, with delays of up to ten minutes. */
 const maxRepeats = 5
-const longestDelaySeconds = 60 // vendors count tokens by the minute
+const longestDelaySeconds = 60 // vendors count tokens per minute
 
-/** The document itself is to blame, and to try again is in vain. `message` tells its reader why, and what to do. */
+/** The document itself is the cause, so retrying does not help. `message` tells users why, and what to do. */
 export class DocumentError extends Error {
   code = 'document_unreadable' as const
 
@@ -38,8 +38,8 @@ export class DocumentError extends Error {
 }
 
 /**
- * SHA-256 that identifies a document: posting the same again means the same document. A file that arrives in parts comes as
- * a SHA-256 `Hash` of its bytes; its title may be known only after its last part.
+ * Returns the SHA-256 that identifies a document: posting the same content again means the same document. A file that
+ * arrives in parts is passed as a SHA-256 `Hash` of its bytes, because its title may be known only after its last part.
  */
 export function hashContent(title: string, content: string | Buffer | Hash, externalId = ''): string {
   const isInMemory = typeof content === 'string' || Buffer.isBuffer(content)
@@ -48,9 +48,9 @@ export function hashContent(title: string, content: string | Buffer | Hash, exte
 }
 
 /**
- * Makes a stored document searchable: read, split, embedded, its chunks stored at once. Does nothing when it is ready,
- * gone or has newer content by now, so that any number of workers may do it any number of times. What cannot be read
- * fails; whatever else goes wrong is thrown, with the document back in the queue.
+ * Makes a stored document searchable: reads, splits and embeds it, and stores its chunks in one step. Does nothing if
+ * the document is ready, gone or has newer content, so several workers may run it repeatedly. An unreadable document is
+ * marked as failed. Any other error is thrown, and the document returns to the queue.
  */
 export async function processDocument(
   options: IngestOptions,
@@ -76,8 +76,8 @@ export async function processDocument(
 }
 
 /**
- * Embeds a document anew beside what another embedder made of it, which stays. False when the document is gone, holds
- * nothing yet or changes meanwhile: nothing is done then. Throws what the embedder throws.
+ * Embeds a document again and keeps the vectors of the other embedder. Returns false and stores nothing if the document
+ * is gone, has no content yet or changes in the meantime. Throws the embedder's errors.
  */
 export async function embedBeside(
   { store: { documents }, embedder }: Pick<IngestOptions, 'store' | 'embedder'>,
@@ -91,8 +91,8 @@ export async function embedBeside(
 }
 
 /**
- * Stores a text and makes it searchable at once instead of leaving that to a worker: for commands and tests. When the
- * embedder fails, the document is kept as `failed` with the reason; to add it again tries again.
+ * Stores a text and makes it searchable immediately, without a worker. For commands and tests. If the embedder fails,
+ * the document is stored as `failed` with the reason, and adding it again retries.
  */
 export async function ingestDocument(
   options: IngestOptions,
@@ -114,7 +114,7 @@ export async function ingestDocument(
   return document
 }
 
-/** An `LlmError` says what to do. Anything else may hold SQL or a text. */
+/** An `LlmError` says what to do. Other errors may contain SQL or document text. */
 function explainFailure(error: unknown): string | null {
   return error instanceof LlmError ? error.message : null
 }
@@ -149,14 +149,14 @@ async function embedChunks(
       if (embedding) embedded.push({ ...chunk, embedding })
     }
     if (batch.length === batchSize) await noteProgress((batch.at(-1)?.end ?? 0) / text.length)
-    await nextTurn() // a long document must not keep the event loop from heartbeats
+    await nextTurn() // a long document must not delay heartbeats
   }
   return embedded
 }
 
 /**
- * A server that is asked too much (429, 503) is asked again when it says, or after 1, 2, 4 … s, so that a long document need
- * not begin anew with each refusal. What it puts off for longer is thrown: the queue has more time.
+ * Retries a call of an overloaded server (429, 503) after the delay that it requests, or after 1, 2, 4 … s, so that a
+ * long document does not start over after each rejection. Longer delays are thrown, because the queue can wait longer.
  */
 async function embedPatiently(
   embedder: IngestOptions['embedder'],
@@ -168,14 +168,14 @@ async function embedPatiently(
       return await embedder.embed(texts, signal)
     } catch (error) {
       if (!(error instanceof LlmError) || ![429, 503].includes(error.status ?? 0) || tries === maxRepeats) throw error
-      const seconds = error.retryAfterSeconds ?? 2 ** tries * (0.5 + Math.random()) // workers do not come back all at once
+      const seconds = error.retryAfterSeconds ?? 2 ** tries * (0.5 + Math.random()) // jitter
       if (seconds > longestDelaySeconds) throw error
       await sleep(1000 * seconds, undefined, { signal })
     }
   }
 }
 
-/** Reads no further than it is asked to, so that splitting, too, is done a batch at a time. */
+/** Reads only as far as requested, so that splitting also runs one batch at a time. */
 function* groupChunks(chunks: Iterable<Chunk>): Generator<Chunk[]> {
   let batch: Chunk[] = []
   for (const chunk of chunks) {

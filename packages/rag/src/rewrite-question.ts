@@ -1,4 +1,4 @@
-/** Words that refer to something said before. German `es gibt` does not. */
+/** Words that refer to something mentioned before. German `es gibt` does not. */
 const pronouns =
   'it|its|they|them|their|that|this|these|those|he|she|er|sie|(?<!gibt )es|das|dies|diese[ners]?|ihn|ils?|elles?|ce|cela|ça|eso|esto|ello'
 const conjunctions = 'and|but|or|what about|how about|und|aber|et|mais|y|pero'
@@ -7,15 +7,15 @@ const questionWords =
 
 const startsWithConjunction = new RegExp(`^\\W*(?:${conjunctions})(?!\\p{L})|^那`, 'iu')
 const containsPronoun = new RegExp(`(?<!\\p{L})(?:${pronouns})(?!\\p{L})|它|他们`, 'iu')
-/** `Why?` or `Who pays?` */
+/** Matches questions without a subject, such as `Why?` or `Who pays?`. */
 const hasNoSubject = new RegExp(`^\\W*(?:${questionWords})(?:\\s+\\p{L}+)?\\W*$`, 'iu')
 
 const maxPronounWords = 10 // a longer question usually names what its pronoun refers to
 const maxLookBack = 3
 
 /**
- * Returns the text to search for the last of a user's messages (oldest first). A follow-up such as "and what does it cost?"
- * is searched together with the question that it refers to. No model is called.
+ * Returns the search text for the last of a user's messages (oldest first). A follow-up such as "and what does it
+ * cost?" is searched together with the question that it refers to. No model is called.
  */
 export function rewriteQuestion(asked: string[]): string {
   const last = asked.at(-1) ?? ''
@@ -24,7 +24,7 @@ export function rewriteQuestion(asked: string[]): string {
   return subject === undefined ? last : `${last} ${subject}`
 }
 
-/** `Why?`, `And why?`: nothing in it to search for. */
+/** Returns whether a question such as `Why?` or `And why?` contains nothing to search for. */
 function isBare(question: string): boolean {
   return hasNoSubject.test(question.replace(startsWithConjunction, ''))
 }

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 
 const transactions = new AsyncLocalStorage<{ open: boolean }>()
 
-/** A model was called while the caller holds a database connection. Always a bug in the caller. */
+/** A model was called while the caller held a database connection. This is always a bug in the caller. */
 export class ConnectionHeldError extends Error {
   code = 'connection_held' as const
 

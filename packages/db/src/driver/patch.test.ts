@@ -28,7 +28,7 @@ const urls = [
 const lost = 'CONNECTION_CLOSED'
 const [one, two] = [[{ one: 1 }], [{ two: 2 }]]
 
-/** What a process with the patch sees; see testing-driver.ts. The numbers are those of porsager/postgres' issues. */
+/** What a process with the patch reports; see testing-driver.ts. The numbers are issues of porsager/postgres. */
 const promises = {
   'late statement': [lost, lost, one], // 1208
   'late statement, new connection': [lost, one, lost, []], // 1155
@@ -42,37 +42,37 @@ const promises = {
   'slow stranger': ['first', 'first', 'fast', 'fast', 'fast', 'slow'], // 747, 823
   'closed during startup': [lost, lost, lost, one], // 1193
   'silent server': [one, lost, one], // 1089
-  'no TLS': ['SSL_REFUSED', ['0000000804d2162f']], // the request for TLS is all that the server gets
+  'no TLS': ['SSL_REFUSED', ['0000000804d2162f']], // the server receives only the TLS request
 }
 
 describe.each(urls)('%s, the driver', (_, url) => {
   it.each([
-    ['outlives a transaction that goes on after its connection was lost', 'late statement'],
+    ['survives a transaction that continues after its connection was lost', 'late statement'],
     ['runs no statement of that transaction outside of it', 'late statement, new connection'],
-    ['connects again at once', 'unsent statement'],
-    ['says why a connection was lost, and gives the next query its own result', 'half a result'],
+    ['reconnects immediately', 'unsent statement'],
+    ['reports why a connection was lost, and the next query gets its own result', 'half a result'],
     ['runs no statement after the end of its transaction', 'statement after the end'],
-    ['lets nobody else into a transaction', 'drained socket'],
-    ['sends no query behind a slow one', 'slow stranger'],
-    ['rejects a query when the server accepts and closes', 'closed during startup'],
-    ['gives a silent connection up', 'silent server'],
-    ['sends nothing in the clear to a server without TLS', 'no TLS'],
+    ['runs no other query inside a transaction', 'drained socket'],
+    ['queues no query behind a slow one', 'slow stranger'],
+    ['rejects a query when the server accepts and closes the connection', 'closed during startup'],
+    ['closes a connection that stops responding', 'silent server'],
+    ['sends nothing unencrypted to a server without TLS', 'no TLS'],
   ] as const)('%s', async (_promise, scenario) => {
     expect(await run(scenario, patched, url)).toEqual(promises[scenario])
   })
 })
 
 describe('without the patch', () => {
-  it.each(urls)('the process dies %s', async (_, url) => {
+  it.each(urls)('the process crashes %s', async (_, url) => {
     await expect(run('late statement', unpatched, url)).rejects.toThrow("of null (reading 'write')")
   })
 
-  it.each(Object.entries(promises))('the promise is broken: %s', async (scenario, promise) => {
+  it.each(Object.entries(promises))('the guarantee fails: %s', async (scenario, promise) => {
     const outcome = await run(scenario, unpatched, directDatabaseUrl).catch(() => 'died')
     expect(outcome).not.toEqual(promise)
   })
 
-  it('no pool is opened: one line says how to patch the driver', () => {
+  it('no pool is opened, and a one-line error says how to patch the driver', () => {
     expect(() => assertDriverPatched(unpatched)).toThrow(
       /^The postgres driver is not patched\. Run `npx patch-package .*$/,
     )
@@ -80,7 +80,7 @@ describe('without the patch', () => {
   })
 })
 
-/** What a process of its own saw. Rejects with its last words when it dies. */
+/** Returns what a child process reported. Rejects with its output when it crashes. */
 async function run(scenario: string, driver: string, url: string): Promise<unknown> {
   const program = fileURLToPath(new URL('testing-driver.ts', import.meta.url))
   const child = spawn(process.execPath, [program, scenario, driver, url, directDatabaseUrl], { timeout: 120_000 })
@@ -89,7 +89,7 @@ async function run(scenario: string, driver: string, url: string): Promise<unkno
   return JSON.parse(output)
 }
 
-/** A copy of the driver as its author published it. Gives the URL of its entry. */
+/** Copies the driver as published. Returns the URL of its entry. */
 function copyUnpatched(target: string): string {
   cpSync(new URL('..', patched), target, { recursive: true })
   const patch = readFileSync(new URL('../../patches/postgres+3.4.9.patch', import.meta.url), 'utf8')

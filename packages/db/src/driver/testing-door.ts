@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 
-/** A TCP server on a free port, or on `port`. `serve` gets its connections; `close` ends them all. */
+/** Starts a TCP server on a free port, or on `port`. `serve` handles its connections; `close` ends them all. */
 export async function openDoor(serve: (socket: Socket) => void, port = 0) {
   const sockets = new Set<Socket>()
   const server = createServer((socket) => {
@@ -22,7 +22,7 @@ export async function openDoor(serve: (socket: Socket) => void, port = 0) {
   }
 }
 
-/** Passes everything on to the server of `url` and back. `stall` keeps the connections, and nothing comes through. */
+/** Proxies everything to the server of `url` and back. `stall` keeps the connections open but stops all traffic. */
 export function forward(socket: Socket, url: string) {
   const { hostname, port } = new URL(url)
   const onward = connect(Number(port), hostname)

@@ -1,4 +1,4 @@
-// A program of driver.test.ts: what a process does after it lost connections. It prints what it saw as JSON.
+// Run by patch.test.ts: what a process does after it lost connections. It prints its observations as JSON.
 // node testing-driver.ts SCENARIO DRIVER DATABASE_URL DIRECT_DATABASE_URL
 
 import { once } from 'node:events'
@@ -16,7 +16,7 @@ await killer`create table if not exists written (text text)`
 await killer`truncate written`
 
 const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
-  /** A transaction goes on after its connection is gone. */
+  /** A transaction continues after its connection is lost. */
   'late statement': async (sql) => {
     const late = Promise.withResolvers<unknown>()
     const lost: Promise<unknown> = sql.begin(async (tx) => {
@@ -27,7 +27,7 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
     return [await settle(lost), await late.promise, await settle(sql`select 1 as one`)]
   },
 
-  /** The same while another query waits for a connection: it gets the one that the transaction had. */
+  /** The same while another query waits for a connection: it gets the transaction's connection. */
   'late statement, new connection': async (sql) => {
     const [waiting, late] = [Promise.withResolvers<unknown>(), Promise.withResolvers<unknown>()]
     const lost: Promise<unknown> = sql.begin(async (tx) => {
@@ -41,7 +41,7 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
     return [...outcomes, await readWritten()]
   },
 
-  /** Two connections are lost in the same moment, and who hears of the first uses the second. */
+  /** Two connections are lost at the same time, and the code that sees the first loss uses the second connection. */
   'unsent statement': async (sql) => {
     const backends = [Promise.withResolvers<number>(), Promise.withResolvers<number>()]
     const begin = (n: number, wait: () => Promise<unknown>) =>
@@ -54,11 +54,11 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
     const second = begin(1, () => settle(first))
     const outcomes = Promise.all([settle(first), settle(second)])
     await terminate(...(await Promise.all(backends.map(({ promise }) => promise))))
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100) // both ends reach this process while it is busy
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 100) // both losses reach this process while it is busy
     return [await outcomes, await Promise.all([settle(sql`select 1 as one`), settle(sql`select 2 as two`)])]
   },
 
-  /** Statements of one transaction are not awaited together: one comes when another's failure has ended it. */
+  /** Statements of one transaction are not awaited together: one is sent after another's failure has ended it. */
   'statement after the end': async (sql) => {
     const late = Promise.withResolvers<unknown>()
     const failed: Promise<unknown> = sql.begin(async (tx) => {
@@ -68,12 +68,12 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
     return [await settle(failed), await late.promise, await readWritten()]
   },
 
-  /** The socket says in the middle of a transaction that it can take more. */
+  /** The socket emits `drain` in the middle of a transaction. */
   'drained socket': async () => {
     const { hostname, port } = new URL(url)
     const socket = connect(Number(port), hostname)
     await once(socket, 'connect')
-    const given = { max: 1, socket: () => socket } // the driver's types do not know `socket`
+    const given = { max: 1, socket: () => socket } // the driver's types lack `socket`
     const sql = open(given)
     const outside = Promise.withResolvers<unknown>()
     const failed = sql.begin(async (tx) => {
@@ -86,7 +86,7 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
     return [await settle(failed), await outside.promise, await readWritten()]
   },
 
-  /** All connections have work, one of them for long. */
+  /** All connections are busy, one of them for a long time. */
   'slow stranger': async () => {
     const sql = open({ max: 2 })
     const finished: string[] = []
@@ -99,7 +99,7 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
     return finished
   },
 
-  /** A server that accepts and closes, and is well later. */
+  /** A server that accepts and closes connections, and recovers later. */
   'closed during startup': async () => {
     let attempts = 0
     const { host, port } = await openDoor((socket) => (++attempts > 3 ? forward(socket, url) : socket.end()))
@@ -109,7 +109,7 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
     return outcomes
   },
 
-  /** A connection that is there, and nothing comes through. */
+  /** A connection that stays open without any traffic. */
   'silent server': async () => {
     const stalls: (() => void)[] = []
     const { host, port } = await openDoor((socket) => stalls.push(forward(socket, url).stall))
@@ -120,7 +120,7 @@ const scenarios: Record<string, (sql: Sql) => Promise<unknown>> = {
     return [before, lost, lost === 'waits for ever' ? lost : await settle(sql`select 1 as one`)]
   },
 
-  /** A server without TLS is asked for it. Nothing may leave in the clear, and the reason be told. */
+  /** TLS is required of a server without TLS. Nothing may be sent unencrypted, and the reason must be reported. */
   'no TLS': async () => {
     const received: Buffer[] = []
     const { host, port } = await openDoor((socket) =>
@@ -158,7 +158,7 @@ async function readBackend(sql: Sql | TransactionSql): Promise<number> {
   return row?.pid
 }
 
-/** Returns when the backends are gone. */
+/** Resolves when the backends are gone. */
 async function terminate(...pids: number[]) {
   for (const pid of pids) await killer`select pg_terminate_backend(${pid})`
   for (const pid of pids) await killer`select pg_terminate_backend(${pid}, 5000)`

@@ -3,31 +3,34 @@ import { type HttpAnswer, readText } from './http-call.ts'
 import { createSseParser, type SseEvent } from './sse-parser.ts'
 import { createTurnBudget, runLater } from './turns.ts'
 
-/** Of one answer in one turn of the event loop: about 1 ms with all that follows. A model may send 2 MB in one turn. */
+/**
+ * Limit per answer and turn of the event loop: about 1 ms with all further processing. A model may send 2 MB in one
+ * turn.
+ */
 const maxBytesPerTurn = 16 * 1024
 
-/** Of an answer that is not streamed. `JSON.parse` of it takes 20 ms. */
+/** Limit for an answer that is not streamed. `JSON.parse` of it takes 20 ms. */
 export const maxWholeBytes = 4 * 1024 * 1024
 
-/** What a vendor's events say, as they come. */
+/** Decodes a vendor's events as they arrive. */
 export type Decoder<T> = {
-  /** Adds what an event says to `parts`. Throws an `LlmError`; what it added before counts. */
+  /** Adds the content of an event to `parts`. Throws an `LlmError`; what it added before that still counts. */
   readEvent: (event: SseEvent, parts: T[]) => void
-  /** The same for a server that does not stream, and answers with one JSON. */
+  /** The same for a server that does not stream and responds with one JSON document. */
   readWhole: (json: string, parts: T[]) => void
-  /** `whole`: what may still come is of little worth. `done`: nothing more will be read. */
+  /** `whole`: later events matter little. `done`: nothing more will be read. */
   progress: () => 'running' | 'whole' | 'done'
-  /** What the end adds. */
+  /** Returns what the end of the stream adds. */
   readEnd: () => T[]
 }
 
-/** Who waits for the next batch. Told once. */
+/** The caller that waits for the next batch. It is called once. */
 type Listener<T> = { onBatch: (parts: T[]) => void; onEnd: () => void; onFailure: (reason: unknown) => void }
 
 /**
- * The events of an answer as they are decoded, those that came together in one batch. The iteration throws an `LlmError`, or
- * the reason of `signal`; however it ends, the answer is closed. Bytes are decoded as they arrive, and a batch costs one
- * promise: as a generator, a token's hops through the microtask queue stood out in a profile.
+ * Yields the events of an answer as they are decoded; events that arrive together form one batch. The iteration throws
+ * an `LlmError` or the reason of `signal`. However it ends, the answer is closed. A batch costs one promise, because a
+ * generator costs several microtasks per token.
  */
 export function readBatches<T>(
   answer: HttpAnswer,
@@ -65,17 +68,17 @@ export function readBatches<T>(
   }
   const end = async (): Promise<IteratorReturnResult<undefined>> => {
     isOver = true
-    answer.destroy() // which fails a `next` that waits
+    answer.destroy() // which rejects a pending `next`
     return { done: true, value: undefined }
   }
   return { [Symbol.asyncIterator]: () => ({ next, return: end }) }
 }
 
-/** Gives the function that waits for the next batch. What came before a failure is told before it. */
+/** Returns the function that waits for the next batch. Events that arrived before a failure are returned first. */
 function startDecoding<T>(answer: HttpAnswer, decoder: Decoder<T>, { onBatch, onEnd, onFailure }: Listener<T>) {
   const parser = createSseParser()
   let failure: { reason: unknown } | undefined
-  let isRead = false // to its end, or as far as it is needed
+  let isRead = false // to its end, or as far as needed
   let unread: Buffer | undefined
   const budget = createTurnBudget(maxBytesPerTurn)
 
@@ -107,7 +110,7 @@ function startDecoding<T>(answer: HttpAnswer, decoder: Decoder<T>, { onBatch, on
       isRead = true
       decoder.readWhole(json, parts)
     })
-  /** A connection that breaks takes nothing from an answer that is whole. */
+  /** A lost connection does not affect an answer that is complete. */
   const onBreak = (reason: unknown) => {
     if (decoder.progress() === 'whole' && reason instanceof LlmError) onEnd()
     else onFailure(reason)

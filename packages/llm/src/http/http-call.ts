@@ -2,55 +2,55 @@ import type { ClientRequest, IncomingMessage } from 'node:http'
 import { LlmError } from '../llm.ts'
 
 export type Deadlines = {
-  /** From the start of the call to its first event; for an answer that is not streamed, to its end. */
+  /** From the start of the call to its first event, or to its end if the answer is not streamed. */
   firstByteTimeoutMs: number
   /** For each wait for bytes after the first event. */
   idleTimeoutMs: number
 }
 
-/** A 2xx answer. Whoever gets one ends it with `drain` or `destroy`; until then its deadline runs. */
+/** A 2xx response. The caller must end it with `drain` or `destroy`; until then its deadline runs. */
 export type HttpAnswer = {
   contentType: string
   /**
-   * Waits for the next bytes, null at the end, and tells one of the two once: `onFailure` of an `LlmError`, or of the reason
-   * of the signal that was aborted. By callback, since a promise more for each token shows.
+   * Waits for the next bytes, null at the end, and calls one of the two once. `onFailure` gets an `LlmError` or the
+   * reason of the aborted signal. Callbacks avoid one more promise per token.
    */
   read: (onBytes: (bytes: Buffer | null) => void, onFailure: (reason: unknown) => void) => void
-  /** Says that the first event is here: from now on the idle deadline counts. */
+  /** Marks the first event as received. From now on the idle deadline applies. */
   markStarted: () => void
-  /** Says that what may still come is of little worth, and not waited for long. */
+  /** Marks later bytes as unimportant, so that they are awaited only briefly. */
   markWhole: () => void
-  /** Nothing more is needed: lets the last bytes go by, so that the connection serves the next call. */
+  /** Discards the last bytes, so that the connection can serve the next call. */
   drain: () => void
-  /** Closes the connection at once; does nothing after `drain`. */
+  /** Closes the connection at once. Does nothing after `drain`. */
   destroy: () => void
 }
 
-/** What a call holds from its start to its end: the deadline, the ear at the caller's signal, the request. */
+/** The state of one call: its deadline, its listener on the caller's signal and its request. */
 export type HttpCall = {
-  /** The attempt under way: what a failure closes. */
+  /** The current attempt, which a failure closes. */
   request: ClientRequest | undefined
   /** Why the call failed. */
   failure: { reason: unknown } | undefined
   deadline: NodeJS.Timeout
   idleTimeoutMs: number
   onLate: () => void
-  /** Ends the call and closes its connection. The first reason counts, and is returned. */
+  /** Ends the call and closes its connection. Returns the first reason; later ones are ignored. */
   fail: (reason: unknown) => unknown
-  /** Lets go of timer and signal. */
+  /** Releases the timer and the signal listener. */
   release: () => void
 }
 
-/** Bytes may trail `[DONE]` by a packet; a connection that lingers longer is not worth keeping. */
+/** Bytes may follow `[DONE]` in the next packet. A connection that stays open longer is not worth reusing. */
 const drainTimeoutMs = 1000
 
-/** What follows an answer comes with its last event or a packet later; some servers say `stop` before the end. */
+/** The rest of an answer arrives with its last event or one packet later. Some servers send `stop` before the end. */
 const lastEventsTimeoutMs = 5000
 
-/** Read ahead of a slow reader: two full reads of a socket, so that a quick one is never paused for. */
+/** Read-ahead for a slow reader: two full socket reads, so that a fast reader is never paused. */
 const maxBytesAhead = 128 * 1024
 
-/** Three times 96 vectors of 4,096 dimensions. */
+/** Three times 96 vectors with 4,096 dimensions. */
 const maxBodyBytes = 32 * 1024 * 1024
 
 export function startCall({ firstByteTimeoutMs, idleTimeoutMs }: Deadlines, signal: AbortSignal | undefined): HttpCall {
@@ -82,7 +82,7 @@ export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswe
   let isStarted = false
   let isDrained = false
 
-  // A timer that is set anew for each token shows; and a reader that takes its time is no fault of the model's.
+  // Resetting a timer per token is expensive. A slow reader is not the model's fault.
   const watch = (ms: number) => {
     clearTimeout(call.deadline)
     call.deadline = setTimeout(() => {
@@ -119,7 +119,7 @@ export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswe
   }
 }
 
-/** A response by one pending `read` at a time, with backpressure while there is none. */
+/** Reads a response with at most one pending `read`, and with backpressure while there is none. */
 function createReader(response: IncomingMessage, call: HttpCall) {
   let chunks: Buffer[] = []
   let bytesAhead = 0
@@ -137,7 +137,7 @@ function createReader(response: IncomingMessage, call: HttpCall) {
   const settle = () => {
     if (!waiting) return
     const { onBytes, onFailure } = waiting
-    waiting = undefined // whoever is told may wait again at once
+    waiting = undefined // the callback may read again at once
     if (call.failure) onFailure(call.failure.reason)
     else if (chunks.length > 0) onBytes(takeChunks())
     else if (response.readableEnded) onBytes(null)
@@ -167,12 +167,15 @@ function createReader(response: IncomingMessage, call: HttpCall) {
   }
 }
 
-/** `read` as a promise, for what is not read token by token. */
+/** `read` as a promise, for responses that are not read token by token. */
 export function readBytes(answer: HttpAnswer): Promise<Buffer | null> {
   return new Promise(answer.read)
 }
 
-/** Reads an answer to its end and closes it. Throws an `LlmError` (`model_protocol`) beyond `maxBytes`, by default 32 MiB. */
+/**
+ * Reads a response to its end and closes it. Throws an `LlmError` (`model_protocol`) beyond `maxBytes`, by default 32
+ * MiB.
+ */
 export async function readText(answer: HttpAnswer, maxBytes = maxBodyBytes): Promise<string> {
   const parts: Buffer[] = []
   let length = 0
@@ -189,7 +192,9 @@ export async function readText(answer: HttpAnswer, maxBytes = maxBodyBytes): Pro
   }
 }
 
-/** A network error as ours. Only its code is kept: a parser's error carries the vendor's bytes. */
+/**
+ * Converts a network error to an `LlmError`. Only its code is kept, because a parser error contains the vendor's bytes.
+ */
 export function describeFailure(error: unknown): LlmError {
   const code = readErrorCode(error)
   if (code.startsWith('HPE_')) return new LlmError('model_protocol', `the model's server does not speak HTTP (${code})`)

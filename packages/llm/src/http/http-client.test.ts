@@ -13,7 +13,7 @@ const isError = (code: LlmErrorCode, more = {}) => expect.objectContaining({ nam
 const ok = (body: string) => `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`
 
 describe('a request', () => {
-  it('goes to a path below the base URL, with key, as JSON', async () => {
+  it('is sent to a path below the base URL as JSON, with the key', async () => {
     const server = await startHttpServer((response, request) => {
       const { authorization, 'content-type': type } = request.headers
       response.end(JSON.stringify({ method: request.method, url: request.url, authorization, type }))
@@ -29,14 +29,14 @@ describe('a request', () => {
     expect(server.requests).toEqual(['{"a":1}', '{"a":1}'])
   })
 
-  it('carries the name and password of its URL where there is no key', async () => {
+  it('contains the name and password of its URL when there is no key', async () => {
     const server = await startHttpServer((response, request) => response.end(request.headers.authorization))
     const baseUrl = server.url.replace('://', '://me:p%40ss@')
     const client = createHttpClient({ baseUrl, firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 })
     expect(await readText(await client.post('/', {}))).toBe(`Basic ${btoa('me:p@ss')}`)
   })
 
-  it('carries U+FFFD for U+0000 and lone surrogates, and every other character as it is', async () => {
+  it('contains U+FFFD for U+0000 and lone surrogates, and every other character unchanged', async () => {
     const server = await startHttpServer((response) => response.end())
     const content = 'a\0b\uD800c\uDC00d 🙂 \\u0000 \uFFFF'
     await readText(await createClient(server.url).post('/', { messages: [{ content }] }))
@@ -44,7 +44,7 @@ describe('a request', () => {
     expect(JSON.parse(server.requests[0] ?? '')).toEqual(sent)
   })
 
-  it('uses the connection of the one before, until the client closes what is idle', async () => {
+  it('reuses the previous connection until the client closes idle ones', async () => {
     const server = await startHttpServer((response) => response.end('{}'))
     const client = createClient(server.url)
     for (let count = 0; count < 3; count += 1) {
@@ -55,7 +55,7 @@ describe('a request', () => {
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
   })
 
-  it('keeps what it has read while others are read', async () => {
+  it('keeps the bytes it has read while others are read', async () => {
     const server = await startHttpServer((response, request) => response.end(request.url?.repeat(1000)))
     const client = createClient(server.url)
     const answers = await Promise.all(['/a', '/b', '/c'].map((path) => client.post(path, {})))
@@ -63,7 +63,7 @@ describe('a request', () => {
     expect(texts).toEqual(['/v1/a', '/v1/b', '/v1/c'].map((url) => url.repeat(1000)))
   })
 
-  it('uses the connection of one whose answer was not read to its end', async () => {
+  it('reuses the connection of a request whose answer was not read to its end', async () => {
     const server = await startHttpServer(async (response) => {
       for (let count = 0; count < 200; count += 1) {
         response.write('x'.repeat(4096))
@@ -78,10 +78,10 @@ describe('a request', () => {
       answer.drain()
       return server.sockets.length < server.requests.length
     }
-    await expect.poll(isReused).toBe(true) // its answer has to end before it is free
+    await expect.poll(isReused).toBe(true) // its answer must end before the connection is free
   })
 
-  it('under way is left alone when the client closes', async () => {
+  it('in progress continues when the client closes', async () => {
     const { url } = await startHttpServer(async (response) => {
       response.writeHead(200).flushHeaders()
       await setTimeout(50)
@@ -94,7 +94,7 @@ describe('a request', () => {
   })
 })
 
-describe('an answer that is no 2xx', () => {
+describe('a response that is not 2xx', () => {
   const statuses: [number, LlmErrorCode][] = [
     [301, 'model_protocol'],
     [400, 'model_rejected'],
@@ -109,7 +109,7 @@ describe('an answer that is no 2xx', () => {
     [529, 'model_failed'],
   ]
   for (const [status, code] of statuses) {
-    it(`${status} is ${code}, asked once, and the error holds neither key, prompt nor body`, async () => {
+    it(`${status} is ${code} after one request, and the error contains neither key, prompt nor body`, async () => {
       const server = await startHttpServer((response) => response.writeHead(status).end('the-body'))
       const error = await createClient(server.url)
         .post('/', 'the-prompt')
@@ -124,7 +124,7 @@ describe('an answer that is no 2xx', () => {
   const headers: [string, () => string, unknown][] = [
     ['seconds', () => '7', 7],
     ['an HTTP date', inFuture, expect.toSatisfy((seconds: number) => seconds > 30 && seconds <= 60)],
-    ['a date that is past', () => 'Wed, 21 Oct 2015 07:28:00 GMT', 0],
+    ['a date in the past', () => 'Wed, 21 Oct 2015 07:28:00 GMT', 0],
     ['nonsense', () => 'soon', undefined],
   ]
   for (const [what, header, retryAfterSeconds] of headers) {
@@ -138,13 +138,13 @@ describe('an answer that is no 2xx', () => {
 })
 
 describe('a connection that fails', () => {
-  it('is model_unreachable when nobody listens', async () => {
+  it('is model_unreachable when no server listens', async () => {
     await expect(createClient('http://127.0.0.1:9/v1').post('/', {})).rejects.toEqual(
       isError('model_unreachable', { message: expect.stringMatching(/ECONNREFUSED.*: check its base URL/) }),
     )
   })
 
-  it('is model_protocol when the server does not speak HTTP, without its bytes in the error', async () => {
+  it('is model_protocol when the server does not use HTTP, without its bytes in the error', async () => {
     const { url } = await startTcpServer((socket) => socket.write('220 the-body ESMTP\r\n'))
     const error = await createClient(url)
       .post('/', {})
@@ -153,13 +153,13 @@ describe('a connection that fails', () => {
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('the-body')
   })
 
-  it('is model_unreachable when the server turns it into something else than HTTP', async () => {
+  it('is model_unreachable when the server switches to another protocol', async () => {
     const upgrade = 'HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n'
     const { url } = await startTcpServer((socket) => socket.write(upgrade))
     await expect(createClient(url).post('/', {})).rejects.toEqual(isError('model_unreachable'))
   })
 
-  it('is tried once more, on a new connection, when the server had closed the idle one', async () => {
+  it('is retried once on a new connection when the server had closed the idle one', async () => {
     const server = await startTcpServer((socket, count) =>
       count === 2 ? socket.resetAndDestroy() : socket.write(ok('{}')),
     )
@@ -181,13 +181,13 @@ describe('a connection that fails', () => {
     expect(server.requests.length).toBe(3)
   })
 
-  it('is not tried again when it was new', async () => {
+  it('is not retried when it was new', async () => {
     const server = await startTcpServer((socket) => socket.resetAndDestroy())
     await expect(createClient(server.url).post('/', {})).rejects.toEqual(isError('model_unreachable'))
     expect(server.requests.length).toBe(1)
   })
 
-  it('is not tried again once a byte of the answer has come', async () => {
+  it('is not retried after the first byte of the answer', async () => {
     const server = await startTcpServer((socket, count) => {
       if (count === 1) socket.write(ok('{}'))
       else socket.write('HTTP/1.1 2', () => socket.destroySoon())
@@ -200,7 +200,7 @@ describe('a connection that fails', () => {
 })
 
 describe('a deadline', () => {
-  it('is model_timeout when no headers come, and the connection is closed', async () => {
+  it('is model_timeout when no headers arrive, and the connection is closed', async () => {
     const server = await startHttpServer(() => {})
     await expect(createClient(server.url, { firstByteTimeoutMs: 1000 }).post('/', {})).rejects.toEqual(
       isError('model_timeout'),
@@ -208,19 +208,19 @@ describe('a deadline', () => {
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
   })
 
-  it('is model_timeout when a body is not whole in time', async () => {
+  it('is model_timeout when a body is incomplete at the deadline', async () => {
     const { url } = await startHttpServer((response) => response.writeHead(200).write('{'))
     const answer = await createClient(url, { firstByteTimeoutMs: 1000 }).post('/', {})
     await expect(readText(answer)).rejects.toEqual(isError('model_timeout'))
   })
 
-  it('closes an answer that nobody reads', async () => {
+  it('closes an answer that is not read', async () => {
     const server = await startHttpServer((response) => response.writeHead(200).write('{'))
     await createClient(server.url, { firstByteTimeoutMs: 1000 }).post('/', {})
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
   })
 
-  it('closes a connection that lingers after all that was needed', async () => {
+  it('closes a connection that stays open after everything needed has arrived', async () => {
     const server = await startHttpServer((response) => response.writeHead(200).write('{'))
     const answer = await createClient(server.url).post('/', {})
     answer.drain()
@@ -255,7 +255,7 @@ describe('an abort', () => {
     expect(server.requests.length).toBe(1)
   })
 
-  it('while waiting on a reused connection is not tried again', async () => {
+  it('while waiting on a reused connection is not retried', async () => {
     const abort = new AbortController()
     const server = await startHttpServer((response) => {
       if (server.requests.length === 1) response.end('{}')
@@ -269,7 +269,7 @@ describe('an abort', () => {
     expect(server.sockets.length).toBe(1)
   })
 
-  it('in the middle of the body rejects with its reason and closes the connection', async () => {
+  it('midway through the body rejects with its reason and closes the connection', async () => {
     const abort = new AbortController()
     const server = await startHttpServer((response) => response.writeHead(200).write('{'))
     const answer = await createClient(server.url).post('/', {}, abort.signal)
@@ -284,7 +284,7 @@ describe('an abort', () => {
 describe('a thousand calls', () => {
   const fates: Record<string, (url: string, signal: AbortSignal) => Promise<unknown>> = {
     'that are read': async (url, signal) => readText(await createClient(url).post('/', {}, signal)),
-    'that are left': async (url, signal) => (await createClient(url).post('/', {}, signal)).destroy(),
+    'that are abandoned': async (url, signal) => (await createClient(url).post('/', {}, signal)).destroy(),
     'that are refused': (url, signal) =>
       createClient(`${url}/refused`)
         .post('/', {}, signal)

@@ -10,44 +10,45 @@ import { writeJson } from './write-json.ts'
 export type HttpClientOptions = Deadlines & {
   baseUrl: string
   apiKey?: string | undefined
-  /** Headers of one call, asked for when it is made. */
+  /** Returns the headers of one call. Called once per call. */
   callHeaders?: (() => Record<string, string>) | undefined
 }
 
 export type HttpClient = {
-  /** Resolves at the 2xx headers. Rejects with an `LlmError`, or with the signal's reason. */
+  /** Resolves with the 2xx headers. Rejects with an `LlmError`, or with the signal's reason. */
   post: (path: string, body: unknown, signal?: AbortSignal) => Promise<HttpAnswer>
-  /** Closes idle connections; calls under way are left alone. */
+  /** Closes idle connections. Calls in progress continue. */
   close: () => void
 }
 
 /**
- * All sockets read into one buffer, of which `node:http` copies what it keeps: with a new one of 64 KiB for each read, to read
- * and decode a token cost 18 to 22 % more.
+ * All sockets read into one buffer, and `node:http` copies what it keeps. A new 64 KiB buffer per read makes reading
+ * and decoding a token 18 to 22 % more expensive.
  */
 const onread = {
-  buffer: Buffer.allocUnsafeSlow(64 * 1024), // as much as Node reads at once
+  buffer: Buffer.allocUnsafeSlow(64 * 1024), // the size of Node's own reads
   callback(this: Socket, length: number, buffer: Uint8Array): boolean {
     this.emit('data', buffer.subarray(0, length))
-    return true // go on reading
+    return true // continue reading
   },
 }
 
 /**
- * JSON to one vendor over `node:http` with keep-alive: `fetch` costs 1.5 to 1.7 times the CPU a token.
- * A request that met a connection which the server had closed already is sent again, once; nothing else is.
+ * Creates a client for JSON requests to one vendor. It uses `node:http` with keep-alive, because `fetch` costs 1.5 to
+ * 1.7 times the CPU per token. A request is retried once, and only if the server had already closed its idle
+ * connection.
  */
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const url = new URL(options.baseUrl)
   const { protocol, hostname, port, auth, path } = urlToHttpOptions(url)
   const root = (path ?? '').replace(/\/+$/, '')
   const transport = protocol === 'https:' ? https : http
-  const agentOptions = { keepAlive: true, onread } // of the sockets' options Node's types know a few
+  const agentOptions = { keepAlive: true, onread } // Node's types lack some socket options
   const keepAlive = new transport.Agent(agentOptions)
   const credentials = options.apiKey
     ? `Bearer ${options.apiKey}`
     : auth && `Basic ${Buffer.from(auth).toString('base64')}`
-  // As a list: an object would become a list of Node's own first, at 15 µs a call.
+  // A list, because Node would convert an object to a list first, which takes 15 µs per call.
   const headers = [
     ...['host', url.host, 'content-type', 'application/json', 'user-agent', 'sluice'],
     ...(credentials ? ['authorization', credentials] : []),
@@ -69,7 +70,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       bytesBefore = socket.bytesRead
     })
     request.on('response', (response) => {
-      sent = [] // a prompt is a good part of what a stream would hold in memory to its end
+      sent = [] // a prompt is a large part of what a stream would hold in memory until its end
       resolve(response)
     })
     request.on('error', (error) => {
@@ -102,7 +103,7 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
   }
 }
 
-/** Throws the call's failure when it was aborted meanwhile. */
+/** Throws the call's failure if it was aborted in the meantime. */
 async function writePayload(call: HttpCall, body: unknown): Promise<Buffer[]> {
   const payload = await writeJson(body)
   if (call.failure) throw call.failure.reason
@@ -122,7 +123,7 @@ function codeOf(status: number): LlmErrorCode {
   return status >= 400 ? 'model_rejected' : 'model_protocol'
 }
 
-/** Seconds or an HTTP date (RFC 9110, 10.2.3) as seconds from now. */
+/** Returns seconds or an HTTP date (RFC 9110, 10.2.3) as seconds from now. */
 function readRetryAfter(value: string | undefined): number | undefined {
   if (value === undefined) return undefined
   const seconds = Number(value)

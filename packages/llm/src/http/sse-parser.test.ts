@@ -3,7 +3,7 @@ import { LlmError } from '../llm.ts'
 import type { SseEvent } from './sse-parser.ts'
 import { createSseParser } from './sse-parser.ts'
 
-/** Every event of `text`, pushed in reads of `size` bytes. */
+/** Returns every event of `text`, pushed in reads of `size` bytes. */
 function parse(text: string, size = 1_000_000): SseEvent[] {
   const bytes = Buffer.from(text)
   const parser = createSseParser()
@@ -25,7 +25,7 @@ describe('createSseParser', () => {
     { what: 'a last event without its blank line', text: 'data: one\n\ndata: two\n', data: ['one', 'two'] },
     { what: 'a last event without any line break', text: 'data: one\n\ndata: two', data: ['one', 'two'] },
     { what: 'characters of two to four bytes', text: 'data: é汉🙂\n\n', data: ['é汉🙂'] },
-    { what: 'no field whose name merely starts alike', text: 'database: one\ndata\n\n', data: [] },
+    { what: 'no field whose name only starts with data', text: 'database: one\ndata\n\n', data: [] },
   ]
   for (const { what, text, data } of cases) {
     it(`reads ${what}, however the bytes are cut`, () => {
@@ -33,20 +33,20 @@ describe('createSseParser', () => {
     })
   }
 
-  it('names an event, and only the one that was named', () => {
+  it('names an event, and only that event', () => {
     expect(parse('event: error\ndata: one\n\ndata: two\n\n')).toEqual([
       { name: 'error', data: 'one' },
       { name: '', data: 'two' },
     ])
   })
 
-  it('gives an event as soon as its last byte is there', () => {
+  it('returns an event as soon as its last byte has arrived', () => {
     const parser = createSseParser()
     expect(parser.push(Buffer.from('data: one\n'))).toEqual([])
     expect(parser.push(Buffer.from('\n'))).toEqual([{ name: '', data: 'one' }])
   })
 
-  it('holds an event of 1 MiB less its field name, and refuses a longer line or a longer event', () => {
+  it('accepts an event of 1 MiB less its field name, and rejects a longer line or event', () => {
     const mebibyte = 1024 * 1024
     expect(parse(`data: ${'x'.repeat(mebibyte - 10)}\n\n`, 65_536)[0]?.data.length).toBe(mebibyte - 10)
     const refusal = expect.objectContaining({ name: 'LlmError', code: 'model_protocol' })

@@ -1,16 +1,16 @@
 import { LlmError } from '../llm.ts'
 
-/** One server-sent event. `name` is '' where the stream gave none. */
+/** One server-sent event. `name` is '' if the stream named none. */
 export type SseEvent = { name: string; data: string }
 
 export type SseParser = {
-  /** The events that end in these bytes. Bytes may be cut anywhere, also inside a character. */
+  /** Returns the events that end in these bytes. Bytes may be cut anywhere, even inside a character. */
   push: (bytes: Buffer) => SseEvent[]
-  /** The event that the end of the stream left without its blank line, which some servers forget. */
+  /** Returns the last event if the stream ended without its blank line, which some servers omit. */
   end: () => SseEvent[]
 }
 
-/** Longer than any vendor's event; a server that sends more without a line break is not speaking this format. */
+/** Longer than any vendor's event. A server that sends more without a line break does not use this format. */
 const maxEventLength = 1024 * 1024
 
 const lineFeed = 0x0a
@@ -18,9 +18,9 @@ const carriageReturn = 0x0d
 const byteOrderMark = 0xfeff
 
 /**
- * Bytes to server-sent events, by https://html.spec.whatwg.org/multipage/server-sent-events.html, without what no model
- * uses: lines end in LF or CRLF (never a lone CR), `id` and `retry` are skipped.
- * Throws an `LlmError` (`model_protocol`) when an event grows beyond 1 MiB.
+ * Parses server-sent events by https://html.spec.whatwg.org/multipage/server-sent-events.html, without the parts that
+ * no model server uses: lines end in LF or CRLF (never a lone CR), and `id` and `retry` are skipped. Throws an
+ * `LlmError` (`model_protocol`) when an event exceeds 1 MiB.
  */
 export function createSseParser(): SseParser {
   let unended: Buffer[] = []
@@ -62,7 +62,7 @@ export function createSseParser(): SseParser {
 
   return {
     push: (bytes) => {
-      // No byte of a multi-byte character is a line feed, so whole lines are whole characters.
+      // No byte of a multi-byte character is a line feed, so whole lines contain whole characters.
       const end = bytes.lastIndexOf(lineFeed) + 1
       if (end === 0) {
         hold(bytes)

@@ -12,17 +12,20 @@ export function createTurnBudget(size: number) {
       spent = spentIn === now ? spent + amount : amount
       spentIn = now
     },
-    /** Whether nothing is left of it in this turn. */
+    /** Returns whether the budget of this turn is used up. */
     isSpent: (): boolean => spent >= size && spentIn === currentTurn(),
   }
 }
 
-/** Runs `work` in a later turn, and only one such work per turn: many readers block the event loop no longer than one. */
+/**
+ * Runs `work` in a later turn of the event loop. Only one such task runs per turn, so many readers block it no longer
+ * than one.
+ */
 export function runLater(work: () => void): void {
   if (waiting.push(work) === 1) setImmediate(runNext)
 }
 
-/** Resolves in a later turn, like `runLater`: long work waits here between its pieces. */
+/** Resolves in a later turn, like `runLater`. Long work awaits this between its pieces. */
 export const takeTurn = (): Promise<void> => new Promise(runLater)
 
 function runNext(): void {
@@ -31,7 +34,7 @@ function runNext(): void {
   work?.()
 }
 
-/** The count costs one `setImmediate` per turn in which somebody asks. */
+/** Counting costs one `setImmediate` per turn in which the count is read. */
 function currentTurn(): number {
   if (!isCounting) setImmediate(countTurn)
   isCounting = true

@@ -16,7 +16,7 @@ it('writes U+FFFD for U+0000 and for lone surrogates', async () => {
   expect(await write(['a\0b', '\ud83d', 'ok \u0001'])).toBe('["a\uFFFDb","\uFFFD","ok \\u0001"]')
 })
 
-it('hands the event loop back between pieces of a long text', async () => {
+it('yields to the event loop between pieces of a long text', async () => {
   let turns = 0
   const count = () => {
     turns += 1

@@ -1,11 +1,11 @@
 import { takeTurn } from './turns.ts'
 
 const maxTextLength = 64 * 1024 // UTF-16 units of a text that are written at once
-const maxPieceLength = 256 * 1024 // UTF-16 units between two turns of the event loop, about a ms
+const maxPieceLength = 256 * 1024 // UTF-16 units between two turns of the event loop, about 1 ms
 
 /**
- * JSON as bytes, made over several turns of the event loop when it is long: a picture in a prompt has megabytes.
- * Vendors refuse U+0000 and lone surrogates, or answer with worse: both become U+FFFD.
+ * Returns JSON as bytes. Long values are encoded over several turns of the event loop, because an image in a prompt can
+ * have megabytes. Vendors mishandle U+0000 and lone surrogates, so both become U+FFFD.
  */
 export async function writeJson(value: unknown): Promise<Buffer[]> {
   const pieces: Buffer[] = []
@@ -20,7 +20,7 @@ export async function writeJson(value: unknown): Promise<Buffer[]> {
   return [...pieces, Buffer.from(text)]
 }
 
-/** Yields a value as JSON in parts: a long text is divided. */
+/** Yields a value as JSON in parts. A long text is divided. */
 export function* listJsonParts(value: unknown): Generator<string> {
   if (typeof value === 'string') yield* listTextParts(value)
   else if (Array.isArray(value)) {
@@ -52,7 +52,7 @@ function* listTextParts(text: string): Generator<string> {
   yield '"'
 }
 
-/** Never between the halves of a surrogate pair. */
+/** Never cuts between the halves of a surrogate pair. */
 function findCut(text: string, end: number): number {
   const code = text.charCodeAt(end - 1)
   return end < text.length && code >= 0xd800 && code <= 0xdbff ? end - 1 : end
