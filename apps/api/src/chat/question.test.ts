@@ -10,7 +10,7 @@ afterAll(close)
 const ask = (payload: object) => app.inject({ method: 'POST', url: '/chat', headers: alice, payload })
 const userMessage = { id: 'm1', role: 'user', parts: [{ type: 'text', text: 'hello' }] }
 
-/** What the model is asked when a client posts this. */
+/** Returns the model request that results from this request body. */
 async function askModel(payload: object) {
   const pending = ask(payload)
   const answer = await model.takeAnswer()
@@ -19,7 +19,7 @@ async function askModel(payload: object) {
   return answer.request.messages.at(-1)?.content
 }
 
-describe('POST /chat says what is wrong with', () => {
+describe('POST /chat reports the problem with', () => {
   it.each([
     ['no message', {}, '/message', 'is missing: send {"message": "…"}'],
     ['an empty message', { message: '' }, '/message', 'should be a text'],
@@ -78,7 +78,7 @@ describe('POST /chat says what is wrong with', () => {
     expect(problem.detail).toContain(sentence)
   })
 
-  it('a message that is too long: 413, and what to do instead', async () => {
+  it('a message that is too long: 413, with an alternative', async () => {
     const problem = (await ask({ message: 'a'.repeat(maxMessageLength + 1) })).json()
     expect(problem).toMatchObject({
       status: 413,
@@ -88,19 +88,19 @@ describe('POST /chat says what is wrong with', () => {
   })
 })
 
-describe('the model is asked', () => {
-  it('the longest message whole', async () => {
+describe('the model receives', () => {
+  it('the longest message completely', async () => {
     const message = 'a'.repeat(maxMessageLength)
     expect(await askModel({ message })).toBe(message)
   })
 
-  it('U+FFFD in the place of U+0000 and of half a surrogate pair, and so it is stored', async () => {
+  it('U+FFFD instead of U+0000 and lone surrogates, which is also what is stored', async () => {
     expect(await askModel({ message: 'a\0b\ud83c', conversationId: 'broken' })).toBe('a\ufffdb\ufffd')
     const conversation = (await app.inject({ url: '/conversations/broken', headers: alice })).json()
     expect(conversation).toMatchObject({ title: 'a\ufffdb\ufffd', messages: [{ content: 'a\ufffdb\ufffd' }, {}] })
   })
 
-  it('all text parts of the last message and nothing of those before it', async () => {
+  it('all text parts of the last message and nothing of earlier ones', async () => {
     const parts = [
       { type: 'text', text: 'first' },
       { type: 'file', url: 'data:,a' },
@@ -116,7 +116,7 @@ describe('the model is asked', () => {
     expect(conversation.messages).toMatchObject([{ id: 'm2', content: 'first\nsecond' }, { role: 'assistant' }])
   })
 
-  it('although the body has keys of its own', async () => {
+  it('the message even if the body has unknown keys', async () => {
     const payload = {
       message: 'hello',
       temperature: 2,
