@@ -22,7 +22,7 @@ function connect(url: string, { authorization }: { authorization: string }) {
 const body = { model: 'the-model', messages: [{ role: 'user' as const, content: 'Hi' }], retrieval: false }
 const hi = chunk({ role: 'assistant', content: 'Hi' })
 
-/** Holds the next call, and resolves `arrived` when it has arrived. */
+/** Holds the next call. Returns a promise that resolves when the call has arrived. */
 function holdNext(upstream: typeof chatModel, begin: Parameters<typeof chatModel.next>[0] = () => {}) {
   const { promise, resolve } = Promise.withResolvers<void>()
   upstream.next((response) => {
