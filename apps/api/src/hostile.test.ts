@@ -6,7 +6,7 @@ import { arbitraryRequest, type HostileRequest, isCutShort, toBytes } from './te
 import { type RawResponse, sendBytes } from './testing-sockets.ts'
 
 const requestCount = process.env.SLUICE_FULL ? 5000 : 300
-const deadlineMs = 10_000 // a busy machine is slow, and offline answers are short; the server's own limits are 15 and 30 s
+const deadlineMs = 10_000 // a busy machine is slow, but offline answers are short; the server's own limits are 15 and 30 s
 
 const Problem = z.object({
   type: z.literal('about:blank'),
@@ -25,7 +25,7 @@ const internals = [
   /owner_id|secret_hash|api_keys|document_chunks|PostgresError|postgres:\/\//,
   /\b(select|insert into|update|delete from) "/i,
 ]
-/** Status codes that any request may receive, because no route was able to read it. */
+/** Error codes of requests that no route was able to read. No route's description lists them. */
 const general = [
   'bad_request',
   'invalid_url',

@@ -79,7 +79,7 @@ async function collectIds(): Promise<Pair[]> {
   const ids = rows.flatMap((row) =>
     Object.entries(row).flatMap(([name, value]) => (/^(.*_)?id$/.test(name) ? String(value) : [])),
   )
-  return [...new Set(ids)].filter((id) => !description.body.includes(id)).map(toPair) // ids in the documentation's examples are public
+  return [...new Set(ids)].filter((id) => !description.body.includes(id)).map(toPair) // ids in the examples are public
 }
 
 /** Returns the cursors of Alice's lists. */

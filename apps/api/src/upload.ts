@@ -172,8 +172,8 @@ function sniffPart(sniff: ReturnType<typeof createSniffer>, part: Buffer): strin
 }
 
 /**
- * Throws `ProblemError` for a form that cannot be parsed. The parser's own errors have no code: the form is malformed
- * or incomplete.
+ * Throws `ProblemError` (400) for an unreadable form: errors of the form parser have no code. Other errors are thrown
+ * unchanged.
  */
 function explain(error: unknown): never {
   if (error instanceof Error && 'code' in error && error.code) throw error

@@ -32,7 +32,7 @@ export type ChatOptions = {
 
 export type Chat = ReturnType<typeof createChat>
 
-const stopTimeoutMs = 3000 // stop requests are polled every 250 ms; after 3 s the owning process is assumed to have crashed
+const stopTimeoutMs = 3000 // stop requests are polled every 250 ms; a slower process has crashed
 
 /** Starts answers in this process. Finds and stops running answers in any process. */
 export function createChat(options: ChatOptions) {

@@ -33,7 +33,7 @@ it.each([
   expect(listTitles(await chat({ message: next }))).not.toContain(title)
 })
 
-it('finds it for a follow-up without keywords of its own', async () => {
+it('finds the document for a follow-up without keywords of its own', async () => {
   await chat({ conversationId: 'wordless', message: 'How long does express delivery take?' })
   expect(listTitles(await chat({ conversationId: 'wordless', message: 'How much is it?' }))[0]).toBe('Express')
 })

@@ -41,7 +41,7 @@ export function createPlaces(count: number, quotas: Quotas, { timeoutMs }: Answe
       }
     },
 
-    /** Closes all free slots, waits `timeoutMs` for the taken ones, then interrupts the remaining answers. */
+    /** Stops accepting answers, waits `timeoutMs` for running ones, then interrupts the remaining ones. */
     drain: async (timeoutMs: number): Promise<void> => {
       isClosed = true
       await untilNoneIsTaken(timeoutMs)

@@ -6,7 +6,7 @@ import { maxAnswerBytes } from './answer-limits.ts'
 import { AnswerEndedError } from './write-answer.ts'
 
 const rowsAtOnce = 1000 // per second and process: ten thousand kept 19 of 20 connections busy (bench `ten-thousand`)
-const maxTurns = 5 // seconds until each answer is stored again, at any number; a third of the time until it counts as abandoned
+const maxTurns = 5 // seconds until each answer is stored again; a third of the time until it counts as abandoned
 const statementBytes = 512 * 1024 // of new text per statement: about 5 ms of the event loop as JSON
 const largeBytes = 64 * 1024 // per answer: Postgres rewrites a row's whole text, 1 MB in about 30 ms
 const largeAtOnce = 3 // of ten connections: the others stay free for everything else

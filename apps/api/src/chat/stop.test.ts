@@ -118,7 +118,7 @@ it('stops an answer while its question is being stored or its passages are being
       await expect
         .poll(async () => {
           const waiting = sql`select from pg_stat_activity where ${isWaiting} and query like ${query}`
-          return (await app.db.execute(waiting)).length // inside a transaction, each read would return the same snapshot
+          return (await app.db.execute(waiting)).length // outside a transaction, which would see one snapshot
         })
         .toBe(1)
       void app.chat.stop(owner, id)

@@ -16,7 +16,7 @@ type Tail = { answer: Answer; length: number }
  */
 export function createTails({ store, log }: { store: Store; log: FastifyBaseLogger }) {
   const followed = new Set<Tail>()
-  const listRunning = () => [...followed].filter(({ answer }) => !answer.end) // the others have ended and still have slow readers
+  const listRunning = () => [...followed].filter(({ answer }) => !answer.end) // the others still have slow readers
 
   const poll = async () => {
     const tails = listRunning()

@@ -31,7 +31,7 @@ export async function writeChunkStream<T>(
   }
   const send = async (chunks: string[]) => {
     const { write, response } = open()
-    if (write(toEvents(chunks)) || signal.aborted) return // when the time is up, the last chunk does not wait for the client
+    if (write(toEvents(chunks)) || signal.aborted) return // once the time is up, do not wait for the client
     await once(response, 'drain', { signal }).catch(() => signal.throwIfAborted())
   }
   const timer = setTimeout(open, headersAfterMs)

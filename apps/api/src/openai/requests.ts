@@ -28,7 +28,7 @@ export const CompletionRequest = z
     examples: [{ model: 'offline', messages: [{ role: 'user', content: 'Why does this project use PgBouncer?' }] }],
   })
 
-/** Without retrieval they are the model's own, as Perplexity's are, in whatever shape it gives them. */
+/** Without retrieval these are the model's own citations, as with Perplexity, in any schema. */
 const Citations = z.union([z.array(SourceResponse), z.unknown()])
 
 export const CompletionResponse = z.looseObject({ citations: Citations.optional() }).meta({

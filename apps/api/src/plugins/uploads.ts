@@ -11,7 +11,7 @@ declare module 'fastify' {
 }
 
 const bodyTimeoutMs = 30_000 // for a whole body: 8 MB, the largest JSON, at 2.5 Mbit/s
-const silenceTimeoutMs = 30_000 // without data from a client that uploads: a phone that changes its network needs some seconds
+const silenceTimeoutMs = 30_000 // without data during an upload: a phone that changes its network needs some seconds
 const msPerMegabyte = 8000 // 1 Mbit/s: slow mobile networks and old DSL
 const sweepIntervalMs = 60_000
 

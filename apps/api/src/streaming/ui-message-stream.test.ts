@@ -197,7 +197,7 @@ describe('a reader that does not read', () => {
     const { answer, responses, url } = await serveAnswer()
     const reader = await fetch(url)
     onTestFinished(() => reader.body?.cancel().catch(() => {}))
-    /** Waits until the kernel's buffer is full and the response's own buffer is filling. */
+    /** Waits until the kernel's buffer is full and the response's own buffer fills. */
     while (!responses[0]?.writableLength) {
       answer.append('text', 'a'.repeat(1000))
       await new Promise((resolve) => setImmediate(resolve))
@@ -213,7 +213,7 @@ describe('a reader that does not read', () => {
   it('costs the process a bounded buffer, and receives every character once when it reads again', async () => {
     const { answer, responses, url } = await serveAnswer()
     const response = await fetch(url)
-    const words = Array.from({ length: 5000 }, (_, index) => `${index} `.padEnd(4000, 'ü')) // more than the kernel buffers
+    const words = Array.from({ length: 5000 }, (_, index) => `${index} `.padEnd(4000, 'ü')) // exceeds the kernel's buffer
     let buffered = 0
     for (const [index, word] of words.entries()) {
       answer.append('text', word)
