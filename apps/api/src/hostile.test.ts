@@ -6,7 +6,7 @@ import { arbitraryRequest, type HostileRequest, isCutShort, toBytes } from './te
 import { type RawResponse, sendBytes } from './testing-sockets.ts'
 
 const requestCount = process.env.SLUICE_FULL ? 5000 : 300
-const deadlineMs = 10_000 // a busy machine is slow, but offline answers are short; the server's own limits are 15 and 30 s
+const deadlineMs = 10_000 // the machine may be busy, but offline answers are short; the server's limits are 15 and 30 s
 
 const Problem = z.object({
   type: z.literal('about:blank'),

@@ -186,12 +186,12 @@ describe('Bob, who requests Alice’s data,', () => {
   const messages = [{ id: message, role: 'user', parts: [{ type: 'text', text }] }]
   const completion = { model: 'offline', messages: [{ role: 'user', content: marker }] }
   const bodies: [what: string, url: string, body: Record<string, unknown>][] = [
-    ['asks a question of hers anew', '/chat', { id: 'alices-ended', trigger: 'regenerate-message', messages }],
-    ['goes on in her conversation', '/chat', { id: 'alices-ended', messages }],
-    ['has a model answer about her documents', '/v1/chat/completions', completion],
-    ['has that streamed', '/v1/chat/completions', { ...completion, stream: true }],
-    ['posts what she has posted', '/documents', { title: text, text }],
-    ['posts under a name of hers', '/documents', { title: text, text, externalId: queued.externalId }],
+    ['regenerates an answer of hers', '/chat', { id: 'alices-ended', trigger: 'regenerate-message', messages }],
+    ['continues her conversation', '/chat', { id: 'alices-ended', messages }],
+    ['asks a model about her documents', '/v1/chat/completions', completion],
+    ['asks the same with streaming', '/v1/chat/completions', { ...completion, stream: true }],
+    ['posts the same content as she did', '/documents', { title: text, text }],
+    ['posts with an externalId of hers', '/documents', { title: text, text, externalId: queued.externalId }],
   ]
   it.each(bodies)('learns nothing when he %s', async (_, url, body) => {
     const before = await readAllRows()

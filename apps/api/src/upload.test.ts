@@ -56,23 +56,18 @@ describe('a rejected form leaves nothing behind', () => {
   it.each([
     ['no file', [field('title', 'a'), '--x--\r\n'], 400, 'invalid_request'],
     ['an empty file', [head, end], 400, 'invalid_request'],
-    [
-      'a title that is empty, after the file',
-      [head, text, '\r\n', field('title', ' '), '--x--\r\n'],
-      400,
-      'invalid_request',
-    ],
+    ['an empty title after the file', [head, text, '\r\n', field('title', ' '), '--x--\r\n'], 400, 'invalid_request'],
     ['two files', [head, text, '\r\n', head, text, end], 413, 'too_many_parts'],
-    ['a file that is cut off', [head, text], 400, 'invalid_body'],
-    ['one byte too many', [head, Buffer.alloc(maxBytes + 1, 'a'), end], 413, 'document_too_large'],
+    ['a truncated file', [head, text], 400, 'invalid_body'],
+    ['a file one byte over the limit', [head, Buffer.alloc(maxBytes + 1, 'a'), end], 413, 'document_too_large'],
     [
-      'too many bytes, the limit between two chunks',
+      'a file whose second chunk exceeds the limit',
       [head, Buffer.alloc(maxBytes, 'a'), 'more', end],
       413,
       'document_too_large',
     ],
-    ['a picture', [head, Buffer.from('89504e470d0a1a0a00', 'hex'), text, end], 415, 'unsupported_file'],
-    ['a text that ends in bytes of something else', [head, text, '\0', end], 415, 'unsupported_file'],
+    ['an image', [head, Buffer.from('89504e470d0a1a0a00', 'hex'), text, end], 415, 'unsupported_file'],
+    ['a text that ends in binary data', [head, text, '\0', end], 415, 'unsupported_file'],
   ])('%s', async (_, chunks, status, code) => {
     const before = await countRows()
     expect(await post(...chunks)).toMatchObject({ status, code })

@@ -23,30 +23,25 @@ describe('POST /chat reports the problem with', () => {
   it.each([
     ['no message', {}, '/message', 'is missing: send {"message": "…"}'],
     ['an empty message', { message: '' }, '/message', 'should be a text'],
-    ['a message of spaces', { message: ' \n\t\u3000' }, '/message', 'should be a text'],
-    ['a message that is no text', { message: { text: 'hello' } }, '/message', 'expected string'],
+    ['a message of whitespace', { message: ' \n\t\u3000' }, '/message', 'should be a text'],
+    ['a message that is not a string', { message: { text: 'hello' } }, '/message', 'expected string'],
     [
       'a conversation id with a space',
       { message: 'a', conversationId: 'a b' },
       '/conversationId',
       'should be 1 to 64 of',
     ],
-    [
-      'a conversation id that is empty',
-      { message: 'a', conversationId: '' },
-      '/conversationId',
-      'should be 1 to 64 of',
-    ],
+    ['an empty conversation id', { message: 'a', conversationId: '' }, '/conversationId', 'should be 1 to 64 of'],
     [
       'a conversation id that is too long',
       { message: 'a', conversationId: 'a'.repeat(65) },
       '/conversationId',
       'should be 1 to',
     ],
-    ['a number as conversation id', { message: 'a', conversationId: 1 }, '/conversationId', 'expected string'],
+    ['a number as the conversation id', { message: 'a', conversationId: 1 }, '/conversationId', 'expected string'],
     ['no messages', { messages: [] }, '/messages', 'should end with the user’s message'],
     [
-      'a last message that is the assistant’s',
+      'an assistant message at the end',
       { messages: [userMessage, { ...userMessage, role: 'assistant' }] },
       '/messages/1/role',
       'should be the user’s',
@@ -69,8 +64,8 @@ describe('POST /chat reports the problem with', () => {
       '/message',
       'should be a text',
     ],
-    ['a null as last message', { messages: [null] }, '/messages/0', 'expected object'],
-    ['a trigger of its own', { messages: [userMessage], trigger: 'explode' }, '/trigger', 'expected one of'],
+    ['null as the last message', { messages: [null] }, '/messages/0', 'expected object'],
+    ['an unknown trigger', { messages: [userMessage], trigger: 'explode' }, '/trigger', 'expected one of'],
   ])('%s', async (_, payload, path, sentence) => {
     const problem = (await ask(payload)).json()
     expect(problem).toMatchObject({ status: 400, code: 'invalid_request', errors: [{ path }] })

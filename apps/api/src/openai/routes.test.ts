@@ -240,13 +240,19 @@ describe('an error before the first byte', () => {
   const reset = (response: { destroy: () => unknown }) => response.destroy()
   const silence = () => {}
   it.each([
-    ['a refusal', sendJson({ error: { message: 'the-secret' } }, 400), 400, 'model_rejected', 'invalid_request_error'],
-    ['a wrong key', sendJson({}, 401), 502, 'model_unauthorized', 'server_error'],
+    [
+      'a rejection',
+      sendJson({ error: { message: 'the-secret' } }, 400),
+      400,
+      'model_rejected',
+      'invalid_request_error',
+    ],
+    ['an invalid key', sendJson({}, 401), 502, 'model_unauthorized', 'server_error'],
     ['an unknown model', sendJson({}, 404), 502, 'model_rejected', 'server_error'],
     ['a rate limit', sendJson({}, 429, { 'retry-after': '7' }), 429, 'model_rate_limited', 'rate_limit_error'],
     ['a failure', sendJson({ error: { message: 'the-secret' } }, 500), 502, 'model_failed', 'server_error'],
     ['a broken connection', reset, 502, 'model_unreachable', 'server_error'],
-    ['silence', silence, 504, 'model_timeout', 'server_error'],
+    ['no response', silence, 504, 'model_timeout', 'server_error'],
   ])('of the model’s server, %s, keeps its status and is not retried', async (_, respond, status, code, type) => {
     const before = upstream.calls.length
     const callsEach = status === 400 ? 2 : 1 // the second call omits our own `max_tokens`
@@ -319,8 +325,8 @@ describe('an error before the first byte', () => {
 describe('an error after the first byte', () => {
   it.each([
     ['an error event', `data: {"error":{"message":"the-secret"}}\n\n`, 'model_failed'],
-    ['an end in the middle', '', 'model_protocol'],
-    ['garbage', 'data: {"the-secret\n\n', 'model_protocol'],
+    ['a truncated stream', '', 'model_protocol'],
+    ['invalid JSON', 'data: {"the-secret\n\n', 'model_protocol'],
   ])('is sent in the stream, without [DONE] after it: %s', async (_, end, code) => {
     const fail = (response: Parameters<typeof beginChunks>[0]) =>
       beginChunks(response, chunk({ content: 'Hel' })).end(end)

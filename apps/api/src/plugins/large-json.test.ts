@@ -24,9 +24,9 @@ it('parses a large body like a small one', async () => {
 })
 
 it.each([
-  ['cut off', `{"long":"${long}"`],
+  ['truncated', `{"long":"${long}"`],
   ['nested too deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
-  ['a key that is a prototype', `{"long":"${long}","__proto__":{"a":1}}`],
+  ['a __proto__ key', `{"long":"${long}","__proto__":{"a":1}}`],
   ['a constructor with a prototype', `{"long":"${long}","constructor":{"prototype":{}}}`],
 ])('rejects a large body: %s', async (_, payload) => {
   const { post } = await createEcho()

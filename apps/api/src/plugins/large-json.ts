@@ -16,16 +16,16 @@ export type Parsed = { value: unknown } | { problem: 'invalid_json' | 'too_many_
 const smallJson = 64 * 1024
 
 /**
- * Reads JSON bodies. Small ones are returned as text. Larger ones are parsed in a thread while they arrive, because 8 MB
- * take 40 ms, and up to 2 s if they contain only brackets.
+ * Reads JSON bodies. Small ones are returned as text. Larger ones are parsed in a thread while they arrive, because 8
+ * MB take 40 ms, and up to 2 s if they contain only brackets.
  */
 export function createJsonReader() {
   const thread = createThread()
 
   /**
-   * Returns the text of a small body, or the value of a large one. With `lastOf`, only the last element of the array with
-   * this name is kept. Rejects with Fastify's errors for bodies that are invalid or longer than `maxBytes`, and with a
-   * `ProblemError` (413) for too many values.
+   * Returns the text of a small body, or the value of a large one. With `lastOf`, only the last element of the array
+   * with this name is kept. Rejects with Fastify's errors for bodies that are invalid or longer than `maxBytes`, and
+   * with a `ProblemError` (413) for too many values.
    */
   const read = async (payload: IncomingMessage, maxBytes: number, lastOf?: string) => {
     let chunks: Buffer[] = []

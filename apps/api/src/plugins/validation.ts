@@ -56,7 +56,7 @@ function toClientError(error: unknown): never {
   throw Object.assign(Object(error), { statusCode: Object(error).statusCode ?? 400 })
 }
 
-/** Compiles serializers from JSON Schema. Serializing with zod would validate each value again, which costs more CPU. */
+/** Compiles serializers from JSON Schema. Serializing with zod would validate each value again and cost more CPU. */
 const compileSerializer: FastifySerializerCompiler<unknown> = ({ schema, method, url, httpStatus = '' }) => {
   if (!(schema instanceof z.ZodType)) throw new TypeError('response schemas must be zod schemas')
   return compile({ method, url, httpStatus, schema: z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any' }) })

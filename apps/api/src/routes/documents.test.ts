@@ -131,7 +131,7 @@ describe('a document', () => {
     ['a title that is too long', { title: 'a'.repeat(501), text: 'a' }, '/title'],
     ['no text', { title: 'a' }, '/text'],
     ['an empty text', { title: 'a', text: '\n' }, '/text'],
-    ['a text that is none', { title: 'a', text: ['a'] }, '/text'],
+    ['a text that is not a string', { title: 'a', text: ['a'] }, '/text'],
   ])('400 for %s, with the path of the error', async (_, payload, path) => {
     const problem = (await add(payload)).json()
     expect(problem).toMatchObject({ status: 400, code: 'invalid_request', errors: [{ path }] })
@@ -169,10 +169,16 @@ describe('a file', () => {
     ['no file', { title: 'a' }, 400, 'invalid_request', /file.*send one/],
     ['an empty file', { file: new File([], 'a.txt') }, 400, 'invalid_request', /file.*empty/],
     ['an empty title', { title: ' ', file: text }, 400, 'invalid_request', /^\/title: .*empty/],
-    ['metadata that is no JSON', { metadata: 'ops', file: text }, 400, 'invalid_request', /^\/metadata: .*JSON object/],
+    [
+      'metadata that is not JSON',
+      { metadata: 'ops', file: text },
+      400,
+      'invalid_request',
+      /^\/metadata: .*JSON object/,
+    ],
     ['two files', { file: text, other: text }, 413, 'too_many_parts', /one file/],
     [
-      'a picture',
+      'an image',
       { file: new File([Buffer.from('89504e470d0a1a0a00', 'hex')], 'a.pdf') },
       415,
       'unsupported_file',

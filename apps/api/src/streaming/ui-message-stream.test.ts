@@ -213,7 +213,7 @@ describe('a reader that does not read', () => {
   it('costs the process a bounded buffer, and receives every character once when it reads again', async () => {
     const { answer, responses, url } = await serveAnswer()
     const response = await fetch(url)
-    const words = Array.from({ length: 5000 }, (_, index) => `${index} `.padEnd(4000, 'ü')) // exceeds the kernel's buffer
+    const words = Array.from({ length: 5000 }, (_, index) => `${index} `.padEnd(4000, 'ü')) // exceeds the buffers
     let buffered = 0
     for (const [index, word] of words.entries()) {
       answer.append('text', word)
