@@ -240,13 +240,7 @@ describe('an error before the first byte', () => {
   const reset = (response: { destroy: () => unknown }) => response.destroy()
   const silence = () => {}
   it.each([
-    [
-      'a rejection',
-      sendJson({ error: { message: 'the-secret' } }, 400),
-      400,
-      'model_rejected',
-      'invalid_request_error',
-    ],
+    ['a 400', sendJson({ error: { message: 'the-secret' } }, 400), 400, 'model_rejected', 'invalid_request_error'],
     ['an invalid key', sendJson({}, 401), 502, 'model_unauthorized', 'server_error'],
     ['an unknown model', sendJson({}, 404), 502, 'model_rejected', 'server_error'],
     ['a rate limit', sendJson({}, 429, { 'retry-after': '7' }), 429, 'model_rate_limited', 'rate_limit_error'],

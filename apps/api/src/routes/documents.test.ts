@@ -169,13 +169,7 @@ describe('a file', () => {
     ['no file', { title: 'a' }, 400, 'invalid_request', /file.*send one/],
     ['an empty file', { file: new File([], 'a.txt') }, 400, 'invalid_request', /file.*empty/],
     ['an empty title', { title: ' ', file: text }, 400, 'invalid_request', /^\/title: .*empty/],
-    [
-      'metadata that is not JSON',
-      { metadata: 'ops', file: text },
-      400,
-      'invalid_request',
-      /^\/metadata: .*JSON object/,
-    ],
+    ['invalid JSON metadata', { metadata: 'ops', file: text }, 400, 'invalid_request', /^\/metadata: .*JSON object/],
     ['two files', { file: text, other: text }, 413, 'too_many_parts', /one file/],
     [
       'an image',
