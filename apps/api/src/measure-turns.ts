@@ -34,8 +34,8 @@ function addCollections(list: PerformanceObserverEntryList): void {
 }
 
 /**
- * Returns a turn's CPU time without garbage collection, which is reported in elapsed time. Its share of both is the
- * same.
+ * Returns a turn's CPU time without garbage collection. Collections are reported in elapsed time, so their share of the
+ * CPU time is assumed to be the same.
  */
 function withoutGc({ start, ms, cpuMs }: Turn): number {
   const within = collections.filter((gc) => gc.start >= start && gc.start < start + ms)

@@ -162,7 +162,7 @@ it('every registered route is covered', () => {
 /** Creates a new owner for each test. Bob sends Alice's ids in his own texts, and would find those. */
 const createBob = async () => ({ authorization: `Bearer ${await createKey(store, `bob ${randomUUID()}`)}` })
 
-describe('Bob, who requests Alice’s data,', () => {
+describe('Bob, who asks for what is Alice’s,', () => {
   it.each(operations)(
     '$method $path: sees and changes nothing, and gets the same response as for a value that never existed',
     async (operation) => {

@@ -113,7 +113,7 @@ function fromSchema(given: unknown): fc.Arbitrary<unknown> {
   return fc.record(properties, { requiredKeys: schema.required ?? [] })
 }
 
-/** Generates a valid body with one or two invalid parts. */
+/** Generates a valid body in which up to two hostile values are inserted. */
 function spoil(body: unknown, schema: unknown): fc.Arbitrary<unknown> {
   const names = Object.keys(Schema.parse(schema ?? {}).properties ?? {})
   const name = fc.oneof(fc.constantFrom(...names, 'constructor', 'toString'), fc.string({ maxLength: 8 }))

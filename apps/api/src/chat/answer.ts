@@ -76,7 +76,7 @@ export function createAnswer(owner: string, key: AnswerKey) {
       if (whole) push(type, whole)
     },
 
-    /** Marks the model's output as complete. The end of the answer may still have to be persisted. */
+    /** Flushes held-back text when the model has finished. The end of the answer may still have to be persisted. */
     flush,
 
     text: () => segments.reduce((text, segment) => (segment.type === 'text' ? text + segment.text : text), ''),

@@ -32,7 +32,7 @@ export type ChatOptions = {
 
 export type Chat = ReturnType<typeof createChat>
 
-const stopTimeoutMs = 3000 // stop requests are polled every 250 ms; a slower process has crashed
+const stopTimeoutMs = 3000 // stop requests are polled every 250 ms; a slower process is assumed to be gone
 
 /** Starts answers in this process. Finds and stops running answers in any process. */
 export function createChat(options: ChatOptions) {

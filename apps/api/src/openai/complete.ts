@@ -77,7 +77,7 @@ async function prepare(
 }
 
 /**
- * Appends our instructions to the client's in one message. Some models' templates reject a second system message, or
+ * Appends our instructions to the client's, in one message. Templates of some models reject a second system message, or
  * one that is not first.
  */
 function addInstructions([first, ...rest]: Body['messages'], text: string): Body['messages'] {

@@ -27,7 +27,8 @@ function isObject(value: unknown): value is Record<string, unknown> {
 }
 
 /**
- * Returns whether keys could reach a prototype when the value is copied. Fastify's own parser rejects the same keys.
+ * Returns whether an object has keys that could reach a prototype when it is copied. Fastify's own parser rejects them
+ * too.
  */
 function isPoisoned(value: Record<string, unknown>): boolean {
   if (Object.hasOwn(value, '__proto__')) return true

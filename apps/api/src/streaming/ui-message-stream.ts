@@ -3,7 +3,7 @@ import { type Answer, endsInHighSurrogate, type Segment } from '../chat/answer.t
 import { ProblemError } from '../plugins/errors.ts'
 import { type EventStream, startHeartbeat } from './event-stream.ts'
 
-const maxDeltaLength = 16_384 // most that a reader who catches up adds to a socket's buffer at once
+const maxDeltaLength = 16_384 // UTF-16 units; limits what a reader that catches up adds to a socket's buffer at once
 const maxLengthPerTurn = 4 * maxDeltaLength // about 1 ms
 
 /** The position in an answer from an event's `id:`. All text up to `position`, in UTF-16 units, has arrived. */
@@ -38,9 +38,9 @@ export async function writeUiMessageStream(stream: EventStream, answer: Answer, 
 }
 
 /**
- * Creates a reader that writes an answer to a stream. Its position is a segment and an offset. While the socket is full
- * it stays behind, and `drain` lets it catch up. After `resumesAt` only text is sent, because reasoning is not stored
- * and has no position.
+ * Creates a writer that follows an answer. Its position is a segment and an offset. While the socket is full it stays
+ * behind, and `drain` lets it catch up. With `resumesAt`, only text is sent, because reasoning is not stored and has no
+ * position.
  */
 function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
   const parts = createParts(stream, answer, resumesAt !== undefined)
@@ -95,7 +95,7 @@ function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
 
   return {
     catchUp,
-    /** In the common case, a reader that is up to date, nothing is copied. */
+    /** Sends a delta. For a reader that is up to date, the common case, nothing is copied. */
     add: (segment: Segment, delta: string) => {
       const isUpToDate =
         !isWaiting && answer.segments[index] === segment && offset + delta.length === segment.text.length
@@ -154,7 +154,7 @@ function createParts(stream: EventStream, answer: Answer, isResumed: boolean) {
     finish: () => {
       sendSources()
       if (answer.end?.status !== 'failed') {
-        if (isResumed) openSegment('text', answer.segments.length) // its end is part of closing an answer
+        if (isResumed) openSegment('text', answer.segments.length) // the protocol requires its end
         endSegment()
       }
       stream.end(`${toEvent(closingPart(answer))}data: [DONE]\n\n`)
