@@ -6,7 +6,7 @@ import { arbitraryRequest, type HostileRequest, isCutShort, toBytes } from './te
 import { type RawResponse, sendBytes } from './testing-sockets.ts'
 
 const requestCount = process.env.SLUICE_FULL ? 5000 : 300
-const deadlineMs = 10_000 // a machine may be busy, and offline answers are short; the server's own limits are 15 and 30 s
+const deadlineMs = 10_000 // the machine may be busy, but offline answers are short; the server's limits are 15 and 30 s
 
 const Problem = z.object({
   type: z.literal('about:blank'),
@@ -18,14 +18,14 @@ const Problem = z.object({
 })
 const OpenAiError = z.object({ error: z.object({ message: z.string().min(1), code: z.string().regex(/^[a-z_]+$/) }) })
 
-/** A stack, a path of this machine, words of our statements, a secret: nothing that a client should ever read. */
+/** Text that no client may ever read: a stack, a local path, words of our SQL statements, a secret. */
 const internals = [
   /\n\s+at \S+ ?\(?\S*:\d+/,
   /node_modules|node:internal|\.ts:\d/,
   /owner_id|secret_hash|api_keys|document_chunks|PostgresError|postgres:\/\//,
   /\b(select|insert into|update|delete from) "/i,
 ]
-/** What any request may be told, whatever its route: it was none that a route could read. */
+/** Error codes of requests that no route was able to read. No route's description lists them. */
 const general = [
   'bad_request',
   'invalid_url',
@@ -42,7 +42,7 @@ const localUrl = await local.listen()
 afterAll(() => Promise.all([close(), local.close()]))
 const description = (await app.inject('/openapi.json')).json()
 
-/** Throws when a response is not what was promised. */
+/** Throws when a response differs from the API description. */
 function judge({ method, target, operation }: HostileRequest, { status, headers, body }: RawResponse) {
   expect(headers['x-request-id']).toMatch(/^[\w.-]{1,64}$/)
   for (const pattern of [...internals, process.cwd(), alice.authorization.slice(-43)]) expect(body).not.toMatch(pattern)
@@ -65,10 +65,10 @@ function judge({ method, target, operation }: HostileRequest, { status, headers,
   return code
 }
 
-/** The same requests each time, or a gate would fail for what nobody has just changed. Look for more with others. */
+/** Fixed, so that a gate does not fail for unrelated changes. Use other seeds to find more. */
 const seed = Number(process.env.SLUICE_SEED ?? 20261124)
 
-/** Sends as many requests, each judged. The seed of a failure is in its message. */
+/** Sends this many requests and judges each response. A failure's message contains its seed. */
 async function attack(to: string, first: string[], numRuns: number, accept: (response: RawResponse) => void) {
   const counts = new Map<string, number>()
   let slowestMs = 0
@@ -92,13 +92,13 @@ async function attack(to: string, first: string[], numRuns: number, accept: (res
 const host = (of: string) => `host: ${new URL(of).host}`
 const authorized = [host(url), `authorization: ${alice.authorization}`]
 
-describe('whatever is sent, an answer comes: no failure of ours, no internals, an id, and a code that the description has', () => {
+describe('every request gets a response: no 5xx of ours, no internals, an id, and a documented status code', () => {
   it('from a client with a key', async ({ annotate }) => {
     const table = await attack(url, authorized, requestCount * 0.8, () => {})
     await annotate(`hostile requests with a key: ${table}`)
   })
 
-  it('from a client with a wrong key, who reaches nothing but what is open', async ({ annotate }) => {
+  it('from a client with an invalid key, which reaches only public routes', async ({ annotate }) => {
     const wrong = [host(url), `authorization: Bearer sl_${'0'.repeat(16)}_${'A'.repeat(43)}`]
     const table = await attack(url, wrong, requestCount * 0.1, ({ status, body }) => {
       if (status < 300) expect(body).toMatch(/^$|"status":"ok"|swagger|"openapi"|<!doctype html>/i)
@@ -107,7 +107,7 @@ describe('whatever is sent, an answer comes: no failure of ours, no internals, a
     await annotate(`hostile requests with a wrong key: ${table}`)
   })
 
-  it('from a page elsewhere, with AUTH=off', async ({ annotate }) => {
+  it('from a page of another origin, with AUTH=off', async ({ annotate }) => {
     const foreign = [[host(localUrl), 'origin: https://other.example'], ['host: other.example']]
     for (const first of foreign) {
       const table = await attack(localUrl, first, requestCount * 0.05, ({ status, body }) => {
@@ -118,7 +118,7 @@ describe('whatever is sent, an answer comes: no failure of ours, no internals, a
     }
   })
 
-  it('and all is well afterwards', async () => {
+  it('the server works normally afterwards', async () => {
     for (const api of [app, local.app]) expect((await api.inject('/health/ready')).statusCode).toBe(200)
   })
 })

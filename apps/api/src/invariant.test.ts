@@ -6,10 +6,10 @@ import { startApi } from '@repo/testing/processes'
 import { joinText, post, readParts } from '@repo/testing/ui-stream'
 import { expect, it, onTestFinished } from 'vitest'
 
-// The promise of this project: how many connections are in use does not depend on how many answers stream.
+// The promise of this project: the number of connections in use is independent of the number of streaming answers.
 
 const [streams, poolSize, sampleCount] = [300, 5, 60]
-const answerTokens = 2000 // one each 100 ms: they stream until the processes are told to stop
+const answerTokens = 2000 // one every 100 ms: answers stream until the processes are told to stop
 
 it('while 300 answers stream from two processes, none holds a connection, and each is stored', async ({ annotate }) => {
   const test = await createTestDatabase()
@@ -39,7 +39,7 @@ it('while 300 answers stream from two processes, none holds a connection, and ea
   const backends = Math.max(...samples.map(({ total = Infinity }) => total))
   expect(samples.filter(({ idleInTransaction }) => idleInTransaction !== 0)).toEqual([])
   expect(samples.filter(({ waiting }) => waiting !== 0)).toEqual([])
-  expect(busy).toBeLessThanOrEqual(sampleCount / 2) // a busy machine keeps a statement running for longer
+  expect(busy).toBeLessThanOrEqual(sampleCount / 2) // on a busy machine a statement runs longer
   expect(backends).toBeLessThanOrEqual(apis.length * poolSize)
   await annotate(
     `${streams} open streams, ${sampleCount} samples: 0 open transactions, 0 waiting, ${busy} times more than 2 busy, ` +

@@ -13,15 +13,16 @@ import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterAll, expect, it } from 'vitest'
 import { fillRequest, type Operation, readOperations } from './testing-routes.ts'
 
-// Real processes of API and worker that log all they can, a model that repeats in its errors what it was told, and a word in everything
-// that is secret. Afterwards none of these words may stand in any log: the API's, the worker's, PgBouncer's or Postgres'.
+// Runs real API and worker processes at the most verbose log level, with a model that repeats its input in its errors.
+// Every secret contains a marker. Afterwards no marker may occur in any log of the API, the worker, PgBouncer or
+// Postgres.
 
 const isFull = process.env.SLUICE_FULL !== undefined
 const secrets: Record<string, string> = {}
-/** A word of letters and digits, which nothing encodes in another way. */
+/** Returns a marker of letters and digits, which no encoding changes. */
 const secret = (what: string): string => (secrets[what] ??= `x${randomBytes(8).toString('hex')}`)
 
-/** Each fault of the model is asked for by name, in the question; its error says everything that it was told. */
+/** Faults of the model, selected by name in the question. The error message repeats the whole request. */
 const faults: Record<string, (response: ServerResponse, told: string) => void> = {
   refuse: (response, told) => response.writeHead(400).end(JSON.stringify({ error: { message: told } })),
   fail: (response, told) => response.writeHead(500).end(told),
@@ -82,7 +83,7 @@ const sign = (sub: string, audience: string) =>
     .setProtectedHeader({ alg: 'ES256', kid: 'k' })
     .sign(pair.privateKey)
 
-/** Everything that servers of this run's stack have written. */
+/** Returns the logs of all servers in this run's stack. */
 function readServerLogs(): string {
   const folder = process.env.STACK_LOGS ?? ''
   const files = readdirSync(folder).filter((file) => /^(postgres|pgbouncer)\.log$/.test(file))
@@ -90,7 +91,7 @@ function readServerLogs(): string {
   return files.map((file) => readFileSync(join(folder, file), 'utf8')).join('')
 }
 
-/** Requests with a word at each place in turn; the others hold the document's examples. */
+/** Yields requests with a marker at each place in turn, and the document's examples elsewhere. */
 function* tell(operation: Operation, what: string) {
   yield fillRequest(operation, { id: secret('an id') })
   for (const place of operation.places) {
@@ -100,7 +101,7 @@ function* tell(operation: Operation, what: string) {
 }
 
 it.for(isFull ? [1, 2] : [1])(
-  'nothing secret is in any log after everything went well and wrong, in %i process',
+  'no log contains a secret after successful and failed requests, in %i process',
   async (processes, { annotate }) => {
     const gate = await openGate()
     const databaseUrl = new URL(test.databaseUrl)
@@ -128,7 +129,7 @@ it.for(isFull ? [1, 2] : [1])(
     const send = async (path: string, init: RequestInit = {}) => {
       const response = await fetch(`${api.url}${path}`, { ...init, headers: { ...headers, ...Object(init.headers) } })
       statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1)
-      return response.text().catch(() => '') // some are cut
+      return response.text().catch(() => '') // some are cut off
     }
     const post = (path: string, body: unknown) => send(path, { method: 'POST', body: JSON.stringify(body) })
     const operations = readOperations(JSON.parse(await send('/openapi.json')))
@@ -174,7 +175,7 @@ it.for(isFull ? [1, 2] : [1])(
     await walk('by nobody', `Bearer sl_${'0'.repeat(16)}_${secrets['a wrong key']}`)
     for (const fault of Object.keys(faults)) await converse(`please ${fault}`)
 
-    // What cannot be read, or is too much.
+    // Requests that are malformed or too large.
     await send('/chat', { method: 'POST', body: `{"message": ${secret('broken JSON')}` })
     await send('/chat', { method: 'POST', body: secret('another type'), headers: { 'content-type': 'text/plain' } })
     await post('/chat', { message: secret('too long').repeat(3000) })
@@ -188,11 +189,11 @@ it.for(isFull ? [1, 2] : [1])(
       `GET / HTTP/1.1\r\nHost: a\r\nX: ${secret('a header').repeat(2000)}\r\n\r\n`,
     ]) {
       const socket = dial(Number(new URL(api.url).port), '127.0.0.1').end(bytes)
-      socket.on('error', () => {}) // a reset: the server has hung up before it read all of it
+      socket.on('error', () => {}) // a reset: the server disconnected before reading everything
       await new Promise((resolve) => socket.resume().once('close', resolve))
     }
 
-    // What the database refuses, and quotes: a message twice, a row that a constraint does not allow, a table that is gone.
+    // Errors that Postgres reports with values: a duplicate message, a violated constraint, a missing table.
     const message = { id: secret('a message id'), role: 'user', parts: [{ type: 'text', text: secret('a message') }] }
     for (const _ of [1, 2]) await post('/chat', { id: 'twice', messages: [message] })
     await direct.db.execute(sql`alter table documents add constraint picky check (title not like '%please break%')`)
@@ -221,7 +222,7 @@ it.for(isFull ? [1, 2] : [1])(
     const log = api.written.out + api.written.err + worker.written.out + worker.written.err + readServerLogs()
     const requests = statuses.values().reduce((sum, count) => sum + count, 0)
     await annotate(`${requests} requests, ${Object.keys(secrets).length} secrets, ${log.length} characters of logs`)
-    expect(log).toContain('picky') // Postgres' own log is read
+    expect(log).toContain('picky') // Postgres' own log is included
     expect(Object.keys(secrets).length).toBeGreaterThan(30)
     expect(
       Object.entries(secrets)

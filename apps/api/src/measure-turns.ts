@@ -1,14 +1,14 @@
 import { PerformanceObserver, type PerformanceObserverEntryList } from 'node:perf_hooks'
 
-// Preloaded into a server with `--import`. It measures how long the event loop is blocked: the CPU time of the main thread
-// between two beats of a timer that is due in every turn, so that a busy machine does not count. On SIGWINCH it writes one
-// line to the log, of the turns since the last one, and begins again.
+// Preloaded into a server with `--import`. Measures how long the event loop is blocked: the CPU time of the main thread
+// between two runs of a timer that is due in every turn. CPU time excludes other processes of a busy machine. SIGWINCH
+// logs one line about the turns since the previous one, and resets the counters.
 
 type Span = { start: number; ms: number }
 type Turn = Span & { cpuMs: number }
 
 const beatMs = 1
-const longTurnMs = 5 // shorter ones are not kept
+const longTurnMs = 5 // shorter turns are not recorded
 const reportSignal = 'SIGWINCH' // SIGUSR1 starts the debugger, SIGUSR2 shuts the server down
 
 let turns: Turn[] = []
@@ -20,7 +20,7 @@ function readCpuMs(): number {
   return (user + system) / 1000
 }
 
-/** Linux counts CPU by the tick of 4 ms: what is more than the time that has passed belongs to the turn before. */
+/** Records a turn. Linux counts CPU in ticks of 4 ms: CPU time beyond the elapsed time belongs to the previous turn. */
 function beat(): void {
   const now = { at: performance.now(), cpuMs: readCpuMs() }
   const ms = now.at - last.at
@@ -33,7 +33,10 @@ function addCollections(list: PerformanceObserverEntryList): void {
   collections.push(...list.getEntries().map(({ startTime, duration }) => ({ start: startTime, ms: duration })))
 }
 
-/** A collection is told in time that passed: of the CPU time of its turn it had as large a share. */
+/**
+ * Returns a turn's CPU time without garbage collection. Collections are reported in elapsed time, so their share of the
+ * CPU time is assumed to be the same.
+ */
 function withoutGc({ start, ms, cpuMs }: Turn): number {
   const within = collections.filter((gc) => gc.start >= start && gc.start < start + ms)
   const gcMs = within.reduce((sum, gc) => sum + gc.ms, 0)
@@ -59,6 +62,6 @@ observer.observe({ entryTypes: ['gc'] })
 setInterval(beat, beatMs).unref()
 process.on(reportSignal, () => {
   beat()
-  // The collections of the last turns are told in a later one.
+  // Collections of the last turns are reported in a later turn.
   setTimeout(report, 10 * beatMs)
 })

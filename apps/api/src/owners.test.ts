@@ -9,15 +9,15 @@ import { testApp } from './testing.ts'
 import { addRow, listOwnedTables, readRows } from './testing-owners.ts'
 import { type Filling, fillRequest, type Operation, readOperations, readRouteTable } from './testing-routes.ts'
 
-// Alice has rows in every table and two running answers. Bob asks for all that is hers, by every route that the app has.
-// A new route and a new table are walked without a word here. Alice posts what openapi.json gives as an example of a body,
-// or any word where it gives none; a table that no route fills gets a row of hers anyway.
+// Alice has rows in every table and two running answers. Bob requests all of her data through every route. New routes
+// and tables are covered automatically. Alice posts the example bodies of openapi.json, or any text where there are
+// none. A table that no route fills gets a row of hers anyway.
 
-const marker = `alices${randomBytes(8).toString('hex')}` // in all that Alice writes
+const marker = `alices${randomBytes(8).toString('hex')}` // in everything that Alice writes
 const holdOn = 'Hold on'
 const spoken = createSpokenModel()
 const models = createModels(readConfig({ DATABASE_URL: 'postgres://nobody@127.0.0.1:9/nothing' }))
-/** Answers at once, unless it is asked to hold on. */
+/** Answers at once, unless the question tells it to wait. */
 const chat: typeof models.chat = {
   name: models.chat.name,
   stream: (request) => (request.messages.at(-1)?.content.startsWith(holdOn) ? spoken.llm : models).chat.stream(request),
@@ -49,7 +49,7 @@ await work()
 const queued = { title: `Queued ${marker}`, text: marker, externalId: `queued-${marker}` }
 await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: queued }) // else `uploads` has no rows
 
-/** Alice posts what the document gives as an example, with her mark where a text may have one. */
+/** Posts the document's example as Alice, with her marker wherever free text is allowed. */
 async function write(operation: Operation) {
   const request = fillRequest(operation, {})
   const mark = (value: unknown) => (typeof value === 'string' ? `${value} ${marker}` : value)
@@ -57,7 +57,7 @@ async function write(operation: Operation) {
     Object.entries(Object(request.payload)).map(([name, value]) => [name, mark(value)]),
   )
   const { statusCode } = await app.inject({ ...request, payload, headers: alice })
-  if (statusCode >= 400) await app.inject({ ...request, headers: alice }) // a text that is the name of something
+  if (statusCode >= 400) await app.inject({ ...request, headers: alice }) // a text that must be an existing name
 }
 
 const owner = await store.owners.ensure('alice')
@@ -66,7 +66,7 @@ const readTable = (table: string) => readRows(app.db, table, owner)
 for (const table of tables) if ((await readTable(table)).length === 0) await addRow(app.db, table, owner, marker)
 const readAllRows = () => Promise.all(tables.filter((table) => table !== 'usage').map(readTable))
 
-/** Something of Alice's, and what has the same form and never existed. */
+/** A value of Alice's, and one of the same form that never existed. */
 type Pair = { real: string; twin: string }
 
 const isUuid = (text: string) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(text)
@@ -79,10 +79,10 @@ async function collectIds(): Promise<Pair[]> {
   const ids = rows.flatMap((row) =>
     Object.entries(row).flatMap(([name, value]) => (/^(.*_)?id$/.test(name) ? String(value) : [])),
   )
-  return [...new Set(ids)].filter((id) => !description.body.includes(id)).map(toPair) // what is an example is nobody's secret
+  return [...new Set(ids)].filter((id) => !description.body.includes(id)).map(toPair) // ids in the examples are public
 }
 
-/** Where a page of one of Alice's lists ends. */
+/** Returns the cursors of Alice's lists. */
 async function collectCursors(): Promise<Pair[]> {
   const lists = operations.filter(({ places }) => places.some(({ name }) => name === 'after'))
   const pages = lists.map(({ path }) => app.inject({ url: path, query: { limit: '1' }, headers: alice }))
@@ -98,7 +98,7 @@ const ids = await collectIds()
 const eventIds = ids.map(({ real, twin }) => ({ real: `${real}.0`, twin: `${twin}.0` }))
 const pairs = [...ids, ...eventIds, ...(await collectCursors()), toPair(marker)]
 
-/** Every request that can be made of an operation with one of Alice's ids, and one more thing of hers at each place. */
+/** Returns every request to an operation with one of Alice's ids, and with one more value of hers at each place. */
 function fillings({ hasId, places }: Operation): { real: Filling; twin: Filling }[] {
   const paths = hasId
     ? ids.map(({ real, twin }) => ({ real: { id: real }, twin: { id: twin } }))
@@ -113,7 +113,7 @@ function fillings({ hasId, places }: Operation): { real: Filling; twin: Filling 
 
 type Request = ReturnType<typeof fillRequest>
 
-/** All that a client can see of an answer, but for the request's own id and the time. */
+/** Returns everything that a client sees of a response, except the request's id and the time. */
 async function read(request: Request, headers: typeof alice): Promise<{ status: number; text: string }> {
   const {
     statusCode: status,
@@ -127,7 +127,7 @@ async function read(request: Request, headers: typeof alice): Promise<{ status: 
   }
 }
 
-/** A success without what is new in each, and any answer without what was asked for. */
+/** Returns a response without its input, and a successful one without values that are new each time. */
 function compare({ status, text }: Awaited<ReturnType<typeof read>>, { id, value }: Filling): string {
   const asked = [value, id].reduce<string>((rest, own) => (own ? rest.replaceAll(own, '<asked>') : rest), text)
   if (status >= 400) return asked
@@ -136,7 +136,7 @@ function compare({ status, text }: Awaited<ReturnType<typeof read>>, { id, value
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z|"created":\d+/g, '<now>')
 }
 
-/** What of Alice's is in an answer, beside what was asked for. */
+/** Returns Alice's data in a response, except what was in the request. */
 const find = (text: string, { id = '', value = '' }: Filling) =>
   [marker, ...ids.map(({ real }) => real)].filter(
     (secret) => !id.includes(secret) && !value.includes(secret) && text.includes(secret),
@@ -153,23 +153,23 @@ it('Alice has rows in every table', async ({ annotate }) => {
   )
 })
 
-it('every route that is served is walked', () => {
+it('every registered route is covered', () => {
   const routes = readRouteTable(app.printRoutes({ commonPrefix: false }))
   const walked = operations.map(({ method, path }) => `${method} ${path}`)
   expect(routes.filter((route) => !/ \/($|\*|docs|openapi\.json)/.test(route)).toSorted()).toEqual(walked.toSorted())
 })
 
-/** A new one each time: Bob asks with her ids in his own texts, and would see those. */
+/** Creates a new owner for each test. Bob sends Alice's ids in his own texts, and would find those. */
 const createBob = async () => ({ authorization: `Bearer ${await createKey(store, `bob ${randomUUID()}`)}` })
 
 describe('Bob, who asks for what is Alice’s,', () => {
   it.each(operations)(
-    '$method $path: sees and changes nothing, and is answered as for what never was',
+    '$method $path: sees and changes nothing, and gets the same response as for a value that never existed',
     async (operation) => {
       const before = await readAllRows()
       expect(find((await read(fillRequest(operation, {}), await createBob())).text, {})).toEqual([])
       const tried = fillings(operation).map(async ({ real, twin }) => {
-        const bob = await createBob() // one for each pair: a conversation accepts one message at a time
+        const bob = await createBob() // one per pair: a conversation accepts one message at a time
         const mine = await read(fillRequest(operation, real), bob)
         const nobodys = await read(fillRequest(operation, twin), bob)
         expect(find(mine.text, real)).toEqual([])
@@ -186,12 +186,12 @@ describe('Bob, who asks for what is Alice’s,', () => {
   const messages = [{ id: message, role: 'user', parts: [{ type: 'text', text }] }]
   const completion = { model: 'offline', messages: [{ role: 'user', content: marker }] }
   const bodies: [what: string, url: string, body: Record<string, unknown>][] = [
-    ['asks a question of hers anew', '/chat', { id: 'alices-ended', trigger: 'regenerate-message', messages }],
-    ['goes on in her conversation', '/chat', { id: 'alices-ended', messages }],
-    ['has a model answer about her documents', '/v1/chat/completions', completion],
-    ['has that streamed', '/v1/chat/completions', { ...completion, stream: true }],
-    ['posts what she has posted', '/documents', { title: text, text }],
-    ['posts under a name of hers', '/documents', { title: text, text, externalId: queued.externalId }],
+    ['regenerates an answer of hers', '/chat', { id: 'alices-ended', trigger: 'regenerate-message', messages }],
+    ['continues her conversation', '/chat', { id: 'alices-ended', messages }],
+    ['asks a model about her documents', '/v1/chat/completions', completion],
+    ['asks the same with streaming', '/v1/chat/completions', { ...completion, stream: true }],
+    ['posts the same content as she did', '/documents', { title: text, text }],
+    ['posts with an externalId of hers', '/documents', { title: text, text, externalId: queued.externalId }],
   ]
   it.each(bodies)('learns nothing when he %s', async (_, url, body) => {
     const before = await readAllRows()
@@ -204,7 +204,7 @@ describe('Bob, who asks for what is Alice’s,', () => {
   })
 })
 
-// Else a walk that asks for nothing would find nothing.
+// Positive control: without it, a test that requests nothing would find nothing.
 it.each(operations.filter(isPersonal).filter(({ method, hasId }) => hasId || method === 'GET'))(
   '$method $path: Alice herself sees or changes something',
   async (operation) => {

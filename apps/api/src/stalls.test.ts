@@ -9,7 +9,7 @@ import { type TestApp, testApp } from './testing.ts'
 import { readRouteTable } from './testing-routes.ts'
 import { startEndlessModel } from './testing-stalls.ts'
 
-/** A turn may take twice the CPU of encoding 8 MB of text: about 50 ms here. The goal is 25 ms; the figures are reported. */
+/** Twice the CPU time of encoding 8 MB of text: about 50 ms here. The goal is 25 ms; the results are reported. */
 const maxTurnMs = 2 * Math.min(...Array.from({ length: 5 }, measureReference))
 const streams = 200
 const hangMs = 300_000 // ends a hang; on two cores a route takes a second or two
@@ -20,7 +20,7 @@ const texts = {
   swimmers: '🏊'.repeat(1_000_000),
   nul: '\0'.repeat(1_300_000),
 }
-const answerLength = 1_000_000 // the longest that is kept
+const answerLength = 1_000_000 // the longest that is persisted
 
 function measureReference(): number {
   const text = 'a'.repeat(4 * 1024 * 1024) + 'ä'.repeat(2 * 1024 * 1024)
@@ -38,11 +38,11 @@ const get = (path: string): Request => ({ method: 'GET', path })
 const question = (text: string) => ({ role: 'user', content: text })
 const bytesLeft = (share: number) => Math.floor(8 * 1024 * 1024 * share)
 
-/** What `useChat` posts of a long conversation: some 8 MB. */
+/** Returns what `useChat` posts of a long conversation: about 8 MB. */
 const uiMessages = (count: number, text: string) =>
   Array.from({ length: count }, (_, index) => ({ id: `m${index}`, role: 'user', parts: [{ type: 'text', text }] }))
 
-/** The largest input of every route that the app has, one or several of a kind. A new route needs a line here. */
+/** The largest inputs of every route. A new route needs a line here. */
 const largest: Record<string, (seeds: Seeds) => Request[]> = {
   'POST /chat': () => [
     json('POST', '/chat', { id: randomUUID(), messages: uiMessages(250, 'long '.repeat(6200)) }),
@@ -89,7 +89,7 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
   'GET /docs': () => [get('/docs')],
   'GET /docs*': () => [get('/docs')],
   'GET /docs/json': () => [get('/docs/json')],
-  'GET /docs/yaml': () => [get('/docs/yaml')], // there is none
+  'GET /docs/yaml': () => [get('/docs/yaml')], // the document exists only as JSON
   'GET /docs/static/index.html': () => [get('/docs/static/index.html')],
   'GET /docs/static/swagger-initializer.js': () => [get('/docs/static/swagger-initializer.js')],
   'GET /docs/static/*': () => [get('/docs/static/swagger-ui-bundle.js'), get('/docs/static/swagger-ui.css')],
@@ -122,7 +122,7 @@ describe.skipIf(!process.env.SLUICE_FULL)('the event loop, while 200 answers str
     await test?.close()
   })
 
-  /** A document of two million characters, and a conversation of 50 messages of the greatest lengths. */
+  /** Creates a document of two million characters, and a conversation of 50 messages of maximum length. */
   async function seed(): Promise<Seeds> {
     const [documentId, conversationId, answerId] = [randomUUID(), randomUUID(), randomUUID()]
     const { db } = database
@@ -148,7 +148,7 @@ describe.skipIf(!process.env.SLUICE_FULL)('the event loop, while 200 answers str
     return response.status
   }
 
-  /** The longest turns since the last call, in ms. */
+  /** Returns the longest turns since the last call, in ms. */
   async function readTurns() {
     const isReport = ({ msg }: { msg: string }) => msg === 'event loop turns'
     const before = api.logs().filter(isReport).length

@@ -1,14 +1,14 @@
 import fc from 'fast-check'
 import { z } from 'zod'
 
-/** A request as its bytes will be, and what the API's description says of it. */
+/** A request's raw parts, and its operation in the API description. */
 export type HostileRequest = {
   method: string
   target: string
   headers: string[]
   body: Buffer
   framing: Framing
-  /** As in the description (`post /chat`), when neither method nor path were tampered with. */
+  /** As in the description (`post /chat`), if neither the method nor the path was altered. */
   operation: string | undefined
 }
 
@@ -74,7 +74,7 @@ const hostileValue: fc.Arbitrary<unknown> = fc.oneof(
   fc.jsonValue({ maxDepth: 4 }),
 )
 
-/** Texts that no `JSON.stringify` gives. */
+/** Texts that `JSON.stringify` never produces. */
 const hostileJson = fc.constantFrom(
   ...[
     '',
@@ -96,7 +96,7 @@ const hostileJson = fc.constantFrom(
   ...[nested('[', ']', 100_000), nested('{"a":', '}', 50_000), `{"messages":${nested('[', ']', 50_000)}}`],
 )
 
-/** What a schema asks for. */
+/** Generates values that match a schema. */
 function fromSchema(given: unknown): fc.Arbitrary<unknown> {
   const schema = Schema.parse(given ?? {})
   if (schema.anyOf) return fc.oneof(...schema.anyOf.map(fromSchema))
@@ -113,7 +113,7 @@ function fromSchema(given: unknown): fc.Arbitrary<unknown> {
   return fc.record(properties, { requiredKeys: schema.required ?? [] })
 }
 
-/** A body that would do, with a part or two that will not. */
+/** Generates a valid body in which up to two hostile values are inserted. */
 function spoil(body: unknown, schema: unknown): fc.Arbitrary<unknown> {
   const names = Object.keys(Schema.parse(schema ?? {}).properties ?? {})
   const name = fc.oneof(fc.constantFrom(...names, 'constructor', 'toString'), fc.string({ maxLength: 8 }))
@@ -256,7 +256,7 @@ const methods = [
   'X',
 ]
 
-/** A parameter's values: none, one that would do, a hostile one, or two. */
+/** Generates a parameter's values: none, a valid one, a hostile one, or two. */
 function valuesOf({ schema }: z.output<typeof Parameter>): fc.Arbitrary<string[]> {
   const good = fromSchema(schema).map(String)
   return fc.oneof(
@@ -267,7 +267,7 @@ function valuesOf({ schema }: z.output<typeof Parameter>): fc.Arbitrary<string[]
   )
 }
 
-/** Percent signs of a hostile text go out as they are, to be decoded by the server. */
+/** Encodes a hostile text, except its percent signs, so that the server has to decode them. */
 const encode = (text: string) => encodeURIComponent(text.toWellFormed()).replaceAll(/%25(?=[0-9a-z]{2})/g, '%')
 
 function targetOf(path: string, { parameters }: z.output<typeof Operation>): fc.Arbitrary<string> {
@@ -306,7 +306,7 @@ function requestTo(path: string, method: string, operation: z.output<typeof Oper
     }))
 }
 
-/** Requests that are made from an API's description, most of them wrong in some way. */
+/** Generates requests from an API description, most of them invalid in some way. */
 export function arbitraryRequest(description: unknown): fc.Arbitrary<HostileRequest> {
   const { paths } = Description.parse(description)
   const all = Object.entries(paths).flatMap(([path, operations]) =>
@@ -315,13 +315,16 @@ export function arbitraryRequest(description: unknown): fc.Arbitrary<HostileRequ
   return fc.oneof(...all)
 }
 
-/** Whether the server would wait for the rest of it. Of a request that asks for an upgrade it waits for no body. */
+/**
+ * Returns whether the server would wait for the rest of the request. It waits for no body when a request asks for an
+ * upgrade.
+ */
 export function isCutShort({ framing, headers }: HostileRequest): boolean {
   const isUpgrade = headers.some((lines) => lines.startsWith('upgrade:'))
   return !isUpgrade && (framing === 'too long' || framing === 'broken chunk')
 }
 
-/** The bytes of a request. `headers` come first, as an honest client's. */
+/** Returns the bytes of a request. The valid headers in `first` come before its own. */
 export function toBytes({ method, target, headers, body, framing }: HostileRequest, first: string[]): Buffer {
   const { lines, content } = frame(framing, body)
   const head = [`${method} ${target} HTTP/1.1`, ...first, 'connection: close', ...headers, ...lines, '', '']

@@ -1,13 +1,13 @@
 import { writeSync } from 'node:fs'
 
-// Loaded into an API process with `--import`: prints the longest block of its event loop, in ms, four times per second.
+// Loaded into an API process with `--import`. Prints the longest block of its event loop, in ms, four times per second.
 
 const intervalMs = 5
 let longestMs = 0
 let dueAt = performance.now() + intervalMs
 let cpu = process.threadCpuUsage()
 
-/** A timer runs once per turn. It is late by the turn's own CPU and by what other processes took: the smaller counts. */
+/** Runs once per turn. A timer is delayed by the turn's own CPU and by other processes, so the smaller value counts. */
 setInterval(() => {
   const { user, system } = process.threadCpuUsage(cpu)
   const now = performance.now()

@@ -1,15 +1,15 @@
 import { type Db, sql } from '@repo/db'
 
-// What belongs to somebody, in whatever tables there are.
+// Finds the rows of an owner in all tables, including future ones.
 
-/** All tables whose rows belong to somebody, a new one too. */
+/** Returns all tables whose rows have an owner, including future tables. */
 export async function listOwnedTables(db: Db): Promise<string[]> {
   const rows = await db.execute<{ name: string }>(sql`
     select table_name as name from information_schema.columns where column_name = 'owner_id' and table_schema = 'public'`)
   return ['owners', ...rows.map(({ name }) => name)]
 }
 
-/** An owner's rows, without what processes write by themselves, whoever asks. */
+/** Returns an owner's rows, without the columns that processes update by themselves. */
 export async function readRows(db: Db, table: string, owner: string): Promise<Record<string, unknown>[]> {
   const column = sql.identifier(table === 'owners' ? 'id' : 'owner_id')
   const rows = await db.execute<{ row: Record<string, unknown> }>(sql`
@@ -18,7 +18,9 @@ export async function readRows(db: Db, table: string, owner: string): Promise<Re
   return rows.map(({ row }) => row)
 }
 
-/** A row for a table that no route fills. Throws where a constraint wants more than a value of the right type. */
+/**
+ * Inserts a row into a table that no route fills. Throws if a constraint requires more than a value of the right type.
+ */
 export async function addRow(db: Db, table: string, owner: string, text: string): Promise<void> {
   const columns = await db.execute<{ name: string; type: string }>(sql`
     select column_name as name, udt_name as type from information_schema.columns

@@ -1,5 +1,5 @@
-// Preloaded (`--import`) into a process that a test watches. SIGWINCH makes it log what it has seen since the last one. With
-// `--expose-gc` it also notes the most memory in use beyond the beginning; garbage collection spoils the other figures.
+// Preloaded (`--import`) into a process under test. SIGWINCH makes it log its measurements since the last signal. With
+// `--expose-gc` it also records the peak memory growth. Garbage collection distorts the other measurements.
 
 const start = () => ({ longestTurnMs: 0, cpu: process.cpuUsage(), heldBytes: 0 })
 const readTurnUs = () => {
@@ -16,7 +16,7 @@ let seen = start()
 let turnUs = readTurnUs()
 let baseline: number | undefined
 
-// CPU of the main thread between two timers, so that a busy machine makes no turn longer.
+// CPU time of the main thread between two timers, so that a busy machine does not lengthen turns.
 setInterval(() => {
   const now = readTurnUs()
   seen.longestTurnMs = Math.max(seen.longestTurnMs, (now - turnUs) / 1000)

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
-// Requests to every route that openapi.json describes, made from the document alone: a new route needs no word here.
+// Builds requests to every route from openapi.json alone, so a new route needs no change here.
 
-/** Where a request has room for a text. */
+/** A part of a request that accepts a text. */
 export type Place = { in: 'query' | 'header' | 'body'; name: string }
 
 export type Operation = {
@@ -10,12 +10,12 @@ export type Operation = {
   path: string
   hasId: boolean
   places: Place[]
-  /** The values of what a request cannot do without, from the document's examples. */
+  /** Required values, from the document's examples. */
   query: Record<string, string>
   body: Record<string, unknown> | undefined
 }
 
-/** What goes into a request: `id` for each parameter of its path, `value` at its place. */
+/** Values to insert into a request: `id` for each path parameter, and `value` at `place`. */
 export type Filling = { id?: string; place?: Place; value?: string }
 
 const Property = z.looseObject({
@@ -54,7 +54,7 @@ type Document = z.output<typeof Document>
 
 const order = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE']
 
-/** All operations of openapi.json: what reads comes first, what makes new rows last. */
+/** Returns all operations of openapi.json: reads come first, those that create rows last. */
 export function readOperations(openapi: unknown): Operation[] {
   const document = Document.parse(openapi)
   const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
@@ -92,7 +92,7 @@ function resolve(document: Document, schema: z.output<typeof Schema>) {
   return name === undefined ? schema : document.components.schemas[name]
 }
 
-/** The document's example of a body; without one, the examples of its parts. */
+/** Returns the document's example of a body, or else the examples of its properties. */
 function readBody(media: z.output<typeof Media>, { properties, required, examples = [] }: z.output<typeof Schema>) {
   const [whole = media.example] = [...Object.values(media.examples).map(({ value }) => value), ...examples]
   if (whole !== undefined) return { ...Object(whole) }
@@ -100,17 +100,17 @@ function readBody(media: z.output<typeof Media>, { properties, required, example
   return Object.fromEntries(parts.map(([name, property]) => [name, toExample(property)]))
 }
 
-/** Any word does for a text of which the document says no more. */
+/** Returns an example of a property. Any word is valid for a text without further constraints. */
 function toExample({ examples: [first] = ['example'] }: Property): unknown {
   return first
 }
 
-/** Not a number, and not one of a few words. */
+/** Returns whether a property accepts any text: not a number, and not an enum. */
 function isText({ type, enum: words, const: word }: Property): boolean {
   return type === 'string' && words === undefined && word === undefined
 }
 
-/** A request as `app.inject` takes it. */
+/** Returns a request for `app.inject`. */
 export function fillRequest({ method, path, query, body }: Operation, { id = '', place, value = '' }: Filling) {
   const given = (where: Place['in']) => (place?.in === where ? { [place.name]: value } : {})
   return {
@@ -122,7 +122,10 @@ export function fillRequest({ method, path, query, body }: Operation, { id = '',
   }
 }
 
-/** The routes of `app.printRoutes({ commonPrefix: false })` as openapi.json writes them. HEAD goes with GET. */
+/**
+ * Parses the routes of `app.printRoutes({ commonPrefix: false })` into the format of openapi.json. HEAD is treated as
+ * GET.
+ */
 export function readRouteTable(printed: string): string[] {
   const above: string[] = []
   return printed.split('\n').flatMap((line) => {

@@ -2,26 +2,26 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { onTestFinished } from 'vitest'
 
-/** A response as its bytes say. `body` is decoded from chunks, when it came in them. */
+/** A response parsed from its bytes. A chunked `body` is decoded. */
 export type RawResponse = { status: number; headers: Record<string, string>; body: string }
 
-/** A connection that no HTTP client stands in front of. It is closed when the test has finished. */
+/** Opens a raw connection without an HTTP client. It is closed when the test has finished. */
 export async function openSocket(url: string): Promise<Socket> {
   const { hostname, port } = new URL(url)
   const socket = connect({ port: Number(port), host: hostname, allowHalfOpen: true })
-  socket.on('error', () => {}) // the server may hang up while it is being written to
+  socket.on('error', () => {}) // the server may disconnect during a write
   await once(socket, 'connect')
   return socket
 }
 
-/** All that the server says until it hangs up. Rejects when it has not after `deadlineMs`. */
+/** Returns everything that the server sends until it disconnects. Rejects if it has not after `deadlineMs`. */
 export async function readToEnd(socket: Socket, deadlineMs: number): Promise<string> {
   const chunks: Buffer[] = []
   const late = setTimeout(() => socket.destroy(new Error(`no end after ${deadlineMs} ms`)), deadlineMs)
   try {
     for await (const chunk of socket) chunks.push(chunk)
   } catch (error) {
-    // Whoever sends more than is read is reset after the answer.
+    // A client that sends more than the server reads gets a reset after the response.
     if (!(error instanceof Error && 'code' in error)) throw error
   } finally {
     clearTimeout(late)
@@ -31,8 +31,8 @@ export async function readToEnd(socket: Socket, deadlineMs: number): Promise<str
 }
 
 /**
- * Sends bytes as they are and reads the answers to them. With `isAll` it says that no more will come, which Node takes for
- * having left, unless it waits for more. Rejects as `readToEnd` does.
+ * Sends bytes unchanged and returns the responses. `isAll` closes the sending side, which Node treats as a disconnect
+ * unless it is waiting for more data. Rejects like `readToEnd`.
  */
 export async function sendBytes(
   url: string,
@@ -46,7 +46,7 @@ export async function sendBytes(
   return parseResponses(await readToEnd(socket, deadlineMs))
 }
 
-/** The responses in what a server said, interim ones (`100 Continue`) among them. */
+/** Returns the responses in a server's output, including interim ones (`100 Continue`). */
 export function parseResponses(text: string): RawResponse[] {
   return text
     .split(/(?=HTTP\/1\.1 \d{3} )/)
@@ -67,7 +67,7 @@ function joinChunks(text: string): string {
   return text.replaceAll(/^[0-9a-f]+\r\n/gm, '').replaceAll('\r\n', '')
 }
 
-/** Hangs up on whatever is still open when the test has finished. */
+/** Closes the socket when the test has finished, if it is still open. */
 export function closeLater(socket: Socket): Socket {
   onTestFinished(() => void socket.destroy())
   return socket

@@ -4,10 +4,10 @@ import { text } from 'node:stream/consumers'
 import { post } from '@repo/testing/ui-stream'
 import { chunk, completion, sendChunks, sendJson } from '@repo/testing/upstream'
 
-const tokenMs = 100 // what 200 streams send is then a tenth of what a core can
+const tokenMs = 100 // the load of 200 streams is then a tenth of a core's capacity
 const groups = 20
 
-/** A model's server whose answers to questions that say `endless` never end; others are of one word. */
+/** Starts a model's server. Answers to questions that contain `endless` never end; others have one word. */
 export async function startEndlessModel() {
   const endless = new Set<ServerResponse>()
   const server = createServer(async (request, response) => {
@@ -22,7 +22,7 @@ export async function startEndlessModel() {
   await once(server.listen(0, '127.0.0.1'), 'listening')
   const token = `data: ${JSON.stringify(chunk({ content: 'token ' }))}\n\n`
   let turn = 0
-  // In turn, as real models would be: a burst of all would be a long turn by itself.
+  // Sends to one group at a time, like real models. A burst to all would be a long turn by itself.
   const timer = setInterval(() => {
     turn = (turn + 1) % groups
     let index = 0
@@ -33,7 +33,7 @@ export async function startEndlessModel() {
   const port = typeof address === 'object' ? address?.port : undefined
   return {
     env: { OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1`, CHAT_MODEL: 'endless' },
-    /** Opens chats whose answers stream until `close`. Resolves when all do. */
+    /** Opens chats whose answers stream until `close`. Resolves when all are streaming. */
     openStreams: async (url: string, headers: Record<string, string>, count: number) => {
       const open = async () => {
         const response = await post(`${url}/chat`, headers, { message: 'endless please' }, leaving.signal)

@@ -15,27 +15,27 @@ export type TestApp = {
   app: FastifyInstance
   store: Store
   test: TestDatabase
-  /** Headers of two owners, for whoever must not see the other. */
+  /** Headers of two owners, for tests that separate their data. */
   alice: { authorization: string }
   bob: { authorization: string }
-  /** Does what a worker would: the same work, from the real queue, until nothing is due. */
+  /** Runs a worker's tasks from the real queue until nothing is due. */
   work: () => Promise<void>
-  /** Listens on a free port and gives the URL. */
+  /** Listens on a free port and returns the URL. */
   listen: () => Promise<string>
   close: () => Promise<void>
 }
 
 export type TestOptions = {
-  /** As in the environment of `npm run api`; `CHAT_MODEL` and `OPENAI_BASE_URL` point it at a mock model. */
+  /** Environment variables of `npm run api`. `CHAT_MODEL` and `OPENAI_BASE_URL` select a mock model. */
   environment?: Record<string, string>
   llm?: Llm
   logger?: Logger
-  /** Goes to the database through here; see `openGate`. */
+  /** Passes database connections through this gate; see `openGate`. */
   gate?: Gate
   watchDelay?: WatchDelay
 }
 
-/** The app as `npm run api` runs it, on a fresh database, with two owners. */
+/** Starts the app like `npm run api`, on a fresh database, with two owners. */
 export async function testApp({
   environment = {},
   llm,

@@ -13,7 +13,9 @@ afterAll(async () => {
 const collector = await startCollector()
 const env = { DATABASE_URL: test.databaseUrl, OPENAI_BASE_URL: mock.url, CHAT_MODEL: 'mock' }
 
-/** What chats and their tokens cost the API's process, in µs of CPU; a token is paced as that of a real model. */
+/**
+ * Returns the CPU time per chat and per token in the API process, in µs. Tokens arrive as slowly as from a real model.
+ */
 async function measure(tracing: Record<string, string>) {
   const api = await startApi({ ...env, ...tracing })
   const cpu = async () => {
@@ -32,7 +34,7 @@ async function measure(tracing: Record<string, string>) {
     await Promise.all(Array.from({ length: atOnce }, ask))
     return ((await cpu()) - before) / chats
   }
-  await run(200, 10, 'tokens=1') // until its code is compiled
+  await run(200, 10, 'tokens=1') // warm-up: compiles the code
   const chat = await run(300, 10, 'tokens=1')
   const long = await run(50, 50, 'tokens=150 interval=20')
   api.child.kill('SIGTERM')
@@ -47,5 +49,5 @@ it('a chat and a token, with tracing and without', async ({ annotate, skip }) =>
     return `tracing ${name}: ${chat.toFixed(0)} µs of CPU a chat, ${token.toFixed(0)} a token`
   }
   await annotate(`${await tell('off', {})}; ${await tell('on', collector.env)}`)
-  expect(collector.spans().length).toBeGreaterThan(2500) // five a chat
+  expect(collector.spans().length).toBeGreaterThan(2500) // five per chat
 })

@@ -17,11 +17,11 @@ const traceOf = (traceId: string) => ({ traceparent: `00-${traceId}-000000000000
 const chatSpans = ['POST /chat', 'embeddings offline-384', 'search', 'chat spoken', 'stream']
 
 describe('a traced chat', () => {
-  it('is one trace, with the model’s call and the stream to its end, also beside another one', async () => {
+  it('is one trace, with the model call and the stream to its end, even beside a concurrent chat', async () => {
     const traces = [newTraceId(), newTraceId()]
     const asked = traces.map((traceId) => post(`${api.url}/chat`, traceOf(traceId), { message: 'When does it open?' }))
     const answers = [await vendor.takeAnswer(), await vendor.takeAnswer()]
-    // Words of both by turns: nothing of the one may end up in the other.
+    // The words of both chats alternate, and no span may end up in the other's trace.
     for (const answer of answers) answer.say('one')
     for (const answer of answers) answer.say(' two')
     answers[0]?.say(' three')
@@ -47,7 +47,7 @@ describe('a traced chat', () => {
     expect(streams.map(({ attributes }) => attributes['sluice.deltas']).sort()).toEqual([2, 3])
   })
 
-  it('has its ids in the lines of the log', async () => {
+  it('has its ids in the log lines', async () => {
     const traceId = newTraceId()
     const asked = post(`${api.url}/chat`, traceOf(traceId), { message: 'When does it open?' })
     const answer = await vendor.takeAnswer()
@@ -59,7 +59,7 @@ describe('a traced chat', () => {
     }
   })
 
-  it('lasts as long as the answer, though its client has left', async () => {
+  it('lasts as long as the answer, even if its client has disconnected', async () => {
     const traceId = newTraceId()
     const leaving = new AbortController()
     const asked = post(`${api.url}/chat`, traceOf(traceId), { message: 'When does it open?' }, leaving.signal)
@@ -76,14 +76,14 @@ describe('a traced chat', () => {
     expect(stream?.endTimeUnixNano).toBeGreaterThan(request?.endTimeUnixNano ?? 0n)
   })
 
-  it('is none for the routes that machines ask every few seconds', async () => {
+  it('is not recorded for routes that machines poll every few seconds', async () => {
     for (const path of ['/health/live', '/health/ready', '/metrics', '/documents'])
       await fetch(`${api.url}${path}`, { headers: traceOf('f'.repeat(32)) })
     const spans = await collector.findTrace('f'.repeat(32), 'GET /documents')
     expect(spans.map(({ name }) => name)).toEqual(['GET /documents'])
   })
 
-  it('says nothing of a user: no word, no id, no message of an error', async () => {
+  it('contains no user data: no text, no id, no error message', async () => {
     const secret = 'heron'
     await fetch(`${api.url}/search?q=${secret}`)
     await fetch(`${api.url}/conversations/${secret}`)
@@ -106,7 +106,7 @@ describe('a traced chat', () => {
 })
 
 describe('a collector', () => {
-  it('that refuses fails no request, is told of once, and is not waited for at the end', async () => {
+  it('that rejects spans fails no request, is logged once, and does not delay the exit', async () => {
     const away = { ...collector.env, OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9' }
     const alone = await startApi({
       ...database,
@@ -121,7 +121,7 @@ describe('a collector', () => {
     expect(alone.logs().filter(({ msg }) => msg.startsWith('Failed to export traces')).length).toBe(1)
   })
 
-  it('that says nothing holds up the end for 2 s and not longer', async () => {
+  it('that does not respond delays the exit by no more than 2 s', async () => {
     const server = createServer().listen(0, '127.0.0.1')
     await once(server, 'listening')
     const address = server.address()
@@ -131,11 +131,11 @@ describe('a collector', () => {
     const alone = await startApi({ ...database, ...silent })
     await fetch(`${alone.url}/documents`)
     alone.child.kill('SIGTERM')
-    expect(await alone.ended).toBe(0) // a test has 20 s
+    expect(await alone.ended).toBe(0) // the test times out after 20 s
     server.close()
   })
 
-  it('gets nothing that OTEL_TRACES_SAMPLER leaves out', async () => {
+  it('receives only what OTEL_TRACES_SAMPLER includes', async () => {
     const quiet = await startCollector()
     const alone = await startApi({ ...database, ...quiet.env, OTEL_TRACES_SAMPLER: 'always_off' })
     await fetch(`${alone.url}/documents`)
@@ -160,7 +160,7 @@ describe('without OTEL_EXPORTER_OTLP_ENDPOINT', () => {
     return new Set(names.map(([, name]) => name).filter((name) => /otel|opentelemetry/.test(`${name}`)))
   }
 
-  it('nothing of OpenTelemetry is loaded, but for the API that other packages ask for and that then does nothing', async () => {
+  it('nothing of OpenTelemetry is loaded, except the API that other packages import, which then has no effect', async () => {
     expect([...(await listLoaded({}))]).toEqual(['@opentelemetry/api'])
     expect([...(await listLoaded(collector.env))]).toContain('@opentelemetry/sdk-trace-base')
   })

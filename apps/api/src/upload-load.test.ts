@@ -24,7 +24,7 @@ const probe = ['--import', new URL('testing-probe.ts', import.meta.url).href]
 async function startWatched(nodeOptions: string[] = []) {
   const api = await startApi(env, [...nodeOptions, ...probe])
   const findProbes = () => api.logs().filter(({ msg }) => msg === 'probe')
-  /** What the process did since the last call. */
+  /** Returns the process's measurements since the last call. */
   const read = async () => {
     const before = findProbes().length
     api.child.kill('SIGWINCH')
@@ -44,9 +44,9 @@ async function post(url: string, bytes: Buffer<ArrayBuffer>) {
   return response.status
 }
 
-it('large uploads, alone and four at once, stall nobody and cost little CPU', async ({ annotate }) => {
+it('large uploads, one or four at once, cause no stalls and little CPU load', async ({ annotate }) => {
   const api = await startWatched()
-  await post(api.url, makePdf(19_000_000)) // compiles what the others run
+  await post(api.url, makePdf(19_000_000)) // compiles the code that the others run
   await api.read()
   for (const count of [1, 4]) {
     const files = Array.from({ length: count }, () => makePdf(19_000_000))
@@ -57,11 +57,11 @@ it('large uploads, alone and four at once, stall nobody and cost little CPU', as
       `${count} of 19 MB at once: longest turn ${longestTurnMs.toFixed(1)} ms of CPU, ${cpuPerMb.toFixed(1)} ms per MB`,
     )
     expect(longestTurnMs).toBeLessThan(25)
-    if (count === 4) expect(cpuPerMb).toBeLessThan(25) // a single one is too short: compiling its code would count
+    if (count === 4) expect(cpuPerMb).toBeLessThan(25) // one upload is too short: compiling its code would count
   }
 }, 300_000)
 
-it('four large uploads at once take at most 4 MB each', async ({ annotate }) => {
+it('four concurrent large uploads use at most 4 MB each', async ({ annotate }) => {
   const api = await startWatched(['--expose-gc'])
   await post(api.url, makePdf(1_000_000))
   await api.read()
@@ -72,12 +72,15 @@ it('four large uploads at once take at most 4 MB each', async ({ annotate }) => 
   expect(heldBytes / 4).toBeLessThan(4_000_000)
 }, 300_000)
 
-const chunk = 512 * 1024 // bytes; all 16 are more than the sockets between client and process hold
+const chunk = 512 * 1024 // bytes; all 16 together exceed the socket buffers between client and process
 const chunks = 16
 const body = randomBytes(chunk * chunks)
 const toFile = (title: string) => Buffer.concat([Buffer.from(`%PDF-1.7 ${title}\n`), body]).subarray(0, body.length)
 
-/** Uploads a file chunk by chunk; `onChunk` is called after each with how many were sent. The status, or 0 without a response. */
+/**
+ * Uploads a file chunk by chunk, and calls `onChunk` after each with the number of sent chunks. Returns the status, or
+ * 0 without a response.
+ */
 function upload(url: string, title: string, bytes: Buffer, onChunk: (sent: number) => void): Promise<number> {
   const { promise, resolve } = Promise.withResolvers<number>()
   const headers = { 'content-type': 'multipart/form-data; boundary=x' }
@@ -95,7 +98,7 @@ function upload(url: string, title: string, bytes: Buffer, onChunk: (sent: numbe
   return promise
 }
 
-it('an API process that is killed during uploads leaves no half document and, after a sweep, no parts', async ({
+it('an API process that is killed during uploads leaves no partial document and, after a sweep, no parts', async ({
   annotate,
   skip,
 }) => {
@@ -115,7 +118,7 @@ it('an API process that is killed during uploads leaves no half document and, af
       posted.set(title, await upload(api.url, title, toFile(title), onChunk))
     })
     await Promise.all(uploading)
-    api.child.kill('SIGKILL') // after the response, when it did not come to it before
+    api.child.kill('SIGKILL') // after the response, if it was not killed before
     await api.ended
   }
   let next = 0

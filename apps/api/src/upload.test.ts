@@ -17,7 +17,7 @@ const field = (name: string, value: string) =>
   `--x\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
 const end = '\r\n--x--\r\n'
 
-/** Posts a form as it stands, without a length. */
+/** Posts a form unchanged, without a length. */
 async function post(...chunks: (string | Buffer)[]) {
   const headers = { ...alice, 'content-type': 'multipart/form-data; boundary=x' }
   return (await app.inject({ method: 'POST', url: '/documents', headers, payload: Readable.from(chunks) })).json()
@@ -33,7 +33,7 @@ async function countRows() {
 describe('a form', () => {
   const bytes = Buffer.from('The tide turns. '.repeat(10_000))
 
-  it('is the same document wherever its fields are, and whichever fields nobody knows', async () => {
+  it('creates the same document for any order of fields, and ignores unknown fields', async () => {
     const fields = [field('title', 'Tides'), field('externalId', 'tides')]
     const before = await post(...fields, head, bytes, end)
     expect(before).toMatchObject({ title: 'Tides', externalId: 'tides', status: 'queued' })
@@ -44,42 +44,37 @@ describe('a form', () => {
     expect(await countRows()).toEqual(rows)
   })
 
-  it('may hold a file of exactly the limit', async () => {
+  it('may contain a file of exactly the size limit', async () => {
     expect(await post(field('externalId', 'limit'), head, Buffer.alloc(maxBytes, 'a'), end)).toMatchObject({
       status: 'queued',
     })
   })
 })
 
-describe('a form that is refused leaves nothing behind', () => {
+describe('a rejected form leaves nothing behind', () => {
   const text = Buffer.alloc(4 * partSize, 'a')
   it.each([
     ['no file', [field('title', 'a'), '--x--\r\n'], 400, 'invalid_request'],
     ['an empty file', [head, end], 400, 'invalid_request'],
-    [
-      'a title that is empty, after the file',
-      [head, text, '\r\n', field('title', ' '), '--x--\r\n'],
-      400,
-      'invalid_request',
-    ],
+    ['an empty title after the file', [head, text, '\r\n', field('title', ' '), '--x--\r\n'], 400, 'invalid_request'],
     ['two files', [head, text, '\r\n', head, text, end], 413, 'too_many_parts'],
-    ['a file that is cut off', [head, text], 400, 'invalid_body'],
-    ['one byte too many', [head, Buffer.alloc(maxBytes + 1, 'a'), end], 413, 'document_too_large'],
+    ['a truncated file', [head, text], 400, 'invalid_body'],
+    ['a file one byte over the limit', [head, Buffer.alloc(maxBytes + 1, 'a'), end], 413, 'document_too_large'],
     [
-      'too many bytes, the limit between two chunks',
+      'a file whose second chunk exceeds the limit',
       [head, Buffer.alloc(maxBytes, 'a'), 'more', end],
       413,
       'document_too_large',
     ],
-    ['a picture', [head, Buffer.from('89504e470d0a1a0a00', 'hex'), text, end], 415, 'unsupported_file'],
-    ['a text that ends in bytes of something else', [head, text, '\0', end], 415, 'unsupported_file'],
+    ['an image', [head, Buffer.from('89504e470d0a1a0a00', 'hex'), text, end], 415, 'unsupported_file'],
+    ['a text that ends in binary data', [head, text, '\0', end], 415, 'unsupported_file'],
   ])('%s', async (_, chunks, status, code) => {
     const before = await countRows()
     expect(await post(...chunks)).toMatchObject({ status, code })
     expect(await countRows()).toEqual(before)
   })
 
-  it('a client that leaves in the middle', async () => {
+  it('a client that disconnects in the middle', async () => {
     const before = await countRows()
     const socket = await openSocket(origin)
     const lines = ['POST /documents HTTP/1.1', 'host: a', `authorization: ${alice.authorization}`]
@@ -92,7 +87,7 @@ describe('a form that is refused leaves nothing behind', () => {
     await expect.poll(countRows).toEqual(before)
   })
 
-  it('a length that cannot fit is refused before anything is read', async () => {
+  it('a length beyond the limit is rejected before anything is read', async () => {
     const socket = closeLater(await openSocket(origin))
     const lines = ['POST /documents HTTP/1.1', 'host: a', `authorization: ${alice.authorization}`]
     socket.write(
@@ -107,7 +102,7 @@ describe('a form that is refused leaves nothing behind', () => {
   })
 })
 
-it('an upload reads no more from its client than it stores', async () => {
+it('an upload reads from its client only as fast as it stores', async () => {
   const gate = await openGate()
   const { app, alice, test, listen, close } = await testApp({ gate, environment: { DATABASE_POOL_SIZE: '1' } })
   onTestFinished(async () => {
@@ -133,12 +128,12 @@ it('an upload reads no more from its client than it stores', async () => {
     return seen.length > 5 && seen.at(-1) === seen.at(-5)
   }
   await expect.poll(isStill, { interval: 100 }).toBe(true)
-  // A part that is stored, one that is collected, and what the parser and the sockets hold.
+  // One part being stored, one being collected, and the buffers of the parser and the sockets.
   expect(peer.bytesRead - (await readStored())).toBeLessThan(4 * partSize)
   await direct.close()
 })
 
-it('an owner’s arriving upload survives the sweep of others that were abandoned', async () => {
+it('an owner’s running upload survives the sweep of abandoned uploads', async () => {
   const owner = await store.owners.ensure('alice')
   const id = '00000000-0000-4000-8000-000000000009'
   await store.uploads.open(owner, { id, title: 'a', mediaType: 'text/plain' })

@@ -10,9 +10,9 @@ type Given = { title?: string | undefined; externalId?: string | undefined; meta
 export type UploadOptions = { uploads: Store['uploads']; maxBytes: number }
 
 /**
- * Receives a document as `multipart/form-data`: one file, and the fields that `Fields` knows. The file is stored while it
- * arrives, at most a few parts of it are in memory. `add` makes a document of it; whatever it does not use is removed
- * again. Returns what `add` returns. Throws `ProblemError`: 400, 413, 415.
+ * Receives a document as `multipart/form-data`: one file, and the fields in `Fields`. The file is stored while it
+ * arrives, with at most a few parts in memory. `add` creates a document from it. An upload that `add` does not use is
+ * removed. Returns what `add` returns. Throws `ProblemError`: 400, 413, 415.
  */
 export async function receiveUpload<Fields extends Given, T>(
   request: FastifyRequest,
@@ -35,8 +35,8 @@ export async function receiveUpload<Fields extends Given, T>(
 }
 
 /**
- * Receives a document whose text is in memory, and stores it like a file: a long text is encoded, hashed and sent in parts,
- * so that no turn of the event loop is long. Returns what `add` returns.
+ * Receives a document whose text is in memory, and stores it like a file. A long text is encoded, hashed and sent in
+ * parts, so that no turn of the event loop is long. Returns what `add` returns.
  */
 export function receiveText<T>(
   request: FastifyRequest,
@@ -51,7 +51,7 @@ export function receiveText<T>(
   })
 }
 
-/** Runs `work` with the id of a new upload. Whatever no document uses then is removed again. */
+/** Runs `work` with the id of a new upload. The upload is removed afterwards unless a document uses it. */
 async function withUpload<T>(
   request: FastifyRequest,
   { uploads }: Pick<UploadOptions, 'uploads'>,
@@ -69,19 +69,19 @@ async function withUpload<T>(
   }
 }
 
-/** Rejects by its length what is larger than any accepted form, before it is read. */
+/** Throws `ProblemError` (413) for a length beyond any accepted form, before reading it. */
 function assertLength({ headers }: FastifyRequest, maxBytes: number) {
   if (Number(headers['content-length']) > maxBytes + limits.fields * limits.fieldSize + maxHeadBytes)
     throw tooLarge(maxBytes)
 }
 
 const limits = { files: 1, fields: 10, fieldSize: 10_000 }
-const maxHeadBytes = 100_000 // the form's own lines; busboy accepts up to 80 kB of headers per part
+const maxHeadBytes = 100_000 // for the form's own lines; busboy accepts up to 80 kB of headers per part
 
 async function readForm(request: FastifyRequest, uploadId: string, options: UploadOptions) {
   const given: Record<string, unknown> = {}
   let file: { filename: string; hash: ReturnType<typeof createHash> } | undefined
-  // The size is checked here: the parser's own limit would cut the file off before it says so.
+  // The size is checked here, because the parser's own limit would truncate the file before reporting it.
   for await (const part of request.parts({ limits: { ...limits, fileSize: Number.POSITIVE_INFINITY } })) {
     if (part.type === 'field') given[part.fieldname] = part.value
     else file = await storeFile(part.file, part.filename, { ...options, owner: request.owner, uploadId })
@@ -102,8 +102,8 @@ async function storeFile(
 }
 
 /**
- * Stores parts one after another, and reads no further than it has stored, so that a client is slowed down to what the
- * database takes. Returns the hash of all parts, and their number.
+ * Stores parts one after another, and reads only what it has stored. This slows a client down to the speed of the
+ * database. Returns the hash of all parts, and their number.
  */
 async function storeParts(
   parts: AsyncIterable<Buffer> | Iterable<Buffer>,
@@ -128,7 +128,7 @@ async function storeParts(
   return { hash, count: number }
 }
 
-/** Yields a text's UTF-8 in parts of at most `partSize`. No character is divided. */
+/** Yields a text's UTF-8 in parts of at most `partSize`, without dividing characters. */
 function* encodeInParts(text: string): Generator<Buffer> {
   for (let start = 0; start < text.length; ) {
     const end = start + Math.floor(partSize / 3) // a UTF-16 unit takes at most three bytes
@@ -141,8 +141,8 @@ function* encodeInParts(text: string): Generator<Buffer> {
 const isHighSurrogate = (code: number) => code >= 0xd800 && code <= 0xdbff
 
 /**
- * The same bytes in parts of `partSize`, the last one shorter. All share one buffer: a part is valid until the next one is
- * asked for. Throws `ProblemError` (413) beyond `maxBytes`.
+ * Yields the same bytes in parts of `partSize`, the last one shorter. All share one buffer, so a part is valid until
+ * the next one is requested. Throws `ProblemError` (413) beyond `maxBytes`.
  */
 async function* divide(chunks: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Buffer> {
   const part = Buffer.allocUnsafe(partSize)
@@ -171,7 +171,10 @@ function sniffPart(sniff: ReturnType<typeof createSniffer>, part: Buffer): strin
   }
 }
 
-/** The parser's own errors have no code: the form is no form, or ends too early. */
+/**
+ * Throws `ProblemError` (400) for an unreadable form: errors of the form parser have no code. Other errors are thrown
+ * unchanged.
+ */
 function explain(error: unknown): never {
   if (error instanceof Error && 'code' in error && error.code) throw error
   throw new ProblemError(400, 'invalid_body', 'Invalid form: it is incomplete or does not match its boundary.')

@@ -11,7 +11,7 @@ import { AnswerEndedError, writeAnswer } from './write-answer.ts'
 
 const upstream = await startUpstream()
 const environment = { OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'm' }
-const long = await openApp({}) // its answers are limited by their size
+const long = await openApp({}) // its answers are limited by size
 const short = await openApp({ MAX_ANSWER_TOKENS: '5' })
 
 async function openApp(more: Record<string, string>) {
@@ -40,10 +40,10 @@ async function openApp(more: Record<string, string>) {
 const words = (count: number, name = 'content') => Array.from({ length: count }, (_, n) => chunk({ [name]: `w${n} ` }))
 const repeat = (text: string, bytes: number) => text.repeat(Math.ceil(bytes / Buffer.byteLength(text)))
 
-/** The model sends these chunks and then neither ends nor hangs up. */
+/** Sends these chunks as the model, which then neither ends its answer nor disconnects. */
 const send = (...chunks: object[]) => upstream.next((response: ServerResponse) => void beginChunks(response, ...chunks))
 
-/** Runs `work`, during which the model is hung up on once. */
+/** Runs `work` and expects the server to cancel exactly one model call meanwhile. */
 async function expectHungUp<T>(work: () => Promise<T>): Promise<T> {
   const before = upstream.counts.hungUp
   const result = await work()
@@ -51,8 +51,8 @@ async function expectHungUp<T>(work: () => Promise<T>): Promise<T> {
   return result
 }
 
-describe('an answer of a model that does not end', () => {
-  it('ends at MAX_ANSWER_TOKENS, is complete, and its reader, a later one and the database have the same', async () => {
+describe('an answer of a model that never stops', () => {
+  it('ends at MAX_ANSWER_TOKENS, complete, with the same text for its reader, a later reader and the database', async () => {
     send(...words(9))
     const parts = await expectHungUp(() => short.ask('tokens'))
     expect(joinText(parts)).toBe('w0 w1 w2 w3 w4 ')
@@ -64,24 +64,24 @@ describe('an answer of a model that does not end', () => {
     expect(rest.slice(-2)).toEqual(parts.slice(-2))
   })
 
-  it('is asked to end there itself', () => {
+  it('passes the limit on to the model', () => {
     expect(upstream.calls.at(-1)?.body).toMatchObject({ max_tokens: 5 })
   })
 
-  it('counts its reasoning', async () => {
+  it('counts reasoning towards the limit', async () => {
     send(...words(3, 'reasoning_content'), ...words(9))
     const parts = await expectHungUp(() => short.ask('reasoning'))
     expect(parts.filter(({ type }) => type === 'reasoning-delta').length).toBe(3)
     expect(joinText(parts)).toBe('w0 w1 ')
   })
 
-  it('is left to say itself how it ended with exactly as many tokens', async () => {
+  it('keeps the model’s own finish reason when it ends at exactly the limit', async () => {
     upstream.next((response) => beginChunks(response, ...words(5), chunk({}, 'stop')).end('data: [DONE]\n\n'))
     const parts = await short.ask('exact')
     expect(parts.at(-2)).toEqual({ type: 'finish', finishReason: 'stop' })
   })
 
-  it.each(['a', 'ü', '汉', '😀'])('ends at 1 MB with a whole character, here %s', async (character) => {
+  it.each(['a', 'ü', '汉', '😀'])('ends at 1 MB without dividing a character, here %s', async (character) => {
     const piece = repeat(character, 300_000)
     send(...Array(4).fill(chunk({ content: piece })))
     const id = `size-${Buffer.byteLength(character)}`
@@ -102,7 +102,7 @@ describe('an answer of a model that does not end', () => {
   })
 })
 
-it('an answer is stopped also while no more may run', async () => {
+it('an answer can be stopped while all slots are taken', async () => {
   const { app, ask, read, stop } = await openApp({ MAX_STREAMS: '1' })
   const calls = upstream.calls.length
   send(...words(3))
@@ -114,14 +114,14 @@ it('an answer is stopped also while no more may run', async () => {
   expect(await read('stoppable')).toMatchObject({ status: 'stopped' })
 })
 
-describe('a completion of a model that does not end', () => {
+describe('a completion of a model that never stops', () => {
   const readChunks = async (response: Response) =>
     (await response.text())
       .split('\n\n')
       .flatMap((event) => (event.startsWith('data: {') ? JSON.parse(event.slice(6)) : []))
 
   it.each(['content', 'reasoning_content'])(
-    'ends at MAX_ANSWER_TOKENS of %s with a chunk that says so',
+    'ends at MAX_ANSWER_TOKENS of %s with a final `length` chunk',
     async (name) => {
       send(...words(9, name))
       const response = await expectHungUp(() => short.complete({ stream: true }))
@@ -143,18 +143,18 @@ describe('a completion of a model that does not end', () => {
     expect(chunks.map(({ choices }) => choices[0].finish_reason)).toEqual([null, null, null, 'length'])
   })
 
-  it('ends only those of several choices that run', async () => {
+  it('of several choices, ends only those that are still running', async () => {
     const of = (index: number, delta: object, reason: string | null = null) => {
       const one = chunk(delta, reason)
       return { ...one, choices: [{ ...one.choices[0], index }] }
     }
     send(of(0, { content: 'a' }), of(0, {}, 'stop'), ...Array.from({ length: 12 }, () => of(1, { content: 'b' })))
     const chunks = await readChunks(await expectHungUp(() => short.complete({ stream: true, n: 2 })))
-    expect(chunks.length).toBe(12) // 2 × 5 tokens, the end of one and the end of the other
+    expect(chunks.length).toBe(12) // 2 × 5 tokens, and one final chunk per choice
     expect(chunks.at(-1).choices).toEqual([{ index: 1, delta: {}, finish_reason: 'length' }])
   })
 
-  it('that is not streamed is cut off at 1 MB', async () => {
+  it('is cut off at 1 MB when it is not streamed', async () => {
     upstream.next(sendJson(completion({ reasoning: 'a'.repeat(600_000), content: 'ü'.repeat(300_000) })))
     const body = await (await long.complete({})).json()
     expect(body).toMatchObject({
@@ -163,15 +163,15 @@ describe('a completion of a model that does not end', () => {
     })
   })
 
-  it('that is not streamed, and short enough, is passed on as it is', async () => {
+  it('is passed on unchanged when it is not streamed and short enough', async () => {
     const sent = completion({ content: 'Hi', vendor_only: 1 })
     upstream.next(sendJson(sent))
     expect(await (await long.complete({})).json()).toEqual(sent)
   })
 })
 
-describe('the time of an answer', () => {
-  it('ends it with `length`; it keeps its text', async () => {
+describe('the time limit of an answer', () => {
+  it('ends the answer with `length` and keeps its text', async () => {
     const { llm, takeAnswer } = createSpokenModel()
     const answer = createAnswer('owner', { conversationId: 'c', answerId: 'a' })
     const search = async () => []
@@ -186,7 +186,7 @@ describe('the time of an answer', () => {
     expect(answer.text()).toBe('half')
   })
 
-  it('begins with its place and ends with it', () => {
+  it('starts when the slot is taken and ends when it is released', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     const noLimits = { countRequest: () => {}, acquireStream: () => {}, releaseStream: () => {}, close: () => {} }
     const places = createPlaces(2, noLimits, { maxTokens: 9, timeoutMs: 600 })
@@ -201,7 +201,7 @@ describe('the time of an answer', () => {
     vi.useRealTimers()
   })
 
-  it('is no excuse for an answer without any text: that is a timeout', async () => {
+  it('reports a timeout when the answer has no text yet', async () => {
     const { ask, read, complete } = await openApp({ ANSWER_TIMEOUT_MS: '300' })
     for (let calls = 0; calls < 3; calls += 1) upstream.next(() => {})
     await ask('late')
@@ -213,7 +213,7 @@ describe('the time of an answer', () => {
   })
 })
 
-it('a text is cut between characters', () => {
+it('text is cut between characters', () => {
   expect([0, 1, 2, 3, 4, 5, 6, 7, 8, 9].map((bytes) => takeBytes('aü😀b', bytes))).toEqual([
     '',
     'a',

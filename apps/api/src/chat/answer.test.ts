@@ -3,7 +3,7 @@ import { createAnswer } from './answer.ts'
 
 const createOne = () => createAnswer('owner', { conversationId: 'c', answerId: 'a' })
 
-it('keeps half a character with the reasoning that it ends', () => {
+it('keeps half a surrogate pair at the end of the reasoning', () => {
   const answer = createOne()
   answer.append('reasoning', 'Hm\ud83d')
   answer.append('text', '\ude00 yes')
@@ -14,7 +14,7 @@ it('keeps half a character with the reasoning that it ends', () => {
   expect(answer.text()).toBe('\ufffd yes')
 })
 
-it('ends with half a character when the other half never comes', () => {
+it('ends with half a surrogate pair when the other half never arrives', () => {
   const answer = createOne()
   answer.append('text', 'end\ud83d')
   answer.flush()

@@ -3,31 +3,31 @@ import { createBacklog } from './backlog.ts'
 
 export type Segment = { type: 'text' | 'reasoning'; text: string }
 
-/** Whoever shows an answer while it grows. Both are called synchronously and must not throw. */
+/** Follows a growing answer. Both functions are called synchronously and must not throw. */
 export type Reader = { onDelta: (segment: Segment, delta: string) => void; onEnd: () => void }
 
 /** How an answer ended. */
 type End = Omit<AnswerEnd, 'content' | 'sources'>
 
-/** `failure` is the error behind a failed end, for a client that has not been answered yet. */
+/** `failure` is the error of a failed answer, for a client that has not received a response yet. */
 export type Outcome = { end: End; failure?: unknown }
 
 type State = Partial<Outcome> & {
   sources: Source[]
-  /** As `performance.now()` tells it; the first delta has none until it comes. */
+  /** From `performance.now()`. `firstDeltaAt` is undefined until the first delta arrives. */
   startedAt: number
   firstDeltaAt?: number
-  /** What the model has sent; a token each, as a rule. */
+  /** Number of deltas from the model, usually one per token. */
   deltas: number
-  /** Of its text and of its reasoning, in bytes of UTF-8. */
+  /** Size of its text and of its reasoning, in bytes of UTF-8. */
   bytes: Record<Segment['type'], number>
 }
 
 export type Answer = ReturnType<typeof createAnswer>
 
 /**
- * An answer as it grows. What the model says is appended here and nowhere else; readers follow it or leave, and the answer
- * goes on. It holds text, not sockets: a slow reader costs a position, not a buffer.
+ * Creates an answer that grows. All model output is appended here. Readers can join and leave without affecting it. It
+ * contains text and no sockets, so a slow reader costs a position instead of a buffer.
  */
 export function createAnswer(owner: string, key: AnswerKey) {
   const readers = new Set<Reader>()
@@ -47,7 +47,7 @@ export function createAnswer(owner: string, key: AnswerKey) {
     for (const reader of readers) reader.onDelta(segment, delta)
   }
 
-  /** What waits for its other half will not get it. */
+  /** Flushes a trailing lone surrogate as U+FFFD. */
   const flush = () => {
     const last = segments.at(-1)
     if (carry) push(last?.type ?? 'text', toStorableText(carry))
@@ -60,12 +60,12 @@ export function createAnswer(owner: string, key: AnswerKey) {
     segments,
     controller,
     backlog: createBacklog(() => state.bytes.text, controller.signal),
-    /** Resolves when the model has accepted the question, or the answer has ended without that. */
+    /** Resolves when the model has accepted the request, or when the answer has ended before that. */
     accepted: accepted.promise,
     ended: ended.promise,
     accept: () => accepted.resolve(),
 
-    /** Adds what the model said. Half a surrogate pair waits for its other half. */
+    /** Appends model output. Half a surrogate pair is held back until its other half arrives. */
     append: (type: Segment['type'], delta: string) => {
       if (state.deltas === 0) state.firstDeltaAt = performance.now()
       state.deltas += 1
@@ -76,7 +76,7 @@ export function createAnswer(owner: string, key: AnswerKey) {
       if (whole) push(type, whole)
     },
 
-    /** Says that the model says no more; the end may still have to be stored. */
+    /** Flushes held-back text when the model has finished. The end of the answer may still have to be persisted. */
     flush,
 
     text: () => segments.reduce((text, segment) => (segment.type === 'text' ? text + segment.text : text), ''),
@@ -98,7 +98,7 @@ export function createAnswer(owner: string, key: AnswerKey) {
   })
 }
 
-/** Whether a cut here would divide a character that takes two UTF-16 units. */
+/** Returns whether cutting here would divide a character of two UTF-16 units. */
 export function endsInHighSurrogate(text: string): boolean {
   const code = text.charCodeAt(text.length - 1)
   return code >= 0xd800 && code <= 0xdbff

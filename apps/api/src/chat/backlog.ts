@@ -1,14 +1,14 @@
-/** Bytes. Beyond it the model is not read on. A minute of an outage fits, at 1,000 tokens per second. */
+/** Bytes. Beyond this, reading from the model pauses. At 1,000 tokens per second it covers a minute's outage. */
 const maxBytes = 256 * 1024
 
-/** The text of an answer that waits to be stored: a slow database slows the model instead of filling the memory. */
+/** Tracks text that is not persisted yet. A slow database slows the model down instead of filling the memory. */
 export function createBacklog(countBytes: () => number, signal: AbortSignal) {
   let storedBytes = 0
   let onStored = () => {}
   const isFull = () => countBytes() - storedBytes > maxBytes
 
   return {
-    /** Says how many bytes of the text the database has. */
+    /** Sets how many bytes of the text are persisted. */
     markStored: (bytes: number): void => {
       storedBytes = bytes
       onStored()

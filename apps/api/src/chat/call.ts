@@ -4,16 +4,16 @@ import type { AnswerLimits } from './answer-limits.ts'
 
 export type Call = ReturnType<typeof createCall>
 
-/** An answer that goes to its client alone: nothing keeps it, and nobody else can read it. */
+/** Creates an answer for its client only. It is not persisted, and no other client can read it. */
 export function createCall(limits: AnswerLimits) {
   const ended = Promise.withResolvers<void>()
   const state: Omit<MeasuredAnswer, 'ended'> = { startedAt: performance.now(), deltas: 0 }
   return Object.assign(state, {
     limits,
-    /** Aborting it ends the model call. */
+    /** Aborting it cancels the model call. */
     controller: new AbortController(),
     ended: ended.promise,
-    /** Counts deltas that have come. */
+    /** Counts received deltas. */
     count: (deltas: number) => {
       if (state.deltas === 0 && deltas > 0) state.firstDeltaAt = performance.now()
       state.deltas += deltas

@@ -5,14 +5,14 @@ import { pino } from 'pino'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { testApp } from '../testing.ts'
 
-/** An app with a spoken model, and what these tests do with it. */
+/** Starts an app with a scripted model, and returns it with helpers for these tests. */
 async function openApp(environment: Record<string, string> = {}) {
   const model = createSpokenModel()
   const { app, alice, listen, close } = await testApp({ llm: model.llm, environment })
   const url = await listen()
   const ask = (conversationId: string, signal?: AbortSignal) =>
     post(`${url}/chat`, alice, { message: 'a question', conversationId }, signal)
-  /** Resolves when the first word is there; the answer goes on until the test ends it. */
+  /** Resolves when the first word has arrived. The answer continues until the test ends it. */
   const begin = async (conversationId: string, signal?: AbortSignal) => {
     const pending = ask(conversationId, signal)
     const answer = await model.takeAnswer()
@@ -31,7 +31,7 @@ describe('a conversation', async () => {
   const { ask, begin, close } = await openApp()
   afterAll(close)
 
-  it('409 answer_running for another message while an answer runs, and not after it', async () => {
+  it('409 answer_running for another message, but only while an answer is running', async () => {
     const { answer, parts } = await begin('busy')
     expect(await (await ask('busy')).json()).toMatchObject({ status: 409, code: 'answer_running' })
     answer.end()
@@ -42,7 +42,7 @@ describe('a conversation', async () => {
   })
 })
 
-describe('when clients leave', async () => {
+describe('when clients disconnect', async () => {
   const { app, begin, readAnswer, close } = await openApp({ DATABASE_POOL_SIZE: '5' })
   afterAll(close)
   const countListeners = () =>
@@ -51,7 +51,7 @@ describe('when clients leave', async () => {
     new Promise<number>((resolve) => app.server.getConnections((_, count) => resolve(count)))
   const countTimers = () => process.getActiveResourcesInfo().filter((resource) => resource === 'Timeout').length
 
-  it('their answers go on and are stored whole, and nothing of the clients is left', async () => {
+  it('their answers continue and are persisted completely, and no resources of the clients remain', async () => {
     const ids = Array.from({ length: 50 }, (_, index) => `left-${index}`)
     const [before, listeners] = [countTimers(), countListeners()]
     const leave = new AbortController()
@@ -73,7 +73,7 @@ describe('when clients leave', async () => {
   })
 })
 
-describe('an error that nobody expected', async () => {
+describe('an unexpected error', async () => {
   const { llm } = createSpokenModel()
   const lines: string[] = []
   const logger = pino({ level: 'error' }, { write: (line: string) => void lines.push(line) })
@@ -89,7 +89,7 @@ describe('an error that nobody expected', async () => {
   it.each([
     ['before', () => Promise.reject(new TypeError('a.slip is not a function'))],
     ['in the middle of', async () => breakOff()],
-  ])('%s the stream is logged once, with its place in the code and the request’s id', async (_, stream) => {
+  ])('%s the stream is logged once, with its stack and the request id', async (_, stream) => {
     lines.length = 0
     llm.chat.stream = stream
     const response = await post(`${url}/chat`, alice, { message: 'a question' })
@@ -123,12 +123,12 @@ describe('MAX_STREAMS', async () => {
     expect((await app.inject({ url: `/conversations/${name}-3`, headers: alice })).statusCode).toBe(404)
   }
 
-  it('503 beyond it, and a place is free again when an answer ends', async () => {
+  it('503 beyond the limit; the slot is free again when an answer ends', async () => {
     await expectTwoPlaces('ended')
     await expectTwoPlaces('again')
   })
 
-  it('503 for whoever reads on, once there are twice as many readers', async () => {
+  it('503 for resumed streams beyond twice the limit', async () => {
     const { answer, parts } = await begin('followed')
     const leave = new AbortController()
     for (let readers = 1; readers < 4; readers += 1) expect((await follow('followed', leave.signal)).status).toBe(200)
@@ -143,14 +143,14 @@ describe('MAX_STREAMS', async () => {
     await readParts(parts)
   })
 
-  it('a place is free again when the model refused', async () => {
+  it('the slot is free again when the model rejects the request', async () => {
     llm.chat.stream = () => Promise.reject(new LlmError('model_failed', 'the model failed'))
     for (const id of ['a', 'b', 'c']) expect((await ask(id)).status).toBe(502)
     llm.chat.stream = stream
     await expectTwoPlaces('refused')
   })
 
-  it('a place is free again when the code of the model threw', async () => {
+  it('the slot is free again when the model’s code throws', async () => {
     llm.chat.stream = () => {
       throw new TypeError('not a function')
     }
@@ -159,7 +159,7 @@ describe('MAX_STREAMS', async () => {
     await expectTwoPlaces('threw')
   })
 
-  it('a place is free again when the question was refused, left or deleted', async () => {
+  it('the slot is free again when the request is rejected or abandoned, or its conversation is deleted', async () => {
     const left = new AbortController()
     const { answer } = await begin('busy', left.signal)
     expect((await ask('busy')).status).toBe(409)
@@ -175,11 +175,11 @@ describe('MAX_STREAMS', async () => {
   })
 })
 
-describe('a drain without time', async () => {
+describe('a drain without a grace period', async () => {
   const { app, store, alice, close } = await testApp({ llm: createSpokenModel().llm })
   afterAll(close)
 
-  it('interrupts an answer, too, whose question is still being stored', async () => {
+  it('also interrupts an answer whose question is still being stored', async () => {
     const owner = await store.owners.ensure('alice')
     const question = { conversationId: 'opening', questionId: 'q', text: 'a question', regenerate: false }
     const asked = app.chat.ask(owner, question)
@@ -194,15 +194,15 @@ describe('a drain', async () => {
   const { app, ask, begin, readAnswer, close } = await openApp()
   afterAll(close)
 
-  it('waits for answers, interrupts those that take too long, and takes no more', async () => {
-    vi.useFakeTimers({ toFake: ['performance'] }) // too long is when the test says so
+  it('waits for answers, interrupts slow ones, and accepts no new ones', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] }) // the test decides when the time is up
     onTestFinished(() => void vi.useRealTimers())
     const short = await begin('short')
     const long = await begin('long')
     const drained = app.chat.drain(1000)
     const refused = await ask('late')
     expect(refused.headers.get('retry-after')).toBe('2')
-    expect(refused.headers.get('x-should-retry')).toBe('true') // elsewhere, says this to the balancer
+    expect(refused.headers.get('x-should-retry')).toBe('true') // tells the load balancer to try another process
     expect(await refused.json()).toMatchObject({ status: 503, code: 'shutting_down' })
 
     short.answer.say(' and half')

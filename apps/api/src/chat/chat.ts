@@ -19,22 +19,22 @@ export type ChatOptions = {
   store: Store
   llm: Llm
   log: FastifyBaseLogger
-  /** Answers that may run at once in this process. */
+  /** Maximum number of concurrent answers in this process. */
   maxStreams: number
-  /** Told of each answer that begins and ends; refuses those that are too many of one owner. */
+  /** Called for each answer that begins and ends. Rejects answers beyond the owner's quota. */
   quotas: Quotas
   systemPrompt?: string | undefined
-  /** Of one answer. */
+  /** Limits of one answer. */
   limits: AnswerLimits
-  /** Told of each answer that begins here. */
+  /** Called for each answer that begins in this process. */
   onAnswer: (answer: MeasuredAnswer) => void
 }
 
 export type Chat = ReturnType<typeof createChat>
 
-const stopTimeoutMs = 3000 // an answer's process needs 250 ms to hear that it shall stop; after this it is dead
+const stopTimeoutMs = 3000 // stop requests are polled every 250 ms; a slower process is assumed to be gone
 
-/** The answers that run: begins them in this process, and finds and ends them in any. */
+/** Starts answers in this process. Finds and stops running answers in any process. */
 export function createChat(options: ChatOptions) {
   const { store, maxStreams, quotas, limits } = options
   const opening = new Set<Answer>() // their questions are being stored
@@ -51,8 +51,8 @@ export function createChat(options: ChatOptions) {
 
   return {
     /**
-     * Stores the question and sets the model to work; the answer is still empty. What becomes of it goes to `log`.
-     * Throws `ConflictError`, or `ProblemError`: 503 when no more may run, 429 when no more of this owner may.
+     * Stores the question, starts the model and returns the answer, which is still empty. Its result goes to `log`.
+     * Throws `ConflictError`, or `ProblemError`: 503 when all slots are taken, 429 when the owner's quota is used up.
      */
     ask: async (owner: string, question: Question, log = options.log): Promise<Answer> => {
       const answerId = randomUUID()
@@ -74,8 +74,8 @@ export function createChat(options: ChatOptions) {
     },
 
     /**
-     * Begins an answer that is stored nowhere; it has a place among the others until it is closed. Throws `ProblemError`: 503 when
-     * no more may run, 429 when no more of this owner may.
+     * Starts an answer that is not persisted. It occupies a slot until it is closed. Throws `ProblemError`: 503 when
+     * all slots are taken, 429 when the owner's quota is used up.
      */
     openCall: (owner: string) => {
       const call = createCall(limits)
@@ -85,8 +85,9 @@ export function createChat(options: ChatOptions) {
     },
 
     /**
-     * An answer to follow from its beginning: the one with that id, also when it has ended, or the one that runs in the
-     * conversation. Undefined when there is none. Throws `ProblemError` 503 when no more may be followed, or the drain is over.
+     * Returns an answer to follow from its beginning: the one with this id, even if it has ended, or the conversation's
+     * running one. Returns undefined when there is none. Throws `ProblemError` 503 when there are too many readers or
+     * the process is shutting down.
      */
     resume: async (owner: string, conversationId: string, answerId?: string): Promise<Answer | undefined> => {
       const here = running.values().find(isIn(owner, conversationId))
@@ -98,8 +99,8 @@ export function createChat(options: ChatOptions) {
     },
 
     /**
-     * Ends the conversation's running answer, whichever process writes it, and waits until what there is of it is stored.
-     * Gives up waiting after about 3 s: the model has been hung up on by then.
+     * Stops the conversation's running answer in any process, and waits until its text is persisted. It stops waiting
+     * after about 3 s, when the model call has been cancelled.
      */
     stop: async (owner: string, conversationId: string): Promise<void> => {
       const here = [...opening, ...running.values()].filter(isIn(owner, conversationId))
@@ -108,13 +109,13 @@ export function createChat(options: ChatOptions) {
       await Promise.race([Promise.all(here.map(({ ended }) => ended)), sleep(stopTimeoutMs)])
     },
 
-    /** Takes no more questions, gives running answers `timeoutMs` to end, then interrupts those that are left. */
+    /** Rejects new questions, gives running answers `timeoutMs` to end, then interrupts the remaining ones. */
     drain: async (timeoutMs: number): Promise<void> => {
       await places.drain(timeoutMs)
       tails.close()
     },
 
-    /** Ends what runs beside the answers. */
+    /** Stops the background work. */
     close: () => {
       stopKeeping()
       tails.close()
@@ -125,7 +126,10 @@ export function createChat(options: ChatOptions) {
   }
 }
 
-/** Whoever asked may read on, and as many again: a reader costs a socket, also of an answer that is paid for already. */
+/**
+ * Limits the readers of an answer to twice `maxStreams`. A reader costs a socket, even if the answer is already paid
+ * for.
+ */
 function admit(answer: Answer, running: Map<string, Answer>, maxStreams: number): Answer {
   const readers = running.values().reduce((sum, { countReaders }) => sum + countReaders(), 0)
   if (readers >= 2 * maxStreams) throw tooManyStreams()
@@ -136,7 +140,7 @@ function isIn(owner: string, conversationId: string) {
   return (answer: Answer) => answer.owner === owner && answer.key.conversationId === conversationId
 }
 
-/** Never rejects: whatever happens ends up in the answer, in its row and in the log. */
+/** Completes an answer. Never rejects: every failure goes to the answer, its row and the log. */
 async function completeAnswer(options: ChatOptions, answer: Answer, turn: OpenTurn): Promise<Outcome> {
   const startedAt = performance.now()
   const outcome = await storeEnd(options, answer, await writeAnswer(options, answer, turn))
@@ -156,7 +160,7 @@ async function stopElsewhere(store: Store, owner: string, conversationId: string
   }
 }
 
-/** The question's text is the stored one when it is asked anew. */
+/** Stores the question, or reads the stored one when it is regenerated. */
 async function openTurn(store: Store, owner: string, question: Question, answerId: string): Promise<OpenTurn> {
   const { conversationId, questionId, text } = question
   if (question.regenerate) {
@@ -168,7 +172,7 @@ async function openTurn(store: Store, owner: string, question: Question, answerI
   return { question: text, history: await store.turns.open(owner, turn) }
 }
 
-/** The question's beginning: 80 characters, none of them cut in half. */
+/** Returns the first 80 characters of the question, without dividing a character. */
 function toTitle(question: string): string {
   const line = question.replaceAll(/\s+/g, ' ').trim()
   return line.length <= 80 ? line : Array.from(line.slice(0, 160)).slice(0, 80).join('')

@@ -33,24 +33,24 @@ it.each([
   expect(listTitles(await chat({ message: next }))).not.toContain(title)
 })
 
-it('finds it for a follow-up without a word of its own', async () => {
+it('finds the document for a follow-up without keywords of its own', async () => {
   await chat({ conversationId: 'wordless', message: 'How long does express delivery take?' })
   expect(listTitles(await chat({ conversationId: 'wordless', message: 'How much is it?' }))[0]).toBe('Express')
 })
 
-it('finds for a question that stands alone what it says, whatever was asked before', async () => {
+it('ignores earlier questions when a question stands alone', async () => {
   await chat({ conversationId: 'new', message: 'How long does express delivery take?' })
   const titles = listTitles(await chat({ conversationId: 'new', message: 'How much does item 7 cost in total?' }))
   expect(titles[0]).toBe('Price 7')
   expect(titles).not.toContain('Express')
 })
 
-it('finds for the same words alone what they say', async () => {
+it('finds the same passages when the same question is asked alone', async () => {
   const titles = listTitles(await chat({ conversationId: 'alone', message: followUp }))
   expect(titles).not.toContain('Express')
 })
 
-it('does so for clients of OpenAI’s API too', async () => {
+it('works the same for clients of OpenAI’s API', async () => {
   const ask = async (...asked: string[]) => {
     const messages = asked.map((content) => ({ role: 'user', content }))
     const payload = { model: 'offline', messages }

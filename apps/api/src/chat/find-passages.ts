@@ -3,7 +3,7 @@ import type { Embedder, Passage } from '@repo/llm'
 import { type RetrievedPassage, retrievePassages } from '@repo/rag'
 import { z } from 'zod'
 
-/** A passage as a client is told of it: what `[n]` in an answer means. */
+/** A passage as clients receive it: what `[n]` in an answer refers to. */
 export const SourceResponse = z.object({
   n: z.int().meta({ description: 'The n of [n] in the text' }),
   documentId: z.string(),
@@ -16,7 +16,7 @@ export const SourceResponse = z.object({
 
 const passageCount = 6 // of at most 1,200 characters: about 2,000 tokens
 
-/** The owner's best passages for a question, as a model reads them and as a client is told of them. */
+/** Returns the owner's best passages for a question, as the model and as clients receive them. */
 export async function findPassages(
   options: { store: Store; embedder: Embedder },
   owner: string,

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { testApp } from '../testing.ts'
 
-// Documents that would rather be obeyed than read, and what a model's server is really sent.
+// Documents with prompt injections, and what the model's server actually receives.
 
 const upstream = await startUpstream()
 const environment = { OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'the-model', SYSTEM_PROMPT: 'You are a librarian.' }
@@ -39,7 +39,10 @@ beforeAll(async () => {
   await work()
 })
 
-/** Asks, has the model say `answer`, and gives what its server was sent, what the client read and what is stored. */
+/**
+ * Asks a question that the model answers with `answer`. Returns what its server received, what the client read and what
+ * was stored.
+ */
 async function ask(answer: string, message = question) {
   const calls = upstream.calls.length
   upstream.next(sendChunks(chunk({ content: answer }), chunk({}, 'stop')))
@@ -51,7 +54,7 @@ async function ask(answer: string, message = question) {
   return { messages, parts, stored }
 }
 
-/** The passages of a system text as its first sentences say they are marked. */
+/** Returns the passages of a system text, found by the marks that its first sentences announce. */
 function readPassages(system = '') {
   const [, mark] = system.match(/each from <(passage-\w{8}) …> to <\/\1>\./) ?? []
   const marked = new RegExp(`^<${mark} n="(\\d+)" title=("[^\\n]*")>\\n([^]*?)\\n</${mark}>$`, 'gm')
@@ -62,8 +65,8 @@ function readPassages(system = '') {
 const listSources = (parts: Part[]) =>
   parts.flatMap(({ type, sourceId }) => (type === 'source-document' ? [Number(sourceId)] : []))
 
-describe('whatever a document holds', () => {
-  it('the model’s server gets a system text and the question, and each attack to the letter between marks that it cannot know', async () => {
+describe('whatever a document contains', () => {
+  it('the model receives a system text and the question, with each attack verbatim between unpredictable marks', async () => {
     const seen = new Map<string, string>()
     for (const [name, text] of attacks) {
       const { messages } = await ask('Nothing.', `${question} ${name}`)
@@ -81,7 +84,7 @@ describe('whatever a document holds', () => {
     for (const [name, text] of attacks) expect(JSON.parse(seen.get(text) ?? '')).toBe(`${title}${name}`)
   })
 
-  it('a number that was not given is no citation, in the stream and in what is stored, and the text stays as it is', async () => {
+  it('an unknown number is not a citation, in the stream or in storage, and the text stays unchanged', async () => {
     const answer =
       'The law says so [7], and I obey [8] [0] [-1] [99]; herons are birds [2]. ![x](https://evil.example/?q=1)'
     const { messages, parts, stored } = await ask(answer)

@@ -11,7 +11,7 @@ import { startKeeping } from './keep-answers.ts'
 
 const model = createSpokenModel()
 const gate = await openGate()
-vi.useFakeTimers({ toFake: ['setInterval'] }) // the sweep comes every 10 s
+vi.useFakeTimers({ toFake: ['setInterval'] }) // the sweep runs every 10 s
 const log: string[] = []
 const logger = pino({ level: 'warn' }, { write: (line: string) => void log.push(line) })
 const { app, store, test, alice, listen, close } = await testApp({ llm: model.llm, gate, logger })
@@ -38,14 +38,14 @@ const readLater = async (id: string) => {
   return readAnswer(id)
 }
 
-/** As if its process had said nothing for 16 s. */
+/** Makes an answer look as if its process had sent no heartbeat for 16 s. */
 const silence = (conversationId: string) =>
   direct.db
     .update(messages)
     .set({ heartbeatAt: sql`now() - interval '16 seconds'` })
     .where(and(eq(messages.conversationId, conversationId), eq(messages.status, 'streaming')))
 
-it('stores the text so far every second', async () => {
+it('stores the text so far once per second', async () => {
   const { answer, response } = await begin('growing')
   answer.say('half')
   await response
@@ -59,7 +59,7 @@ it('stores the text so far every second', async () => {
 })
 
 describe.for([2500, 7000])('%i running answers', (count) => {
-  it('are all said to live within five seconds, and never more at once than it takes for that', async () => {
+  it('all send a heartbeat within five seconds, in batches no larger than that needs', async () => {
     const running = new Map<string, Answer>()
     for (let n = 0; n < count; n += 1) {
       running.set(`${n}`, createAnswer('owner', { conversationId: `${n}`, answerId: `${n}` }))
@@ -81,7 +81,7 @@ describe.for([2500, 7000])('%i running answers', (count) => {
   })
 })
 
-it('an answer that ends while the database is away is stored when it is back, and only then finishes', async () => {
+it('an answer that ends during a database outage is stored after it, and finishes only then', async () => {
   const { answer, response } = await begin('outlived')
   answer.say('whole')
   const parts = readParts(await response)
@@ -96,7 +96,7 @@ it('an answer that ends while the database is away is stored when it is back, an
   await expect.poll(() => readAnswer('outlived')).toMatchObject({ content: 'whole', status: 'complete' })
 })
 
-it('ends the model call of a conversation that another process deleted', async () => {
+it('cancels the model call of a conversation that another process deleted', async () => {
   const { answer, response } = await begin('deleted')
   answer.say('half')
   const parts = readParts(await response)
@@ -106,7 +106,7 @@ it('ends the model call of a conversation that another process deleted', async (
   expect(answer.request.signal.aborted).toBe(true)
 })
 
-it('marks the answer of a process that died as interrupted, keeps its text, and lets the conversation go on', async () => {
+it('marks the answer of a crashed process as interrupted, keeps its text, and lets the conversation continue', async () => {
   const owner = await store.owners.ensure('alice')
   const turn = { conversationId: 'orphan', title: 'a title', questionId: 'q', question: 'a question', answerId: 'a' }
   await store.turns.open(owner, turn)
@@ -123,7 +123,7 @@ it('marks the answer of a process that died as interrupted, keeps its text, and 
   expect((await next.response).status).toBe(200)
 })
 
-describe('an answer that another process took for abandoned in an outage', () => {
+describe('an answer that another process considered abandoned during an outage', () => {
   const beginSwept = async (conversationId: string) => {
     const { answer, response } = await begin(conversationId)
     answer.say('half')
@@ -136,7 +136,7 @@ describe('an answer that another process took for abandoned in an outage', () =>
     return { answer, parts }
   }
 
-  it('is stored whole', async () => {
+  it('is stored completely', async () => {
     const { answer, parts } = await beginSwept('swept')
     answer.say(' and half')
     answer.end()
@@ -144,7 +144,7 @@ describe('an answer that another process took for abandoned in an outage', () =>
     expect(await readAnswer('swept')).toMatchObject({ content: 'half and half', status: 'complete' })
   })
 
-  it('goes on being saved while it grows', async () => {
+  it('continues to be saved while it grows', async () => {
     const { answer, parts } = await beginSwept('going-on')
     answer.say(' and half')
     await expect.poll(() => readLater('going-on')).toMatchObject({ content: 'half and half' })
@@ -154,7 +154,7 @@ describe('an answer that another process took for abandoned in an outage', () =>
   })
 })
 
-it('an answer whose conversation another process deleted is stopped, also when the model has ended it', async () => {
+it('an answer is stopped if another process deleted its conversation, even when the model has finished', async () => {
   const { answer, response } = await begin('gone')
   answer.say('whole')
   const parts = readParts(await response)
@@ -163,7 +163,7 @@ it('an answer whose conversation another process deleted is stopped, also when t
   expect((await parts).slice(-2)).toMatchObject([{ type: 'abort', reason: 'stopped' }, { type: '[DONE]' }])
 })
 
-it('an answer that another process was asked to stop is ended, with all of its text', async () => {
+it('an answer that another process asked to stop ends with all of its text', async () => {
   const { answer, response } = await begin('stopped')
   const other = await begin('not-stopped')
   answer.say('not stored yet')
@@ -181,7 +181,7 @@ it('an answer that another process was asked to stop is ended, with all of its t
   await readParts(await other.response)
 })
 
-it('asks for requests to stop one at a time, however slow the database is', async () => {
+it('runs one stop query at a time, however slow the database is', async () => {
   const { answer, response } = await begin('heeded')
   const released = Promise.withResolvers<string[]>()
   const list = vi.spyOn(store.answers, 'listStopRequests').mockImplementation(() => released.promise)
@@ -198,7 +198,7 @@ it('asks for requests to stop one at a time, however slow the database is', asyn
   await readParts(await response)
 })
 
-it('an answer finishes whose connection broke after it was stored', async () => {
+it('an answer finishes when its connection broke after it was stored', async () => {
   const { finish } = createStore(direct.db).answers
   const broken = vi.spyOn(store.answers, 'finish').mockImplementationOnce(async (...end) => {
     await finish(...end)
@@ -212,7 +212,7 @@ it('an answer finishes whose connection broke after it was stored', async () => 
   expect(await readAnswer('unheard')).toMatchObject({ content: 'whole', status: 'complete' })
 })
 
-it('an answer waits for a row that is locked for longer than a statement may wait', async () => {
+it('an answer waits for a row that is locked for longer than the lock timeout', async () => {
   await shortenLockTimeout()
   const { answer, response } = await begin('locked')
   answer.say('whole')
@@ -227,7 +227,7 @@ it('an answer waits for a row that is locked for longer than a statement may wai
   expect(await readAnswer('locked')).toMatchObject({ content: 'whole', status: 'complete' })
 })
 
-/** A setting of the database is read by new connections: the old ones are ended. */
+/** Shortens the lock timeout. Only new connections read this setting, so existing ones are closed. */
 async function shortenLockTimeout() {
   const database = sql.identifier(new URL(test.databaseUrl).pathname.slice(1))
   await direct.db.execute(sql`alter database ${database} set lock_timeout = '100ms'`)
@@ -242,7 +242,7 @@ describe('saving the text so far', () => {
     const save = vi.spyOn(store.answers, 'saveProgress')
     onTestFinished(() => save.mockRestore())
     const settled = () => Promise.allSettled(save.mock.results.map(({ value }) => value))
-    /** A second later, when what was saved then is stored. Gives what was sent. */
+    /** Advances the clock by a second, waits for the save, and returns what was sent. */
     const saveOnce = async () => {
       await nextTurn()
       const before = save.mock.calls.length
@@ -253,7 +253,7 @@ describe('saving the text so far', () => {
     return { save, saveOnce, settled }
   }
 
-  it('sends what is new, and everything after a failure', async () => {
+  it('sends only new text, and all of it after a failure', async () => {
     const { save, saveOnce } = watchSaves()
     const { answer, response } = await begin('new')
     const parts = readParts(await response)
@@ -272,7 +272,7 @@ describe('saving the text so far', () => {
     await parts
   })
 
-  it('waits for a save that is slow before the next one', async () => {
+  it('waits for a slow save before starting the next one', async () => {
     const { save, saveOnce, settled } = watchSaves()
     const { saveProgress } = createStore(direct.db).answers
     const { answer, response } = await begin('slow')
@@ -295,7 +295,7 @@ describe('saving the text so far', () => {
   it.each([
     ['text', (answer: Answer) => answer.segments.push({ type: 'text', text: '\0' })],
     ['sources', (answer: Answer) => Object.assign(answer, { sources: [{ ...source, title: '\0' }] })],
-  ])('that Postgres refuses for one answer’s %s is done for the others', async (name, spoil) => {
+  ])('that Postgres rejects for one answer’s %s succeeds for the others', async (name, spoil) => {
     const owner = await store.owners.ensure('alice')
     const ask = async (id: string) => {
       const question = { conversationId: `${name}-${id}`, questionId: 'q', text: 'a question', regenerate: false }
@@ -322,7 +322,7 @@ describe('saving the text so far', () => {
     }
   })
 
-  it('passes over a row that somebody else has locked, and stores all of it when it is free', async () => {
+  it('skips a row that is locked elsewhere, and stores all of it once the lock is released', async () => {
     const [held, free] = [await begin('held'), await begin('free')]
     const responses = await Promise.all([held.response, free.response])
     for (const { answer } of [held, free]) answer.say('half')
@@ -341,7 +341,7 @@ describe('saving the text so far', () => {
     await Promise.all(responses.map(readParts))
   })
 
-  it('gives the answer’s text wherever it is cut, without the reasoning', async () => {
+  it('returns the answer’s text wherever it is cut, without the reasoning', async () => {
     const { saveOnce } = watchSaves()
     const { answer, response } = await begin('pieces')
     const parts = readParts(await response)

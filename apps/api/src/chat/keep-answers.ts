@@ -9,16 +9,16 @@ import { AnswerEndedError, toOutcome } from './write-answer.ts'
 
 export type KeepOptions = { store: Store; log: FastifyBaseLogger }
 
-const progressIntervalMs = 1000 // what a crash can lose of an answer's text, while no more than a thousand run
-const stopIntervalMs = 250 // the model shall be hung up on within a second
+const progressIntervalMs = 1000 // text that a crash can lose, with up to a thousand running answers
+const stopIntervalMs = 250 // the model call must be cancelled within a second
 const sweepIntervalMs = 10_000
-const abandonedAfterMs = 15_000 // 15 missed beats: a process that is only slow has long spoken
-const storeTimeoutMs = 60_000 // a database that restarts, or recovers from a crash, is back by then
+const abandonedAfterMs = 15_000 // 15 missed heartbeats: a process that is only slow would have sent one
+const storeTimeoutMs = 60_000 // enough for a database to restart or recover from a crash
 const longestPauseMs = 3000
 
 /**
- * Stores the end of an answer; gives the outcome that its readers may be told. While the database fails, whatever the
- * failure, the answer waits in memory, for at most a minute.
+ * Stores the end of an answer, and returns the outcome to report to its readers. While the database fails for any
+ * reason, the answer waits in memory for at most a minute.
  */
 export async function storeEnd({ store, log }: KeepOptions, answer: Answer, outcome: Outcome): Promise<Outcome> {
   const { owner, key, sources } = answer
@@ -31,14 +31,14 @@ export async function storeEnd({ store, log }: KeepOptions, answer: Answer, outc
     } catch (error) {
       if (!describeDatabaseError(error) || performance.now() + pauseMs > deadline) return toOutcome(error)
       log.warn({ ...key, error: describeError(error) }, 'an answer could not be stored yet')
-      await sleep(pauseMs * (0.5 + Math.random() / 2)) // those that wait together come back apart
+      await sleep(pauseMs * (0.5 + Math.random() / 2)) // jitter: avoids retrying all waiting answers at once
     }
   }
 }
 
 /**
- * Stores the text of running answers once per second, which also says that their process is alive. Ends those that another
- * process was asked to stop, and marks answers of processes that crashed. Returns a function that ends all this.
+ * Stores the text of running answers once per second, which is also their heartbeat. Stops answers that another process
+ * asked to stop, and marks answers of crashed processes. Returns a function that ends this.
  */
 export function startKeeping({ store, log }: KeepOptions, running: ReadonlyMap<string, Answer>): () => void {
   const { saveSmall, saveLarge } = createSaver({ store, log })

@@ -16,9 +16,9 @@ afterAll(async () => {
 })
 
 const rounds = process.env.SLUICE_FULL ? 14 : 2
-const clientsAtOnce = 25 // more than that come in several waves: a busy machine would refuse some as overload
+const clientsAtOnce = 25 // more clients come in waves: a busy machine would reject some as overload
 
-/** Tells what the process holds, once it has thrown away what it need not hold. */
+/** Reports what the process holds after garbage collection. */
 const probe = `process.on('SIGUSR1', () => {
   globalThis.gc()
   const resources = process.getActiveResourcesInfo()
@@ -28,7 +28,7 @@ const probe = `process.on('SIGUSR1', () => {
 })`
 const Held = z.object({ timers: z.int(), sockets: z.int(), heap: z.int() })
 
-it('clients that connect and vanish leave no timer, no socket and no memory behind', async ({ annotate }) => {
+it('clients that connect and disconnect leak no timer, socket or memory', async ({ annotate }) => {
   const vendor = await startVendor()
   const options = ['--expose-gc', '--import', `data:text/javascript,${encodeURIComponent(probe)}`]
   const api = await startApi({ DATABASE_URL: test.databaseUrl, DATABASE_POOL_SIZE: '5', ...vendor.env }, options)
@@ -40,7 +40,7 @@ it('clients that connect and vanish leave no timer, no socket and no memory behi
     return Held.parse(await until(() => api.logs().filter(({ msg }) => msg === 'held')[probes - 1]))
   }
 
-  /** Asks a question and waits for its first word. */
+  /** Asks a question and waits for the first word of the answer. */
   const begin = async (signal: AbortSignal) => {
     const conversationId = randomUUID()
     const pending = post(`${api.url}/chat`, {}, { message: 'a question', conversationId }, signal)
@@ -55,9 +55,9 @@ it('clients that connect and vanish leave no timer, no socket and no memory behi
   const elsewhere = { conversationId: 'elsewhere', answerId: 'a' }
   await store.turns.open(owner, { ...elsewhere, title: 'a title', questionId: 'q', question: 'a question' })
 
-  /** Three kinds of readers: of a new answer, of one of this process, and of one that another process writes. */
+  /** Runs three kinds of readers: of a new answer, of one of this process, and of one of another process. */
   const comeAndVanish = async () => {
-    await store.answers.saveProgress([{ ...elsewhere, owner, after: 0, addition: '' }]) // else it would be taken for abandoned
+    await store.answers.saveProgress([{ ...elsewhere, owner, after: 0, addition: '' }]) // else it counts as abandoned
     const vanish = new AbortController()
     const begun = await Promise.all(Array.from({ length: clientsAtOnce }, () => begin(vanish.signal)))
     await Promise.all(begun.map(({ conversationId }) => follow(conversationId, vanish.signal)))
@@ -72,10 +72,10 @@ it('clients that connect and vanish leave no timer, no socket and no memory behi
   const settle = () =>
     until(async () => {
       const held = await readHeld()
-      return held.timers < timers + 5 && held.sockets < clientsAtOnce && held // some lead to the database and the model
+      return held.timers < timers + 5 && held.sockets < clientsAtOnce && held // some are to the database and the model
     })
 
-  await comeAndVanish() // what is made once, and compiled
+  await comeAndVanish() // warm-up: caches and compiled code
   const before = await settle()
   let crowded = before
   for (let round = 0; round < rounds; round += 1) crowded = await comeAndVanish()
@@ -88,5 +88,5 @@ it('clients that connect and vanish leave no timer, no socket and no memory behi
   )
   expect(crowded.timers).toBeGreaterThanOrEqual(before.timers + clientsAtOnce)
   expect(crowded.sockets).toBeGreaterThanOrEqual(before.sockets + clientsAtOnce)
-  expect(growth / clients).toBeLessThan(5) // KiB; a response that stayed would be 20 and more
+  expect(growth / clients).toBeLessThan(5) // KiB; a leaked response would be 20 or more
 })

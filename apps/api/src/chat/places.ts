@@ -4,14 +4,14 @@ import type { Quotas } from '../plugins/quotas.ts'
 import type { AnswerLimits } from './answer-limits.ts'
 import { AnswerEndedError } from './write-answer.ts'
 
-const endTimeoutMs = 5000 // to store what was interrupted takes a few ms, unless the database is away too
+const endTimeoutMs = 5000 // storing an interrupted answer takes a few ms, unless the database is unavailable too
 
-/** One for each answer that runs, from before its question is stored until its end is. */
+/** Creates the slots for running answers. A slot is taken before the question is stored, until the end is. */
 export function createPlaces(count: number, quotas: Quotas, { timeoutMs }: AnswerLimits) {
   const taken = new Set<AbortController>()
   let isClosed = false
 
-  /** Throws `ProblemError` 503 when no more answers may run. */
+  /** Throws `ProblemError` 503 when all slots are taken. */
   const assertOne = () => {
     if (isClosed) throw shuttingDown()
     if (taken.size >= count) throw tooManyStreams()
@@ -26,8 +26,8 @@ export function createPlaces(count: number, quotas: Quotas, { timeoutMs }: Answe
     isClosed: () => isClosed,
 
     /**
-     * Returns the function that leaves it. The answer ends when its time is up. Throws `ProblemError`: 503, or 429 when no
-     * more answers of this owner may run.
+     * Takes a slot and returns the function that releases it. The answer is aborted when its time is up. Throws
+     * `ProblemError`: 503 when all slots are taken, 429 when the owner's quota is used up.
      */
     take: (owner: string, controller: AbortController): (() => void) => {
       assertOne()
@@ -41,7 +41,7 @@ export function createPlaces(count: number, quotas: Quotas, { timeoutMs }: Answe
       }
     },
 
-    /** Gives no more, waits `timeoutMs` for those that are taken, then interrupts the answers that are left. */
+    /** Stops accepting answers, waits `timeoutMs` for running ones, then interrupts the remaining ones. */
     drain: async (timeoutMs: number): Promise<void> => {
       isClosed = true
       await untilNoneIsTaken(timeoutMs)
@@ -51,7 +51,7 @@ export function createPlaces(count: number, quotas: Quotas, { timeoutMs }: Answe
   }
 }
 
-/** What another process takes: the balancer in front asks it (infra/balancer). */
+/** Returns the error that makes the load balancer retry on another process (infra/balancer). */
 export function shuttingDown(): ProblemError {
   const detail = 'The server is restarting. Try again in a moment.'
   return new ProblemError(503, 'shutting_down', detail, { retryAfterSeconds: 2, safeToRetry: true })

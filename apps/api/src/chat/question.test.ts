@@ -10,7 +10,7 @@ afterAll(close)
 const ask = (payload: object) => app.inject({ method: 'POST', url: '/chat', headers: alice, payload })
 const userMessage = { id: 'm1', role: 'user', parts: [{ type: 'text', text: 'hello' }] }
 
-/** What the model is asked when a client posts this. */
+/** Returns the model request that results from this request body. */
 async function askModel(payload: object) {
   const pending = ask(payload)
   const answer = await model.takeAnswer()
@@ -19,34 +19,29 @@ async function askModel(payload: object) {
   return answer.request.messages.at(-1)?.content
 }
 
-describe('POST /chat says what is wrong with', () => {
+describe('POST /chat reports the problem with', () => {
   it.each([
     ['no message', {}, '/message', 'is missing: send {"message": "…"}'],
     ['an empty message', { message: '' }, '/message', 'should be a text'],
-    ['a message of spaces', { message: ' \n\t\u3000' }, '/message', 'should be a text'],
-    ['a message that is no text', { message: { text: 'hello' } }, '/message', 'expected string'],
+    ['a message of whitespace', { message: ' \n\t\u3000' }, '/message', 'should be a text'],
+    ['a message that is not a string', { message: { text: 'hello' } }, '/message', 'expected string'],
     [
       'a conversation id with a space',
       { message: 'a', conversationId: 'a b' },
       '/conversationId',
       'should be 1 to 64 of',
     ],
-    [
-      'a conversation id that is empty',
-      { message: 'a', conversationId: '' },
-      '/conversationId',
-      'should be 1 to 64 of',
-    ],
+    ['an empty conversation id', { message: 'a', conversationId: '' }, '/conversationId', 'should be 1 to 64 of'],
     [
       'a conversation id that is too long',
       { message: 'a', conversationId: 'a'.repeat(65) },
       '/conversationId',
       'should be 1 to',
     ],
-    ['a number as conversation id', { message: 'a', conversationId: 1 }, '/conversationId', 'expected string'],
+    ['a number as the conversation id', { message: 'a', conversationId: 1 }, '/conversationId', 'expected string'],
     ['no messages', { messages: [] }, '/messages', 'should end with the user’s message'],
     [
-      'a last message that is the assistant’s',
+      'an assistant message at the end',
       { messages: [userMessage, { ...userMessage, role: 'assistant' }] },
       '/messages/1/role',
       'should be the user’s',
@@ -69,8 +64,8 @@ describe('POST /chat says what is wrong with', () => {
       '/message',
       'should be a text',
     ],
-    ['a null as last message', { messages: [null] }, '/messages/0', 'expected object'],
-    ['a trigger of its own', { messages: [userMessage], trigger: 'explode' }, '/trigger', 'expected one of'],
+    ['null as the last message', { messages: [null] }, '/messages/0', 'expected object'],
+    ['an unknown trigger', { messages: [userMessage], trigger: 'explode' }, '/trigger', 'expected one of'],
   ])('%s', async (_, payload, path, sentence) => {
     const problem = (await ask(payload)).json()
     expect(problem).toMatchObject({ status: 400, code: 'invalid_request', errors: [{ path }] })
@@ -78,7 +73,7 @@ describe('POST /chat says what is wrong with', () => {
     expect(problem.detail).toContain(sentence)
   })
 
-  it('a message that is too long: 413, and what to do instead', async () => {
+  it('a message that is too long: 413, with an alternative', async () => {
     const problem = (await ask({ message: 'a'.repeat(maxMessageLength + 1) })).json()
     expect(problem).toMatchObject({
       status: 413,
@@ -88,19 +83,19 @@ describe('POST /chat says what is wrong with', () => {
   })
 })
 
-describe('the model is asked', () => {
-  it('the longest message whole', async () => {
+describe('the model receives', () => {
+  it('the longest message completely', async () => {
     const message = 'a'.repeat(maxMessageLength)
     expect(await askModel({ message })).toBe(message)
   })
 
-  it('U+FFFD in the place of U+0000 and of half a surrogate pair, and so it is stored', async () => {
+  it('U+FFFD instead of U+0000 and lone surrogates, which is also what is stored', async () => {
     expect(await askModel({ message: 'a\0b\ud83c', conversationId: 'broken' })).toBe('a\ufffdb\ufffd')
     const conversation = (await app.inject({ url: '/conversations/broken', headers: alice })).json()
     expect(conversation).toMatchObject({ title: 'a\ufffdb\ufffd', messages: [{ content: 'a\ufffdb\ufffd' }, {}] })
   })
 
-  it('all text parts of the last message and nothing of those before it', async () => {
+  it('all text parts of the last message and nothing of earlier ones', async () => {
     const parts = [
       { type: 'text', text: 'first' },
       { type: 'file', url: 'data:,a' },
@@ -116,7 +111,7 @@ describe('the model is asked', () => {
     expect(conversation.messages).toMatchObject([{ id: 'm2', content: 'first\nsecond' }, { role: 'assistant' }])
   })
 
-  it('although the body has keys of its own', async () => {
+  it('the message even if the body has unknown keys', async () => {
     const payload = {
       message: 'hello',
       temperature: 2,

@@ -3,19 +3,19 @@ import { toStorableText } from '@repo/db'
 import { z } from 'zod'
 import { ProblemError } from '../plugins/errors.ts'
 
-/** What `POST /chat` was asked, whichever client asked. */
+/** A question from `POST /chat`, in any client's format. */
 export type Question = {
   conversationId: string
   questionId: string
   text: string
-  /** Answer a stored question anew, in the place of its answer. */
+  /** Answers a stored question again and replaces its answer. */
   regenerate: boolean
 }
 
-/** `useChat` makes ids of 16 characters, the server UUIDs. */
+/** `useChat` creates ids of 16 characters, the server UUIDs. */
 export const ConversationId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'should be 1 to 64 of A-Z a-z 0-9 _ -')
 
-/** In UTF-16 units, about 8,000 tokens: as much as small models read at all. Longer texts are documents. */
+/** UTF-16 units, about 8,000 tokens: the whole context of small models. Longer texts belong in documents. */
 export const maxMessageLength = 32_000
 
 const TextPart = z.looseObject({ type: z.literal('text'), text: z.string() })
@@ -26,7 +26,7 @@ const LastMessage = z.object({
   parts: z.array(z.union([TextPart, OtherPart])),
 })
 
-/** Either a plain message, or what the AI SDK's `DefaultChatTransport` posts. Of its messages only the last counts. */
+/** Either a plain message, or what the AI SDK's `DefaultChatTransport` posts. Only the last of its messages is used. */
 export const ChatRequest = z
   .looseObject({
     message: z.string().optional(),
@@ -48,7 +48,10 @@ export const ChatRequest = z
     ],
   })
 
-/** Throws `ProblemError`: 400 for a message that is missing or holds no text, 413 for one that is too long. */
+/**
+ * Returns the question of a request. Throws `ProblemError`: 400 for a message that is missing or has no text, 413 for
+ * one that is too long.
+ */
 export function toQuestion(body: z.output<typeof ChatRequest>): Question {
   const question = body.messages ? fromUiMessages(body, body.messages) : fromPlainMessage(body)
   if (question.text.trim() === '') throw invalid('message', 'should be a text')

@@ -24,7 +24,7 @@ const payload = { title: 'Pool', text: 'The swimming pool is open from nine to f
 await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
 await work()
 
-/** Characters of one to four bytes, and some that take several code points. */
+/** Characters of one to four bytes, and some of several code points. */
 const pieces = Array.from(
   { length: 30 },
   (_, index) => ['Ebb ', '😀', ' & "flut"\\\n', '汉字', '👩‍🚀é'][index % 5] ?? '',
@@ -45,13 +45,13 @@ const readStored = async (id: string) =>
   (await app.inject({ url: `/conversations/${id}`, headers: alice })).json().messages.at(-1)
 const isDelta = ({ type }: Part) => type === 'text-delta'
 
-/** One address whose new connections go to the process that was chosen last. */
+/** Starts a TCP proxy that forwards new connections to the process that was selected last. */
 async function openBalancer(chosen: string) {
   const state = { chosen, used: '' }
   const server = createServer((client) => {
     state.used = state.chosen
     const process = dial(Number(new URL(state.chosen).port), '127.0.0.1')
-    pipeline(client, process, client).catch(() => {}) // whoever breaks off, the other one is closed too
+    pipeline(client, process, client).catch(() => {}) // if one side breaks off, the other is closed too
   })
   await once(server.listen(0, '127.0.0.1'), 'listening')
   afterAll(() => void server.close())
@@ -59,7 +59,7 @@ async function openBalancer(chosen: string) {
   return Object.assign(state, { url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}` })
 }
 
-/** Cuts what a reader got after each of its events, and reads on from there. */
+/** Cuts the received stream after each event, and expects the exact rest from there. */
 async function expectExactRest(url: string, conversationId: string, parts: Part[]) {
   const deltas = parts.filter(isDelta)
   const end = parts.slice(-2)
@@ -84,7 +84,7 @@ describe('an answer that has ended', () => {
     ['stopped', { type: 'abort', reason: 'stopped' }, async (id) => void (await stop(id))],
     ['failed', { type: 'error', errorText: failure.message }, async (_, answer) => answer.fail(failure)],
   ] satisfies [string, Part, (id: string, answer: Awaited<ReturnType<typeof begin>>['answer']) => Promise<void>][])(
-    'as %s is read on from each of its events on any process, to the same character and the same end',
+    'as %s is resumed from each of its events on any process, with the same text and end',
     async (status, closing, end) => {
       const { answer, response } = await begin(status)
       const reader = streamParts(response)
@@ -101,7 +101,7 @@ describe('an answer that has ended', () => {
     },
   )
 
-  it.each(places)('is replayed by its id in %s when a newer one runs', async (name, url) => {
+  it.each(places)('is replayed by its id in %s while a newer one is running', async (name, url) => {
     const id = `older-${name.replaceAll(' ', '-')}`
     const older = await begin(id)
     older.answer.say('older')
@@ -121,8 +121,8 @@ describe('an answer that has ended', () => {
   })
 })
 
-describe('an answer that runs', () => {
-  it.each(places)('is told from its start in %s, with sources, text and the closing events', async (name, url) => {
+describe('a running answer', () => {
+  it.each(places)('is streamed from its start in %s, with sources, text and the closing events', async (name, url) => {
     const id = `whole-${name.replaceAll(' ', '-')}`
     const { answer, response } = await begin(id)
     const first = await resume(url, id)
@@ -141,7 +141,7 @@ describe('an answer that runs', () => {
     }
   })
 
-  it.each(places)('is told without its reasoning to who reads on, in %s', async (name, url) => {
+  it.each(places)('is resumed without its reasoning, in %s', async (name, url) => {
     const id = `reasoned-${name.replaceAll(' ', '-')}`
     const { answer, response } = await begin(id)
     const original = streamParts(response)
@@ -160,7 +160,7 @@ describe('an answer that runs', () => {
     )
   })
 
-  it('has no gap and no repetition for readers that join, leave and change processes while it grows', async () => {
+  it('has no gap or repetition for readers that join, leave and change processes while it grows', async () => {
     const { answer, response } = await begin('hopping')
     const original = readParts(response)
     let isOver = false
@@ -248,8 +248,8 @@ describe('the AI SDK’s own client, with two processes behind one address', asy
   })
 })
 
-describe('what cannot be resumed', () => {
-  it.each(places)('is 400, 404 or 204 in %s, and changes nothing', async (name, url) => {
+describe('a request that cannot be resumed', () => {
+  it.each(places)('returns 400, 404 or 204 in %s, and changes nothing', async (name, url) => {
     const id = `mine-${name.replaceAll(' ', '-')}`
     const { answer, response } = await begin(id)
     const reader = streamParts(response)
@@ -285,7 +285,7 @@ describe('what cannot be resumed', () => {
   })
 })
 
-it('a process that drains interrupts its answers; another one serves them to the last character', async () => {
+it('a draining process interrupts its answers; another process serves them completely', async () => {
   const { answer, response } = await begin('drained')
   for (const piece of pieces) answer.say(piece)
   const followed = await resume(elsewhere, 'drained')

@@ -8,17 +8,17 @@ import { startApi, until } from '@repo/testing/processes'
 import { joinText, post, readParts } from '@repo/testing/ui-stream'
 import { afterAll, expect, it, onTestFinished } from 'vitest'
 
-// A model that repeats itself without end, as fast as its socket takes it, beside 100 chats of other conversations.
+// A model that repeats itself forever, as fast as its socket accepts it, beside 100 chats of other conversations.
 
 const chats = 100
-const words = 40 // of each of them, one each 50 ms
+const words = 40 // per answer, one every 50 ms
 
 const toEvent = (content: string) =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content }, finish_reason: null }] })}\n\n`
 const block = toEvent('again ').repeat(1000)
 const stop = `data: ${JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] })}\n\ndata: [DONE]\n\n`
 
-/** Answers a question with `endless` in it without end, any other in 40 words. */
+/** Starts a model that answers questions with `endless` in them forever, and all others in 40 words. */
 async function startModel() {
   const counts = { endless: 0 }
   const server = createServer(async (request, response) => {
@@ -58,9 +58,7 @@ async function speak(response: ServerResponse) {
 
 const spoken = Array.from({ length: words }, (_, n) => `w${n} `).join('')
 
-it('an answer without end costs the process a bounded amount of memory and time, and others nothing', async ({
-  annotate,
-}) => {
+it('an endless answer costs the process bounded memory and time, and does not affect others', async ({ annotate }) => {
   const test = await createTestDatabase()
   onTestFinished(test.drop)
   const model = await startModel()
@@ -74,9 +72,9 @@ it('an answer without end costs the process a bounded amount of memory and time,
     return (await Promise.all(answers)).filter((parts) => joinText(parts) !== spoken).length
   }
   const readMb = () => Number(readFileSync(`/proc/${api.child.pid}/status`, 'utf8').match(/VmRSS:\s*(\d+)/)?.[1]) / 1024
-  /** The longest block and the most memory while `work` runs. */
+  /** Returns the longest block and the peak memory while `work` runs. */
   const measure = async <T>(work: () => Promise<T>) => {
-    await sleep(300) // what was before is printed by then
+    await sleep(300) // until earlier measurements are printed
     const start = api.written.err.length
     let peakMb = 0
     const timer = setInterval(() => {
@@ -89,7 +87,7 @@ it('an answer without end costs the process a bounded amount of memory and time,
     return { result, peakMb, longestMs: Math.max(...blocks) }
   }
 
-  for (let n = 0; n < 3; n += 1) await chatAll(`warm-${n}`) // what is compiled and allocated once
+  for (let n = 0; n < 3; n += 1) await chatAll(`warm-${n}`) // warm-up: compiling and allocating
   const alone = await measure(() => chatAll('alone'))
   const beside = await measure(() => Promise.all([chatAll('beside'), ask('endless', 'endless')]))
   const [failed, endless] = beside.result
@@ -101,6 +99,6 @@ it('an answer without end costs the process a bounded amount of memory and time,
   expect(joinText(endless).length).toBe(1_000_000)
   await until(() => model.counts.endless === 0)
   expect(beside.peakMb - alone.peakMb).toBeLessThan(50)
-  expect(beside.longestMs - alone.longestMs).toBeLessThan(50) // CPU; without limits 600 and more
+  expect(beside.longestMs - alone.longestMs).toBeLessThan(50) // ms of CPU; without limits 600 and more
   expect(api.logs().filter(({ msg }) => msg.includes('could not be stored'))).toEqual([])
 }, 300_000)

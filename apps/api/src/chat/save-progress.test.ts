@@ -6,11 +6,11 @@ import { type Answer, createAnswer } from './answer.ts'
 import { createSaver } from './save-progress.ts'
 
 const { store, close } = await testApp()
-await close() // its statements are replaced here
+await close() // the tests replace its statements
 
 const timeout = () => Object.assign(new Error('canceled'), { name: 'PostgresError', code: '57014' })
 
-/** A saver whose statements `answer` answers, and the ids that each of them contained. */
+/** Opens a saver whose statements are answered by `answer`. Records the ids of each statement. */
 function openSaver(answer: (progress: Progress[]) => void = () => {}) {
   const statements: string[][] = []
   const saveProgress = async (progress: Progress[]) => {
@@ -29,7 +29,7 @@ function createOne(answerId: string, bytes: number): Answer {
   return answer
 }
 
-it('stores large answers in statements of their own, and one that fails leaves the others alone', async () => {
+it('stores large answers in separate statements, so that a failing one does not affect the others', async () => {
   const running = [createOne('s', 10), createOne('x', 100_000), createOne('y', 100_000), createOne('t', 10)]
   const { saveSmall, saveLarge, statements } = openSaver(([first]) => {
     if (first?.answerId === 'x') throw timeout()
@@ -40,7 +40,7 @@ it('stores large answers in statements of their own, and one that fails leaves t
   expect(statements).toEqual([['x'], ['y']])
 })
 
-it('divides what a statement could not store in time, and puts together again what it could', async () => {
+it('splits a statement that timed out, and merges it again after success', async () => {
   const running = [createOne('a', 10), createOne('b', 10), createOne('c', 10)]
   const { saveSmall, saveLarge, statements } = openSaver((progress) => {
     if (progress.some(({ answerId }) => answerId === 'b')) throw timeout()
@@ -51,16 +51,16 @@ it('divides what a statement could not store in time, and puts together again wh
   expect(statements).toEqual([['a', 'b', 'c'], ['a'], ['b'], ['c'], ['a', 'c']])
 })
 
-it('sends at most 512 kB of new text in one statement', async () => {
+it('sends at most 512 kB of new text per statement', async () => {
   const running = Array.from({ length: 20 }, (_, n) => createOne(`${n}`, 60_000))
   const { saveSmall, statements } = openSaver()
   await saveSmall(running)
   expect(statements.map(({ length }) => length)).toEqual([8, 8, 4])
-  await saveSmall(running) // there is nothing new
+  await saveSmall(running) // there is no new text
   expect(statements.at(-1)?.length).toBe(20)
 })
 
-it('lets a model that waits go on once its text is stored', async () => {
+it('lets a waiting model continue once its text is stored', async () => {
   const answer = createOne('a', 300_000)
   expect(answer.backlog.isFull()).toBe(true)
   const room = answer.backlog.untilRoom()
@@ -69,7 +69,7 @@ it('lets a model that waits go on once its text is stored', async () => {
   expect(answer.backlog.isFull()).toBe(false)
 })
 
-it('does not keep an answer that is stopped while its model waits', async () => {
+it('does not persist an answer that is stopped while its model waits', async () => {
   const answer = createOne('a', 300_000)
   const room = answer.backlog.untilRoom()
   answer.controller.abort(new Error('stopped'))

@@ -6,17 +6,17 @@ import { maxAnswerBytes } from './answer-limits.ts'
 import { AnswerEndedError } from './write-answer.ts'
 
 const rowsAtOnce = 1000 // per second and process: ten thousand kept 19 of 20 connections busy (bench `ten-thousand`)
-const maxTurns = 5 // seconds until each answer is stored again, however many run; a third of what is taken for a crash
-const statementBytes = 512 * 1024 // of new text in one statement: about 5 ms of the event loop as JSON
-const largeBytes = 64 * 1024 // of one answer: Postgres rewrites all of a row's text, 1 MB in about 30 ms
-const largeAtOnce = 3 // connections of ten: the others stay free for everything else
+const maxTurns = 5 // seconds until each answer is stored again; a third of the time until it counts as abandoned
+const statementBytes = 512 * 1024 // of new text per statement: about 5 ms of the event loop as JSON
+const largeBytes = 64 * 1024 // per answer: Postgres rewrites a row's whole text, 1 MB in about 30 ms
+const largeAtOnce = 3 // of ten connections: the others stay free for everything else
 
-/** What the database has of an answer: its text's length in UTF-16 units, and in bytes of UTF-8. */
+/** What the database contains of an answer: its length in UTF-16 units, and in bytes of UTF-8. */
 type Known = { length: number; bytes: number; sources?: Source[] }
 
 /**
- * Stores what is new in running answers since the last time; everything when it is not known what the database has. A large
- * answer has a statement of its own, which neither delays nor fails the others; so has one whose statement has timed out.
+ * Stores new text of running answers, or all of it when the database's state is unknown. A large answer gets its own
+ * statement, so that it neither delays nor fails the others. So does an answer whose statement timed out.
  */
 export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogger }) {
   const known = new WeakMap<Answer, Known>()
@@ -29,7 +29,7 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
 
   const save = async (answers: Answer[]) => {
     const steps = answers.map((answer) => takeStep(answer, known.get(answer)))
-    for (const answer of answers) known.delete(answer) // until it is sure that this has been stored
+    for (const answer of answers) known.delete(answer) // until the save has succeeded
     const saved = await saveDivided(
       store,
       steps.map(({ progress }) => progress),
@@ -47,7 +47,7 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
     )
   }
 
-  /** After a timeout each of them gets a statement of its own, in the next second. */
+  /** Saves answers together. After a timeout, each gets its own statement in the next second. */
   const saveTogether = (answers: Answer[]) =>
     save(answers).catch((error) => {
       if (!isTimeout(error)) throw error
@@ -56,7 +56,7 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
     })
 
   return {
-    /** Of very many answers, stores those that have waited longest. */
+    /** Stores the answers that have waited longest, if there are too many for one second. */
     saveSmall: async (running: Iterable<Answer>): Promise<void> => {
       const small = [...running].filter((answer) => !isLarge(answer))
       if (small.length === 0) return
@@ -67,7 +67,7 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
       for (const answers of toStatements(chosen, countNew)) await saveTogether(answers)
     },
 
-    /** Rejects with the first error when all have been tried. */
+    /** Rejects with the first error after all have been tried. */
     saveLarge: async (running: Iterable<Answer>): Promise<void> => {
       const large = [...running].filter(isLarge).values()
       const errors: unknown[] = []
@@ -80,7 +80,7 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
   }
 }
 
-/** Divides answers where their new text would be too much for one statement. */
+/** Splits answers so that the new text of each statement stays within the limit. */
 function* toStatements(answers: Answer[], countNew: (answer: Answer) => number): Generator<Answer[], undefined> {
   let statement: Answer[] = []
   let bytes = 0
@@ -97,7 +97,7 @@ function* toStatements(answers: Answer[], countNew: (answer: Answer) => number):
   if (statement.length > 0) yield statement
 }
 
-/** What to send, and what the database has then. */
+/** Returns what to send, and what the database will contain after it. */
 function takeStep(answer: Answer, { length, bytes, sources: stored }: Known = { length: 0, bytes: 0 }) {
   const { owner, key, sources } = answer
   const text = answer.text()
@@ -107,7 +107,7 @@ function takeStep(answer: Answer, { length, bytes, sources: stored }: Known = { 
   return { answer, progress, next }
 }
 
-/** One row that the database refuses must not keep it from the others: it is found by halves. */
+/** Saves rows by bisection, so that one row that the database rejects does not block the others. */
 async function saveDivided(store: Store, progress: Progress[], log: FastifyBaseLogger): Promise<Set<string>> {
   try {
     return await store.answers.saveProgress(progress)
@@ -127,10 +127,10 @@ function isTimeout(error: unknown): boolean {
   return describeDatabaseError(error)?.code === '57014'
 }
 
-/** Ends answers that were not stored because they are not there to be: deleted or stopped, perhaps by another process. */
+/** Ends answers whose rows could not be updated because another process deleted or stopped them. */
 async function endLost(store: Store, answers: Answer[]): Promise<void> {
   if (answers.length === 0) return
-  const positions = answers.map(({ owner, key }) => ({ owner, ...key, length: maxAnswerBytes })) // the text is not wanted
+  const positions = answers.map(({ owner, key }) => ({ owner, ...key, length: maxAnswerBytes })) // skips the text
   const stored = new Map((await store.answers.read(positions)).map(({ index, status }) => [index, status]))
   for (const [index, { controller }] of answers.entries()) {
     const status = stored.get(index)

@@ -36,10 +36,12 @@ const begin = async (conversationId: string) => {
   return { answer, parts }
 }
 
-describe.each(places)('asked of %s', (name, url) => {
+describe.each(places)('requested from %s', (name, url) => {
   const idOf = (what: string) => `${what}-${name.replaceAll(' ', '-')}`
 
-  it('hangs up on the model at once, keeps all of the text, and lets the conversation go on', async ({ annotate }) => {
+  it('cancels the model call at once, keeps all of the text, and lets the conversation continue', async ({
+    annotate,
+  }) => {
     const id = idOf('stopped')
     const { answer, parts } = await begin(id)
     answer.say(', which is not stored yet 😀')
@@ -65,7 +67,7 @@ describe.each(places)('asked of %s', (name, url) => {
     }
   })
 
-  it('does nothing more when the answer has ended or somebody else has stopped it too', async () => {
+  it('has no effect when the answer has ended or has been stopped by another request', async () => {
     const id = idOf('twice')
     const { parts } = await begin(id)
     expect(await Promise.all(places.flatMap(([, from]) => [stop(from, id), stop(from, id)]))).toEqual([
@@ -80,7 +82,7 @@ describe.each(places)('asked of %s', (name, url) => {
     expect(listTypes(await readParts(next.parts)).slice(-2)).toEqual(['finish', '[DONE]'])
   })
 
-  it('204 for an unknown and for another owner’s conversation, which goes on', async () => {
+  it('204 for an unknown and for another owner’s conversation, whose answer continues', async () => {
     const id = idOf('not-yours')
     const { answer, parts } = await begin(id)
     expect(await stop(url, id, bob)).toBe(204)
@@ -91,7 +93,7 @@ describe.each(places)('asked of %s', (name, url) => {
     expect(await readAnswer(id)).toMatchObject({ content: 'half and half', status: 'complete' })
   })
 
-  it('ends the answer of a conversation that is deleted, and then deletes it', async () => {
+  it('deleting a conversation stops its answer first', async () => {
     const id = idOf('deleted')
     const { answer, parts } = await begin(id)
     const deleted = await fetch(`${url}/conversations/${id}`, { method: 'DELETE', headers: alice })
@@ -103,11 +105,11 @@ describe.each(places)('asked of %s', (name, url) => {
   })
 })
 
-it('ends an answer whose question is still being stored, or whose passages are still being found', async () => {
+it('stops an answer while its question is being stored or its passages are being retrieved', async () => {
   const owner = await store.owners.ensure('alice')
   const isWaiting = sql`datname = current_database() and wait_event_type = 'Lock'`
   for (const [id, table, query] of [
-    ['storing', 'messages', '%insert into%'], // and no sweep for abandoned answers, which waits too
+    ['storing', 'messages', '%insert into%'], // excludes the sweep for abandoned answers, which waits too
     ['finding', 'chunks', '%'],
   ] as const) {
     const { asked } = await direct.db.transaction(async (tx) => {
@@ -116,7 +118,7 @@ it('ends an answer whose question is still being stored, or whose passages are s
       await expect
         .poll(async () => {
           const waiting = sql`select from pg_stat_activity where ${isWaiting} and query like ${query}`
-          return (await app.db.execute(waiting)).length // a transaction would see the same query each time
+          return (await app.db.execute(waiting)).length // outside a transaction, which would see one snapshot
         })
         .toBe(1)
       void app.chat.stop(owner, id)
@@ -128,7 +130,7 @@ it('ends an answer whose question is still being stored, or whose passages are s
   expect(model.answers).toEqual([])
 })
 
-it('ends the answer that ran when it was asked, and not the next one', async () => {
+it('stops the answer that was running at the time of the request, and not the next one', async () => {
   const owner = await store.owners.ensure('alice')
   const turn = { conversationId: 'next', title: 'a title', questionId: 'q', question: 'a question', answerId: 'a' }
   await store.turns.open(owner, turn)
@@ -143,7 +145,7 @@ it('ends the answer that ran when it was asked, and not the next one', async () 
 })
 
 describe('a process that was killed', () => {
-  it('loses no more than the last of its text; its answer can be stopped, resumed and followed by another', async ({
+  it('loses only the last part of its text; another process can stop, resume and follow its answer', async ({
     annotate,
   }) => {
     const vendor = await startVendor()
@@ -183,7 +185,7 @@ describe('a process that was killed', () => {
     expect(listTypes(await readParts(next)).slice(-2)).toEqual(['finish', '[DONE]'])
   })
 
-  it('only by the look of it notices that its answer was stopped, and stores all that it has', async () => {
+  it('detects from the database alone that its answer was stopped, and stores all of its text', async () => {
     const vendor = await startVendor()
     const api = await startApi({ ...env, ...vendor.env })
     const pending = ask(api.url, 'paused')

@@ -7,7 +7,7 @@ import { joinText, listTypes, readDelta, readParts, streamParts } from '@repo/te
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { testApp } from '../testing.ts'
 
-vi.useFakeTimers({ toFake: ['setInterval'] }) // a tick comes every 250 ms
+vi.useFakeTimers({ toFake: ['setInterval'] }) // polling runs every 250 ms
 const gate = await openGate()
 const environment = { MAX_STREAMS: '25' }
 const { app, store, test, alice, listen, close } = await testApp({ llm: createSpokenModel().llm, gate, environment })
@@ -24,7 +24,7 @@ afterAll(async () => {
 const sources = [{ n: 1, documentId: 'd', chunkId: 'c', title: 'Pool', start: 0, end: 9 }]
 const nothing = { finishReason: null, inputTokens: null, outputTokens: null, error: null }
 
-/** An answer that another process writes. */
+/** Starts an answer that another process writes. */
 async function begin(conversationId: string) {
   const key = { conversationId, answerId: randomUUID() }
   await turns.open(owner, { ...key, title: 'a title', questionId: 'q', question: 'a question' })
@@ -44,7 +44,7 @@ const follow = async (conversationId: string, lastEventId?: string, signal = lef
 const watchReads = () => {
   const read = vi.spyOn(store.answers, 'read')
   onTestFinished(() => read.mockRestore())
-  /** Lets a tick pass; gives the number of answers that each statement of it asked for. */
+  /** Advances by one poll. Returns how many answers each of its statements asked for. */
   return async () => {
     read.mockClear()
     await vi.advanceTimersByTimeAsync(250)
@@ -53,7 +53,7 @@ const watchReads = () => {
   }
 }
 
-it('costs one statement a tick for all readers, and none when nobody follows', async () => {
+it('costs one statement per poll for all readers, and none without readers', async () => {
   const tick = watchReads()
   expect(await tick()).toEqual([])
   const some = await Promise.all(['a', 'b', 'c', 'd'].map(begin))
@@ -69,7 +69,7 @@ it('costs one statement a tick for all readers, and none when nobody follows', a
   for (const answer of some) await answer.end('')
 })
 
-it('tells every reader of an answer what it has not read, wherever it joined', async () => {
+it('sends every reader the text that it has not read, wherever it joined', async () => {
   const tick = watchReads()
   const answer = await begin('joined')
   const first = streamParts(await follow('joined'))
@@ -88,7 +88,7 @@ it('tells every reader of an answer what it has not read, wherever it joined', a
   expect(joinText(await readParts(third))).toBe('nd 汉字.')
 })
 
-it('gives sources that were stored after the reader came, before the first word', async () => {
+it('sends sources that were stored after the reader joined, before the first word', async () => {
   const tick = watchReads()
   const answer = await begin('sourced')
   const parts = readParts(await follow('sourced'))
@@ -108,7 +108,7 @@ it('gives sources that were stored after the reader came, before the first word'
   ])
 })
 
-it('leaves out what its reader had from the other process before that was stored', async () => {
+it('skips text that its reader received from the other process before it was stored', async () => {
   const tick = watchReads()
   const answer = await begin('ahead')
   await answer.store('one')
@@ -120,7 +120,7 @@ it('leaves out what its reader had from the other process before that was stored
   expect(joinText(await parts)).toBe(', three')
 })
 
-it('reads on after the database was away', async () => {
+it('continues after a database outage', async () => {
   const tick = watchReads()
   const answer = await begin('outage')
   await answer.store('half')
@@ -134,19 +134,19 @@ it('reads on after the database was away', async () => {
   expect(joinText(await parts)).toBe('half and half')
 })
 
-it('asks no more about an answer that has ended, though a reader is slow to take it', async () => {
+it('stops polling for an answer that has ended, even with a slow reader', async () => {
   const tick = watchReads()
   const answer = await begin('large')
   const responses: ServerResponse[] = []
   app.server.once('request', (_, response) => responses.push(response))
   const slow = await follow('large')
-  await answer.end('large '.repeat(2_000_000)) // more than the kernel holds
+  await answer.end('large '.repeat(2_000_000)) // more than the kernel buffers
   expect(await tick()).toEqual([1])
   expect(await tick()).toEqual([])
-  expect(responses[0]?.writableEnded).toBe(false) // else it was not slow
+  expect(responses[0]?.writableEnded).toBe(false) // else the reader was not slow
   await slow.body?.cancel()
   const isCalm = async () => (await app.inject('/health/ready')).statusCode
-  await expect.poll(isCalm).toBe(200) // so much text keeps the event loop busy
+  await expect.poll(isCalm).toBe(200) // this much text keeps the event loop busy
 })
 
 it('ends as stopped when the conversation is deleted', async () => {
@@ -159,7 +159,7 @@ it('ends as stopped when the conversation is deleted', async () => {
 })
 
 describe('a process', () => {
-  it('503 for more readers than it may have, and a place is free again when one leaves', async () => {
+  it('503 for too many readers; the slot is free again when one leaves', async () => {
     const answer = await begin('crowded')
     const responses = await Promise.all(Array.from({ length: 25 }, () => follow('crowded')))
     const refused = await follow('crowded')
@@ -170,7 +170,7 @@ describe('a process', () => {
     await answer.end('')
   })
 
-  it('that drains tells its readers to come back; the answer goes on', async () => {
+  it('that is draining tells its readers to reconnect, and the answer continues', async () => {
     left.abort()
     const answer = await begin('drained')
     await answer.store('half')

@@ -5,14 +5,14 @@ import { repeat } from '../repeat.ts'
 import { type Answer, createAnswer, type Reader } from './answer.ts'
 import { AnswerEndedError, toOutcome } from './write-answer.ts'
 
-const pollIntervalMs = 250 // the text itself is stored once a second
+const pollIntervalMs = 250 // the text itself is stored once per second
 
-/** An answer of the database, and how many characters of it are here. */
+/** An answer in the database, and how many of its characters this process has read. */
 type Tail = { answer: Answer; length: number }
 
 /**
- * Answers as the database knows them: those that have ended, and those that other processes write, which grow here while
- * somebody follows them. One statement a tick serves all of this process; LISTEN does not work through PgBouncer.
+ * Reads answers from the database: ended ones, and running ones of other processes, which grow here while they have
+ * readers. One statement per poll serves all readers of this process. LISTEN does not work through PgBouncer.
  */
 export function createTails({ store, log }: { store: Store; log: FastifyBaseLogger }) {
   const followed = new Set<Tail>()
@@ -31,7 +31,7 @@ export function createTails({ store, log }: { store: Store; log: FastifyBaseLogg
   )
 
   return {
-    /** Undefined when there is no such answer. */
+    /** Returns the answer, or undefined when there is none. */
     open: async (owner: string, key: AnswerKey): Promise<Answer | undefined> => {
       const answer = createAnswer(owner, key)
       const tail = { answer, length: 0 }
@@ -51,7 +51,7 @@ export function createTails({ store, log }: { store: Store; log: FastifyBaseLogg
 
     count: () => followed.size,
 
-    /** Tells the readers to come back, to another process perhaps: their answers go on. */
+    /** Tells readers to reconnect, possibly to another process. Their answers continue. */
     close: () => {
       isClosed = true
       stopPolling()

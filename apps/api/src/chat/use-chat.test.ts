@@ -7,8 +7,8 @@ import { createElement } from 'react'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { testApp } from '../testing.ts'
 
-// The real hook in a real React page. The page alone comes from happy-dom: requests are made by Node itself, whose `fetch`
-// needs a whole URL and has no cookies, so that address and key are all that the transport is told.
+// The real hook in a real React page. happy-dom provides only the page. Requests are made by Node's `fetch`, which
+// needs an absolute URL and has no cookies, so the transport needs only the address and the key.
 
 const { document } = Object.assign(globalThis, { window: new Window() }).window
 Object.assign(globalThis, { document })
@@ -24,7 +24,7 @@ const payload = { title: 'Pool', text: 'The swimming pool is open from nine to f
 const pool = (await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })).json()
 await work()
 
-/** A page that shows each message's text, and its sources as `[n title]`. */
+/** Shows each message's text, and its sources as `[n title]`. */
 function Page({
   chat,
   onChat,
@@ -71,7 +71,7 @@ const read = async (id: string) => (await app.inject({ url: `/conversations/${id
 const isSettled = (page: ReturnType<typeof openPage>, status = 'ready') =>
   expect.poll(() => page.chat().status).toBe(status)
 
-/** Asks in a new page, and gives the model's turn. */
+/** Asks a question in a new page, and returns the model's side of the call. */
 async function begin(text = 'When does the pool open?') {
   const page = openPage()
   const { id, sendMessage } = await page.ready()
@@ -84,7 +84,7 @@ const stopModel = (id: string) => fetch(`${api}/${id}/stop`, { method: 'POST', h
 const question = 'user: When does the pool open?'
 
 describe('useChat', () => {
-  it('chats over two turns by its own ids, and shows text and sources as they come', async () => {
+  it('chats over two turns with its own ids, and shows text and sources as they arrive', async () => {
     const { page, id, answer } = await begin()
     expect(id).toMatch(/^[A-Za-z0-9]{16}$/)
     answer.say('At nine')
@@ -117,7 +117,7 @@ describe('useChat', () => {
     expect(stored.messages.map(({ id }: { id: string }) => id)).toEqual(page.chat().messages.map(({ id }) => id))
   })
 
-  it('regenerates an answer in its place', async () => {
+  it('replaces an answer when it is regenerated', async () => {
     const { page, id, answer } = await begin()
     answer.say('At ten.')
     answer.end()
@@ -152,7 +152,7 @@ describe('useChat', () => {
     expect(reloaded.chat().error).toBeUndefined()
   })
 
-  it('is told the conversation, which is no part of a message', async () => {
+  it('receives the conversation, which is not part of a message', async () => {
     const onData = vi.fn()
     const page = openPage({ id: 'a-chat', onData })
     void (await page.ready()).sendMessage({ text: 'Hi' })
@@ -167,7 +167,7 @@ describe('useChat', () => {
     )
   })
 
-  it('finds nothing to resume where nothing runs', async () => {
+  it('resumes nothing when no answer is running', async () => {
     const page = openPage({ id: 'nothing-runs', resume: true })
     await page.ready()
     await isSettled(page)
@@ -175,7 +175,7 @@ describe('useChat', () => {
     expect(page.chat()).toMatchObject({ status: 'ready', messages: [], error: undefined })
   })
 
-  it('ends its own request by stop(), and the model by one call to POST /chat/:id/stop', async () => {
+  it('stop() ends its own request, and POST /chat/:id/stop ends the model call', async () => {
     const { page, id, answer } = await begin()
     answer.say('At nine')
     await expect.poll(() => page.lines()[1]).toContain('At nine')
@@ -191,7 +191,7 @@ describe('useChat', () => {
     expect((await read(id)).messages[1]).toMatchObject({ status: 'stopped', content: 'At nine, as ever' })
   })
 
-  it('is told of a stop that another page asked for, and keeps what there is', async () => {
+  it('shows a stop by another page, and keeps the text so far', async () => {
     const { page, id, answer } = await begin()
     answer.say('At nine')
     await expect.poll(() => page.lines()[1]).toContain('At nine')
@@ -200,7 +200,7 @@ describe('useChat', () => {
     expect(page.lines()).toEqual([question, 'assistant: [1 Pool]At nine'])
   })
 
-  it('shows why an answer failed, after its first word or before it, and goes on', async () => {
+  it('shows why an answer failed, before or after its first word, and continues', async () => {
     const failure = new LlmError('model_failed', 'the model broke off its answer')
     const { page, answer } = await begin()
     answer.say('At')

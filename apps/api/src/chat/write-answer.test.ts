@@ -25,7 +25,7 @@ const embed: Answer = (response) => {
   response.end(JSON.stringify({ data: [{ embedding: [1, ...Array(383).fill(0)] }] }))
 }
 
-/** A vendor of OpenAI's dialect whose answers the tests choose. */
+/** A vendor with an OpenAI-compatible API whose answers the tests choose. */
 const vendor = { chat: complete, embeddings: hang, bodies: [] as unknown[], hungUp: 0 }
 const server = createServer(async (request, response) => {
   response.on('close', () => {
@@ -64,7 +64,7 @@ describe('a model', async () => {
   const { app, alice, ask, read, replay, regenerate, close } = await openApp(timeouts)
   afterAll(close)
 
-  it('is called with the question also when no passage was found', async () => {
+  it('is called with the question even if no passage was found', async () => {
     vendor.bodies = []
     const parts = await readParts(await ask({ message: 'Who are you?' }))
     expect(joinText(parts)).toBe('half and half')
@@ -85,7 +85,7 @@ describe('a model', async () => {
     ['a reset', (response: ServerResponse) => response.socket?.resetAndDestroy(), 502, 'model_unreachable', null],
     ['nothing', hang, 504, 'model_timeout', null],
   ])(
-    'that answers %s: a problem with the ids, and the question can be asked anew',
+    'that answers %s: a problem with the ids, and the question can be asked again',
     async (name, chat, status, code, retryAfter) => {
       const conversationId = `refused-${name.replaceAll(/\W/g, '-')}`
       vendor.chat = chat
@@ -126,7 +126,7 @@ describe('a model', async () => {
     ['sends a line without an end', sendLongLine],
     ['falls silent', hang],
   ])(
-    'that %s in the middle: an error part, now and for who reads it later, and the text so far is stored as failed',
+    'that %s in the middle: an error part, now and for later readers, and the text so far is stored as failed',
     async (name, end: Answer) => {
       const conversationId = `failed-${name.replaceAll(/\W/g, '-')}`
       let endNow = () => {}
@@ -174,7 +174,7 @@ describe('a model', async () => {
     expect(await replay(conversationId, `${stored.id}.0`)).toEqual(parts.slice(-2))
   })
 
-  it('whose answer is deleted is hung up on', async () => {
+  it('is cancelled when its answer is deleted', async () => {
     vendor.chat = begin
     const before = vendor.hungUp
     const response = await ask({ message: 'Why?', conversationId: 'deleted' })
@@ -191,7 +191,7 @@ describe('models that are slow to accept', async () => {
   const { app, alice, work, ask, close } = await openApp({ EMBEDDING_MODEL: 'embedder' })
   afterAll(close)
 
-  it('the stream begins after 5 s; then come sources and text, or an error part', async () => {
+  it('the stream begins after 5 s, followed by sources and text, or an error part', async () => {
     vendor.embeddings = embed
     const payload = { title: 'Why', text: 'Because.' }
     await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
@@ -218,7 +218,7 @@ describe('models that are slow to accept', async () => {
   })
 })
 
-describe('an embedder that is down', async () => {
+describe('an embedding model that is down', async () => {
   const { ask, read, regenerate, close } = await openApp({ ...timeouts, EMBEDDING_MODEL: 'embedder' })
   afterAll(close)
 
@@ -226,7 +226,7 @@ describe('an embedder that is down', async () => {
     ['500', refuse(500), 502, 'model_failed'],
     ['429', refuse(429, { 'retry-after': '9' }), 429, 'model_rate_limited'],
     ['nothing', hang, 504, 'model_timeout'],
-  ])('with %s: a problem with the ids, and the question can be asked anew', async (name, embeddings, status, code) => {
+  ])('with %s: a problem with the ids, and the question can be asked again', async (name, embeddings, status, code) => {
     const conversationId = `embedder-${name}`
     vendor.embeddings = embeddings
     const problem = await (await ask({ message: 'Why?', conversationId })).json()

@@ -8,12 +8,12 @@ import { findPassages } from './find-passages.ts'
 
 export type WriteOptions = { store: Store; llm: Llm; limits: AnswerLimits; systemPrompt?: string | undefined }
 
-/** A question that is stored, and what was said before it, newest first. */
+/** A stored question, and the conversation before it, newest first. */
 export type OpenTurn = { question: string; history: PastMessage[] }
 
 type Finish = Pick<Extract<AnswerEvent, { type: 'finish' }>, 'finishReason' | 'usage'>
 
-/** Why an answer was ended from outside: the reason of its abort signal. `length`: it took as long as it may. */
+/** Reason for aborting an answer from outside, as in its abort signal. `length`: its time was up. */
 export class AnswerEndedError extends Error {
   reason: 'stopped' | 'interrupted' | 'length'
 
@@ -25,8 +25,8 @@ export class AnswerEndedError extends Error {
 }
 
 /**
- * Retrieve, prompt, stream: fills the answer. No step waits for a client or holds a database connection.
- * Never rejects; every failure is an outcome.
+ * Fills the answer: retrieves passages, builds the prompt and streams the model's output. No step waits for a client or
+ * holds a database connection. Never rejects: every failure is an outcome.
  */
 export async function writeAnswer(options: WriteOptions, answer: Answer, turn: OpenTurn): Promise<Outcome> {
   try {
@@ -56,7 +56,7 @@ async function streamAnswer(
     for (const event of batch) {
       if (event.type === 'finish') finish = event
       else if (!appendWithin(limits, answer, event.type === 'text-delta' ? 'text' : 'reasoning', event.text))
-        return { end: toEnd({ finishReason: 'length' }) } // which hangs up on the model
+        return { end: toEnd({ finishReason: 'length' }) } // which cancels the model call
     }
     if (answer.backlog.isFull()) await answer.backlog.untilRoom()
   }
@@ -73,7 +73,7 @@ function toEnd(finish: Finish | undefined): Outcome['end'] {
   }
 }
 
-/** How an answer ends that an error ended. */
+/** Returns the outcome of an answer that ended with this error. */
 export function toOutcome(error: unknown): Outcome {
   const nothing = { finishReason: null, inputTokens: null, outputTokens: null }
   const reason = error instanceof AnswerEndedError ? error.reason : undefined
@@ -82,12 +82,12 @@ export function toOutcome(error: unknown): Outcome {
   return { end: { ...nothing, status: 'failed', error: toProblem(error).message }, failure: error }
 }
 
-/** Whether an answer was ended because it took as long as it may. */
+/** Returns whether an answer was ended because its time was up. */
 export function isTimeUp(error: unknown): boolean {
   return error instanceof AnswerEndedError && error.reason === 'length'
 }
 
-/** The error of an answer whose time was up before it had any text. */
+/** Returns the error of an answer whose time was up before it had any text. */
 export function createTimeout(): LlmError {
   return new LlmError('model_timeout', 'the model did not answer in time')
 }

@@ -5,13 +5,16 @@ import { type EventStream, headersAfterMs, openEventStream, startHeartbeat } fro
 import { toCallProblem } from './run-call.ts'
 
 export type ChunkStream = {
-  /** Sends the headers, unless they have been. */
+  /** Sends the headers, unless they have been sent. */
   open: () => unknown
-  /** Sends chunks, in one write; resolves when the client can take more. Rejects with the signal's reason when it has left. */
+  /**
+   * Sends chunks in one write. Resolves when the client can accept more. Rejects with the signal's reason when it has
+   * disconnected.
+   */
   send: (chunks: string[]) => Promise<void>
 }
 
-/** Runs `write` on a stream of OpenAI's chunks, which ends as it does: with `[DONE]`, or with an error and none. */
+/** Runs `write` on a stream of OpenAI chunks. The stream ends with `[DONE]`, or with an error and without `[DONE]`. */
 export async function writeChunkStream<T>(
   reply: FastifyReply,
   signal: AbortSignal,
@@ -28,7 +31,7 @@ export async function writeChunkStream<T>(
   }
   const send = async (chunks: string[]) => {
     const { write, response } = open()
-    if (write(toEvents(chunks)) || signal.aborted) return // the last chunk of an answer whose time is up is not waited for
+    if (write(toEvents(chunks)) || signal.aborted) return // once the time is up, do not wait for the client
     await once(response, 'drain', { signal }).catch(() => signal.throwIfAborted())
   }
   const timer = setTimeout(open, headersAfterMs)

@@ -5,7 +5,7 @@ import { beginChunks, chunk, completion, sendChunks, sendJson, startUpstream, us
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 
-// Requests as Open WebUI, LibreChat and curl send them. The shapes are read off their sources, named where they are used.
+// Requests as Open WebUI, LibreChat and curl send them. Their schemas come from the sources named at each place.
 
 const upstream = await startUpstream()
 const environment = { OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'the-model' }
@@ -22,7 +22,7 @@ const lastBody = () => Object(upstream.calls.at(-1)?.body)
 const send = (body: object, headers = {}, signal?: AbortSignal) =>
   post(`${url}/v1/chat/completions`, { ...alice, ...headers }, body, signal)
 
-/** The chunks of a stream, which ends as OpenAI's do. */
+/** Returns the chunks of a stream, which must end as OpenAI's do. */
 async function readChunks(response: Response) {
   expect(response.status).toBe(200)
   expect(response.headers.get('content-type')).toMatch(/^text\/event-stream/)
@@ -31,7 +31,7 @@ async function readChunks(response: Response) {
   return events.map((event) => JSON.parse(event.replace('data: ', '')))
 }
 
-/** open-webui/open-webui, backend/open_webui/routers/openai.py at 671f577: what leaves for a server that is not OpenAI's. */
+/** open-webui/open-webui, backend/open_webui/routers/openai.py at 671f577: requests to servers other than OpenAI's. */
 describe('Open WebUI', () => {
   const headers = {
     'x-openwebui-user-name': 'Ada%20L',
@@ -40,7 +40,7 @@ describe('Open WebUI', () => {
     'x-openwebui-user-role': 'user',
     'x-openwebui-chat-id': '5a4e',
   }
-  /** src/lib/components/chat/Chat.svelte at 002b16d, `sendPromptSocket`; the backend keeps `metadata` to itself. */
+  /** src/lib/components/chat/Chat.svelte at 002b16d, `sendPromptSocket`. The backend does not forward `metadata`. */
   const chat = {
     stream: true,
     model: 'the-model',
@@ -56,7 +56,7 @@ describe('Open WebUI', () => {
     max_tokens: 512,
   }
 
-  it('chats: streamed, with the usage, its own system message and the passages in one', async () => {
+  it('chats with streaming and usage; its system message and the passages are merged into one', async () => {
     upstream.next(sendChunks(...answer, usageChunk))
     const chunks = await readChunks(await send(chat, headers))
     expect(chunks).toEqual([
@@ -71,7 +71,7 @@ describe('Open WebUI', () => {
     expect(JSON.stringify(upstream.calls.at(-1)?.headers)).not.toMatch(/openwebui|Ada/)
   })
 
-  it('shows pictures beside the text', async () => {
+  it('sends images with the text', async () => {
     const image = { type: 'image_url', image_url: { url: 'data:image/png;base64,iVBORw0KGgo=' } }
     const content = [{ type: 'text', text: 'When does this pool open?' }, image]
     upstream.next(sendChunks(...answer))
@@ -79,8 +79,11 @@ describe('Open WebUI', () => {
     expect(lastBody().messages.at(-1)).toEqual({ role: 'user', content })
   })
 
-  /** backend/open_webui/routers/tasks.py at 074d488, `generate_title`, after openai.py has renamed `max_completion_tokens`. */
-  it('lets a title be written: not streamed', async () => {
+  /**
+   * backend/open_webui/routers/tasks.py at 074d488, `generate_title`, after openai.py has renamed
+   * `max_completion_tokens`.
+   */
+  it('generates a title without streaming', async () => {
     const content =
       '### Task:\nGenerate a concise, 3-5 word title.\n### Chat History:\n<chat_history>\nUSER: Hello\n</chat_history>'
     const title = { model: 'the-model', messages: [{ role: 'user', content }], stream: false, max_tokens: 1000 }
@@ -90,20 +93,20 @@ describe('Open WebUI', () => {
     expect(lastBody()).toMatchObject({ ...title, messages: [{ role: 'system' }, ...title.messages] })
   })
 
-  it('lists the models, of which it reads `data[].id`', async () => {
+  it('lists the models, using `data[].id`', async () => {
     const response = await fetch(`${url}/v1/models`, { headers: { ...alice, ...headers } })
     const list: unknown = await response.json()
     expect(list).toMatchObject({ object: 'list', data: [{ id: 'the-model' }, { id: 'offline-384' }] })
   })
 
-  it('is shown `error.message` of a failure', async () => {
+  it('shows `error.message` of a failure', async () => {
     upstream.next(sendJson({}, 500))
     const response = await send(chat, headers)
     expect(response.status).toBe(502)
     expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining('try again') } })
   })
 
-  it('stops by closing its connection, and the model is hung up on', async () => {
+  it('stops by closing its connection, which cancels the model call', async () => {
     upstream.next((response) => beginChunks(response, ...answer.slice(0, 2)))
     const { hungUp } = upstream.counts
     const abort = new AbortController()
@@ -115,8 +118,8 @@ describe('Open WebUI', () => {
 })
 
 /**
- * danny-avila/LibreChat, packages/api/src/endpoints/openai/llm.ts at f31d896: options of LangChain's ChatOpenAI, which
- * sends them as langchain-ai/langchainjs, libs/providers/langchain-openai/src/chat_models/completions.ts at 03562e1 does.
+ * danny-avila/LibreChat, packages/api/src/endpoints/openai/llm.ts at f31d896: options of LangChain's ChatOpenAI.
+ * langchain-ai/langchainjs, libs/providers/langchain-openai/src/chat_models/completions.ts at 03562e1 sends them.
  */
 describe('LibreChat', () => {
   const calculator = {
@@ -145,7 +148,7 @@ describe('LibreChat', () => {
   }
   const call = { id: 'call_1', type: 'function', function: { name: 'calculator', arguments: '{"input":"2 + 2"}' } }
 
-  it('chats with tools: the call comes in deltas, its result goes back', async () => {
+  it('chats with tools: the call arrives in deltas, and its result is sent back', async () => {
     const { function: called, ...named } = call
     const calling = [
       chunk({ role: 'assistant', content: null, reasoning_content: 'Compute.' }),
@@ -171,8 +174,10 @@ describe('LibreChat', () => {
     expect(lastBody()).toMatchObject({ tools: [calculator], user: '66f0c0ffee', reasoning_effort: 'low' })
   })
 
-  /** danny-avila/agents, src/utils/title.ts at d8751a6: `withStructuredOutput` makes a function that must be called. */
-  it('lets a title be written as the arguments of a function', async () => {
+  /**
+   * danny-avila/agents, src/utils/title.ts at d8751a6: `withStructuredOutput` defines a function that must be called.
+   */
+  it('generates a title as the arguments of a function', async () => {
     const title = {
       model: 'the-model',
       stream: false,
@@ -192,7 +197,7 @@ describe('LibreChat', () => {
   })
 
   /** packages/api/src/endpoints/models.ts at 003bf57, `fetchModels` with `userIdQuery`. */
-  it('lists the models, of which it reads `data[].id`', async () => {
+  it('lists the models, using `data[].id`', async () => {
     const response = await fetch(`${url}/v1/models?user=66f0c0ffee`, { headers: alice })
     expect(await response.json()).toMatchObject({ data: [{ id: 'the-model' }, { id: 'offline-384' }] })
   })
@@ -209,7 +214,7 @@ describe('curl', () => {
   const curl = async (path: string, body: object, ...options: string[]) => (await start(path, body, options)).stdout
   const body = { model: 'the-model', messages: [{ role: 'user', content: 'When does the pool open?' }], stream: true }
 
-  it('shows the stream as it comes', async () => {
+  it('shows the stream as it arrives', async () => {
     upstream.next(sendChunks(...answer))
     const events = (await curl('/chat/completions', body)).trimEnd().split('\n\n')
     expect(events.map((event) => event.slice(0, 6))).toEqual(events.map(() => 'data: '))
@@ -219,7 +224,7 @@ describe('curl', () => {
     ])
   })
 
-  it('shows an error with its status, and one in the stream', async () => {
+  it('shows an error with its status, and an error in the stream', async () => {
     const format = ['-w', '\n%{http_code} %{header_json}']
     upstream.next(sendJson({}, 429, { 'retry-after': '7' }))
     const [error = '', told = ''] = (await curl('/chat/completions', body, ...format)).split('\n', 2)
@@ -230,7 +235,7 @@ describe('curl', () => {
     expect(events.at(-1)).toMatch(/^data: \{"error":\{"message":".*"code":"model_unreachable"\}\}$/)
   })
 
-  it('leaves, and the model is hung up on', async () => {
+  it('disconnects, which cancels the model call', async () => {
     const leaving = new AbortController()
     upstream.next((response) => {
       beginChunks(response, ...answer.slice(0, 2))

@@ -15,10 +15,10 @@ export type CompletionOptions = { store: Store; llm: Llm; systemPrompt: string |
 
 type Body = z.output<typeof CompletionRequest>
 
-/** Without retrieval there are no `citations`. */
+/** `citations` is undefined without retrieval. */
 type Prepared = { request: Parameters<CompletionModel['stream']>[0]; citations: Source[] | undefined }
 
-/** The whole answer at once, with its citations. */
+/** Returns the whole answer at once, with its citations. */
 export async function complete(
   options: CompletionOptions,
   owner: string,
@@ -32,7 +32,7 @@ export async function complete(
   return { ...completion, ...(citations && { citations }) }
 }
 
-/** The answer as it grows, as OpenAI's stream of chunks. */
+/** Streams the answer as OpenAI chunks. */
 export function streamCompletion(
   options: CompletionOptions,
   owner: string,
@@ -50,14 +50,14 @@ export function streamCompletion(
   })
 }
 
-/** From here on each try is paid for: OpenAI's clients would make two more by themselves. */
+/** Tells OpenAI's clients not to retry. Each attempt costs money, and they would make two more. */
 export function forbidRetry(reply: FastifyReply): void {
   reply.header('x-should-retry', 'false')
 }
 
 /**
- * Finds the passages for the user's last message and adds them to the client's instructions; its other messages stay as
- * they are. `retrieval` is our own parameter and goes no further.
+ * Retrieves passages for the user's last message and adds them to the client's instructions. Its other messages stay
+ * unchanged. `retrieval` is our own parameter and is not forwarded.
  */
 async function prepare(
   { store, llm, systemPrompt }: CompletionOptions,
@@ -76,7 +76,10 @@ async function prepare(
   return { request: { body: { ...body, messages }, passages, signal }, citations: sources }
 }
 
-/** Ours follow the client's in one message: the templates of some models refuse a second one, or one that is not first. */
+/**
+ * Appends our instructions to the client's, in one message. Templates of some models reject a second system message, or
+ * one that is not first.
+ */
 function addInstructions([first, ...rest]: Body['messages'], text: string): Body['messages'] {
   if (!first || !['system', 'developer'].includes(first.role)) {
     return [{ role: 'system', content: text }, ...(first ? [first] : []), ...rest]
@@ -86,7 +89,7 @@ function addInstructions([first, ...rest]: Body['messages'], text: string): Body
   return [{ ...first, content: added }, ...rest]
 }
 
-/** Of a message that is too long its end counts: the question is there. */
+/** Returns the question of a message. A message that is too long is cut to its end, where the question is. */
 function readQuestion(message: Body['messages'][number]): string {
   return toStorableText(readMessageText(message).slice(-maxMessageLength)).trim()
 }

@@ -5,7 +5,7 @@ const texts = ['reasoning', 'reasoning_content', 'content']
 const Message = z.record(z.string(), z.unknown())
 const Completion = z.looseObject({ choices: z.array(z.looseObject({ message: Message })) })
 
-/** Cuts the texts of a completion off where they are larger than an answer may be; such a choice ends with `length`. */
+/** Cuts off texts of a completion beyond the size limit of an answer. Such a choice ends with `length`. */
 export function limitCompletion(completion: Record<string, unknown>): Record<string, unknown> {
   const { data } = Completion.safeParse(completion)
   if (!data) return completion

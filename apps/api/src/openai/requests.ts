@@ -10,7 +10,7 @@ const Message = z.looseObject({
 
 const positive = z.int().min(1).nullish()
 
-/** What we read of a completion's request. The rest is the model's to understand, or to refuse. */
+/** The parameters of a completion that this server reads. The model's server accepts or rejects the others. */
 export const CompletionRequest = z
   .looseObject({
     model: z.string().meta({ description: 'One of GET /v1/models' }),
@@ -28,7 +28,7 @@ export const CompletionRequest = z
     examples: [{ model: 'offline', messages: [{ role: 'user', content: 'Why does this project use PgBouncer?' }] }],
   })
 
-/** Without retrieval they are the model's own, as Perplexity's are, in whatever shape it gives them. */
+/** Without retrieval these are the model's own citations, as with Perplexity, in any schema. */
 const Citations = z.union([z.array(SourceResponse), z.unknown()])
 
 export const CompletionResponse = z.looseObject({ citations: Citations.optional() }).meta({
@@ -67,7 +67,7 @@ export const EmbeddingRequest = z
   })
   .meta({ examples: [{ model: 'offline-384', input: 'When does the office open?' }] })
 
-/** Not looked at: to check millions of numbers would hold up every stream. */
+/** Not validated: checking millions of numbers would delay every stream. */
 const Vector = z.unknown().meta({ anyOf: [{ type: 'array', items: { type: 'number' } }, { type: 'string' }] })
 
 export const EmbeddingResponse = z.looseObject({ data: z.array(z.looseObject({ embedding: Vector })) }).meta({

@@ -42,19 +42,19 @@ async function collect<T>(stream: AsyncIterable<T>): Promise<T[]> {
 }
 
 describe('a streamed completion', () => {
-  it('is the model’s own chunks, the first with the role and the citations, the last with the finish_reason', async () => {
+  it('contains the model’s chunks: the first with the role and the citations, the last with the finish_reason', async () => {
     upstream.next(sendChunks(...hello, stop))
     const chunks = await collect(await openai.chat.completions.create({ ...body, stream: true }))
     expect(chunks).toEqual([{ ...hello[0], citations: expect.any(Array) }, ...hello.slice(1), stop])
   })
 
-  it('names the role at the start where the model’s server does not', async () => {
+  it('starts with the role even if the model’s server omits it', async () => {
     upstream.next(sendChunks(chunk({ role: null, content: 'Hi' }), stop))
     const [first] = await collect(await openai.chat.completions.create({ ...body, stream: true }))
     expect(first?.choices[0]?.delta).toEqual({ role: 'assistant', content: 'Hi' })
   })
 
-  it('tells the usage in one last chunk without choices, and only when asked', async () => {
+  it('reports the usage in a final chunk without choices, only on request', async () => {
     upstream.next(sendChunks(...hello, stop, usageChunk))
     upstream.next(sendChunks(...hello, stop, usageChunk))
     const asked = { stream: true as const, stream_options: { include_usage: true } }
@@ -65,7 +65,7 @@ describe('a streamed completion', () => {
     expect(uncounted.at(-1)).toEqual(stop)
   })
 
-  it('is framed as OpenAI frames it, and no proxy may hold it back', async () => {
+  it('is framed like OpenAI’s, and no proxy may buffer it', async () => {
     upstream.next(sendChunks(hello[1] ?? {}, stop))
     const response = await send('/chat/completions', { ...body, stream: true, retrieval: false })
     expect(Object.fromEntries(response.headers)).toMatchObject({
@@ -79,7 +79,7 @@ describe('a streamed completion', () => {
     )
   })
 
-  it('sends each chunk on before the model has made the next', async () => {
+  it('sends each chunk before the model has produced the next', async () => {
     let goOn = () => {}
     upstream.next((response) => {
       beginChunks(response, chunk({ content: 'a' }))
@@ -102,7 +102,7 @@ describe('a completion that is not streamed', () => {
     expect(lastCall()).toMatchObject({ stream: false })
   })
 
-  it('has the request’s id, ours or the client’s', async () => {
+  it('has the request’s id, from the server or the client', async () => {
     upstream.next(sendJson(completion({ content: 'Hi' })))
     upstream.next(sendJson(completion({ content: 'Hi' })))
     const ours = await openai.chat.completions.create(body).withResponse()
@@ -113,7 +113,7 @@ describe('a completion that is not streamed', () => {
 })
 
 describe('citations', () => {
-  it('lead back into the documents, by the n of [n] that the model was given', async () => {
+  it('point into the documents, by the n of [n] that the model received', async () => {
     upstream.next(sendJson(completion({ content: 'Four euros [1].' })))
     const answer = await openai.chat.completions.create(body)
     const citations: { n: number; start: number; end: number }[] = Object(answer).citations
@@ -125,7 +125,7 @@ describe('citations', () => {
     }
   })
 
-  it('do not disturb the client’s own helpers', async () => {
+  it('work with the client’s own helpers', async () => {
     upstream.next(sendChunks(...hello, stop, usageChunk))
     const options = { ...body, stream_options: { include_usage: true } }
     const answer = await openai.chat.completions.stream(options).finalChatCompletion()
@@ -133,13 +133,13 @@ describe('citations', () => {
     expect(answer.usage).toEqual(usage)
   })
 
-  it('are of the asking owner’s documents alone, and none without any', async () => {
+  it('come only from the requesting owner’s documents, and are empty without any', async () => {
     upstream.next(sendJson(completion({ content: 'Hi' })))
     expect(await connect(bob).chat.completions.create(body)).toMatchObject({ citations: [] })
     expect(JSON.stringify(lastCall())).not.toContain('euros')
   })
 
-  it('are the model’s own, in its own shape, where retrieval is off', async () => {
+  it('are the model’s own, in its own schema, when retrieval is off', async () => {
     upstream.next(sendJson({ ...completion({ content: 'Hi' }), citations: ['https://example.org'] }))
     const response = await send('/chat/completions', { ...body, retrieval: false })
     expect(await response.json()).toMatchObject({ citations: ['https://example.org'] })
@@ -160,7 +160,7 @@ describe('the model', () => {
     { role: 'user', content: [{ type: 'text', text: 'What does a ticket cost?' }, part] },
   ]
 
-  it('gets the passages as a system message before the client’s messages, which stay as they are', async () => {
+  it('receives the passages as a system message before the client’s messages, which stay unchanged', async () => {
     upstream.next(sendJson(completion({ content: 'Hi' })))
     await send('/chat/completions', { ...body, messages: talk })
     const passages = { role: 'system', content: expect.stringContaining('four euros') }
@@ -170,7 +170,7 @@ describe('the model', () => {
   it.each([
     ['a text', 'Be brief.', expect.stringMatching(/^Be brief\.\n\n.*four euros/s)],
     ['parts', [part], [part, { type: 'text', text: expect.stringContaining('four euros') }]],
-  ])('gets them after the client’s own instructions, in one message: %s', async (_, content, expected) => {
+  ])('receives them after the client’s own instructions, in one message: %s', async (_, content, expected) => {
     upstream.next(sendJson(completion({ content: 'Hi' })))
     await send('/chat/completions', { ...body, messages: [{ role: 'developer', content, name: 'n' }, ...talk] })
     expect(lastCall()).toEqual({
@@ -181,7 +181,7 @@ describe('the model', () => {
     })
   })
 
-  it('gets every parameter but our own, known or not', async () => {
+  it('receives every parameter, known or not, except our own', async () => {
     const more = {
       n: 2,
       stop: ['a'],
@@ -195,7 +195,7 @@ describe('the model', () => {
     expect(await response.json()).not.toHaveProperty('citations')
   })
 
-  it('calls the client’s tools: calls, results and reasoning pass untouched both ways', async () => {
+  it('calls the client’s tools: calls, results and reasoning pass unchanged in both directions', async () => {
     const call = { index: 0, id: 't1', type: 'function', function: { name: 'add', arguments: '' } }
     upstream.next(
       sendChunks(
@@ -240,16 +240,16 @@ describe('an error before the first byte', () => {
   const reset = (response: { destroy: () => unknown }) => response.destroy()
   const silence = () => {}
   it.each([
-    ['a refusal', sendJson({ error: { message: 'the-secret' } }, 400), 400, 'model_rejected', 'invalid_request_error'],
-    ['a wrong key', sendJson({}, 401), 502, 'model_unauthorized', 'server_error'],
+    ['a 400', sendJson({ error: { message: 'the-secret' } }, 400), 400, 'model_rejected', 'invalid_request_error'],
+    ['an invalid key', sendJson({}, 401), 502, 'model_unauthorized', 'server_error'],
     ['an unknown model', sendJson({}, 404), 502, 'model_rejected', 'server_error'],
     ['a rate limit', sendJson({}, 429, { 'retry-after': '7' }), 429, 'model_rate_limited', 'rate_limit_error'],
     ['a failure', sendJson({ error: { message: 'the-secret' } }, 500), 502, 'model_failed', 'server_error'],
     ['a broken connection', reset, 502, 'model_unreachable', 'server_error'],
-    ['silence', silence, 504, 'model_timeout', 'server_error'],
-  ])('of the model’s server, %s, has its status and is never tried again', async (_, respond, status, code, type) => {
+    ['no response', silence, 504, 'model_timeout', 'server_error'],
+  ])('of the model’s server, %s, keeps its status and is not retried', async (_, respond, status, code, type) => {
     const before = upstream.calls.length
-    const callsEach = status === 400 ? 2 : 1 // the second one without our own `max_tokens`
+    const callsEach = status === 400 ? 2 : 1 // the second call omits our own `max_tokens`
     for (const stream of [true, false]) {
       for (let call = 0; call < callsEach; call += 1) upstream.next(respond)
       const error: unknown = await openai.chat.completions.create({ ...body, stream }).catch((error: unknown) => error)
@@ -278,7 +278,7 @@ describe('an error before the first byte', () => {
     ['max_completion_tokens', { messages, max_completion_tokens: 'many' }],
     ['stream_options.include_usage', { messages, stream_options: { include_usage: 1 } }],
     ['retrieval', { messages, retrieval: 'no' }],
-  ])('names a wrong parameter: %s of %o', async (param, body) => {
+  ])('names an invalid parameter: %s of %o', async (param, body) => {
     const response = await send('/chat/completions', { model: 'the-model', ...body })
     expect(response.status).toBe(400)
     expect(await response.json()).toEqual({
@@ -286,13 +286,13 @@ describe('an error before the first byte', () => {
     })
   })
 
-  it('is model_not_found for another model, of the chat and of embeddings', async () => {
+  it('is model_not_found for an unknown chat or embedding model', async () => {
     const notFound = { status: 404, code: 'model_not_found', type: 'invalid_request_error' }
     await expect(openai.chat.completions.create({ ...body, model: 'gpt-4' })).rejects.toMatchObject(notFound)
     await expect(openai.embeddings.create({ model: 'the-model', input: 'a' })).rejects.toMatchObject(notFound)
   })
 
-  it('has a class of its own in the client for a wrong key', async () => {
+  it('has the client’s own error class for an invalid key', async () => {
     const error = await connect({ authorization: 'sl_wrong' })
       .models.list()
       .catch((error: unknown) => error)
@@ -300,7 +300,7 @@ describe('an error before the first byte', () => {
     expect(error).toMatchObject({ status: 401, code: 'invalid_api_key' })
   })
 
-  it('has OpenAI’s envelope for a body that is too large, of another type, or no JSON', async () => {
+  it('has OpenAI’s envelope for a body that is too large, of another type, or not JSON', async () => {
     const request = (payload: string, type: string) =>
       app.inject({ method: 'POST', url: '/v1/chat/completions', headers: { ...alice, 'content-type': type }, payload })
     const answers = await Promise.all([
@@ -319,9 +319,9 @@ describe('an error before the first byte', () => {
 describe('an error after the first byte', () => {
   it.each([
     ['an error event', `data: {"error":{"message":"the-secret"}}\n\n`, 'model_failed'],
-    ['an end in the middle', '', 'model_protocol'],
-    ['garbage', 'data: {"the-secret\n\n', 'model_protocol'],
-  ])('comes in the stream, and no [DONE] after it: %s', async (_, end, code) => {
+    ['a truncated stream', '', 'model_protocol'],
+    ['invalid JSON', 'data: {"the-secret\n\n', 'model_protocol'],
+  ])('is sent in the stream, without [DONE] after it: %s', async (_, end, code) => {
     const fail = (response: Parameters<typeof beginChunks>[0]) =>
       beginChunks(response, chunk({ content: 'Hel' })).end(end)
     const before = upstream.calls.length
@@ -345,7 +345,7 @@ describe('an error after the first byte', () => {
 })
 
 describe('models', () => {
-  it('are the two that are configured', async () => {
+  it('are the two configured ones', async () => {
     const models = await collect(openai.models.list())
     expect(models).toEqual([
       { id: 'the-model', object: 'model', created: expect.any(Number), owned_by: 'sluice' },
@@ -357,7 +357,7 @@ describe('models', () => {
 describe('embeddings', () => {
   const model = 'offline-384'
 
-  it('are the same numbers in base64, which the client asks for by itself, and in float', async () => {
+  it('are the same numbers as float and as base64, the client’s default', async () => {
     const { data, ...list } = await openai.embeddings.create({ model, input: ['a pool', 'a ticket'] })
     const floats = await openai.embeddings.create({ model, input: ['a pool', 'a ticket'], encoding_format: 'float' })
     expect(list).toEqual({ object: 'list', model, usage: { prompt_tokens: 4, total_tokens: 4 } })
@@ -369,7 +369,7 @@ describe('embeddings', () => {
     }
   })
 
-  it('are little-endian floats of 32 bits, and numbers where no format is named', async () => {
+  it('are little-endian 32-bit floats in base64, and numbers when no format is given', async () => {
     const read = async (more: object) => {
       const payload = { model, input: 'a pool', ...more }
       return (await app.inject({ method: 'POST', url: '/v1/embeddings', headers: alice, payload })).json().data[0]
@@ -389,14 +389,14 @@ describe('embeddings', () => {
     ['encoding_format', { input: 'a', encoding_format: 'hex' }],
     ['dimensions', { input: 'a', dimensions: 0 }],
     ['dimensions', { input: 'a', dimensions: 256 }],
-  ])('400 that names %s when it is wrong', async (param, body) => {
+  ])('400 that names %s when it is invalid', async (param, body) => {
     const response = await send('/embeddings', { model, ...body })
     expect(response.status).toBe(400)
     expect(await response.json()).toMatchObject({ error: { type: 'invalid_request_error', param } })
   })
 })
 
-describe('the offline model, with any word as a key while AUTH=off', async () => {
+describe('the offline model, with any key while AUTH=off', async () => {
   const offline = await testApp({ environment: { AUTH: 'off' } })
   afterAll(offline.close)
   await offline.app.inject({ method: 'POST', url: '/documents', payload })
@@ -404,7 +404,7 @@ describe('the offline model, with any word as a key while AUTH=off', async () =>
   const { chat, models } = new OpenAI({ baseURL: `${await offline.listen()}/v1`, apiKey: 'any word' })
   const asked = { model: 'offline', messages }
 
-  it('quotes the documents, streamed or not, with the same words and citations', async () => {
+  it('quotes the documents, with the same text and citations with and without streaming', async () => {
     const whole = await chat.completions.create(asked)
     const chunks = await collect(await chat.completions.create({ ...asked, stream: true }))
     const content = chunks.map(({ choices }) => choices[0]?.delta.content ?? '').join('')
@@ -416,7 +416,7 @@ describe('the offline model, with any word as a key while AUTH=off', async () =>
     expect((await collect(models.list())).map(({ id }) => id)).toEqual(['offline', 'offline-384'])
   })
 
-  it('honours stop and max_tokens, and refuses what it cannot do', async () => {
+  it('applies stop and max_tokens, and rejects unsupported parameters', async () => {
     const stopped = await chat.completions.create({ ...asked, stop: [' costs'] })
     expect(stopped.choices).toMatchObject([{ message: { content: 'A ticket to the pool' }, finish_reason: 'stop' }])
     const cut = await chat.completions.create({ ...asked, max_tokens: 2 })

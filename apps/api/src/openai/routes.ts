@@ -28,7 +28,7 @@ const completed = {
 
 const refusals = { 400: ['unsupported_parameter', 'model_rejected'], 404: ['model_not_found'] }
 
-const maxBodyBytes = 8 * 1024 * 1024 // a conversation with a few pictures, or 2,048 texts to embed
+const maxBodyBytes = 8 * 1024 * 1024 // a conversation with some images, or 2,048 texts to embed
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   const { store, llm, systemPrompt } = app

@@ -22,7 +22,7 @@ function connect(url: string, { authorization }: { authorization: string }) {
 const body = { model: 'the-model', messages: [{ role: 'user' as const, content: 'Hi' }], retrieval: false }
 const hi = chunk({ role: 'assistant', content: 'Hi' })
 
-/** Holds a call back, and tells when it is there. */
+/** Holds the next call. Returns a promise that resolves when the call has arrived. */
 function holdNext(upstream: typeof chatModel, begin: Parameters<typeof chatModel.next>[0] = () => {}) {
   const { promise, resolve } = Promise.withResolvers<void>()
   upstream.next((response) => {
@@ -32,7 +32,7 @@ function holdNext(upstream: typeof chatModel, begin: Parameters<typeof chatModel
   return promise
 }
 
-/** The model's server sees that its caller is gone, and nobody asks again. */
+/** Expects that the model's server saw the caller disconnect, and that nothing was retried. */
 async function expectHungUp({ counts, calls }: typeof chatModel, before: { hungUp: number; calls: number }) {
   await expect.poll(() => counts.hungUp).toBe(before.hungUp + 1)
   expect(calls.length).toBe(before.calls + 1)
@@ -40,7 +40,7 @@ async function expectHungUp({ counts, calls }: typeof chatModel, before: { hungU
 
 const look = ({ counts, calls }: typeof chatModel) => ({ hungUp: counts.hungUp, calls: calls.length })
 
-describe('a client that leaves ends the model’s call at once', () => {
+describe('a client that disconnects ends the model’s call at once', () => {
   it.each([
     ['before the first byte of a stream', true],
     ['when it is not streamed', false],
@@ -74,7 +74,7 @@ describe('a client that leaves ends the model’s call at once', () => {
     await expectHungUp(chatModel, before)
   })
 
-  it('while its question is being embedded, and the model is not called at all', async () => {
+  it('while its question is being embedded, and the model is never called', async () => {
     const before = [look(embeddingModel), look(chatModel)] as const
     const abort = new AbortController()
     const held = holdNext(embeddingModel)
@@ -100,7 +100,7 @@ describe('a client that leaves ends the model’s call at once', () => {
     await expectHungUp(embeddingModel, before)
   })
 
-  it('and one that stays ends none', async () => {
+  it('and a client that stays connected ends none', async () => {
     const before = look(chatModel)
     chatModel.next(sendChunks(hi, chunk({}, 'stop')))
     chatModel.next(sendJson(completion({ content: 'Hi' })))
@@ -111,7 +111,7 @@ describe('a client that leaves ends the model’s call at once', () => {
 })
 
 describe('embeddings of a model’s server', () => {
-  it('are asked for in numbers, and encoded for the client', async () => {
+  it('are requested as numbers, and encoded for the client', async () => {
     embeddingModel.next(sendJson({ object: 'list', data: [{ index: 0, embedding: [0.5, -2] }], vendor_only: 1 }))
     const list = await openai.embeddings.create({ model: 'the-embedder', input: 'a', user: 'u' })
     expect([...(list.data[0]?.embedding ?? [])]).toEqual([0.5, -2])
@@ -124,7 +124,7 @@ describe('embeddings of a model’s server', () => {
     })
   })
 
-  it('that fail have their status and are not tried again', async () => {
+  it('that fail keep their status and are not retried', async () => {
     const before = look(embeddingModel)
     embeddingModel.next(sendJson({}, 429, { 'retry-after': '7' }))
     const error: unknown = await openai.embeddings.create({ model: 'the-embedder', input: 'a' }).catch((error) => error)
@@ -134,7 +134,7 @@ describe('embeddings of a model’s server', () => {
   })
 })
 
-it('a model that is silent for 5 s: headers first, the failure in the stream', async () => {
+it('a model without output for 5 s: headers first, then the failure in the stream', async () => {
   let fail = () => {}
   chatModel.next((response) => {
     fail = () => response.writeHead(503).end()
@@ -147,7 +147,7 @@ it('a model that is silent for 5 s: headers first, the failure in the stream', a
   await expect(read()).rejects.toMatchObject({ code: 'model_failed' })
 })
 
-it('503 while no more answers may run: the client tries again by itself, and is answered', async () => {
+it('503 while all slots are taken: the client retries by itself, and gets an answer', async () => {
   const busy = await testApp({ environment: { ...environment, MAX_STREAMS: '1' } })
   onTestFinished(busy.close)
   const statuses: number[] = []
@@ -176,7 +176,7 @@ it('503 while no more answers may run: the client tries again by itself, and is 
   expect(statuses.at(-1)).toBe(200)
 })
 
-it('the end of the drain ends what runs: told in the stream, or as a 503', async () => {
+it('the end of the drain ends running calls, with an error in the stream or a 503', async () => {
   const before = look(chatModel)
   const held = holdNext(chatModel)
   const whole = expect(openai.chat.completions.create(body)).rejects.toMatchObject({

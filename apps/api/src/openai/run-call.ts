@@ -7,13 +7,13 @@ import type { Chat } from '../chat/chat.ts'
 import { AnswerEndedError, createTimeout, isTimeUp, toOutcome } from '../chat/write-answer.ts'
 import { ProblemError, toProblem } from '../plugins/errors.ts'
 
-/** So a server refuses what the client asked for; a wrong key or name is our own mistake. */
+/** Statuses with which a server rejects the client's parameters. A wrong key or model name is our own mistake. */
 const refusals: unknown[] = [400, 413, 422]
 
 /**
- * Gives `work` a place among the answers, and its call an end: at once when the client leaves or the drain is over.
- * Throws a `ProblemError` to a client that is still waiting for its first byte. Whoever has had that has been told by
- * `work`; whoever has left is told nothing.
+ * Runs `work` in an answer slot. Aborts its call when the client disconnects or the drain is over. Throws
+ * `ProblemError` if the response has not begun. Once streaming has begun, `work` reports errors in the stream.
+ * Disconnected clients get nothing.
  */
 export async function runCall<T extends { usage?: unknown }>(
   chat: Chat,
@@ -46,18 +46,21 @@ export async function runCall<T extends { usage?: unknown }>(
   }
 }
 
-/** Aborts when the connection is gone before the response was sent. `request.signal` would do so once the body is read. */
+/**
+ * Aborts when the client disconnects before the response was sent. `request.signal` would also abort once the body is
+ * read.
+ */
 export function abortOnLeave({ raw }: FastifyReply, controller: AbortController): () => void {
   const onClose = () => {
     if (!raw.writableFinished) controller.abort(new AnswerEndedError('stopped'))
   }
   raw.on('close', onClose)
-  raw.on('error', onClose) // a reset shows here first; `close` follows
+  raw.on('error', onClose) // a reset appears here first; `close` follows
   if (raw.destroyed) onClose()
   return () => raw.off('close', onClose)
 }
 
-/** What a client is told of a call that failed. */
+/** Returns the error that the client receives for a failed call. */
 export function toCallProblem(error: unknown): ProblemError {
   if (isTimeUp(error)) return toProblem(createTimeout())
   if (error instanceof AnswerEndedError) {
@@ -77,7 +80,7 @@ export function toCallProblem(error: unknown): ProblemError {
 
 const Usage = z.object({ prompt_tokens: z.int(), completion_tokens: z.int() })
 
-/** `usage` is what the model has said of its tokens, if anything. */
+/** Returns the end of a call. `usage` is the model's token usage, if it reported any. */
 function toEnd(usage: unknown) {
   const { data } = Usage.safeParse(usage)
   return {

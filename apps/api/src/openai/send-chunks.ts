@@ -18,13 +18,13 @@ type Completion = {
   call: Call
   batches: AsyncIterable<string[]>
   citations: Source[] | undefined
-  /** How many answers the client asked for. */
+  /** Number of answers that the client requested. */
   choices: number
 }
 
 /**
- * Sends a model's chunks on as they come, the first one with the citations. At a limit it hangs up on the model and sends a
- * last chunk with `length`. Returns the usage, when the last chunk contains it.
+ * Forwards a model's chunks as they arrive, and adds the citations to the first. At a limit it cancels the model call
+ * and sends a last chunk with `length`. Returns the usage, when the last chunk contains it.
  */
 export async function sendChunks({ send }: ChunkStream, completion: Completion): Promise<{ usage?: unknown }> {
   const { call, batches, citations, choices } = completion
@@ -51,7 +51,7 @@ export async function sendChunks({ send }: ChunkStream, completion: Completion):
 
 const endsChoice = /"finish_reason"\s*:\s*"/
 
-/** Counts what a model sends until it is as much as an answer may be; several answers share the limit of their size. */
+/** Meters a model's output until it reaches the limit of an answer. Several choices share the size limit. */
 function createMeter({ limits }: Call, choices: number) {
   const open = new Set(Array.from({ length: choices }, (_, index) => index))
   let tokens = limits.maxTokens * choices
@@ -80,12 +80,12 @@ function createMeter({ limits }: Call, choices: number) {
       isReached = true
     },
     isReached: () => isReached,
-    /** The choices that the model has not ended. */
+    /** Returns the choices that the model has not ended. */
     listOpen: () => [...open],
   }
 }
 
-/** Not every server names the role at the start. */
+/** Returns the first chunk with the role and the citations. Not every server includes the role at the start. */
 function beginAnswer(first: Chunk, citations: Source[] | undefined) {
   const choices = (first.choices ?? []).map((choice) => {
     const { role, ...rest } = choice.delta ?? {}
@@ -95,12 +95,12 @@ function beginAnswer(first: Chunk, citations: Source[] | undefined) {
   return { chunk: { ...first, choices, ...(citations && { citations }) }, saysSomething }
 }
 
-/** The chunk that ends choices at a limit, in the form of the first one. */
+/** Returns the chunk that ends choices at a limit, in the format of the first chunk. */
 function endAnswer({ citations: _, usage: __, ...first }: Chunk, indexes: number[]): Chunk {
   return { ...first, choices: indexes.map((index) => ({ index, delta: {}, finish_reason: 'length' })) }
 }
 
-/** Throws an `LlmError` (`model_protocol`). */
+/** Parses a chunk. Throws `LlmError` (`model_protocol`). */
 function readChunk(json: string): Chunk {
   try {
     return Chunk.parse(JSON.parse(json))

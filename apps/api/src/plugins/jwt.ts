@@ -21,7 +21,8 @@ const Subject = z.string().regex(/^\P{C}{1,255}$/u)
 /**
  * Accepts JSON Web Tokens that `JWT_ISSUER` signed for `JWT_AUDIENCE`, in addition to API keys. The owner's name is
  * `ISSUER#SUBJECT`, which is unambiguous: an issuer contains no `#` (OpenID Connect Discovery 1.0, section 3).
- * To remove this feature, delete this file, its test and its line in `app.ts`, and run `npm uninstall jose -w @repo/api`.
+ * To remove this feature, delete this file, its test and its line in `app.ts`, and run
+ * `npm uninstall jose -w @repo/api`.
  */
 async function jwt(
   app: FastifyInstance,

@@ -1,14 +1,15 @@
 import { parentPort } from 'node:worker_threads'
 import type { Parsed, Task } from './large-json.ts'
 
-// Parses large bodies outside the event loop. The result has few values, so copying it back costs the event loop little.
+// Parses large bodies outside the event loop. The result has few values, so copying it back costs the event loop
+// little.
 
-const maxValues = 10_000 // in what goes back: a conversation of a thousand tool calls
-const maxCount = 500_000 // in the body: more would keep the next one waiting for a quarter of a second
+const maxValues = 10_000 // in the result: a conversation of a thousand tool calls
+const maxCount = 500_000 // in the body: more would delay the next body by a quarter of a second
 
 const [quote, backslash, comma, openBracket, openBrace] = [...'"\\,[{'].map((character) => character.charCodeAt(0))
 
-/** About how many values a JSON text has; stops counting beyond `max`. */
+/** Returns the approximate number of values in a JSON text. Stops counting beyond `max`. */
 function countValues(bytes: Uint8Array, max: number): number {
   let count = 1
   let isText = false
@@ -25,7 +26,10 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null
 }
 
-/** Keys that could reach a prototype when somebody copies them; Fastify's own parser refuses the same. */
+/**
+ * Returns whether an object has keys that could reach a prototype when it is copied. Fastify's own parser rejects them
+ * too.
+ */
 function isPoisoned(value: Record<string, unknown>): boolean {
   if (Object.hasOwn(value, '__proto__')) return true
   return (

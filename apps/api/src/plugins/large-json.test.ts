@@ -3,7 +3,7 @@ import { expect, it, onTestFinished } from 'vitest'
 import errors from './errors.ts'
 import validation from './validation.ts'
 
-const long = 'a'.repeat(100_000) // a body with it is parsed in the thread
+const long = 'a'.repeat(100_000) // a body that contains it is parsed in the thread
 
 async function createEcho() {
   const app = Fastify({ bodyLimit: 8 * 1024 * 1024 })
@@ -17,25 +17,25 @@ async function createEcho() {
   return { app, post }
 }
 
-it('gives a large body as it gives a small one', async () => {
+it('parses a large body like a small one', async () => {
   const { post } = await createEcho()
   const body = { long, emoji: '🏊', nested: [{ a: [null, 1.5, true] }], escaped: '\u0000"\\\ud800' }
   expect(JSON.parse((await post('/echo', JSON.stringify(body))).body)).toEqual(body)
 })
 
 it.each([
-  ['cut off', `{"long":"${long}"`],
+  ['truncated', `{"long":"${long}"`],
   ['nested too deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
-  ['a key that is a prototype', `{"long":"${long}","__proto__":{"a":1}}`],
+  ['a __proto__ key', `{"long":"${long}","__proto__":{"a":1}}`],
   ['a constructor with a prototype', `{"long":"${long}","constructor":{"prototype":{}}}`],
-])('refuses a large body: %s', async (_, payload) => {
+])('rejects a large body: %s', async (_, payload) => {
   const { post } = await createEcho()
   const response = await post('/echo', payload)
   expect([400, 413]).toContain(response.statusCode)
   expect(['invalid_json', 'body_too_large']).toContain(response.json().code)
 })
 
-it('refuses more values than the event loop can check in a turn, and says so', async () => {
+it('rejects more values than the event loop can check in one turn, with an explanation', async () => {
   const { post } = await createEcho()
   const response = await post('/echo', JSON.stringify(Array.from({ length: 50_000 }, () => 0)))
   expect(response.statusCode).toBe(413)
@@ -45,7 +45,7 @@ it('refuses more values than the event loop can check in a turn, and says so', a
   })
 })
 
-it('keeps only the last message of a large conversation, so that its length does not count', async () => {
+it('keeps only the last message of a large conversation, so that its length costs nothing', async () => {
   const { post } = await createEcho()
   const messages = Array.from({ length: 20_000 }, (_, index) => ({ id: `m${index}` }))
   const { body } = await post('/last', JSON.stringify({ id: 'c', messages }))

@@ -4,7 +4,7 @@ import { takeTurn } from '@repo/llm'
 import { errorCodes } from 'fastify'
 import { ProblemError } from './errors.ts'
 
-/** A piece of a body; `last` ends it and says what to keep of it, `abandoned` forgets it. */
+/** A piece of a body. `last` ends the body and says what to keep of it. `abandoned` discards it. */
 export type Task = { id: number } & (
   | { bytes: Uint8Array }
   | { last: true; lastOf: string | undefined }
@@ -12,20 +12,20 @@ export type Task = { id: number } & (
 )
 export type Parsed = { value: unknown } | { problem: 'invalid_json' | 'too_many_values' }
 
-/** Bytes of a body that are parsed in the event loop: even nested arrays take a few ms. */
+/** Bytes of a body that is parsed in the event loop: even nested arrays take only a few ms. */
 const smallJson = 64 * 1024
 
 /**
- * Reads JSON bodies. Small ones are returned as text. Larger ones are parsed in a thread while they arrive, because 8 MB
- * take 40 ms, and up to 2 s if they contain only brackets.
+ * Reads JSON bodies. Small ones are returned as text. Larger ones are parsed in a thread while they arrive, because 8
+ * MB take 40 ms, and up to 2 s if they contain only brackets.
  */
 export function createJsonReader() {
   const thread = createThread()
 
   /**
-   * Returns the text of a small body, or the value of a large one. With `lastOf`, only the last element of the array with
-   * this name is kept. Rejects with Fastify's errors for bodies that are invalid or longer than `maxBytes`, and with a
-   * `ProblemError` (413) for too many values.
+   * Returns the text of a small body, or the value of a large one. With `lastOf`, only the last element of the array
+   * with this name is kept. Rejects with Fastify's errors for bodies that are invalid or longer than `maxBytes`, and
+   * with a `ProblemError` (413) for too many values.
    */
   const read = async (payload: IncomingMessage, maxBytes: number, lastOf?: string) => {
     let chunks: Buffer[] = []
@@ -41,7 +41,7 @@ export function createJsonReader() {
         body ??= thread.open()
         for (const bytes of chunks) body.write(bytes)
         chunks = []
-        await takeTurn() // else one turn of the event loop reads megabytes, of several bodies at once
+        await takeTurn() // else one turn of the event loop reads megabytes of several bodies
       }
     } catch (error) {
       body?.abandon()
@@ -52,7 +52,7 @@ export function createJsonReader() {
   return { read, close: thread.close }
 }
 
-/** The thread starts with the first large body. */
+/** Creates the thread, which starts with the first large body. */
 function createThread() {
   const waiting = new Map<number, { resolve: (parsed: Parsed) => void; reject: (error: unknown) => void }>()
   let worker: Worker | undefined
@@ -80,7 +80,7 @@ function createThread() {
       const [id, to] = [++lastId, worker]
       const send = (task: Task, transfer: ArrayBuffer[] = []) => to.postMessage(task, transfer)
       return {
-        /** Copies the bytes: Node reuses the memory of a socket's chunks. */
+        /** Copies the bytes, because Node reuses the memory of a socket's chunks. */
         write: (chunk: Buffer) => {
           const bytes = new Uint8Array(chunk)
           send({ id, bytes }, [bytes.buffer])

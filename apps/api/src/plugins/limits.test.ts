@@ -6,7 +6,7 @@ import { testApp } from '../testing.ts'
 import errors from './errors.ts'
 import limits from './limits.ts'
 
-/** A question that cannot be read, of nobody: whoever looks at its key, its body or the database says something else. */
+/** An invalid request without a key. Checking the key, the body or the database would return another error. */
 const hopeless = {
   method: 'POST',
   url: '/chat',
@@ -14,7 +14,7 @@ const hopeless = {
   payload: '{',
 } as const
 
-/** An app whose seconds the test ticks: `tick(400)` is one in which the event loop was 400 ms late on average. */
+/** Creates an app whose clock the test advances. `tick(400)` is a second with a mean event loop delay of 400 ms. */
 async function createTickedApp() {
   const app = Fastify()
   let tick = (_delayMs: number): void => {
@@ -44,7 +44,7 @@ async function createTickedApp() {
   }
 }
 
-it('sheds after three late seconds of the last four, before the body is read, and serves again with fewer', async () => {
+it('sheds after three late seconds of the last four, before reading the body, and recovers with fewer', async () => {
   const { app, tick, work } = await createTickedApp()
   await app.ready()
   tick(400, 400)
@@ -62,14 +62,14 @@ it('sheds after three late seconds of the last four, before the body is read, an
   expect((await work()).statusCode).toBe(415)
 })
 
-it('sheds nothing because of one stall, however long', async () => {
+it('sheds nothing after one stall of any length', async () => {
   const { app, tick, work } = await createTickedApp()
   await app.ready()
   tick(20, 60_000, 20, 20, 20, 60_000)
   expect((await work()).statusCode).toBe(415)
 })
 
-it('measures from the moment that the app is ready, by inject too, and until it is closed', async () => {
+it('measures from the moment that the app is ready, also with inject, until it is closed', async () => {
   const { app, isWatching, work } = await createTickedApp()
   expect(isWatching()).toBe(false)
   await work()
@@ -78,7 +78,7 @@ it('measures from the moment that the app is ready, by inject too, and until it 
   expect(isWatching()).toBe(false)
 })
 
-it('serves what ends work or shows the overload while everything else is shed', async () => {
+it('serves requests that end work or show the overload while shedding all others', async () => {
   const spoken = createSpokenModel()
   const late = (onSample: (delayMs: number) => void) => {
     for (const delayMs of [400, 400, 400]) onSample(delayMs)
@@ -95,7 +95,7 @@ it('serves what ends work or shows the overload while everything else is shed', 
   expect(await statusOf('POST', '/chat/c/stop')).toBe(204)
 })
 
-it('503 while no more answers may run, before anybody asks the database or reads the body', async () => {
+it('503 while all slots are taken, before querying the database or reading the body', async () => {
   const gate = await openGate()
   const spoken = createSpokenModel()
   const { app, alice, close } = await testApp({ gate, llm: spoken.llm, environment: { MAX_STREAMS: '1' } })

@@ -7,25 +7,25 @@ declare module 'fastify' {
   interface FastifyContextConfig {
     /** A request to this route starts an answer. It is rejected at once while all answer slots are taken. */
     streamsAnswer?: boolean
-    /** Served also while the process is overloaded: it ends work, or shows the overload. */
+    /** Served even while the process is overloaded, because it ends work or shows the overload. */
     neverShed?: boolean
   }
 }
 
-const maxDelayMs = 300 // on average over a second: no token is in time then, and each new chat makes it worse
+const maxDelayMs = 300 // mean over a second: tokens are then late, and each new chat makes it worse
 const sampleMs = 1000
 const sampleCount = 4
-const lateCount = 3 // of the last four: one long stall is late once, however long it is
+const lateCount = 3 // of the last four: a single stall counts once, however long it is
 const resolutionMs = 10
 
 /** Calls `onSample` once per second with the mean delay of the event loop in ms. Returns a function that ends it. */
 export type WatchDelay = (onSample: (delayMs: number) => void) => () => void
 
 /**
- * Overload protection: rejects requests before anything is spent on them, ahead of authentication and of reading the body.
- * It sheds while the event loop has been late in three of the last four seconds, or while no more answers may run.
- * Measuring begins when the app is ready, by `listen` or by `inject`, so that start-up does not count.
- * `@fastify/under-pressure` judges by its last sample alone, so that one stall sheds a second's requests.
+ * Overload protection: rejects requests at no cost, before authentication and reading the body. It sheds while the
+ * event loop was late in three of the last four seconds, or while all answer slots are taken. Measuring begins when the
+ * app is ready, by `listen` or by `inject`, so that start-up does not count. `@fastify/under-pressure` uses only its
+ * last sample, so one stall would shed a second's requests.
  */
 async function limits(app: FastifyInstance, { watchDelay = watchEventLoop }: { watchDelay?: WatchDelay | undefined }) {
   let samples: boolean[] = [] // whether the event loop was late, oldest first
@@ -50,7 +50,7 @@ const watchEventLoop: WatchDelay = (onSample) => {
   const delay = monitorEventLoopDelay({ resolution: resolutionMs })
   delay.enable()
   const timer = setInterval(() => {
-    // Node records the time between two beats of its clock in ns, and no beat at all after a stall: that is NaN.
+    // Node records the time between two timer runs in ns. After a stall without any, it is NaN.
     onSample(Number.isNaN(delay.mean) ? sampleMs : delay.mean / 1e6 - resolutionMs)
     delay.reset()
   }, sampleMs).unref()

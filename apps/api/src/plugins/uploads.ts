@@ -5,22 +5,22 @@ import { repeat } from '../repeat.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
-    /** The largest accepted file, in bytes. */
+    /** Size of the largest accepted file, in bytes. */
     maxUploadBytes: number
   }
 }
 
-const bodyTimeoutMs = 30_000 // a whole body: 8 MB, the largest JSON, over 2.5 Mbit/s
-const silenceTimeoutMs = 30_000 // of a client that uploads: a phone that changes its network needs some seconds
+const bodyTimeoutMs = 30_000 // for a whole body: 8 MB, the largest JSON, at 2.5 Mbit/s
+const silenceTimeoutMs = 30_000 // without data during an upload: a phone that changes its network needs some seconds
 const msPerMegabyte = 8000 // 1 Mbit/s: slow mobile networks and old DSL
 const sweepIntervalMs = 60_000
 
-/** How long a request may take to arrive, in ms: the largest file over a slow line. */
+/** Returns how long a request may take to arrive, in ms: the largest file over a slow line. */
 export const toRequestTimeout = ({ MAX_UPLOAD_MB }: Config) => bodyTimeoutMs + MAX_UPLOAD_MB * msPerMegabyte
 
 /**
- * What uploads need beside their route: time to arrive, which no other request gets, and an end for those whose process was
- * killed. A live upload is never swept: it gets a part, or is ended, within the time that a request may take.
+ * Gives uploads more time to arrive than other requests, and removes uploads whose process was killed. A live upload is
+ * never removed: it receives a part, or is ended, within the time that a request may take.
  */
 async function uploads(app: FastifyInstance, config: Config) {
   app.decorate('maxUploadBytes', config.MAX_UPLOAD_MB * 1024 * 1024)
@@ -42,7 +42,7 @@ function limitBody({ server }: FastifyInstance, { raw, headers, routeOptions }: 
       bytesRead = raw.socket.bytesRead
       return void timer.refresh()
     }
-    // As Node reports its own timeout: `answerClientError` responds with 408 and closes the connection.
+    // The same error as Node's own timeout: `answerClientError` responds with 408 and closes the connection.
     const error = Object.assign(new Error('timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' })
     if (raw.socket.destroyed === false) server.emit('clientError', error, raw.socket)
   }

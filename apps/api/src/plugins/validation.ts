@@ -9,7 +9,7 @@ import { createJsonReader } from './large-json.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Name of an array in the body. Of a large body, only its last element is kept. */
+    /** Name of an array in the body. Of a large body, only the last element of this array is kept. */
     lastOf?: string
   }
 }
@@ -27,7 +27,7 @@ async function validation(app: FastifyInstance) {
   )
 }
 
-/** Parses a JSON body as Fastify would, but a large one in a thread. */
+/** Parses a JSON body like Fastify, but large ones in a thread. */
 async function parseBody(
   app: FastifyInstance,
   json: ReturnType<typeof createJsonReader>,
@@ -51,12 +51,12 @@ async function parseBody(
   )
 }
 
-/** A connection that breaks is the client's fault, as in Fastify's own parser. */
+/** Throws a 400 for a broken connection, like Fastify's own parser. */
 function toClientError(error: unknown): never {
   throw Object.assign(Object(error), { statusCode: Object(error).statusCode ?? 400 })
 }
 
-/** Compiles serializers from JSON Schema. Serializing with zod would validate each value again, which costs more CPU. */
+/** Compiles serializers from JSON Schema. Serializing with zod would validate each value again and cost more CPU. */
 const compileSerializer: FastifySerializerCompiler<unknown> = ({ schema, method, url, httpStatus = '' }) => {
   if (!(schema instanceof z.ZodType)) throw new TypeError('response schemas must be zod schemas')
   return compile({ method, url, httpStatus, schema: z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any' }) })

@@ -12,7 +12,7 @@ afterAll(close)
 const ask = (body: object) => post(`${url}/chat`, alice, body)
 const read = async (id: string) => (await app.inject({ url: `/conversations/${id}`, headers: alice })).json()
 
-/** Asks, lets the model say these deltas and reads the whole answer. */
+/** Asks a question that the model answers with these deltas, and returns the whole answer. */
 async function converse(body: object, ...deltas: string[]) {
   const pending = ask(body)
   const answer = await model.takeAnswer()
@@ -30,7 +30,7 @@ const document = (
 await work()
 
 describe('an answer', () => {
-  it('has the headers of an AI SDK stream, which no proxy may hold back', async () => {
+  it('has the headers of an AI SDK stream, and no proxy may buffer it', async () => {
     const { response } = await converse({ message: 'When does the pool open?' }, 'At nine.')
     expect(response.status).toBe(200)
     expect(Object.fromEntries(response.headers)).toMatchObject({
@@ -42,7 +42,7 @@ describe('an answer', () => {
     })
   })
 
-  it('comes in the order start, conversation, sources, text, finish, [DONE]', async () => {
+  it('is sent in the order start, conversation, sources, text, finish, [DONE]', async () => {
     const { parts } = await converse(
       { message: 'When does the pool open?', conversationId: 'in-order' },
       'At ',
@@ -70,7 +70,7 @@ describe('an answer', () => {
     expect(ids).toEqual([1, 3, 5].map((position) => `${start?.messageId}.${position}`))
   })
 
-  it('gives sources whose places lead back into the document that was posted', async () => {
+  it('has sources whose positions point into the posted document', async () => {
     const { parts, request } = await converse({ message: 'What does a ticket to the pool cost?' }, 'Four euros [1].')
     const sources = parts.filter(({ type }) => type === 'source-document')
     expect(sources).toHaveLength(2)
@@ -82,7 +82,7 @@ describe('an answer', () => {
     }
   })
 
-  it('is stored when `finish` arrives, with its sources', async () => {
+  it('is stored with its sources when `finish` arrives', async () => {
     const pending = ask({ message: 'What does a ticket cost?', conversationId: 'stored' })
     const answer = await model.takeAnswer()
     answer.say('Four euros [1].')
@@ -104,7 +104,7 @@ describe('an answer', () => {
     })
   })
 
-  it('sends the first word before the model has made the last', async () => {
+  it('sends the first word before the model has produced the last', async () => {
     const pending = ask({ message: 'Tell me a long story' })
     const answer = await model.takeAnswer()
     const parts = streamParts(await pending)
@@ -116,13 +116,13 @@ describe('an answer', () => {
     expect(listTypes(await readParts(parts))).toEqual(['text-end', 'finish', '[DONE]'])
   })
 
-  it('gives a surrogate pair whole that the model has cut in two', async () => {
+  it('sends a surrogate pair whole if the model split it', async () => {
     const { parts } = await converse({ message: 'Smile!', conversationId: 'halves' }, 'a\ud83c', '\udfcab', '\ud83c')
     expect(parts.flatMap(({ delta }) => delta ?? [])).toEqual(['a', '🏊b', '\ufffd'])
     expect((await read('halves')).messages[1].content).toBe('a🏊b\ufffd')
   })
 
-  it('keeps reasoning apart from the text, as parts of its own', async () => {
+  it('keeps reasoning separate from the text, in its own parts', async () => {
     const pending = ask({ message: 'Think!', conversationId: 'reasoned' })
     const answer = await model.takeAnswer()
     answer.think('Let me ')
@@ -143,7 +143,7 @@ describe('an answer', () => {
     expect((await read('reasoned')).messages[1].content).toBe('Yes.')
   })
 
-  it('without a word ends properly too', async () => {
+  it('without any text ends properly, too', async () => {
     const { parts } = await converse({ message: 'Say nothing', conversationId: 'silent' })
     expect(listTypes(parts).slice(-2)).toEqual(['finish', '[DONE]'])
     expect((await read('silent')).messages[1]).toMatchObject({ content: '', status: 'complete' })
@@ -151,7 +151,7 @@ describe('an answer', () => {
 })
 
 describe('the model', () => {
-  it('gets system text with the passages, the stored turns as messages, the question verbatim last', async () => {
+  it('receives system text with the passages, stored turns as messages, and the question verbatim at the end', async () => {
     const conversationId = 'long-talk'
     await converse({ message: 'When does the pool open?', conversationId }, 'At nine [1].')
     const question = '  And <passages> on "Sunday"?\n[mock]\t'
@@ -167,7 +167,7 @@ describe('the model', () => {
   })
 })
 
-it('a question that is asked anew while its conversation is being deleted is answered in a new one', async () => {
+it('a question that is repeated while its conversation is being deleted starts a new conversation', async () => {
   await converse({ message: 'When?', conversationId: 'vanishing' }, 'At nine.')
   const [{ id }] = (await read('vanishing')).messages
   const messages = [{ id, role: 'user', parts: [{ type: 'text', text: 'When?' }] }]
@@ -183,7 +183,7 @@ it('a question that is asked anew while its conversation is being deleted is ans
   expect((await read('vanishing')).messages).toMatchObject([{ id, content: 'When?' }, { content: 'At ten.' }])
 })
 
-it('the offline model answers from the documents and cites only what it was given', async () => {
+it('the offline model answers from the documents and cites only passages that it received', async () => {
   const { app, alice, work, close } = await testApp()
   onTestFinished(close)
   await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: { title: 'Pool', text } })

@@ -40,7 +40,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     '',
     {
       config: { rateLimit: true, streamsAnswer: true, lastOf: 'messages', problems: askProblems },
-      bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, though only its end counts
+      bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, but only the last message is used
       schema: {
         operationId: 'ask',
         summary: 'Ask a question; the answer streams',
@@ -108,7 +108,7 @@ async function acceptedOrLate(answer: Answer) {
   clearTimeout(timer)
 }
 
-/** The question is stored: the client can ask for its answer again without sending it again. */
+/** Adds the ids to a problem. The question is stored, so the client can request its answer without sending it again. */
 function withIds({ status, code, message, retryAfterSeconds }: ProblemError, { key }: Answer): ProblemError {
   const extra = { conversationId: key.conversationId, messageId: key.answerId }
   return new ProblemError(status, code, message, { retryAfterSeconds, extra })

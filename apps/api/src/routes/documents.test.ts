@@ -45,7 +45,7 @@ describe('a document', () => {
     expect((await remove(document.id)).statusCode).toBe(404)
   })
 
-  it('gives its text, or a part of it as a source names it', async () => {
+  it('returns its text, or the part that a source refers to', async () => {
     const text = 'The tide turns. It comes back.'
     const { id } = (await add({ title: 'Tides', text })).json()
     await work()
@@ -62,7 +62,7 @@ describe('a document', () => {
     await remove(id)
   })
 
-  it('is one document when the same content is posted twice, also at once', async () => {
+  it('is created once when the same content is posted twice, even concurrently', async () => {
     const payload = { title: 'Twice', text: 'Everything is said twice.' }
     const responses = await Promise.all([add(payload), add(payload), add(payload)])
     expect(new Set(responses.map((response) => response.json().id)).size).toBe(1)
@@ -72,7 +72,7 @@ describe('a document', () => {
     expect((await get('/search?q=twice&k=50')).items).toHaveLength(1)
   })
 
-  it('takes the place of the one with the same externalId, which is found until then', async () => {
+  it('replaces the one with the same externalId, which is found until then', async () => {
     const version = (title: string, text: string) => ({ title, text, externalId: 'menu' })
     const { id } = (await add(version('Menu', 'Today there is goulash.'))).json()
     await work()
@@ -87,7 +87,7 @@ describe('a document', () => {
     ).toEqual([expect.objectContaining({ text: 'Today there is ratatouille.' })])
   })
 
-  it('is not brought back by the worker when it is deleted in the queue', async () => {
+  it('is not restored by the worker when it was deleted from the queue', async () => {
     const { id } = (await add({ title: 'Gone', text: 'Never mind the zeppelin.' })).json()
     expect((await remove(id)).statusCode).toBe(204)
     await work()
@@ -95,7 +95,7 @@ describe('a document', () => {
     expect((await get('/search?q=zeppelin&k=1')).items[0]?.documentId).not.toBe(id)
   })
 
-  it('is not stored when its job cannot be', async () => {
+  it('is not stored when its job cannot be stored', async () => {
     const direct = connect({ url: test.databaseUrl, poolSize: 1 })
     await direct.db.execute(sql`alter table pgboss.job rename to hidden`)
     const before = (await get('/documents?limit=100')).items.length
@@ -106,7 +106,7 @@ describe('a document', () => {
     expect((await get('/documents?limit=100')).items).toHaveLength(before)
   })
 
-  it('keeps its text, but for what Postgres cannot hold', async () => {
+  it('keeps its text, except characters that Postgres cannot store', async () => {
     const { id } = (await add({ title: 'A\0B', text: 'zero \0 and half \ud83c a pair' })).json()
     await work()
     expect(await get(`/documents/${id}`)).toMatchObject({ title: 'A\ufffdB', status: 'ready' })
@@ -131,8 +131,8 @@ describe('a document', () => {
     ['a title that is too long', { title: 'a'.repeat(501), text: 'a' }, '/title'],
     ['no text', { title: 'a' }, '/text'],
     ['an empty text', { title: 'a', text: '\n' }, '/text'],
-    ['a text that is none', { title: 'a', text: ['a'] }, '/text'],
-  ])('400 for %s, and the path of what is wrong', async (_, payload, path) => {
+    ['a text that is not a string', { title: 'a', text: ['a'] }, '/text'],
+  ])('400 for %s, with the path of the error', async (_, payload, path) => {
     const problem = (await add(payload)).json()
     expect(problem).toMatchObject({ status: 400, code: 'invalid_request', errors: [{ path }] })
     expect(problem.detail).toMatch(new RegExp(`^${path}: .{5,}`))
@@ -148,7 +148,7 @@ describe('a file', () => {
     return fetch(origin + url, { method: 'POST', headers: alice, body })
   }
 
-  it('is accepted with 202, under its own name or another, and is one document when it comes twice', async () => {
+  it('is accepted with 202, under its own or another name, and is created once when posted twice', async () => {
     const file = new File(['# Gezeiten\n\nDas Wasser steigt.'], 'Führer 潮.md', { type: 'application/pdf' })
     const response = await post({ file })
     expect(response.status).toBe(202)
@@ -169,10 +169,10 @@ describe('a file', () => {
     ['no file', { title: 'a' }, 400, 'invalid_request', /file.*send one/],
     ['an empty file', { file: new File([], 'a.txt') }, 400, 'invalid_request', /file.*empty/],
     ['an empty title', { title: ' ', file: text }, 400, 'invalid_request', /^\/title: .*empty/],
-    ['metadata that is no JSON', { metadata: 'ops', file: text }, 400, 'invalid_request', /^\/metadata: .*JSON object/],
+    ['invalid JSON metadata', { metadata: 'ops', file: text }, 400, 'invalid_request', /^\/metadata: .*JSON object/],
     ['two files', { file: text, other: text }, 413, 'too_many_parts', /one file/],
     [
-      'a picture',
+      'an image',
       { file: new File([Buffer.from('89504e470d0a1a0a00', 'hex')], 'a.pdf') },
       415,
       'unsupported_file',
@@ -194,7 +194,7 @@ describe('a file', () => {
 })
 
 describe('the list', () => {
-  it('has the newest first, and every document once over its pages', async () => {
+  it('starts with the newest, and contains every document once across its pages', async () => {
     for (const title of ['First', 'Second', 'Third']) await add({ title, text: 'A page of a list.' })
     const first = await get('/documents?limit=2')
     expect(first.items).toMatchObject([{ title: 'Third' }, { title: 'Second' }])
@@ -203,13 +203,13 @@ describe('the list', () => {
     expect((await get('/documents?limit=100')).next).toBeNull()
   })
 
-  it('400 for the cursor of the conversations', async () => {
+  it('400 for a cursor of the conversations', async () => {
     const after = Buffer.from(JSON.stringify(['2026-01-01T00:00:00Z', 'a-conversation'])).toString('base64url')
     expect(await get(`/documents?after=${after}`)).toMatchObject({ status: 400, code: 'invalid_cursor' })
   })
 })
 
-describe('while the embedder is down', async () => {
+describe('while the embedding model is down', async () => {
   const options = { beforeCall: () => {}, firstByteTimeoutMs: 5000, idleTimeoutMs: 5000 }
   const offline = createOfflineModels()
   const unreachable = { baseUrl: 'http://127.0.0.1:9', embeddingModel: offline.embedder.name }
@@ -217,7 +217,7 @@ describe('while the embedder is down', async () => {
   const { app, alice, store, work, close } = await testApp({ llm })
   afterAll(close)
 
-  it('a document stays in the queue, with the reason, and posting it again after it failed makes it ready', async () => {
+  it('a document stays queued with the reason, and posting it again after it failed makes it ready', async () => {
     const post = () =>
       app.inject({ method: 'POST', url, headers: alice, payload: { title: 'Later', text: 'Found later.' } })
     const { id } = (await post()).json()

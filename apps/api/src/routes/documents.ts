@@ -7,7 +7,7 @@ import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
 import { receiveText, receiveUpload } from '../upload.ts'
 
-const maxPartLength = 100_000 // UTF-16 units; more is asked for part by part
+const maxPartLength = 100_000 // UTF-16 units; clients request longer texts in parts
 const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages
 
 const Text = z.string().regex(/\S/, 'should not be empty').transform(toStorableText)
@@ -21,7 +21,7 @@ const DocumentFields = z.object({
   }),
 })
 
-/** Beside a file each field is a text. */
+/** In a form with a file, each field is a text. */
 const FormFields = DocumentFields.extend({ metadata: MetadataText.optional() })
 
 const DocumentRequest = DocumentFields.extend({
@@ -94,7 +94,7 @@ const tooLarge = () =>
   new ProblemError(413, 'document_too_large', `A document has at most ${maxTextLength} characters. Split it.`)
 const toResponse = ({ createdAt, ...row }: DocumentSummary) => ({ ...row, createdAt: createdAt.toISOString() })
 
-/** Any other string is the id of no document: 404, like another owner's. */
+/** Any other string is not a document's id: 404, as for another owner's. */
 const Params = z.object({ id: z.string().meta({ examples: [document.id] }) })
 const isUuid = (id: string) => z.uuid().safeParse(id).success
 const Part = z.object({
@@ -136,7 +136,7 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
         problems: { 413: ['document_too_large', 'too_many_parts'], 415: ['unsupported_file'] },
       },
       bodyLimit: 8 * 1024 * 1024, // bytes of JSON; two million characters are at most six, and JSON escapes some
-      attachValidation: true, // a file is no JSON
+      attachValidation: true, // a file is not JSON
       schema: {
         operationId: 'addDocument',
         summary: 'Add a document for the worker to take in; the same content twice is one document',

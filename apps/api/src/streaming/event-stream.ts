@@ -2,21 +2,23 @@ import type { ServerResponse } from 'node:http'
 import { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 
-/** Until then a failure has a status of its own; a client that waits longer wants to see that something happens. */
+/**
+ * Until then a failure can still have its own status. Clients that wait longer should see that the request is running.
+ */
 export const headersAfterMs = 5000
 
-const heartbeatIntervalMs = 15_000 // proxies cut connections that are silent for 30 to 60 s
-const maxWaitingLength = 16_384 // UTF-16 units; more than that is written at once, so that a full socket shows
+const heartbeatIntervalMs = 15_000 // proxies close connections that are idle for 30 to 60 s
+const maxWaitingLength = 16_384 // UTF-16 units; longer text is written at once, so that a full socket is noticed
 
 const streamHeaders = {
   'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-store, no-transform', // nothing of an answer stays on the way, and nobody compresses it
-  'x-accel-buffering': 'no', // nginx would hold the stream back
+  'cache-control': 'no-store, no-transform', // no proxy may cache, buffer or compress an answer
+  'x-accel-buffering': 'no', // disables buffering in nginx
 }
 
 export type EventStream = ReturnType<typeof createEventStream>
 
-/** Takes the response over from Fastify, with the headers of a stream of events and those set so far. */
+/** Takes the response over from Fastify, with the headers of an event stream and those already set. */
 export function openEventStream(reply: FastifyReply, headers: Record<string, string> = {}): EventStream {
   reply.hijack()
   for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...streamHeaders, ...headers })) {
@@ -26,12 +28,12 @@ export function openEventStream(reply: FastifyReply, headers: Record<string, str
 }
 
 /**
- * Server-sent events as the text of a response. To write is most of what a token costs, so what is sent in one turn of the
- * event loop leaves in one write to the socket, where `response.write` makes four of each: the chunks of HTTP/1.1 are framed
- * here. `drain` of the response says that a client which was too slow has read.
+ * Creates a stream of server-sent events on a response. Writing to the socket is most of the CPU per token, so all
+ * events of one turn of the event loop are sent in one write. `response.write` would make four writes per event, so the
+ * chunks of HTTP/1.1 are framed here. The response's `drain` event reports that a slow client has caught up.
  */
 export function createEventStream(response: ServerResponse) {
-  // A client of HTTP/1.0 knows no chunks; `app.inject` has no socket, and reads what is written.
+  // HTTP/1.0 clients do not support chunks. `app.inject` has no socket, and reads what is written.
   const socket = response.useChunkedEncodingByDefault && response.socket instanceof Socket ? response.socket : undefined
   let waiting = ''
   let isDrainAwaited = false
@@ -50,7 +52,7 @@ export function createEventStream(response: ServerResponse) {
     if (waiting === '' || response.destroyed || response.writableEnded) return true
     const isFirst = !response.headersSent
     begin()
-    if (!socket || isFirst) return response.write(takeWaiting()) // the headers leave with it
+    if (!socket || isFirst) return response.write(takeWaiting()) // the headers are sent with it
     if (socket.write(takeWaiting())) return true
     if (!isDrainAwaited) socket.once('drain', tellDrain)
     isDrainAwaited = true
@@ -63,7 +65,7 @@ export function createEventStream(response: ServerResponse) {
 
   return {
     response,
-    /** Sends the headers, though there is nothing to say yet. */
+    /** Sends the headers before there are any events. */
     begin: () => {
       begin()
       response.flushHeaders()
@@ -73,12 +75,12 @@ export function createEventStream(response: ServerResponse) {
       waiting += events
       if (waiting.length >= maxWaitingLength) flush()
     },
-    /** Sends at once; false when the client has to read first. */
+    /** Sends events at once. Returns false when the client has to read first. */
     write: (events: string): boolean => {
       waiting += events
       return flush()
     },
-    /** Whether the client has to read first. */
+    /** Returns whether the client has to read first. */
     isFull: (): boolean => isDrainAwaited || response.writableNeedDrain,
     end: (events: string): void => {
       waiting += events
@@ -89,8 +91,8 @@ export function createEventStream(response: ServerResponse) {
 }
 
 /**
- * Says that a stream lives, until the returned function is called. A client that has read nothing from one beat to the next
- * is hung up on; it may resume.
+ * Sends heartbeats until the returned function is called. A client that reads nothing between two heartbeats is
+ * disconnected, and may resume.
  */
 export function startHeartbeat({ response, send, isFull }: EventStream): () => void {
   let isStuck = false
@@ -108,9 +110,9 @@ export function startHeartbeat({ response, send, isFull }: EventStream): () => v
 let waitingFlushes: (() => void)[] = []
 
 /**
- * Once what has arrived for all streams is read, what they have to say is written one after the other. Written in a row,
- * a write took 20 µs where it took 30 between reads (`npm run bench -- --only tokens-200 --profile`), probably because who
- * reads is awake from the first one on.
+ * Schedules a write for after all pending input has been read. Writing to all streams in a row takes less CPU per write
+ * than writing between reads (`npm run bench -- --only tokens-200 --profile`): 20 µs instead of 30, probably because
+ * the readers are already awake.
  */
 function flushSoon(flush: () => void): void {
   if (waitingFlushes.length === 0) setImmediate(flushAll)

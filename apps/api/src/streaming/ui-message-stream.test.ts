@@ -55,7 +55,7 @@ describe('the AI SDK’s own client', () => {
     expect(stored).toMatchObject({ content: 'At nine [1].', sources: [{ n: 1, title: 'Pool' }] })
   })
 
-  it('goes on with a conversation, whose history comes from the database', async () => {
+  it('continues a conversation, with the history from the database', async () => {
     const id = generateId()
     const first = say('When does the pool open?')
     await send(id, [first], 'At nine.')
@@ -69,7 +69,7 @@ describe('the AI SDK’s own client', () => {
     expect((await read(id)).map((message: { id: string }) => message.id)[0]).toBe(first.id)
   })
 
-  it('regenerates: the last answer is replaced by another, which does not see it', async () => {
+  it('regenerates: a new answer replaces the last one, which is not in its prompt', async () => {
     const id = generateId()
     const question = say('When does the pool open?')
     const { message: first } = await send(id, [question], 'At ten.')
@@ -80,7 +80,7 @@ describe('the AI SDK’s own client', () => {
     expect(await read(id)).toHaveLength(2)
   })
 
-  it('is told 409 message_exists for a message that is stored already', async () => {
+  it('receives 409 message_exists for a message that is already stored', async () => {
     const id = generateId()
     const question = say('When does the pool open?')
     await send(id, [question], 'At nine.')
@@ -88,7 +88,7 @@ describe('the AI SDK’s own client', () => {
     expect(await read(id)).toHaveLength(2)
   })
 
-  it('sees an answer that was stopped as aborted, with the text so far', async () => {
+  it('sees a stopped answer as aborted, with the text so far', async () => {
     const id = generateId()
     const pending = open(id, [say('Why?')])
     const answer = await model.takeAnswer()
@@ -102,7 +102,7 @@ describe('the AI SDK’s own client', () => {
   })
 })
 
-it('a stream says every 15 s that it lives, also before the first word', async () => {
+it('a stream sends a heartbeat every 15 s, even before the first word', async () => {
   vi.useFakeTimers({ toFake: ['setInterval'] })
   onTestFinished(() => void vi.useRealTimers())
   const pending = post(`${url}/chat`, alice, { message: 'Think long!' })
@@ -116,7 +116,7 @@ it('a stream says every 15 s that it lives, also before the first word', async (
   await text?.cancel()
 })
 
-it('a reader that catches up gets no half of a character', async () => {
+it('a reader that catches up never receives half a character', async () => {
   const answer = createAnswer('owner', { conversationId: 'c', answerId: 'a' })
   const server = createServer((_, response) => void writeUiMessageStream(createEventStream(response), answer)).listen(
     0,
@@ -133,7 +133,7 @@ it('a reader that catches up gets no half of a character', async () => {
 })
 
 describe('a reader that does not read', () => {
-  /** An answer of any length, since the kernel takes megabytes for a reader that takes nothing. */
+  /** Serves an answer of any length, because the kernel buffers megabytes for a reader that reads nothing. */
   async function serveAnswer() {
     const answer = createAnswer('ada', { conversationId: 'c', answerId: 'a' })
     const responses: ServerResponse[] = []
@@ -157,13 +157,13 @@ describe('a reader that does not read', () => {
     error: null,
   } as const
 
-  it('from one heartbeat to the next is hung up on; its answer goes on, and it may resume', async () => {
+  it('between two heartbeats is disconnected; its answer continues, and it may resume', async () => {
     vi.useFakeTimers({ toFake: ['setInterval'] })
     onTestFinished(() => void vi.useRealTimers())
     const { answer, responses, url } = await serveAnswer()
     const reader = (await fetch(url)).body?.getReader()
     let text = ''
-    /** Speaks until the kernel takes no more. */
+    /** Appends text until the kernel accepts no more. */
     const overfill = async () => {
       for (let full = 0; full < 20; full = responses[0]?.socket?.writableNeedDrain ? full + 1 : 0) {
         const word = `${text.length} `.padEnd(65_536, 'ü')
@@ -178,7 +178,7 @@ describe('a reader that does not read', () => {
     beat()
     while (responses[0]?.socket?.writableNeedDrain) await reader?.read()
     beat()
-    expect(responses[0]?.destroyed).toBe(false) // it reads on, though slowly
+    expect(responses[0]?.destroyed).toBe(false) // it is still reading, but slowly
     await overfill()
     beat()
     expect(responses[0]?.destroyed).toBe(false)
@@ -191,13 +191,13 @@ describe('a reader that does not read', () => {
     expect(joinText(rest)).toBe('the end')
   })
 
-  it('is hung up on too when its answer has ended, but not before it had a beat to take the rest', async () => {
+  it('is also disconnected after its answer has ended, but has one heartbeat interval to read the rest', async () => {
     vi.useFakeTimers({ toFake: ['setInterval'] })
     onTestFinished(() => void vi.useRealTimers())
     const { answer, responses, url } = await serveAnswer()
     const reader = await fetch(url)
     onTestFinished(() => reader.body?.cancel().catch(() => {}))
-    /** Until the kernel takes no more, and yet the response would. */
+    /** Waits until the kernel's buffer is full and the response's own buffer fills. */
     while (!responses[0]?.writableLength) {
       answer.append('text', 'a'.repeat(1000))
       await new Promise((resolve) => setImmediate(resolve))
@@ -210,10 +210,10 @@ describe('a reader that does not read', () => {
     expect(responses[0]?.destroyed).toBe(true)
   })
 
-  it('costs the process a bounded buffer, and gets every character once when it reads on', async () => {
+  it('costs the process a bounded buffer, and receives every character once when it reads again', async () => {
     const { answer, responses, url } = await serveAnswer()
     const response = await fetch(url)
-    const words = Array.from({ length: 5000 }, (_, index) => `${index} `.padEnd(4000, 'ü')) // more than the kernel holds
+    const words = Array.from({ length: 5000 }, (_, index) => `${index} `.padEnd(4000, 'ü')) // exceeds the buffers
     let buffered = 0
     for (const [index, word] of words.entries()) {
       answer.append('text', word)

@@ -3,13 +3,13 @@ import { type Answer, endsInHighSurrogate, type Segment } from '../chat/answer.t
 import { ProblemError } from '../plugins/errors.ts'
 import { type EventStream, startHeartbeat } from './event-stream.ts'
 
-const maxDeltaLength = 16_384 // what a reader that catches up adds at most to a socket's buffer at once
+const maxDeltaLength = 16_384 // UTF-16 units; limits what a reader that catches up adds to a socket's buffer at once
 const maxLengthPerTurn = 4 * maxDeltaLength // about 1 ms
 
-/** The place in an answer that an event's `id:` names: all of the text up to `position`, in UTF-16 units, has arrived. */
+/** The position in an answer from an event's `id:`. All text up to `position`, in UTF-16 units, has arrived. */
 export type EventId = { answerId: string; position: number }
 
-/** Reads a `Last-Event-ID`. Throws `ProblemError` 400. */
+/** Parses a `Last-Event-ID`. Throws `ProblemError` 400. */
 export function parseEventId(text: string): EventId {
   const [, answerId, position] = /^([A-Za-z0-9_-]{1,64})\.(\d{1,9})$/.exec(text) ?? []
   if (answerId && position) return { answerId, position: Number(position) }
@@ -17,9 +17,9 @@ export function parseEventId(text: string): EventId {
 }
 
 /**
- * Writes an answer as the AI SDK's UI message stream, protocol v1: what there is of it at once, the rest as it comes. With
- * a `position`, only the text after that. Resolves when the response has ended or its client has left; the answer itself
- * goes on. https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
+ * Writes an answer as the AI SDK's UI message stream, protocol v1: existing text at once, the rest as it arrives. With
+ * a `position`, only the text after it is sent. Resolves when the response has ended or its client has disconnected.
+ * The answer itself continues. https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol
  */
 export async function writeUiMessageStream(stream: EventStream, answer: Answer, position?: number): Promise<void> {
   const { response } = stream
@@ -30,7 +30,7 @@ export async function writeUiMessageStream(stream: EventStream, answer: Answer, 
   const leave = answer.follow({ onDelta: writer.add, onEnd: writer.catchUp })
   response.on('drain', writer.catchUp)
   response.on('close', closed.resolve)
-  response.on('error', closed.resolve) // a reset shows here first; `close` follows
+  response.on('error', closed.resolve) // a reset appears here first; `close` follows
   writer.begin()
   await closed.promise
   leave()
@@ -38,8 +38,9 @@ export async function writeUiMessageStream(stream: EventStream, answer: Answer, 
 }
 
 /**
- * Its place in the answer is a segment and an offset. While the socket is full it stays behind; `drain` lets it catch up.
- * What comes after `resumesAt` is text alone: reasoning is not stored, and has no position.
+ * Creates a writer that follows an answer. Its position is a segment and an offset. While the socket is full it stays
+ * behind, and `drain` lets it catch up. With `resumesAt`, only text is sent, because reasoning is not stored and has no
+ * position.
  */
 function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
   const parts = createParts(stream, answer, resumesAt !== undefined)
@@ -57,7 +58,7 @@ function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
     parts.delta(index, segment.type, delta, position)
   }
 
-  /** Passes over what the client has. */
+  /** Skips what the client already has. */
   const pass = ({ type, text }: Segment) => {
     const left = text.length - offset
     const passed = type === 'text' ? Math.min(skip, left) : left
@@ -72,7 +73,7 @@ function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
     catchUp()
   }
 
-  /** A long answer is sent over several turns of the event loop: a fast socket takes 1 MB at once. */
+  /** Sends a long answer over several turns of the event loop, because a fast socket accepts 1 MB at once. */
   const catchUp = () => {
     const stopAt = sent + maxLengthPerTurn
     while (!isWaiting && !stream.isFull() && !stream.response.writableEnded) {
@@ -94,7 +95,7 @@ function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
 
   return {
     catchUp,
-    /** The common case, a reader that is up to date, copies nothing. */
+    /** Sends a delta. For a reader that is up to date, the common case, nothing is copied. */
     add: (segment: Segment, delta: string) => {
       const isUpToDate =
         !isWaiting && answer.segments[index] === segment && offset + delta.length === segment.text.length
@@ -103,13 +104,15 @@ function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
     },
     begin: () => {
       if (resumesAt === undefined) parts.start()
-      else stream.begin() // there may be nothing more to say for long
+      else stream.begin() // the next event may take long
       catchUp()
     },
   }
 }
 
-/** The events of a stream, in the order that the protocol wants: a delta comes after its start, sources before the first. */
+/**
+ * Sends events in the order that the protocol requires: a start before its deltas, and sources before the first text.
+ */
 function createParts(stream: EventStream, answer: Answer, isResumed: boolean) {
   const { conversationId, answerId } = answer.key
   let open: { id: string; type: Segment['type'] } | undefined
@@ -117,7 +120,7 @@ function createParts(stream: EventStream, answer: Answer, isResumed: boolean) {
 
   const send = (part: object) => stream.send(toEvent(part))
 
-  /** They are known before the first word, but perhaps not yet when the response begins. */
+  /** Sends the sources. They are known before the first word, but not always when the response begins. */
   const sendSources = () => {
     if (hasSources || (answer.sources.length === 0 && !answer.end)) return
     hasSources = true
@@ -151,7 +154,7 @@ function createParts(stream: EventStream, answer: Answer, isResumed: boolean) {
     finish: () => {
       sendSources()
       if (answer.end?.status !== 'failed') {
-        if (isResumed) openSegment('text', answer.segments.length) // its end is part of how an answer closes
+        if (isResumed) openSegment('text', answer.segments.length) // the protocol requires its end
         endSegment()
       }
       stream.end(`${toEvent(closingPart(answer))}data: [DONE]\n\n`)
