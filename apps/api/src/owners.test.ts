@@ -169,9 +169,9 @@ describe('Bob, who asks for what is Alice’s,', () => {
       const before = await readAllRows()
       expect(find((await read(fillRequest(operation, {}), await createBob())).text, {})).toEqual([])
       const tried = fillings(operation).map(async ({ real, twin }) => {
-        const bob = await createBob() // one per pair: a conversation accepts one message at a time
-        const mine = await read(fillRequest(operation, real), bob)
-        const nobodys = await read(fillRequest(operation, twin), bob)
+        // Each has a Bob of its own, so that neither response depends on what another request has stored.
+        const mine = await read(fillRequest(operation, real), await createBob())
+        const nobodys = await read(fillRequest(operation, twin), await createBob())
         expect(find(mine.text, real)).toEqual([])
         expect(compare(mine, real)).toBe(compare(nobodys, twin))
       })

@@ -41,7 +41,7 @@ export async function testApp({
   llm,
   logger = pino({ level: 'silent' }),
   gate,
-  watchDelay,
+  watchDelay = () => () => {}, // the tests run in the same event loop: if it is late, that says nothing about the app
 }: TestOptions = {}): Promise<TestApp> {
   const test = await createTestDatabase()
   const databaseUrl = new URL(test.databaseUrl)

@@ -85,7 +85,7 @@ describe('a PDF', () => {
 
   it.each([
     ['has a password', makePdf(['Secret.'], { encrypted: true }), /protected by a password/],
-    ['contains only images', makePdf(['', '']), /no text: .*OCR/],
+    ['contains only images', makePdf(['', '']), /only scanned images.*OCR/],
     ['is truncated', Buffer.from('%PDF-1.7\n1 0 obj'), /damaged/],
   ])('that %s is rejected with this reason', async (_, bytes, message) => {
     await expect(read(bytes)).rejects.toThrow(message)

@@ -3,6 +3,8 @@ import type { AnswerEvent, ChatRequest, Llm } from '@repo/llm'
 import { createOfflineModels } from '@repo/offline'
 import { vi } from 'vitest'
 
+const hangMs = 120_000 // the app calls the model within a second
+
 type ScriptedAnswer = {
   request: ChatRequest
   say: (text: string) => void
@@ -34,6 +36,6 @@ export function createSpokenModel() {
     answers,
     /** Waits for the next model call and returns the answer to script. */
     takeAnswer: (): Promise<ScriptedAnswer> =>
-      vi.waitFor(() => answers.shift() ?? Promise.reject(new Error('the model has not been called')), 10_000),
+      vi.waitFor(() => answers.shift() ?? Promise.reject(new Error('the app has not called the model')), hangMs),
   }
 }
