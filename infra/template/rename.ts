@@ -55,7 +55,7 @@ function describeLeftovers(): string[] {
   const has = (path: string) => existsSync(join(root, path))
   return [
     has('.data/stack') &&
-      'The database in .data/stack has the old name: stop `npm start` and remove the folder to begin anew.',
+      'The database in .data/stack has the old name: stop `npm start` and remove the folder to start again.',
     has('.env') && 'Your .env was left alone: look whether it holds the old name.',
     'Containers and data of the old name, if you made any, go with `docker compose --project-name sluice down --volumes`.',
   ].filter((line) => line !== false)

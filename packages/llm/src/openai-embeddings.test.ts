@@ -73,3 +73,32 @@ describe('the answer', () => {
     await expect.poll(() => server.sockets[0]?.destroyed).toBe(true)
   })
 })
+
+describe('many texts', () => {
+  const texts = Array.from({ length: 100 }, (_, n) => `${n}`)
+
+  it('are split into calls of 32, and their vectors keep the order of the texts', async () => {
+    const server = await startHttpServer((response, _request, body) => {
+      const { input }: { input: string[] } = JSON.parse(body)
+      const data = input.map((text, index) => ({ object: 'embedding', index, embedding: [Number(text)] })).toReversed()
+      response.end(
+        JSON.stringify({ ...list, data, usage: { prompt_tokens: input.length, total_tokens: input.length } }),
+      )
+    })
+    const { data, ...rest } = await createEmbeddings(server.url).create({ input: texts }, signal)
+    expect(server.requests.map((request) => JSON.parse(request).input.length).sort()).toEqual([32, 32, 32, 4])
+    expect(data.length).toBe(100)
+    for (const { index, embedding } of data) expect(embedding).toEqual([index])
+    const { data: _, ...expected } = list
+    expect(rest).toEqual({ ...expected, usage: { prompt_tokens: 100, total_tokens: 100 } })
+  })
+
+  it('fail together with one of their calls, which cancels the others', async () => {
+    const server = await startHttpServer((response, _request, body) => {
+      if (JSON.parse(body).input[0] === '32') response.writeHead(500).end('{}')
+    })
+    const created = createEmbeddings(server.url).create({ input: texts }, signal)
+    await expect(created).rejects.toMatchObject({ code: 'model_failed' })
+    await expect.poll(() => server.sockets.every(({ destroyed }) => destroyed)).toBe(true)
+  })
+})

@@ -25,25 +25,34 @@ export function createOpenAiEmbeddings(http: HttpClient, model: string, dimensio
     name: model,
     create: async ({ input, ...body }, signal) => {
       if (typeof input === 'string' || input.length <= textsPerCall) return call(body, input, signal)
+      const failed = new AbortController() // one failed call cancels the others
+      const either = AbortSignal.any([signal, failed.signal])
+      const starts = Array.from({ length: Math.ceil(input.length / textsPerCall) }, (_, n) => n * textsPerCall)
       const lists: EmbeddingList[] = []
-      const groups = Array.from({ length: Math.ceil(input.length / textsPerCall) }, (_, n) => n).values()
+      const queue = starts.entries()
       const work = async () => {
-        for (const n of groups)
-          lists[n] = await call(body, input.slice(n * textsPerCall, (n + 1) * textsPerCall), signal)
+        for (const [n, start] of queue) lists[n] = await call(body, input.slice(start, start + textsPerCall), either)
       }
-      await Promise.all(Array.from({ length: concurrentCalls }, work))
+      try {
+        await Promise.all(Array.from({ length: concurrentCalls }, work))
+      } catch (error) {
+        failed.abort(error)
+        throw error
+      }
       return mergeLists(lists)
     },
   }
 }
 
-/** Merges the responses of several calls: numbers their vectors in order and adds up their usage. */
+/** Merges the responses of several calls: continues the numbers of their vectors, and adds up their usage. */
 function mergeLists(lists: EmbeddingList[]): EmbeddingList {
   const usage: Record<string, number> = {}
   for (const list of lists)
     for (const [name, count] of Object.entries(Object(list.usage)))
       if (typeof count === 'number') usage[name] = (usage[name] ?? 0) + count
-  const data = lists.flatMap(({ data }) => data).map((item, index) => ({ ...item, index }))
+  const data = lists.flatMap((list, n) =>
+    list.data.map((item) => ({ ...item, index: n * textsPerCall + Number(item.index) })),
+  )
   return { ...lists[0], ...(lists[0]?.usage !== undefined && { usage }), data }
 }
 

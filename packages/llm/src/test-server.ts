@@ -15,14 +15,17 @@ export type TestServer = {
 /**
  * Starts a real HTTP server on 127.0.0.1 until the test ends. `respond` is called when the request's body has arrived.
  */
-export function startHttpServer(respond: (response: http.ServerResponse, request: http.IncomingMessage) => unknown) {
+export function startHttpServer(
+  respond: (response: http.ServerResponse, request: http.IncomingMessage, body: string) => unknown,
+) {
   const requests: string[] = []
   const server = http.createServer((request, response) => {
     const parts: Buffer[] = []
     request.on('data', (bytes: Buffer) => parts.push(bytes))
     request.on('end', () => {
-      requests.push(Buffer.concat(parts).toString())
-      respond(response, request)
+      const body = Buffer.concat(parts).toString()
+      requests.push(body)
+      respond(response, request, body)
     })
   })
   return listen(server, requests)

@@ -314,8 +314,8 @@ describe('saving the text so far', () => {
     for (const { running } of asked) expect(running.controller.signal.aborted).toBe(false)
     spoilt.segments.splice(0)
     spoilt.sources = []
-    spoilt.append('text', 'mended')
-    await expect.poll(() => readLater(`${name}-spoilt`)).toMatchObject({ content: 'mended', status: 'streaming' })
+    spoilt.append('text', 'repaired')
+    await expect.poll(() => readLater(`${name}-spoilt`)).toMatchObject({ content: 'repaired', status: 'streaming' })
     for (const { answer, running } of asked) {
       answer.end()
       await running.ended
