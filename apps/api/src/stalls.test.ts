@@ -1,16 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { connect, type Database, sql } from '@repo/db'
 import { startApi } from '@repo/testing/processes'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { z } from 'zod'
+import { measureReferenceMs, measureTurns, readTurns } from '@repo/testing/turns'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { type TestApp, testApp } from './testing.ts'
 import { readRouteTable } from './testing-routes.ts'
 import { startEndlessModel } from './testing-stalls.ts'
 
 /** Twice the CPU time of encoding 8 MB of text: about 50 ms here. The goal is 25 ms; the results are reported. */
-const maxTurnMs = 2 * Math.min(...Array.from({ length: 5 }, measureReference))
+const maxTurnMs = 2 * measureReferenceMs()
 const streams = 200
 const hangMs = 300_000 // ends a hang; on two cores a route takes a second or two
 const atOnce = 4
@@ -21,14 +19,6 @@ const texts = {
   nul: '\0'.repeat(1_300_000),
 }
 const answerLength = 1_000_000 // the longest that is persisted
-
-function measureReference(): number {
-  const text = 'a'.repeat(4 * 1024 * 1024) + 'ä'.repeat(2 * 1024 * 1024)
-  const before = process.threadCpuUsage()
-  Buffer.from(text)
-  const { user, system } = process.threadCpuUsage(before)
-  return (user + system) / 1000
-}
 
 type Request = { method: string; path: string; body?: string; headers?: Record<string, string> }
 type Seeds = { documentId: string; conversationId: string; answerId: string }
@@ -95,21 +85,23 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
   'GET /docs/static/*': () => [get('/docs/static/swagger-ui-bundle.js'), get('/docs/static/swagger-ui.css')],
 }
 
-const Turns = z.object({ longestMs: z.number(), longestWithoutGcMs: z.number(), longestGcMs: z.number() })
+const isFull = Boolean(process.env.SLUICE_FULL)
 
-describe.skipIf(!process.env.SLUICE_FULL)('the event loop, while 200 answers stream', () => {
+describe('the event loop, while 200 answers stream', () => {
   let test: TestApp
   let database: Database
   let api: Awaited<ReturnType<typeof startApi>>
   let model: Awaited<ReturnType<typeof startEndlessModel>>
   let seeds: Seeds
 
+  beforeEach(({ skip }) => skip(!isFull, 'loads a server for half a minute: npm test -- --full'))
+
   beforeAll(async () => {
+    if (!isFull) return
     model = await startEndlessModel()
     test = await testApp()
     const env = { DATABASE_URL: test.test.databaseUrl, AUTH: 'required', ...model.env }
-    const preload = fileURLToPath(new URL('measure-turns.ts', import.meta.url))
-    api = await startApi(env, ['--import', preload])
+    api = await startApi(env, measureTurns)
     database = connect({ url: test.test.databaseUrl, poolSize: 2 })
     seeds = await seed()
     await model.openStreams(api.url, test.alice, streams)
@@ -148,15 +140,6 @@ describe.skipIf(!process.env.SLUICE_FULL)('the event loop, while 200 answers str
     return response.status
   }
 
-  /** Returns the longest turns since the last call, in ms. */
-  async function readTurns() {
-    const isReport = ({ msg }: { msg: string }) => msg === 'event loop turns'
-    const before = api.logs().filter(isReport).length
-    api.child.kill('SIGWINCH')
-    while (api.logs().filter(isReport).length === before) await sleep(5)
-    return Turns.parse(api.logs().filter(isReport).at(-1))
-  }
-
   it('has the largest input of every route in its table', () => {
     const routes = readRouteTable(test.app.printRoutes({ commonPrefix: false }))
     const missing = routes.filter((route) => !/^(OPTIONS|HEAD) /.test(route) && !(route in largest))
@@ -167,7 +150,7 @@ describe.skipIf(!process.env.SLUICE_FULL)('the event loop, while 200 answers str
     'is not blocked for long by %s',
     { timeout: hangMs },
     async ([route, list], { annotate }) => {
-      await readTurns()
+      await readTurns(api)
       const statuses: number[] = []
       const kinds = list(seeds).length
       for (let kind = 0; kind < kinds; kind += 1) {
@@ -175,7 +158,7 @@ describe.skipIf(!process.env.SLUICE_FULL)('the event loop, while 200 answers str
         for (const request of next()) statuses.push(await send(request))
         statuses.push(...(await Promise.all(Array.from({ length: atOnce }, next).flat().map(send))))
       }
-      const turns = await readTurns()
+      const turns = await readTurns(api)
       const figures = [turns.longestWithoutGcMs, turns.longestMs, turns.longestGcMs].map((ms) => ms.toFixed(0))
       await annotate(
         `${route}: longest turn ${figures[0]} ms, with GC ${figures[1]} ms, longest GC ${figures[2]} ms, ${[...new Set(statuses)]}`,

@@ -1,14 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { z } from 'zod'
 
-const preload = fileURLToPath(new URL('../../../api/src/measure-turns.ts', import.meta.url))
 const Line = z.object({ msg: z.literal('event loop turns'), longestMs: z.number() })
 const pauseMs = 200 // between two rounds of large inputs
 
-/** The options with which Node measures the turns of its event loop. */
-export const measureTurns = ['--import', preload]
+/** Node options that measure the turns of the event loop. */
+export const measureTurns = ['--import', import.meta.resolve('@repo/testing/measure-turns')]
 
 const text = 'A lock is held until its transaction ends.\n'.repeat(46_000) // two million characters
 const messages = Array.from({ length: 250 }, (_, index) => ({

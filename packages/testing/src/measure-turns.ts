@@ -11,9 +11,25 @@ const beatMs = 1
 const longTurnMs = 5 // shorter turns are not recorded
 const reportSignal = 'SIGWINCH' // SIGUSR1 starts the debugger, SIGUSR2 shuts the server down
 
+let cpuBefore = readProcessCpuMs()
+let heldBefore = readHeldBytes()
+let heldBytes = heldBefore // the most since the last report; counted with `--expose-gc` only
 let turns: Turn[] = []
 let collections: Span[] = []
 let last = { at: performance.now(), cpuMs: readCpuMs() }
+
+function readProcessCpuMs(): number {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+/** Returns the memory that is in use after a garbage collection. */
+function readHeldBytes(): number {
+  if (!globalThis.gc) return 0
+  globalThis.gc()
+  const { heapUsed, external } = process.memoryUsage()
+  return heapUsed + external
+}
 
 function readCpuMs(): number {
   const { user, system } = process.threadCpuUsage()
@@ -51,15 +67,25 @@ function report(): void {
     longestMs: Math.max(0, ...turns.map(({ cpuMs }) => cpuMs)),
     longestWithoutGcMs: Math.max(0, ...turns.map(withoutGc)),
     longestGcMs: Math.max(0, ...collections.map(({ ms }) => ms)),
+    processCpuMs: readProcessCpuMs() - cpuBefore,
+    heldBytes: heldBytes - heldBefore,
   }
   process.stdout.write(`${JSON.stringify(line)}\n`)
   turns = []
   collections = []
+  cpuBefore = readProcessCpuMs()
+  heldBefore = readHeldBytes()
+  heldBytes = heldBefore
 }
 
 const observer = new PerformanceObserver(addCollections)
 observer.observe({ entryTypes: ['gc'] })
 setInterval(beat, beatMs).unref()
+if (globalThis.gc) {
+  setInterval(() => {
+    heldBytes = Math.max(heldBytes, readHeldBytes())
+  }, 100).unref()
+}
 process.on(reportSignal, () => {
   beat()
   // Collections of the last turns are reported in a later turn.
