@@ -8,7 +8,7 @@ import { text } from 'node:stream/consumers'
 import { connect, createKey, createStore, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { startApi, startProgram } from '@repo/testing/processes'
-import { openGate } from '@repo/testing/tcp-proxy'
+import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterAll, expect, it } from 'vitest'
 import { fillRequest, type Operation, readOperations } from './testing-routes.ts'
@@ -103,7 +103,7 @@ function* tell(operation: Operation, what: string) {
 it.for(isFull ? [1, 2] : [1])(
   'no log contains a secret after successful and failed requests, in %i process',
   async (processes, { annotate }) => {
-    const gate = await openGate()
+    const gate = await openTcpProxy()
     const databaseUrl = new URL(test.databaseUrl)
     databaseUrl.host = gate.host
     const environment = {

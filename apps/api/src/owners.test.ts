@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { readConfig } from '@repo/config'
 import { createKey } from '@repo/db'
 import { createModels } from '@repo/models'
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from './testing.ts'
 import { addRow, listOwnedTables, readRows } from './testing-owners.ts'
@@ -15,7 +15,7 @@ import { type Filling, fillRequest, type Operation, readOperations, readRouteTab
 
 const marker = `alices${randomBytes(8).toString('hex')}` // in everything that Alice writes
 const holdOn = 'Hold on'
-const spoken = createSpokenModel()
+const spoken = createScriptedModel()
 const models = createModels(readConfig({ DATABASE_URL: 'postgres://nobody@127.0.0.1:9/nothing' }))
 /** Answers at once, unless the question tells it to wait. */
 const chat: typeof models.chat = {

@@ -3,8 +3,8 @@ import { Agent, get } from 'node:http'
 import { createServer } from 'node:net'
 import { connect, createStore } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
-import { isAlive, runProgram, startApi, startVendor, until } from '@repo/testing/processes'
-import { openGate } from '@repo/testing/tcp-proxy'
+import { isAlive, runProgram, startApi, startScriptedServer, until } from '@repo/testing/processes'
+import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { joinText, type Part, post, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 
@@ -27,7 +27,7 @@ const pidsOf = (api: Api) => [...new Set(api.logs().map(({ pid }) => pid))]
 const asModule = (source: string) => ['--import', `data:text/javascript,${encodeURIComponent(source)}`]
 
 /** Sends a question and lets the model stream `text`. Returns the answer's parts as they arrive. */
-async function converse(api: Api, vendor: Awaited<ReturnType<typeof startVendor>>, text: string) {
+async function converse(api: Api, vendor: Awaited<ReturnType<typeof startScriptedServer>>, text: string) {
   const conversationId = crypto.randomUUID()
   const asked = post(`${api.url}/chat`, {}, { message: 'Go on?', conversationId })
   const answer = await vendor.takeAnswer()
@@ -70,7 +70,7 @@ describe('a server that cannot start', () => {
 })
 
 it('starts without a database, and is ready once the database responds', async () => {
-  const gate = await openGate()
+  const gate = await openTcpProxy()
   await gate.shut()
   const url = new URL(DATABASE_URL)
   url.host = gate.host
@@ -93,7 +93,7 @@ describe('on a stop signal', () => {
     ['SIGTERM', 'two workers', two],
     ['SIGINT', 'two workers', two],
   ] as const)('%s: %s finish running answers, reject new ones and exit with 0', async (signal, _, env) => {
-    const vendor = await startVendor()
+    const vendor = await startScriptedServer()
     const api = await startApi({ ...env, ...vendor.env })
     const { conversationId, answer, parts, done } = await converse(api, vendor, 'one')
     if (signal === 'SIGTERM') api.child.kill(signal)
@@ -112,7 +112,7 @@ describe('on a stop signal', () => {
   })
 
   it('interrupts an answer that exceeds DRAIN_TIMEOUT_MS, and stores its text so far', async () => {
-    const vendor = await startVendor()
+    const vendor = await startScriptedServer()
     const api = await startApi({ ...one, DRAIN_TIMEOUT_MS: '200', ...vendor.env })
     const { conversationId, parts, done } = await converse(api, vendor, 'one')
     api.child.kill('SIGTERM')
@@ -128,7 +128,7 @@ describe('on a stop signal', () => {
     ['one process', one],
     ['two workers', two],
   ])('sent twice, %s do not wait for answers', async (_, env) => {
-    const vendor = await startVendor()
+    const vendor = await startScriptedServer()
     const api = await startApi({ ...env, DRAIN_TIMEOUT_MS: '3600000', ...vendor.env })
     const { done } = await converse(api, vendor, 'one')
     const broken = expect(done).rejects.toThrow()
@@ -221,7 +221,7 @@ describe('two workers', () => {
 
 it('marks the answer of a killed process as interrupted, and keeps its stored text', async (context) => {
   if (!process.env.SLUICE_FULL) context.skip('needs npm test -- --full')
-  const vendor = await startVendor()
+  const vendor = await startScriptedServer()
   const api = await startApi({ ...one, ...vendor.env })
   const { conversationId } = await converse(api, vendor, 'one')
   await until(async () => (await readAnswer(conversationId))?.content === 'one')

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { testApp } from './testing.ts'
 import { closeLater, openSocket, parseResponses, readToEnd, sendBytes } from './testing-sockets.ts'
@@ -73,7 +73,7 @@ describe('a request that no HTTP client would send', () => {
   })
 
   it('garbage while an answer streams: the stream is cut, and nothing else is in it', async () => {
-    const spoken = createSpokenModel()
+    const spoken = createScriptedModel()
     const { alice, listen, close } = await testApp({ llm: spoken.llm })
     onTestFinished(close)
     const socket = await openSocket(await listen())

@@ -9,7 +9,7 @@ import type { Gate } from '@repo/testing/tcp-proxy'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import { buildApp } from './app.ts'
-import type { WatchDelay } from './plugins/limits.ts'
+import type { WatchDelay } from './plugins/overload.ts'
 
 export type TestApp = {
   app: FastifyInstance
@@ -30,7 +30,7 @@ export type TestOptions = {
   environment?: Record<string, string>
   llm?: Llm
   logger?: Logger
-  /** Passes database connections through this gate; see `openGate`. */
+  /** Passes database connections through this gate; see `openTcpProxy`. */
   gate?: Gate
   watchDelay?: WatchDelay
 }

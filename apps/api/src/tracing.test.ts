@@ -1,14 +1,14 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { createTestDatabase } from '@repo/db/testing'
-import { startApi, startCollector, startVendor, until } from '@repo/testing/processes'
+import { startApi, startCollector, startScriptedServer, until } from '@repo/testing/processes'
 import { post, readParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
 
 const test = await createTestDatabase()
 afterAll(test.drop)
 const collector = await startCollector()
-const vendor = await startVendor()
+const vendor = await startScriptedServer()
 const database = { DATABASE_URL: test.databaseUrl }
 const api = await startApi({ ...database, ...vendor.env, ...collector.env })
 

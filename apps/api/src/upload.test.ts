@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { connect, partSize, sql } from '@repo/db'
-import { openGate } from '@repo/testing/tcp-proxy'
+import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { testApp } from './testing.ts'
 import { closeLater, openSocket, parseResponses, readToEnd } from './testing-sockets.ts'
@@ -103,7 +103,7 @@ describe('a rejected form leaves nothing behind', () => {
 })
 
 it('an upload reads from its client only as fast as it stores', async () => {
-  const gate = await openGate()
+  const gate = await openTcpProxy()
   const { app, alice, test, listen, close } = await testApp({ gate, environment: { DATABASE_POOL_SIZE: '1' } })
   onTestFinished(async () => {
     await close()

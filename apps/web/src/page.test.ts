@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import { connect, createKey, createStore } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { makePdf } from '@repo/testing/files'
-import { startApi, startProgram, startVendor, until } from '@repo/testing/processes'
+import { startApi, startProgram, startScriptedServer, until } from '@repo/testing/processes'
 import { post, readDelta, streamParts } from '@repo/testing/ui-stream'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
@@ -17,7 +17,7 @@ const text = 'Visitors ring twice. The swimming pool is open from nine to five. 
 async function openAll() {
   const build = promisify(execFile)('npm', ['run', 'build'], { cwd: fileURLToPath(new URL('..', import.meta.url)) })
   const { stdout, stderr } = await build
-  const model = await startVendor()
+  const model = await startScriptedServer()
   const test = await createTestDatabase()
   afterAll(test.drop)
   const env = { DATABASE_URL: test.databaseUrl, PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '' }

@@ -4,7 +4,7 @@ import { createTestDatabase } from '@repo/db/testing'
 import { hashContent } from '@repo/rag'
 import { startMockModel } from '@repo/testing/mock-model'
 import { startProgram, until } from '@repo/testing/processes'
-import { openGate } from '@repo/testing/tcp-proxy'
+import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { afterAll, describe, expect, it } from 'vitest'
 
 const test = await createTestDatabase()
@@ -88,7 +88,7 @@ describe('a worker', () => {
   })
 
   it('continues after the database was unavailable', async () => {
-    const gate = await openGate()
+    const gate = await openTcpProxy()
     const databaseUrl = new URL(test.databaseUrl)
     databaseUrl.host = gate.host
     const worker = await startWorker({ DATABASE_URL: databaseUrl.href, ...slow })

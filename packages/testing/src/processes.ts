@@ -72,7 +72,7 @@ export async function startApi(env: Record<string, string>, nodeOptions: string[
 }
 
 /** Starts an OpenAI-compatible server whose answers are scripted by the test. `env` points the API to it. */
-export async function startVendor() {
+export async function startScriptedServer() {
   const waiting: { headers: IncomingHttpHeaders; response: ServerResponse }[] = []
   const server = createServer((request, response) => {
     request.resume()

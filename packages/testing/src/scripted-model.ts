@@ -14,7 +14,7 @@ type ScriptedAnswer = {
 }
 
 /** Creates a chat model whose answers are scripted by the test, delta by delta. The embedder is the offline one. */
-export function createSpokenModel() {
+export function createScriptedModel() {
   const answers: ScriptedAnswer[] = []
   const stream = async (request: ChatRequest) => {
     const events = new PassThrough({ objectMode: true, highWaterMark: 100_000 })

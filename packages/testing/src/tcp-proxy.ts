@@ -1,12 +1,12 @@
 import { createServer, connect as dial, type Socket } from 'node:net'
 
-export type Gate = Awaited<ReturnType<typeof openGate>>
+export type Gate = Awaited<ReturnType<typeof openTcpProxy>>
 
 /**
  * Starts a TCP proxy to the tests' PgBouncer. `shut` simulates an unavailable database and `open` ends that. The
  * address stays the same.
  */
-export async function openGate() {
+export async function openTcpProxy() {
   const { hostname, port } = new URL(process.env.DATABASE_URL ?? '')
   const sockets = new Set<Socket>()
   const server = createServer((client) => {

@@ -1,12 +1,12 @@
 import type { ServerResponse } from 'node:http'
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { joinText, post, readParts } from '@repo/testing/ui-stream'
 import { beginChunks, chunk, completion, sendJson, startUpstream, usage } from '@repo/testing/upstream'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { testApp } from '../testing.ts'
 import { createAnswer } from './answer.ts'
 import { maxAnswerBytes, takeBytes } from './answer-limits.ts'
-import { createPlaces } from './places.ts'
+import { createStreamSlots } from './stream-slots.ts'
 import { AnswerEndedError, writeAnswer } from './write-answer.ts'
 
 const upstream = await startUpstream()
@@ -108,7 +108,7 @@ it('an answer can be stopped while all slots are taken', async () => {
   send(...words(3))
   const parts = ask('stoppable')
   await expect.poll(() => upstream.calls.length, { timeout: 10_000 }).toBe(calls + 1)
-  expect(() => app.chat.assertPlace()).toThrow('All answer slots')
+  expect(() => app.chat.assertSlot()).toThrow('All answer slots')
   expect((await stop('stoppable')).status).toBe(204)
   expect((await parts).at(-2)).toEqual({ type: 'abort', reason: 'stopped' })
   expect(await read('stoppable')).toMatchObject({ status: 'stopped' })
@@ -172,7 +172,7 @@ describe('a completion of a model that never stops', () => {
 
 describe('the time limit of an answer', () => {
   it('ends the answer with `length` and keeps its text', async () => {
-    const { llm, takeAnswer } = createSpokenModel()
+    const { llm, takeAnswer } = createScriptedModel()
     const answer = createAnswer('owner', { conversationId: 'c', answerId: 'a' })
     const search = async () => []
     const store = { ...long.app.store, passages: { ...long.app.store.passages, search } }
@@ -189,10 +189,10 @@ describe('the time limit of an answer', () => {
   it('starts when the slot is taken and ends when it is released', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     const noLimits = { countRequest: () => {}, acquireStream: () => {}, releaseStream: () => {}, close: () => {} }
-    const places = createPlaces(2, noLimits, { maxTokens: 9, timeoutMs: 600 })
+    const slots = createStreamSlots(2, noLimits, { maxTokens: 9, timeoutMs: 600 })
     const [late, ended] = [new AbortController(), new AbortController()]
-    places.take('owner', late)
-    places.take('owner', ended)()
+    slots.acquire('owner', late)
+    slots.acquire('owner', ended)()
     vi.advanceTimersByTime(599)
     expect(late.signal.aborted).toBe(false)
     vi.advanceTimersByTime(1)

@@ -1,5 +1,5 @@
 import { type AnswerEvent, LlmError } from '@repo/llm'
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { pino } from 'pino'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -7,7 +7,7 @@ import { testApp } from '../testing.ts'
 
 /** Starts an app with a scripted model, and returns it with helpers for these tests. */
 async function openApp(environment: Record<string, string> = {}) {
-  const model = createSpokenModel()
+  const model = createScriptedModel()
   const { app, alice, listen, close } = await testApp({ llm: model.llm, environment })
   const url = await listen()
   const ask = (conversationId: string, signal?: AbortSignal) =>
@@ -74,7 +74,7 @@ describe('when clients disconnect', async () => {
 })
 
 describe('an unexpected error', async () => {
-  const { llm } = createSpokenModel()
+  const { llm } = createScriptedModel()
   const lines: string[] = []
   const logger = pino({ level: 'error' }, { write: (line: string) => void lines.push(line) })
   const { alice, listen, close } = await testApp({ llm, logger })
@@ -176,7 +176,7 @@ describe('MAX_STREAMS', async () => {
 })
 
 describe('a drain without a grace period', async () => {
-  const { app, store, alice, close } = await testApp({ llm: createSpokenModel().llm })
+  const { app, store, alice, close } = await testApp({ llm: createScriptedModel().llm })
   afterAll(close)
 
   it('also interrupts an answer whose question is still being stored', async () => {

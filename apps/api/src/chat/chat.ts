@@ -9,10 +9,10 @@ import type { Quotas } from '../plugins/quotas.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
 import type { AnswerLimits } from './answer-limits.ts'
 import { createCall } from './call.ts'
-import { startKeeping, storeEnd } from './keep-answers.ts'
-import { createPlaces, shuttingDown, tooManyStreams } from './places.ts'
+import { createTails } from './follow-answers.ts'
+import { startPersistence, storeEnd } from './persist-answers.ts'
 import type { Question } from './question.ts'
-import { createTails } from './tail-answers.ts'
+import { createStreamSlots, shuttingDown, tooManyStreams } from './stream-slots.ts'
 import { AnswerEndedError, type OpenTurn, toOutcome, writeAnswer } from './write-answer.ts'
 
 export type ChatOptions = {
@@ -39,9 +39,9 @@ export function createChat(options: ChatOptions) {
   const { store, maxStreams, quotas, limits } = options
   const opening = new Set<Answer>() // their questions are being stored
   const running = new Map<string, Answer>()
-  const stopKeeping = startKeeping(options, running)
+  const stopPersistence = startPersistence(options, running)
   const tails = createTails(options)
-  const places = createPlaces(maxStreams, quotas, limits)
+  const slots = createStreamSlots(maxStreams, quotas, limits)
 
   const run = async (answer: Answer, turn: OpenTurn, log: FastifyBaseLogger) => {
     const outcome = await completeAnswer({ ...options, log }, answer, turn)
@@ -57,7 +57,7 @@ export function createChat(options: ChatOptions) {
     ask: async (owner: string, question: Question, log = options.log): Promise<Answer> => {
       const answerId = randomUUID()
       const answer = createAnswer(owner, { conversationId: question.conversationId, answerId })
-      void answer.ended.then(places.take(owner, answer.controller))
+      void answer.ended.then(slots.acquire(owner, answer.controller))
       opening.add(answer)
       try {
         const turn = await openTurn(store, owner, question, answerId)
@@ -79,7 +79,7 @@ export function createChat(options: ChatOptions) {
      */
     openCall: (owner: string) => {
       const call = createCall(limits)
-      void call.ended.then(places.take(owner, call.controller))
+      void call.ended.then(slots.acquire(owner, call.controller))
       options.onAnswer(call)
       return call
     },
@@ -111,18 +111,18 @@ export function createChat(options: ChatOptions) {
 
     /** Rejects new questions, gives running answers `timeoutMs` to end, then interrupts the remaining ones. */
     drain: async (timeoutMs: number): Promise<void> => {
-      await places.drain(timeoutMs)
+      await slots.drain(timeoutMs)
       tails.close()
     },
 
     /** Stops the background work. */
     close: () => {
-      stopKeeping()
+      stopPersistence()
       tails.close()
     },
 
-    assertPlace: places.assertOne,
-    isDraining: places.isClosed,
+    assertSlot: slots.assertFree,
+    isDraining: slots.isClosed,
   }
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { connect, createStore } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
-import { startApi, startVendor, until } from '@repo/testing/processes'
+import { startApi, startScriptedServer, until } from '@repo/testing/processes'
 import { post, readDelta, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, expect, it } from 'vitest'
 import { z } from 'zod'
@@ -29,7 +29,7 @@ const probe = `process.on('SIGUSR1', () => {
 const Held = z.object({ timers: z.int(), sockets: z.int(), heap: z.int() })
 
 it('clients that connect and disconnect leak no timer, socket or memory', async ({ annotate }) => {
-  const vendor = await startVendor()
+  const vendor = await startScriptedServer()
   const options = ['--expose-gc', '--import', `data:text/javascript,${encodeURIComponent(probe)}`]
   const api = await startApi({ DATABASE_URL: test.databaseUrl, DATABASE_POOL_SIZE: '5', ...vendor.env }, options)
 

@@ -1,9 +1,9 @@
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 import { maxMessageLength } from './question.ts'
 
-const model = createSpokenModel()
+const model = createScriptedModel()
 const { app, alice, close } = await testApp({ llm: model.llm })
 afterAll(close)
 

@@ -4,13 +4,13 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { LlmError } from '@repo/llm'
 import { startApi } from '@repo/testing/processes'
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { joinText, listTypes, type Part, post, readParts, streamParts } from '@repo/testing/ui-stream'
 import { DefaultChatTransport, generateId, readUIMessageStream, type UIMessage, type UIMessageChunk } from 'ai'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 
-const model = createSpokenModel()
+const model = createScriptedModel()
 const { app, test, alice, bob, work, listen, close } = await testApp({ llm: model.llm })
 afterAll(close)
 const here = await listen()

@@ -1,11 +1,11 @@
 import { connect, sql } from '@repo/db'
-import { startApi, startVendor, until } from '@repo/testing/processes'
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { startApi, startScriptedServer, until } from '@repo/testing/processes'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { joinText, listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 
-const model = createSpokenModel()
+const model = createScriptedModel()
 const { app, store, test, alice, bob, listen, close } = await testApp({ llm: model.llm })
 const direct = connect({ url: test.directDatabaseUrl, poolSize: 1 })
 afterAll(() => Promise.all([direct.close(), close()]))
@@ -148,7 +148,7 @@ describe('a process that was killed', () => {
   it('loses only the last part of its text; another process can stop, resume and follow its answer', async ({
     annotate,
   }) => {
-    const vendor = await startVendor()
+    const vendor = await startScriptedServer()
     const api = await startApi({ ...env, ...vendor.env })
     const pending = ask(api.url, 'killed')
     const answer = await vendor.takeAnswer()
@@ -186,7 +186,7 @@ describe('a process that was killed', () => {
   })
 
   it('detects from the database alone that its answer was stopped, and stores all of its text', async () => {
-    const vendor = await startVendor()
+    const vendor = await startScriptedServer()
     const api = await startApi({ ...env, ...vendor.env })
     const pending = ask(api.url, 'paused')
     const answer = await vendor.takeAnswer()

@@ -1,6 +1,6 @@
 import { type UseChatHelpers, type UseChatOptions, useChat } from '@ai-sdk/react'
 import { LlmError } from '@repo/llm'
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { DefaultChatTransport, type UIMessage } from 'ai'
 import { Window } from 'happy-dom'
 import { createElement } from 'react'
@@ -14,7 +14,7 @@ const { document } = Object.assign(globalThis, { window: new Window() }).window
 Object.assign(globalThis, { document })
 const { createRoot } = await import('react-dom/client')
 
-const model = createSpokenModel()
+const model = createScriptedModel()
 const { app, alice, work, listen, close } = await testApp({ llm: model.llm })
 const url = await listen()
 const api = `${url}/chat`

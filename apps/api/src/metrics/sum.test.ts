@@ -1,11 +1,11 @@
 import { createTestDatabase } from '@repo/db/testing'
-import { isAlive, startApi, startVendor, until } from '@repo/testing/processes'
+import { isAlive, startApi, startScriptedServer, until } from '@repo/testing/processes'
 import { post, readParts } from '@repo/testing/ui-stream'
 import { afterAll, expect, it } from 'vitest'
 
 const test = await createTestDatabase()
 afterAll(test.drop)
-const vendor = await startVendor()
+const vendor = await startScriptedServer()
 const api = await startApi({ DATABASE_URL: test.databaseUrl, WEB_CONCURRENCY: '2', ...vendor.env })
 const pids = await until(() => {
   const listening = new Set(api.logs().flatMap(({ msg, pid }) => (msg === 'listening' ? pid : [])))

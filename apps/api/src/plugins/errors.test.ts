@@ -1,7 +1,7 @@
 import { request } from 'node:http'
 import { connect } from 'node:net'
 import { text as readText } from 'node:stream/consumers'
-import { openGate } from '@repo/testing/tcp-proxy'
+import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { pino } from 'pino'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
@@ -139,7 +139,7 @@ describe('the request id', () => {
 describe('the log', () => {
   it('contains one line with the request id per request, and no user data or keys', async () => {
     const lines: string[] = []
-    const gate = await openGate()
+    const gate = await openTcpProxy()
     const logger = pino({ level: 'trace' }, { write: (line: string) => void lines.push(line) })
     const { alice, listen, close } = await testApp({ logger, gate })
     const url = await listen()

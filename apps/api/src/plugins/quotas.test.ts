@@ -1,6 +1,6 @@
 import { connect, createStore, usage } from '@repo/db'
-import { createSpokenModel } from '@repo/testing/scripted-model'
-import { openGate } from '@repo/testing/tcp-proxy'
+import { createScriptedModel } from '@repo/testing/scripted-model'
+import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type TestApp, type TestOptions, testApp } from '../testing.ts'
 import { createQuotas } from './quotas.ts'
@@ -109,7 +109,7 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
 
   it('applies in each process while the database is unavailable', async () => {
     startMinute()
-    const gate = await openGate()
+    const gate = await openTcpProxy()
     const one = await startApp({ gate, environment: { OWNER_REQUESTS_PER_MINUTE: '2' } })
     const owner = await one.store.owners.ensure('alice')
     const alone = createQuotas({
@@ -128,7 +128,7 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
 
 describe('OWNER_STREAMS', () => {
   it('rejects new answers with 429 while the limit of concurrent answers is reached', async () => {
-    const spoken = createSpokenModel()
+    const spoken = createScriptedModel()
     const { app, alice, bob } = await startApp({ llm: spoken.llm, environment: { OWNER_STREAMS: '1' } })
     const ask = (headers: TestApp['alice']) =>
       app.inject({ method: 'POST', url: '/chat', headers, payload: { message: 'a question' } })

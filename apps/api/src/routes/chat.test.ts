@@ -1,10 +1,10 @@
 import { conversations, eq, sql } from '@repo/db'
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { joinText, listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { testApp } from '../testing.ts'
 
-const model = createSpokenModel()
+const model = createScriptedModel()
 const { app, alice, work, listen, close } = await testApp({ llm: model.llm })
 const url = await listen()
 afterAll(close)

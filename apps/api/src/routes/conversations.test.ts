@@ -1,9 +1,9 @@
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 
-const model = createSpokenModel()
+const model = createScriptedModel()
 const { app, alice, listen, close } = await testApp({ llm: model.llm })
 const url = await listen()
 afterAll(close)

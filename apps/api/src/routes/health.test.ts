@@ -1,8 +1,8 @@
-import { openGate } from '@repo/testing/tcp-proxy'
+import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { afterAll, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 
-const gate = await openGate()
+const gate = await openTcpProxy()
 const { app, close } = await testApp({ gate })
 afterAll(async () => {
   await close()

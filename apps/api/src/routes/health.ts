@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { shuttingDown } from '../chat/places.ts'
+import { shuttingDown } from '../chat/stream-slots.ts'
 import { ProblemError } from '../plugins/errors.ts'
 
 const databaseDeadlineMs = 2000 // a healthy database responds within 2 ms; probes time out after a few seconds

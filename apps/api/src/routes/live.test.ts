@@ -1,9 +1,9 @@
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { post, readDelta, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 
-const model = createSpokenModel()
+const model = createScriptedModel()
 const environment = { PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '', DATABASE_POOL_SIZE: '3' }
 const { app, alice, listen, close } = await testApp({ llm: model.llm, environment })
 const url = await listen()

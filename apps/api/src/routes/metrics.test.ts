@@ -3,14 +3,14 @@ import { createServer, type Server } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from '@repo/db'
 import type { Embedder } from '@repo/llm'
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { testApp } from '../testing.ts'
 
 /** Starts an app with a scripted model, and returns functions that read its metrics. */
 async function openApp(environment: Record<string, string> = {}) {
-  const model = createSpokenModel()
+  const model = createScriptedModel()
   const holds: (() => Promise<void>)[] = []
   const embedQuery: Embedder['embedQuery'] = async (...query) => {
     await holds.shift()?.()

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type ServerResponse } from 'node:http'
-import { createSpokenModel } from '@repo/testing/scripted-model'
+import { createScriptedModel } from '@repo/testing/scripted-model'
 import { joinText, listTypes, post, readParts } from '@repo/testing/ui-stream'
 import { DefaultChatTransport, generateId, readUIMessageStream, type UIMessage } from 'ai'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -9,7 +9,7 @@ import { testApp } from '../testing.ts'
 import { createEventStream } from './event-stream.ts'
 import { parseEventId, writeUiMessageStream } from './ui-message-stream.ts'
 
-const model = createSpokenModel()
+const model = createScriptedModel()
 const { app, alice, work, listen, close } = await testApp({ llm: model.llm })
 const url = await listen()
 afterAll(close)

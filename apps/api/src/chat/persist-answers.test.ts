@@ -1,16 +1,16 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { and, connect, createStore, eq, messages, sql } from '@repo/db'
-import { createSpokenModel } from '@repo/testing/scripted-model'
-import { openGate } from '@repo/testing/tcp-proxy'
+import { createScriptedModel } from '@repo/testing/scripted-model'
+import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { listTypes, post, readParts } from '@repo/testing/ui-stream'
 import { pino } from 'pino'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { testApp } from '../testing.ts'
 import { type Answer, createAnswer } from './answer.ts'
-import { startKeeping } from './keep-answers.ts'
+import { startPersistence } from './persist-answers.ts'
 
-const model = createSpokenModel()
-const gate = await openGate()
+const model = createScriptedModel()
+const gate = await openTcpProxy()
 vi.useFakeTimers({ toFake: ['setInterval'] }) // the sweep runs every 10 s
 const log: string[] = []
 const logger = pino({ level: 'warn' }, { write: (line: string) => void log.push(line) })
@@ -69,7 +69,7 @@ describe.for([2500, 7000])('%i running answers', (count) => {
       saved.push(rows.map(({ answerId }) => answerId))
       return new Set(saved.at(-1))
     })
-    const stop = startKeeping(
+    const stop = startPersistence(
       { store: { ...store, answers: { ...store.answers, saveProgress } }, log: app.log },
       running,
     )

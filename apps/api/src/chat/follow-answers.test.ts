@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
 import { connect, createStore } from '@repo/db'
-import { createSpokenModel } from '@repo/testing/scripted-model'
-import { openGate } from '@repo/testing/tcp-proxy'
+import { createScriptedModel } from '@repo/testing/scripted-model'
+import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { joinText, listTypes, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { testApp } from '../testing.ts'
 
 vi.useFakeTimers({ toFake: ['setInterval'] }) // polling runs every 250 ms
-const gate = await openGate()
+const gate = await openTcpProxy()
 const environment = { MAX_STREAMS: '25' }
-const { app, store, test, alice, listen, close } = await testApp({ llm: createSpokenModel().llm, gate, environment })
+const { app, store, test, alice, listen, close } = await testApp({ llm: createScriptedModel().llm, gate, environment })
 const url = await listen()
 const owner = await store.owners.ensure('alice')
 const writer = connect({ url: test.databaseUrl, poolSize: 2 })

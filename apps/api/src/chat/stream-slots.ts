@@ -7,30 +7,30 @@ import { AnswerEndedError } from './write-answer.ts'
 const endTimeoutMs = 5000 // storing an interrupted answer takes a few ms, unless the database is unavailable too
 
 /** Creates the slots for running answers. A slot is taken before the question is stored, until the end is. */
-export function createPlaces(count: number, quotas: Quotas, { timeoutMs }: AnswerLimits) {
+export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs }: AnswerLimits) {
   const taken = new Set<AbortController>()
   let isClosed = false
 
   /** Throws `ProblemError` 503 when all slots are taken. */
-  const assertOne = () => {
+  const assertFree = () => {
     if (isClosed) throw shuttingDown()
     if (taken.size >= count) throw tooManyStreams()
   }
-  const untilNoneIsTaken = async (timeoutMs: number) => {
+  const waitUntilIdle = async (timeoutMs: number) => {
     const deadline = performance.now() + timeoutMs
     while (taken.size > 0 && performance.now() < deadline) await sleep(50)
   }
 
   return {
-    assertOne,
+    assertFree,
     isClosed: () => isClosed,
 
     /**
      * Takes a slot and returns the function that releases it. The answer is aborted when its time is up. Throws
      * `ProblemError`: 503 when all slots are taken, 429 when the owner's quota is used up.
      */
-    take: (owner: string, controller: AbortController): (() => void) => {
-      assertOne()
+    acquire: (owner: string, controller: AbortController): (() => void) => {
+      assertFree()
       quotas.acquireStream(owner)
       taken.add(controller)
       const timer = setTimeout(() => controller.abort(new AnswerEndedError('length')), timeoutMs).unref()
@@ -44,9 +44,9 @@ export function createPlaces(count: number, quotas: Quotas, { timeoutMs }: Answe
     /** Stops accepting answers, waits `timeoutMs` for running ones, then interrupts the remaining ones. */
     drain: async (timeoutMs: number): Promise<void> => {
       isClosed = true
-      await untilNoneIsTaken(timeoutMs)
+      await waitUntilIdle(timeoutMs)
       for (const controller of taken) controller.abort(new AnswerEndedError('interrupted'))
-      await untilNoneIsTaken(endTimeoutMs)
+      await waitUntilIdle(endTimeoutMs)
     },
   }
 }

@@ -7,7 +7,7 @@ import type { Answer, Outcome } from './answer.ts'
 import { createSaver } from './save-progress.ts'
 import { AnswerEndedError, toOutcome } from './write-answer.ts'
 
-export type KeepOptions = { store: Store; log: FastifyBaseLogger }
+export type PersistOptions = { store: Store; log: FastifyBaseLogger }
 
 const progressIntervalMs = 1000 // text that a crash can lose, with up to a thousand running answers
 const stopIntervalMs = 250 // the model call must be cancelled within a second
@@ -20,7 +20,7 @@ const longestPauseMs = 3000
  * Stores the end of an answer, and returns the outcome to report to its readers. While the database fails for any
  * reason, the answer waits in memory for at most a minute.
  */
-export async function storeEnd({ store, log }: KeepOptions, answer: Answer, outcome: Outcome): Promise<Outcome> {
+export async function storeEnd({ store, log }: PersistOptions, answer: Answer, outcome: Outcome): Promise<Outcome> {
   const { owner, key, sources } = answer
   const deadline = performance.now() + storeTimeoutMs
   answer.flush()
@@ -40,7 +40,7 @@ export async function storeEnd({ store, log }: KeepOptions, answer: Answer, outc
  * Stores the text of running answers once per second, which is also their heartbeat. Stops answers that another process
  * asked to stop, and marks answers of crashed processes. Returns a function that ends this.
  */
-export function startKeeping({ store, log }: KeepOptions, running: ReadonlyMap<string, Answer>): () => void {
+export function startPersistence({ store, log }: PersistOptions, running: ReadonlyMap<string, Answer>): () => void {
   const { saveSmall, saveLarge } = createSaver({ store, log })
   const endAsked = () => endStopped(store, running)
   const sweep = () => store.answers.interruptAbandoned(abandonedAfterMs)

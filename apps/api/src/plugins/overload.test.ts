@@ -1,10 +1,10 @@
-import { createSpokenModel } from '@repo/testing/scripted-model'
-import { openGate } from '@repo/testing/tcp-proxy'
+import { createScriptedModel } from '@repo/testing/scripted-model'
+import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import Fastify from 'fastify'
 import { expect, it, onTestFinished } from 'vitest'
 import { testApp } from '../testing.ts'
 import errors from './errors.ts'
-import limits from './limits.ts'
+import overload from './overload.ts'
 
 /** An invalid request without a key. Checking the key, the body or the database would return another error. */
 const hopeless = {
@@ -22,7 +22,7 @@ async function createTickedApp() {
   }
   let isWatching = false
   await app.register(errors)
-  await app.register(limits, {
+  await app.register(overload, {
     watchDelay: (onSample: (delayMs: number) => void) => {
       isWatching = true
       tick = onSample
@@ -79,7 +79,7 @@ it('measures from the moment that the app is ready, also with inject, until it i
 })
 
 it('serves requests that end work or show the overload while shedding all others', async () => {
-  const spoken = createSpokenModel()
+  const spoken = createScriptedModel()
   const late = (onSample: (delayMs: number) => void) => {
     for (const delayMs of [400, 400, 400]) onSample(delayMs)
     return () => {}
@@ -96,8 +96,8 @@ it('serves requests that end work or show the overload while shedding all others
 })
 
 it('503 while all slots are taken, before querying the database or reading the body', async () => {
-  const gate = await openGate()
-  const spoken = createSpokenModel()
+  const gate = await openTcpProxy()
+  const spoken = createScriptedModel()
   const { app, alice, close } = await testApp({ gate, llm: spoken.llm, environment: { MAX_STREAMS: '1' } })
   onTestFinished(close)
   const asking = app.inject({ method: 'POST', url: '/chat', headers: alice, payload: { message: 'a question' } })

@@ -27,7 +27,10 @@ export type WatchDelay = (onSample: (delayMs: number) => void) => () => void
  * app is ready, by `listen` or by `inject`, so that start-up does not count. `@fastify/under-pressure` uses only its
  * last sample, so one stall would shed a second's requests.
  */
-async function limits(app: FastifyInstance, { watchDelay = watchEventLoop }: { watchDelay?: WatchDelay | undefined }) {
+async function overload(
+  app: FastifyInstance,
+  { watchDelay = watchEventLoop }: { watchDelay?: WatchDelay | undefined },
+) {
   let samples: boolean[] = [] // whether the event loop was late, oldest first
   let stopWatching = () => {}
   app.addHook('onReady', async () => {
@@ -42,7 +45,7 @@ async function limits(app: FastifyInstance, { watchDelay = watchEventLoop }: { w
       const detail = 'The server is overloaded. Try again in a moment.'
       throw new ProblemError(503, 'overloaded', detail, { retryAfterSeconds: 2 })
     }
-    if (config.streamsAnswer) app.chat.assertPlace()
+    if (config.streamsAnswer) app.chat.assertSlot()
   })
 }
 
@@ -60,4 +63,4 @@ const watchEventLoop: WatchDelay = (onSample) => {
   }
 }
 
-export default fp(limits, { name: 'limits', dependencies: ['errors'] })
+export default fp(overload, { name: 'overload', dependencies: ['errors'] })
