@@ -30,9 +30,14 @@ const keptRequests = 1000 // a load test must not fill the memory
 export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: number; host?: string } = {}) {
   const pacer = createPacer()
   const requests: MockRequest[] = []
-  const counts = { open: 0, started: 0, completed: 0, aborted: 0, tokens: 0, embeddings: 0 }
+  const counts = { open: 0, started: 0, held: 0, completed: 0, aborted: 0, tokens: 0, embeddings: 0 }
   const stats = () => ({ ...counts, lateness: pacer.lateness() })
-  let held = Promise.withResolvers<void>()
+  let hold = Promise.withResolvers<void>()
+  const untilReleased = async () => {
+    counts.held += 1
+    await hold.promise
+    counts.held -= 1
+  }
 
   const countChat = (response: ServerResponse) => {
     counts.started += 1
@@ -55,7 +60,7 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
     if (path === '/v1/embeddings') return sendEmbeddings(response, pacer, body)
     if (path !== '/v1/chat/completions') return sendError(response, 404, 'the mock has no route with this path')
     countChat(response)
-    return sendChat({ response, pacer, counts, body, untilReleased: () => held.promise })
+    return sendChat({ response, pacer, counts, body, untilReleased })
   }
 
   const server = createServer({ keepAliveTimeout: 60_000 }, (request, response) => {
@@ -69,16 +74,16 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
   return {
     url: `http://127.0.0.1:${address.port}/v1`,
     /**
-     * Chats that are `open`, `completed` (including those with a fault) or `aborted` by the client. `tokens` is the
-     * number of streamed tokens and `lateness` is in ms.
+     * Chats that are `open`, `held` until `release()`, `completed` (including those with a fault) or `aborted` by the
+     * client. `tokens` is the number of streamed tokens and `lateness` is in ms.
      */
     stats,
     /** The last 1,000 requests, oldest first. */
     requests,
     /** Lets all answers go on that wait because of `hold`. */
     release: () => {
-      held.resolve()
-      held = Promise.withResolvers()
+      hold.resolve()
+      hold = Promise.withResolvers()
     },
     close: async () => {
       pacer.stop()
