@@ -7,6 +7,14 @@ export type Upload = { id: string; title: string; mediaType: string; size: numbe
 
 export type Tx = Pick<Db, 'insert' | 'update' | 'delete' | '$with' | 'with'>
 
+/** The upload was removed while it was read: its document is ready, gone, or has newer content. */
+export class UploadGoneError extends Error {
+  constructor() {
+    super('The upload was removed while it was read.')
+    this.name = 'UploadGoneError'
+  }
+}
+
 /** Bytes per part. Storing a part takes about 1 ms, so other requests are not delayed. Four parts fit into 1 MB. */
 export const partSize = 256 * 1024
 
@@ -115,7 +123,7 @@ function prepareFindPart(db: Db) {
 async function* readParts(find: (number: number) => Promise<{ bytes: Buffer }[]>, size: number) {
   for (let [number, left] = [0, size]; left > 0; number += 1) {
     const [part] = await find(number)
-    if (!part) throw new Error('The upload was removed while it was read.')
+    if (!part) throw new UploadGoneError()
     yield part.bytes
     left -= part.bytes.length
   }

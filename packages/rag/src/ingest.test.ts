@@ -1,12 +1,13 @@
 import { once } from 'node:events'
 import { createServer } from 'node:http'
+import { Readable } from 'node:stream'
 import { text as readText } from 'node:stream/consumers'
 import { connect, createStore, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { createLlm, type Embedder } from '@repo/llm'
 import { createOfflineModels } from '@repo/offline'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { ingestDocument } from './ingest.ts'
+import { ingestDocument, type PostedFile, processDocument } from './ingest.ts'
 
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
@@ -52,6 +53,18 @@ describe('ingesting a document', () => {
     expect(new Set([...documents, again].map(({ id, status }) => `${id} ${status}`)).size).toBe(1)
     expect(await listChunks(again.id)).toHaveLength(1)
     expect(await ingest({ ...content, title: 'Twice' })).not.toMatchObject({ id: again.id })
+  })
+
+  it('changes nothing when another worker finishes the document while its upload is read', async () => {
+    const content = { title: 'Raced', text: 'Only one of two stores this.' }
+    const document = await store.documents.add(owner, { ...content, contentHash: 'raced' })
+    const extract = async ({ parts }: PostedFile) => {
+      await processDocument({ store, embedder }, owner, document)
+      return { text: await readText(Readable.from(parts)) }
+    }
+    await processDocument({ store, embedder, extract }, owner, document)
+    expect(await store.documents.find(owner, document.id)).toMatchObject({ status: 'ready', error: null })
+    expect(await listChunks(document.id)).toHaveLength(1)
   })
 
   it('keeps it as failed with the reason while the embedder cannot be reached, until it is posted again', async () => {

@@ -1,7 +1,15 @@
 import { createHash, type Hash } from 'node:crypto'
 import { buffer } from 'node:stream/consumers'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import type { DocumentContent, DocumentSummary, DocumentVersion, NewChunk, Store, Upload } from '@repo/db'
+import {
+  type DocumentContent,
+  type DocumentSummary,
+  type DocumentVersion,
+  type NewChunk,
+  type Store,
+  type Upload,
+  UploadGoneError,
+} from '@repo/db'
 import { type Embedder, LlmError } from '@repo/llm'
 import { type Chunk, splitText } from './split.ts'
 
@@ -69,6 +77,7 @@ export async function processDocument(
     const { version } = document
     await documents.addChunks(owner, document.id, options.embedder.name, chunks, { ...content, version })
   } catch (error) {
+    if (error instanceof UploadGoneError) return // another worker was faster, or the document has changed
     if (error instanceof DocumentError) return void (await documents.fail(owner, document, error.message))
     await documents.postpone(owner, document, explainFailure(error))
     throw error
