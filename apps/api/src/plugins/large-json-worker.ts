@@ -66,7 +66,11 @@ const arriving = new Map<number, Uint8Array[]>()
 
 parentPort?.on('message', (task: Task) => {
   const chunks = arriving.get(task.id) ?? []
-  if ('bytes' in task) return void arriving.set(task.id, [...chunks, task.bytes])
+  if ('bytes' in task) {
+    chunks.push(task.bytes)
+    arriving.set(task.id, chunks)
+    return
+  }
   arriving.delete(task.id)
   if ('last' in task) parentPort?.postMessage({ id: task.id, parsed: parse(Buffer.concat(chunks), task.lastOf) })
 })

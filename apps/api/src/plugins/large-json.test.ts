@@ -1,6 +1,9 @@
+import { PassThrough } from 'node:stream'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import Fastify from 'fastify'
 import { expect, it, onTestFinished } from 'vitest'
 import errors from './errors.ts'
+import { createJsonReader } from './large-json.ts'
 import validation from './validation.ts'
 
 const long = 'a'.repeat(100_000) // a body that contains it is parsed in the thread
@@ -59,4 +62,15 @@ it('serves small bodies while a large one is parsed', async () => {
   const small = post('/echo', '{"a":1}').then(() => order.push('small'))
   await Promise.all([large, small])
   expect(order).toEqual(['small', 'large'])
+})
+
+it('rejects a large body whose thread has ended before the body has', async () => {
+  const json = createJsonReader()
+  const body = new PassThrough()
+  const reading = expect(json.read(body, 1_000_000)).rejects.toThrow('The JSON thread has ended.')
+  body.write(`{"long":"${long}`)
+  for (let turns = 0; turns < 20; turns += 1) await nextTurn() // the first chunk reaches the thread
+  await json.close()
+  body.end('"}')
+  await reading
 })

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
 import { Worker } from 'node:worker_threads'
 import { takeTurn } from '@repo/llm'
 import { errorCodes } from 'fastify'
@@ -27,7 +27,7 @@ export function createJsonReader() {
    * with this name is kept. Rejects with Fastify's errors for bodies that are invalid or longer than `maxBytes`, and
    * with a `ProblemError` (413) for too many values.
    */
-  const read = async (payload: IncomingMessage, maxBytes: number, lastOf?: string) => {
+  const read = async (payload: Readable, maxBytes: number, lastOf?: string) => {
     let chunks: Buffer[] = []
     let length = 0
     let body: ReturnType<typeof thread.open> | undefined
@@ -66,6 +66,7 @@ function createThread() {
       waiting.delete(id)
     })
     started.on('error', fail) // out of memory
+    started.on('exit', () => worker === started && fail(new Error('The JSON thread has ended.')))
     return started
   }
   const fail = (error: unknown) => {
@@ -87,6 +88,7 @@ function createThread() {
         },
         abandon: () => send({ id, abandoned: true }),
         end: async (lastOf?: string): Promise<unknown> => {
+          if (worker !== to) throw new Error('The JSON thread has ended.') // nobody would respond
           const { promise, resolve, reject } = Promise.withResolvers<Parsed>()
           waiting.set(id, { resolve, reject })
           send({ id, last: true, lastOf })
