@@ -34,10 +34,11 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-/** Prints measurements, durations, the reasons of skipped tests and, last, the counts. Returns the exit code. */
+/** Prints durations, measurements, the reasons of skipped tests and, last, failures and counts. Returns the exit code. */
 function printOutcome(vitest: Vitest): number {
   const modules = vitest.state.getTestModules()
   printDurations(modules)
+  const unhandled = vitest.state.getUnhandledErrors() as { message?: string }[]
   const count = (state: 'passed' | 'failed') => modules.flatMap((module) => [...module.children.allTests(state)]).length
   const broken = modules.filter((module) => !module.ok() && module.children.allTests('failed').next().done)
   const skipped = modules.flatMap((module) => [...module.children.allTests('skipped')])
@@ -50,10 +51,17 @@ function printOutcome(vitest: Vitest): number {
     console.log(`skipped: ${test.module.relativeModuleId} > ${test.fullName}: ${reason}`)
   }
   // A file that cannot be run and an error outside of tests are failures.
-  const failed = count('failed') + broken.length + vitest.state.getUnhandledErrors().length
+  const failed = count('failed') + broken.length + unhandled.length
+  for (const test of modules.flatMap((module) => [...module.children.allTests('failed')])) {
+    console.log(`failed: ${test.module.relativeModuleId} > ${test.fullName}: ${firstError(test.result().errors)}`)
+  }
+  for (const module of broken) console.log(`failed: ${module.relativeModuleId}: ${firstError(module.errors())}`)
+  for (const error of unhandled) console.log(`failed outside of tests: ${firstError([error])}`)
   console.log(`${count('passed')} passed, ${failed} failed, ${skipped.length} skipped`)
   return failed === 0 && count('passed') > 0 ? 0 : 1
 }
+
+const firstError = (errors: readonly { message?: string }[] = []) => errors[0]?.message?.slice(0, 500) ?? 'no message'
 
 /** Prints how long each file took, with its imports and hooks, and the ten slowest tests. */
 function printDurations(modules: TestModule[]): void {
