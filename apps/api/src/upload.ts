@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { type Metadata, type NewDocument, partSize, type Store } from '@repo/db'
+import { type Metadata, type NewDocument, partSize, type Store, toStorableText } from '@repo/db'
+import { takeTurn } from '@repo/llm'
 import { createSniffer, hashContent, MediaTypeError } from '@repo/rag'
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
@@ -106,7 +107,7 @@ async function storeFile(
  * database. Returns the hash of all parts, and their number.
  */
 async function storeParts(
-  parts: AsyncIterable<Buffer> | Iterable<Buffer>,
+  parts: AsyncIterable<Buffer>,
   sniff: (part: Buffer) => string,
   {
     uploads,
@@ -128,12 +129,13 @@ async function storeParts(
   return { hash, count: number }
 }
 
-/** Yields a text's UTF-8 in parts of at most `partSize`, without dividing characters. */
-function* encodeInParts(text: string): Generator<Buffer> {
+/** Yields the UTF-8 of a storable text in parts of at most `partSize`, without dividing characters. */
+async function* encodeInParts(text: string): AsyncGenerator<Buffer> {
   for (let start = 0; start < text.length; ) {
     const end = start + Math.floor(partSize / 3) // a UTF-16 unit takes at most three bytes
     const cut = isHighSurrogate(text.charCodeAt(end - 1)) ? end - 1 : end
-    yield Buffer.from(text.slice(start, cut))
+    await takeTurn() // else several documents are encoded in one turn of the event loop
+    yield Buffer.from(toStorableText(text.slice(start, cut)))
     start = cut
   }
 }

@@ -8,6 +8,8 @@ export type Cursor = { time: string; id: string }
 const { placeholder } = sql
 const owned = eq(conversations.ownerId, placeholder('owner'))
 const isConversation = and(owned, eq(conversations.id, placeholder('conversationId')))
+const maxContentBytes = 32 * 1024 // of a message that is read with others: 50 are then read within a few ms
+
 /** Selects the messages of the conversation given by the placeholders `owner` and `conversationId`. */
 export const inConversation = and(
   eq(messages.ownerId, placeholder('owner')),
@@ -18,6 +20,7 @@ export const inConversation = and(
 export function createConversations(db: Db) {
   const list = prepareList(db)
   const read = prepareRead(db)
+  const readContent = prepareReadContent(db)
   const remove = db
     .delete(conversations)
     .where(isConversation)
@@ -30,13 +33,17 @@ export function createConversations(db: Db) {
 
     /**
      * Returns a conversation with its newest messages, newest first, or undefined. With `before`, returns only messages
-     * older than that one.
+     * older than that one. The content of long messages is null: `readContent` reads it.
      */
     read: async (owner: string, id: string, limit: number, before?: string) => {
       const rows = await read.execute({ owner, conversationId: id, limit, before: before ?? null })
       const [first] = rows
       return first && { ...first.conversation, messages: rows.flatMap(({ message }) => message ?? []) }
     },
+
+    /** Returns the content of one message, or undefined. */
+    readContent: async (owner: string, conversationId: string, id: string): Promise<string | undefined> =>
+      (await readContent.execute({ owner, conversationId, id }))[0]?.content,
 
     /** Deletes a conversation with its messages. Returns false if it does not exist. */
     remove: async (owner: string, id: string): Promise<boolean> =>
@@ -66,6 +73,8 @@ function prepareRead(db: Db) {
     .select({ position: messages.position })
     .from(messages)
     .where(and(inConversation, eq(messages.id, placeholder('before'))))
+  const isShort = sql`octet_length(${messages.content}) <= ${sql.raw(`${maxContentBytes}`)}`
+  const shortContent = sql<string | null>`case when ${isShort} then ${messages.content} end`
   const isOlder = sql`(${placeholder('before')}::text is null or ${messages.position} < (${position}))`
   return db
     .select({
@@ -73,7 +82,7 @@ function prepareRead(db: Db) {
       message: {
         id: messages.id,
         role: messages.role,
-        content: messages.content,
+        content: shortContent,
         status: messages.status,
         sources: messages.sources,
         createdAt: messages.createdAt,
@@ -85,4 +94,12 @@ function prepareRead(db: Db) {
     .orderBy(desc(messages.position))
     .limit(placeholder('limit'))
     .prepare('read_conversation')
+}
+
+function prepareReadContent(db: Db) {
+  return db
+    .select({ content: messages.content })
+    .from(messages)
+    .where(and(inConversation, eq(messages.id, placeholder('id'))))
+    .prepare('read_content')
 }

@@ -10,6 +10,7 @@ const containsPronoun = new RegExp(`(?<!\\p{L})(?:${pronouns})(?!\\p{L})|它|他
 /** Matches questions without a subject, such as `Why?` or `Who pays?`. */
 const hasNoSubject = new RegExp(`^\\W*(?:${questionWords})(?:\\s+\\p{L}+)?\\W*$`, 'iu')
 
+const maxFollowUpLength = 500 // UTF-16 units; a longer text names its subject
 const maxPronounWords = 10 // a longer question usually names what its pronoun refers to
 const maxLookBack = 3
 
@@ -30,6 +31,7 @@ function isBare(question: string): boolean {
 }
 
 function isFollowUp(question: string): boolean {
+  if (question.length > maxFollowUpLength) return false
   if (startsWithConjunction.test(question) || hasNoSubject.test(question)) return true
   const words = question.match(/[\p{L}\p{N}]+/gu) ?? []
   return words.length <= maxPronounWords && containsPronoun.test(question)

@@ -50,6 +50,25 @@ describe('a conversation', () => {
     expect((await get('/conversations/long?before=nothing')).messages).toEqual([])
   })
 
+  it('has the same shape when its messages are so long that they are read one by one', async () => {
+    const long = '水"\n'.repeat(10_000)
+    const { answer, response } = await begin('epic', `short ${long}`)
+    answer.say(long)
+    answer.end()
+    await readParts(response)
+    await converse('epic', 'a short question')
+    const { messages, ...conversation } = await get('/conversations/epic')
+    expect(conversation).toEqual({ id: 'epic', title: expect.any(String), createdAt: expect.any(String) })
+    expect(messages.map(({ content }: { content: string }) => content)).toEqual([
+      `short ${long}`,
+      long,
+      'a short question',
+      'an answer',
+    ])
+    const { messages: later } = await get(`/conversations/epic?before=${messages[3].id}`)
+    expect(later).toEqual(messages.slice(0, 3))
+  })
+
   it('no longer exists after deletion, and its id can be used again', async () => {
     await converse('deleted', 'the first')
     expect((await remove('deleted')).statusCode).toBe(204)

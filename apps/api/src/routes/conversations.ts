@@ -1,3 +1,4 @@
+import type { Store } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { SourceResponse } from '../chat/find-passages.ts'
@@ -7,7 +8,6 @@ import { ProblemError } from '../plugins/errors.ts'
 import { sendJsonPieces, writeJsonPieces } from '../send-json-pieces.ts'
 
 const pageSize = 50 // messages
-const maxLengthAtOnce = 256 * 1024 // UTF-16 units of text; more is written message by message
 
 const Params = z.object({ id: ConversationId.meta({ examples: ['opening-hours'] }) })
 
@@ -86,6 +86,33 @@ const toSummary = ({
   updatedAt: updatedAt.toISOString(),
 })
 
+type StoredMessage = NonNullable<Awaited<ReturnType<Store['conversations']['read']>>>['messages'][number]
+type Message = Omit<StoredMessage, 'createdAt'> & { createdAt: string }
+type Conversation = { id: string; title: string; createdAt: string; messages: Message[] }
+
+const toMessage = ({ createdAt, ...message }: StoredMessage): Message => ({
+  ...message,
+  createdAt: createdAt.toISOString(),
+})
+
+const isComplete = (conversation: Conversation): conversation is z.output<typeof ConversationResponse> =>
+  conversation.messages.every(({ content }) => content !== null)
+
+/** Yields a conversation as JSON. Long messages are read when they are due, so only one of them is in memory. */
+async function* writeConversation(
+  { messages, ...conversation }: Conversation,
+  readContent: (messageId: string) => Promise<string | undefined>,
+): AsyncGenerator<string> {
+  let before = `${JSON.stringify(conversation).slice(0, -1)},"messages":[`
+  for (const message of messages) {
+    yield before
+    // A message is gone if the conversation is deleted meanwhile.
+    yield* writeJsonPieces({ ...message, content: message.content ?? (await readContent(message.id)) ?? '' })
+    before = ','
+  }
+  yield ']}'
+}
+
 const notFound = () => new ProblemError(404, 'conversation_not_found', 'Conversation not found.')
 
 const routes: FastifyPluginAsyncZod = async (app) => {
@@ -123,12 +150,12 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     async ({ owner, params: { id }, query: { before } }, reply) => {
       const conversation = await app.store.conversations.read(owner, id, pageSize, before)
       if (!conversation) throw notFound()
-      const { title, createdAt, messages } = conversation
-      const items = messages.map((message) => ({ ...message, createdAt: message.createdAt.toISOString() })).reverse()
-      const response = { id, title, createdAt: createdAt.toISOString(), messages: items }
-      const length = items.reduce((sum, { content }) => sum + content.length, 0)
-      if (length <= maxLengthAtOnce) return response
-      return sendJsonPieces(reply, writeJsonPieces(response))
+      const { title, createdAt } = conversation
+      const messages = conversation.messages.map(toMessage).reverse()
+      const response = { id, title, createdAt: createdAt.toISOString(), messages }
+      if (isComplete(response)) return response
+      const readContent = (messageId: string) => app.store.conversations.readContent(owner, id, messageId)
+      return sendJsonPieces(reply, writeConversation(response, readContent))
     },
   )
 

@@ -10,9 +10,9 @@ import { receiveText, receiveUpload } from '../upload.ts'
 const maxPartLength = 100_000 // UTF-16 units; clients request longer texts in parts
 const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages
 
-const Text = z.string().regex(/\S/, 'should not be empty').transform(toStorableText)
+const Text = z.string().regex(/\S/, 'should not be empty')
 
-const Short = Text.refine((text) => text.length <= 500, 'should have at most 500 characters')
+const Short = Text.transform(toStorableText).refine((text) => text.length <= 500, 'should have at most 500 characters')
 
 const DocumentFields = z.object({
   title: Short,
