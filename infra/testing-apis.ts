@@ -12,7 +12,7 @@ export async function startApi(start: Stack['start'], name: string, environment:
   const port = await findFreePort()
   const url = `http://127.0.0.1:${port}`
   const env = { LOG_LEVEL: 'warn', CHAT_MODEL: 'mock', ...environment, PORT: `${port}` }
-  const launch = () => start(name, [process.execPath, program('api/src/server.ts')], { env })
+  const launch = () => start(name, [process.execPath, program('api/dist/server.js')], { env })
   const isReady = async () => (await fetch(`${url}/health/ready`).catch(() => undefined))?.ok
   const untilReady = async () => {
     for (const startedAt = performance.now(); !(await isReady()); await sleep(50)) {
@@ -44,11 +44,11 @@ export async function startApi(start: Stack['start'], name: string, environment:
 
 /** Returns headers that authenticate a new owner. */
 export async function createOwner(databaseUrl: string, name: string): Promise<{ authorization: string }> {
-  const command = [process.execPath, program('cli/src/manage.ts'), 'create-key', '--owner', name]
+  const command = [process.execPath, program('cli/dist/manage.js'), 'create-key', '--owner', name]
   return { authorization: `Bearer ${await run(command, { env: { DATABASE_URL: databaseUrl } })}` }
 }
 
 /** Creates the tables. */
 export async function migrate(directDatabaseUrl: string): Promise<void> {
-  await run([process.execPath, program('cli/src/migrate.ts')], { env: { DIRECT_DATABASE_URL: directDatabaseUrl } })
+  await run([process.execPath, program('cli/dist/migrate.js')], { env: { DIRECT_DATABASE_URL: directDatabaseUrl } })
 }

@@ -4,6 +4,7 @@ import { env } from 'node:process'
 import { runBench, runBenchLive } from '../../apps/bench/src/bench.ts'
 import { type Options, readOptions } from '../../apps/bench/src/options.ts'
 import { findPids } from '../../apps/bench/src/watch/processes.ts'
+import { buildPrograms } from './build.ts'
 import { onStopRequest, takeLock } from './processes.ts'
 import { findFreePort, startStack } from './stack.ts'
 
@@ -23,6 +24,7 @@ async function bench(options: Options): Promise<void> {
   const folder = options.folder
   mkdirSync(folder, { recursive: true })
   if (!takeLock(`${folder}.lock`)) throw new Error(`a bench is already running in ${folder}`)
+  await buildPrograms()
   const stack = await startStack({ directory: folder, throwAway: true, report: console.error, signal })
   try {
     await runBench(options, { ...stack, folder, findFreePort }, signal)

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { env, execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readConfig } from '../../packages/config/src/index.ts'
+import { buildPrograms } from './build.ts'
 import { buildPage } from './page.ts'
 import { onStopRequest, run, stopOrphans, takeLock } from './processes.ts'
 import { isFree, type Stack, startStack } from './stack.ts'
@@ -13,7 +14,7 @@ import { isFree, type Stack, startStack } from './stack.ts'
 
 const root = join(import.meta.dirname, '../..')
 const inData = (name: string) => join(root, '.data', name)
-const program = (path: string) => join(root, 'apps', path)
+const isWatching = process.argv.includes('--watch')
 const stopping = new AbortController()
 const { signal } = stopping
 
@@ -36,6 +37,7 @@ async function main(): Promise<void> {
     throw new Error(`port ${port} is in use. Free it, or choose another port (PORT=3001 npm start)`)
 
   await buildPage(signal)
+  if (!isWatching) await buildPrograms()
   const stack = await startStack({ directory: inData('stack'), report: console.log, signal })
   killNext = stack.killNext
   try {
@@ -60,22 +62,27 @@ async function startServices(stack: Stack, host: string, port: number): Promise<
       .join(''),
     { mode: 0o600 },
   )
-  for (const script of ['cli/src/migrate.ts', 'cli/src/seed.ts']) {
-    const output = await run([execPath, program(script)], { signal, env: { ...env, ...all } })
+  for (const script of ['migrate', 'seed']) {
+    const output = await run([execPath, program('cli', script)], { signal, env: { ...env, ...all } })
     if (output) console.log(output)
   }
   const drainMs = Number(env.DRAIN_TIMEOUT_MS || 5000)
   const defaults = { AUTH: env.AUTH || 'off', LOG_LEVEL: env.LOG_LEVEL || 'warn', DRAIN_TIMEOUT_MS: `${drainMs}` }
   // The direct URL is for migrations only.
   const apiEnv = { ...env, ...pooled, ...defaults, DIRECT_DATABASE_URL: undefined, HOST: host, PORT: `${port}` }
-  const watcher = process.argv.includes('--watch') ? [join(import.meta.dirname, 'watch.ts')] : []
-  const worker = [execPath, ...watcher, program('worker/src/worker.ts')]
+  const watcher = isWatching ? [join(import.meta.dirname, 'watch.ts')] : []
+  const worker = [execPath, ...watcher, program('worker', 'worker')]
   stack.start('worker', worker, { env: { ...apiEnv, PGBOUNCER_ADMIN_URL: undefined }, show: true })
-  const command = [execPath, ...watcher, program('api/src/server.ts')]
+  const command = [execPath, ...watcher, program('api', 'server')]
   stack.start('api', command, { env: apiEnv, graceMs: drainMs + 15_000, show: true })
   const ready = `http://${host.includes(':') ? '[::1]' : host.replace('0.0.0.0', '127.0.0.1')}:${port}/health/ready`
   const error = await Promise.race([waitUntilReady(ready), stack.exited])
   if (error) throw error
+}
+
+/** Returns the file of a program: its bundle, or its source in watch mode. */
+function program(app: string, name: string): string {
+  return join(root, 'apps', app, isWatching ? `src/${name}.ts` : `dist/${name}.js`)
 }
 
 async function waitUntilReady(url: string): Promise<void> {

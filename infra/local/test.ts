@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createVitest, parseCLI, type TestModule, type Vitest } from 'vitest/node'
+import { buildPrograms } from './build.ts'
 import { onStopRequest } from './processes.ts'
 import { removeLeftovers, startStack } from './stack.ts'
 
@@ -17,6 +18,7 @@ async function main(args: string[]): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal)
   onStopRequest(() => stopping.abort())
 
+  await buildPrograms()
   await removeLeftovers(join(root, '.data'))
   const stack = await startStack({ directory, throwAway: true, report: console.log, signal: stopping.signal })
   process.env.DATABASE_URL = stack.databaseUrl

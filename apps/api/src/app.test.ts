@@ -18,7 +18,7 @@ async function loadRoutes(files: Record<string, string>) {
   const app = Fastify()
   onTestFinished(() => rm(folder, { recursive: true }))
   for (const [name, source] of Object.entries(files)) await writeFile(join(folder, name), source)
-  await registerRoutes(app, pathToFileURL(`${folder}/`))
+  await registerRoutes(app, pathToFileURL(`${folder}/`), (name) => import(`${folder}/${name}.ts`))
   return app
 }
 
@@ -35,7 +35,7 @@ async function loadInNode(folders: Record<string, string>[]): Promise<string[]> 
       import { pathToFileURL } from 'node:url'
       for (let index = 0; index < ${folders.length}; index += 1) {
         const folder = pathToFileURL(index + '/')
-        const text = await registerRoutes(Fastify(), folder).then(() => 'served', ({ message }) => message)
+        const text = await registerRoutes(Fastify(), folder, (name) => import(new URL(name + '.ts', folder))).then(() => 'served', ({ message }) => message)
         console.log(JSON.stringify(text.replaceAll(index + '/', '')))
       }`
     const { stdout } = await execute(process.execPath, ['--input-type=module', '--eval', script], { cwd: parent })

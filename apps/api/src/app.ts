@@ -86,7 +86,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(import('./plugins/jwt.ts'), { config, store })
   await app.register(page)
   await app.register(import('./openai/routes.ts'), { prefix: '/v1' })
-  await registerRoutes(app, new URL('./routes/', import.meta.url))
+  await registerRoutes(app, new URL('./routes/', import.meta.url), (name) => import(`./routes/${name}.ts`))
   return app
 }
 
@@ -162,14 +162,19 @@ function reportRequests(app: FastifyInstance, countRequest: Metrics['countReques
 }
 
 /**
- * Registers each file of a folder under its name: routes/notes.ts serves /notes. Throws an error whose one-line message
- * contains the file, the problem, its location and what to do.
+ * Registers each file of a folder under its name: routes/notes.ts serves /notes. `load` imports a file by its name; it is
+ * given so that bundles contain the files. Throws an error whose one-line message contains the file, the problem, its
+ * location and what to do.
  */
-export async function registerRoutes(app: FastifyInstance, folder: URL): Promise<void> {
+export async function registerRoutes(
+  app: FastifyInstance,
+  folder: URL,
+  load: (name: string) => Promise<{ default?: unknown }>,
+): Promise<void> {
   const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
   for (const file of files.sort()) {
     try {
-      const module: { default?: unknown } = await import(new URL(file, folder).href)
+      const module = await load(parse(file).name)
       if (!isPlugin(module.default)) throw new Error('No plugin found. Add `export default async (app) => { … }`.')
       await app.register(module.default, { prefix: `/${parse(file).name}` })
     } catch (error) {

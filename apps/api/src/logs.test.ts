@@ -123,7 +123,7 @@ it.for(isFull ? [1, 2] : [1])(
       CORS_ORIGINS: 'https://page.example',
     }
     const api = await startApi(environment)
-    const worker = startProgram('apps/worker/src/worker.ts', environment)
+    const worker = startProgram('apps/worker/dist/worker.js', environment)
     const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' }
     const statuses = new Map<number, number>()
     const send = async (path: string, init: RequestInit = {}) => {

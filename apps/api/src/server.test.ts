@@ -48,7 +48,7 @@ describe('a server that cannot start', () => {
     ['PORT', 'must be a whole number', { PORT: 'http' }],
     ['HOST', 'is not an address of this machine', { HOST: '192.0.2.1' }],
   ])('prints one line: %s %s', async (name, problem, env) => {
-    const { code, out, err } = await runProgram('apps/api/src/server.ts', { DATABASE_URL, ...env })
+    const { code, out, err } = await runProgram('apps/api/dist/server.js', { DATABASE_URL, ...env })
     expect(err).toMatch(new RegExp(`^${name} ${problem}.*\n$`))
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })
@@ -59,7 +59,7 @@ describe('a server that cannot start', () => {
     onTestFinished(() => void other.close())
     const address = other.address()
     const PORT = String(typeof address === 'object' ? address?.port : '')
-    const { code, out, err } = await runProgram('apps/api/src/server.ts', {
+    const { code, out, err } = await runProgram('apps/api/dist/server.js', {
       DATABASE_URL,
       PORT,
       WEB_CONCURRENCY: count,

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { createTestDatabase } from '@repo/db/testing'
-import { startApi, startCollector, startScriptedServer, until } from '@repo/testing/processes'
+import { startApi, startCollector, startProgram, startScriptedServer, until } from '@repo/testing/processes'
 import { post, readParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
 
@@ -149,11 +149,16 @@ describe('without OTEL_EXPORTER_OTLP_ENDPOINT', () => {
   const list =
     'process.on("exit",()=>console.error(Object.keys(process.getBuiltinModule("module")._cache).join("\\n")))'
   const listLoaded = async (env: Record<string, string>) => {
-    const alone = await startApi({ ...database, ...env }, [
-      '--import',
-      `data:text/javascript,${encodeURIComponent(list)}`,
-    ])
-    await fetch(`${alone.url}/documents`, { headers: traceOf(newTraceId()) })
+    const nodeOptions = ['--import', `data:text/javascript,${encodeURIComponent(list)}`]
+    // The source, because the bundle loads no packages.
+    const alone = startProgram(
+      'apps/api/src/server.ts',
+      { PORT: '0', AUTH: 'off', ...database, ...env },
+      [],
+      nodeOptions,
+    )
+    const { address } = await alone.findLog(({ msg }) => msg === 'listening')
+    await fetch(`${address}/documents`, { headers: traceOf(newTraceId()) })
     alone.child.kill('SIGTERM')
     await alone.ended
     const names = [...alone.written.err.matchAll(/node_modules\/(@(?:opentelemetry|fastify)\/(?:[\w-]+))\//g)]

@@ -31,12 +31,11 @@ export type Target = {
   stop: () => Promise<{ p99: number } | undefined>
 }
 
-const inApi = (file: string) => fileURLToPath(new URL(`../../api/src/${file}`, import.meta.url))
-const inCli = (file: string) => fileURLToPath(new URL(`../../cli/src/${file}`, import.meta.url))
+const inApps = (path: string) => fileURLToPath(new URL(`../../${path}`, import.meta.url))
 const mockModel = fileURLToPath(new URL('../../../packages/testing/src/mock-model/server.ts', import.meta.url))
 const servers: Record<Variant, string> = {
-  pooled: inApi('server.ts'),
-  direct: inApi('server.ts'),
+  pooled: inApps('api/dist/server.js'),
+  direct: inApps('api/dist/server.js'),
   floor: fileURLToPath(new URL('./variants/floor.ts', import.meta.url)),
   'ai-sdk': fileURLToPath(new URL('./variants/ai-sdk.ts', import.meta.url)),
   held: fileURLToPath(new URL('./variants/held.ts', import.meta.url)),
@@ -100,8 +99,8 @@ export function openDatabase(stack: Stack, variant: Variant): Target {
 export async function prepareDatabase(stack: Stack, signal: AbortSignal): Promise<void> {
   const mock = await startMock(stack)
   const env = { ...createEnvironment(stack, mock.modelUrl), DIRECT_DATABASE_URL: stack.directDatabaseUrl }
-  for (const file of ['migrate.ts', 'seed.ts']) {
-    await promisify(execFile)(process.execPath, [inCli(file)], { env, signal })
+  for (const file of ['cli/dist/migrate.js', 'cli/dist/seed.js']) {
+    await promisify(execFile)(process.execPath, [inApps(file)], { env, signal })
   }
   await mock.stop()
 }

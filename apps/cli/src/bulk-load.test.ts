@@ -78,7 +78,7 @@ describe('manage ingest of 1,000 files', () => {
 
   /** Starts the command, which then waits because no worker is running. */
   async function startIngest() {
-    const command = startProgram('apps/cli/src/manage.ts', env, ['ingest', folder])
+    const command = startProgram('apps/cli/dist/manage.js', env, ['ingest', folder])
     await until(() => command.written.out.includes(' queued\n'))
     expect(await hasIndex()).toBe(false)
     return command
@@ -115,10 +115,10 @@ describe('manage ingest of 1,000 files', () => {
     child.kill('SIGKILL')
     await ended
     expect(await hasIndex()).toBe(false)
-    expect((await runProgram('apps/cli/src/manage.ts', env, 'doctor')).out).toMatch(
+    expect((await runProgram('apps/cli/dist/manage.js', env, 'doctor')).out).toMatch(
       /^warn {2}vector index: offline-384 has none: .*`npm run db:migrate`$/m,
     )
-    expect(await runProgram('apps/cli/src/migrate.ts', env)).toMatchObject({ code: 0, err: '' })
+    expect(await runProgram('apps/cli/dist/migrate.js', env)).toMatchObject({ code: 0, err: '' })
     expect(await hasIndex()).toBe(true)
   })
 })

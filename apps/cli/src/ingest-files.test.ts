@@ -16,10 +16,10 @@ afterAll(async () => {
 })
 
 describe('manage ingest', () => {
-  const ingest = (...paths: string[]) => runProgram('apps/cli/src/manage.ts', env, 'ingest', ...paths)
+  const ingest = (...paths: string[]) => runProgram('apps/cli/dist/manage.js', env, 'ingest', ...paths)
   const lastLine = ({ out }: { out: string }) => out.trim().split('\n').at(-1)
 
-  startProgram('apps/worker/src/worker.ts', env)
+  startProgram('apps/worker/dist/worker.js', env)
   mkdirSync(join(folder, 'deep'))
   write('a.md', '# A\n\nThe first.')
   write('deep/b.txt', 'The second.')

@@ -22,7 +22,7 @@ describe('create-key', () => {
     const ask = async (authorization: string) =>
       (await fetch(`${api.url}/conversations`, { headers: { authorization } })).status
     const { code, out, err } = await runProgram(
-      'apps/cli/src/manage.ts',
+      'apps/cli/dist/manage.js',
       { DATABASE_URL },
       'create-key',
       '--owner',
@@ -36,14 +36,14 @@ describe('create-key', () => {
   })
 
   it('reports in one line that DATABASE_URL is not set and what to do', async () => {
-    const { code, out, err } = await runProgram('apps/cli/src/manage.ts', {}, 'create-key', '--owner', 'ada')
+    const { code, out, err } = await runProgram('apps/cli/dist/manage.js', {}, 'create-key', '--owner', 'ada')
     expect(err).toMatch(/^DATABASE_URL is not set.*npm start.*\n$/)
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })
 
   it('reports in one line that the database does not respond', async () => {
     const env = { DATABASE_URL: 'postgres://sluice:hunter2@127.0.0.1:9/sluice' }
-    const { code, err } = await runProgram('apps/cli/src/manage.ts', env, 'create-key', '--owner', 'ada')
+    const { code, err } = await runProgram('apps/cli/dist/manage.js', env, 'create-key', '--owner', 'ada')
     expect(err).toMatch(/^Command failed: .*ECONNREFUSED.*\n$/)
     expect(err).not.toContain('hunter2')
     expect(code).toBe(1)
@@ -56,7 +56,7 @@ describe('list-keys and revoke-key', async () => {
   const [graces = '', alans = ''] = secrets.map((key) => key.slice(3, 19))
   await createStore(db).owners.recordKeyUsage([graces])
   await close()
-  const manage = (...args: string[]) => runProgram('apps/cli/src/manage.ts', { DATABASE_URL }, ...args)
+  const manage = (...args: string[]) => runProgram('apps/cli/dist/manage.js', { DATABASE_URL }, ...args)
 
   it('list every key with its last use and its owner, without the secret', async () => {
     const { code, out, err } = await manage('list-keys')
@@ -97,7 +97,7 @@ describe('doctor', () => {
   }
 
   it('prints the database that it checked, one line per finding and no password, and succeeds', async () => {
-    const { code, out, err } = await runProgram('apps/cli/src/manage.ts', healthy, 'doctor')
+    const { code, out, err } = await runProgram('apps/cli/dist/manage.js', healthy, 'doctor')
     const { host, pathname, password } = new URL(DATABASE_URL)
     expect(out).toContain(`ok    environment: DATABASE_URL is ${host}${pathname}\n`)
     expect(out).toMatch(/^(ok {4}[a-z ]+: .+\n){16,}$/)
@@ -106,7 +106,7 @@ describe('doctor', () => {
   })
 
   it('fails when any check fails, even with no variable set', async () => {
-    const { code, out, err } = await runProgram('apps/cli/src/manage.ts', {}, 'doctor')
+    const { code, out, err } = await runProgram('apps/cli/dist/manage.js', {}, 'doctor')
     expect(out).toMatch(/^FAIL {2}environment: DATABASE_URL is not set\. .*\. Fix: .*\n/)
     expect(out).toContain('\nok    embedder: ')
     expect({ code, err }).toEqual({ code: 1, err: '' })
@@ -122,7 +122,7 @@ describe('doctor', () => {
     const resolve = `(name, context, next) => name === 'postgres' ? { url: '${url}', shortCircuit: true } : next(name, context)`
     const hook = `import { registerHooks } from 'node:module'; registerHooks({ resolve: ${resolve} })`
     const NODE_OPTIONS = `--import=data:text/javascript,${encodeURIComponent(hook)}`
-    const { code, out } = await runProgram('apps/cli/src/manage.ts', { ...healthy, NODE_OPTIONS }, 'doctor')
+    const { code, out } = await runProgram('apps/cli/dist/manage.js', { ...healthy, NODE_OPTIONS }, 'doctor')
     expect(out.split('\n').filter((line) => !line.startsWith('ok '))).toEqual([
       expect.stringMatching(/^FAIL {2}driver: The postgres driver is not patched\. Run `npx patch-package /),
       '',
@@ -146,7 +146,7 @@ describe('another embedder', () => {
       (await retrievePassages({ store, embedder: modelsOf(switched).embedder }, owner, question, { limit: 5 })).map(
         ({ title }) => title,
       )
-    const migrate = async () => (await runProgram('apps/cli/src/migrate.ts', switched)).out.split('\n').slice(1, -1)
+    const migrate = async () => (await runProgram('apps/cli/dist/migrate.js', switched)).out.split('\n').slice(1, -1)
     const noSuchWord = 'zyzzyva' // no keyword matches it, so a result comes from the vectors
 
     const document = { title: 'Tides', text: 'The tide turns.' }
@@ -156,7 +156,7 @@ describe('another embedder', () => {
     ])
     expect([await ask('When does the tide turn?'), await ask(noSuchWord)]).toEqual([['Tides'], []])
 
-    const { code, out, err } = await runProgram('apps/cli/src/manage.ts', switched, 'reindex')
+    const { code, out, err } = await runProgram('apps/cli/dist/manage.js', switched, 'reindex')
     expect(out).toBe('1 of 1 done\n1 embedded with mock-32, 0 failed\n')
     expect({ code, err }).toEqual({ code: 0, err: '' })
     expect([await ask('When does the tide turn?'), await ask(noSuchWord)]).toEqual([['Tides'], ['Tides']])
@@ -165,7 +165,7 @@ describe('another embedder', () => {
 
   it('that cannot be reached makes reindex fail with one line', async () => {
     const env = { DATABASE_URL, OPENAI_BASE_URL: 'http://127.0.0.1:9/v1', EMBEDDING_MODEL: 'away' }
-    const { code, out, err } = await runProgram('apps/cli/src/manage.ts', env, 'reindex')
+    const { code, out, err } = await runProgram('apps/cli/dist/manage.js', env, 'reindex')
     expect(err).toMatch(/^Command failed: .*check its base URL.*\n$/)
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })
@@ -181,7 +181,7 @@ it.each([
   'ingest',
   'destroy --owner ada',
 ])('prints the usage of every command after “%s”', async (args) => {
-  const { code, out, err } = await runProgram('apps/cli/src/manage.ts', { DATABASE_URL }, ...args.split(' '))
+  const { code, out, err } = await runProgram('apps/cli/dist/manage.js', { DATABASE_URL }, ...args.split(' '))
   for (const command of ['doctor', 'create-key --owner NAME', 'list-keys', 'revoke-key ID', 'ingest PATH…', 'reindex'])
     expect(err).toMatch(new RegExp(`^npm run manage -- ${command} +\\w.*$`, 'm'))
   expect({ code, out }).toEqual({ code: 2, out: '' })

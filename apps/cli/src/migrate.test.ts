@@ -37,20 +37,20 @@ describe('migrating', () => {
   it('creates the tables and the index and reports this in one line, also when repeated', async () => {
     for (let run = 0; run < 2; run += 1) {
       const output = { code: 0, out: expect.stringMatching(upToDate), err: '' }
-      expect(await runProgram('apps/cli/src/migrate.ts', { DIRECT_DATABASE_URL })).toEqual(output)
+      expect(await runProgram('apps/cli/dist/migrate.js', { DIRECT_DATABASE_URL })).toEqual(output)
       expect(await countIndexes()).toBe(1)
     }
   })
 
   it('succeeds in all of three concurrent runs', async () => {
-    const runs = await Promise.all([1, 2, 3].map(() => runProgram('apps/cli/src/migrate.ts', { DIRECT_DATABASE_URL })))
+    const runs = await Promise.all([1, 2, 3].map(() => runProgram('apps/cli/dist/migrate.js', { DIRECT_DATABASE_URL })))
     expect(runs).toEqual(runs.map(() => ({ code: 0, out: expect.stringMatching(upToDate), err: '' })))
     expect(await countIndexes()).toBe(1)
   })
 
   it('creates the tables when the embedder cannot be reached, and says in one line what is left to do', async () => {
     const env = { DIRECT_DATABASE_URL, EMBEDDING_MODEL: 'away', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' }
-    const { code, out, err } = await runProgram('apps/cli/src/migrate.ts', env)
+    const { code, out, err } = await runProgram('apps/cli/dist/migrate.js', env)
     expect(out).toMatch(
       /^The tables are up to date, but away has no index yet\. .*[^.\s]\. Run `npm run db:migrate` again\.\n$/,
     )
@@ -63,7 +63,7 @@ describe('migrating', () => {
     ['Migration failed: .*ECONNREFUSED', 'postgres://sluice:hunter2@127.0.0.1:9/sluice'],
     ['Migration failed: database "nowhere" does not exist', new URL('/nowhere', DIRECT_DATABASE_URL).href],
   ])('fails with one line: %s', async (complaint, url) => {
-    const { code, out, err } = await runProgram('apps/cli/src/migrate.ts', { DIRECT_DATABASE_URL: url })
+    const { code, out, err } = await runProgram('apps/cli/dist/migrate.js', { DIRECT_DATABASE_URL: url })
     expect(err).toMatch(new RegExp(`^${complaint}.*\n$`))
     expect(err).not.toContain('hunter2')
     expect({ code, out }).toEqual({ code: 1, out: '' })

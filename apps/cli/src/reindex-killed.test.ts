@@ -71,15 +71,15 @@ it('reindex continues after a kill; meanwhile the old model finds every document
   for (let n = 0; n < count; n += 1) await ingestDocument({ store, embedder: oldEmbedder }, owner, documentOf(n))
   const stopOldSearches = startSearching(oldEmbedder)
   const stopNewSearches = startSearching({ ...embedder, name: model })
-  startProgram('apps/worker/src/worker.ts', oldEnv)
-  const command = startProgram('apps/cli/src/manage.ts', env, ['reindex', '--keep'])
+  startProgram('apps/worker/dist/worker.js', oldEnv)
+  const command = startProgram('apps/cli/dist/manage.js', env, ['reindex', '--keep'])
   await until(async () => (await countBy(model)) >= 5)
   command.child.kill('SIGKILL')
   await command.ended
   const whenKilled = await countBy(model)
   expect(whenKilled).toBeLessThan(count)
 
-  const again = startProgram('apps/cli/src/manage.ts', env, ['reindex', '--keep'])
+  const again = startProgram('apps/cli/dist/manage.js', env, ['reindex', '--keep'])
   const added = documentOf(count)
   const { id } = await store.documents.add(owner, { ...added, contentHash: hashContent(added.title, added.text) })
   await until(async () => (await store.documents.find(owner, id))?.status === 'ready')
@@ -90,7 +90,7 @@ it('reindex continues after a kill; meanwhile the old model finds every document
   const foundByOld = await stopOldSearches()
   expect(countEach(foundByOld, isByVector)).toEqual(new Set([count, count + 1]))
 
-  const last = startProgram('apps/cli/src/manage.ts', env, ['reindex'])
+  const last = startProgram('apps/cli/dist/manage.js', env, ['reindex'])
   expect(await last.ended).toBe(0)
   expect(await createEmbedders(db).countDocuments()).toEqual([{ model, dimensions: 32, documents: count + 1 }])
   const foundByNew = await stopNewSearches()

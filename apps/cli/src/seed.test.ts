@@ -26,7 +26,7 @@ afterAll(async () => {
   await test.drop()
 })
 
-const seed = (env: Record<string, string> = {}) => runProgram('apps/cli/src/seed.ts', { DATABASE_URL, ...env })
+const seed = (env: Record<string, string> = {}) => runProgram('apps/cli/dist/seed.js', { DATABASE_URL, ...env })
 const list = async () => (await store.documents.list(owner, 100)).toSorted((a, b) => (a.title < b.title ? -1 : 1))
 const away = { EMBEDDING_MODEL: 'away', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' }
 

@@ -22,7 +22,7 @@ async function openAll() {
   afterAll(test.drop)
   const env = { DATABASE_URL: test.databaseUrl, PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '' }
   const { url } = await startApi({ ...env, ...model.env })
-  startProgram('apps/worker/src/worker.ts', { DATABASE_URL: test.databaseUrl })
+  startProgram('apps/worker/dist/worker.js', { DATABASE_URL: test.databaseUrl })
   const browser = await startBrowser(url)
   await post(`${url}/documents`, {}, { title: 'The pool', text })
   await untilReady(url, 'The pool')

@@ -12,7 +12,7 @@ const pdfBomb = makePdfBomb(1500) // takes seconds to build, so it is done befor
 const test = await createTestDatabase()
 afterAll(test.drop)
 const { url: origin } = await startApi({ DATABASE_URL: test.databaseUrl })
-startProgram('apps/worker/src/worker.ts', { DATABASE_URL: test.databaseUrl })
+startProgram('apps/worker/dist/worker.js', { DATABASE_URL: test.databaseUrl })
 
 const Fields = z.looseObject({ status: z.string().optional(), text: z.string().optional() })
 const get = async (path: string) => Fields.parse(await (await fetch(`${origin}${path}`)).json())

@@ -17,6 +17,8 @@ function writeJobs(files: Record<string, string>): URL {
   return pathToFileURL(`${directory}/`)
 }
 
+const loadFrom = (folder: URL) => (name: string) => import(new URL(`${name}.ts`, folder).href)
+
 it('a file in jobs/ runs once for each job that is sent under its name, and again after an error', async () => {
   const test = await createTestDatabase()
   const { db, close } = connect({ url: test.databaseUrl, poolSize: 2 })
@@ -37,7 +39,7 @@ it('a file in jobs/ runs once for each job that is sent under its name, and agai
       }`,
     'greet.test.ts': 'throw new Error("not a job")',
   })
-  const jobs = await loadJobs(folder)
+  const jobs = await loadJobs(folder, loadFrom(folder))
   expect(jobs.map(({ name }) => name)).toEqual(['greet'])
   const { stop } = await startJobs({ databaseUrl: test.databaseUrl, context, jobs, concurrency: 1 })
   await sendJob(db, 'greet', { name: 'ada' })
@@ -51,7 +53,6 @@ it('a file in jobs/ runs once for each job that is sent under its name, and agai
 })
 
 it('a file without a job is reported by name', async () => {
-  await expect(loadJobs(writeJobs({ 'empty.ts': 'export const a = 1' }))).rejects.toThrow(
-    'jobs/empty.ts has no default export',
-  )
+  const folder = writeJobs({ 'empty.ts': 'export const a = 1' })
+  await expect(loadJobs(folder, loadFrom(folder))).rejects.toThrow('jobs/empty.ts has no default export')
 })

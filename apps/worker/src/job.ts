@@ -28,21 +28,21 @@ export type Job = {
   pollSeconds: number
 }
 
+type JobModule = { default?: unknown; options?: Partial<JobOptions>; pollSeconds?: number }
+
 /**
  * Loads all jobs of a folder. A file is named after its queue: `sendJob(db, 'send-mail', { to })` runs
- * jobs/send-mail.ts. Throws an error that names the file if a file does not export a job.
+ * jobs/send-mail.ts. `load` imports a file by its name; it is given so that bundles contain the files. Throws an error that names the file if a file does not export a job.
  */
-export async function loadJobs(folder: URL): Promise<Job[]> {
+export async function loadJobs(folder: URL, load: (name: string) => Promise<JobModule>): Promise<Job[]> {
   const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
   return Promise.all(
     files.map(async (file) => {
-      const module: { default?: unknown; options?: Partial<JobOptions>; pollSeconds?: number } = await import(
-        new URL(file, folder).href
-      )
-      if (!isRun(module.default))
+      const { name } = parse(file)
+      const { default: run, options = {}, pollSeconds = 2 } = await load(name)
+      if (!isRun(run))
         throw new Error(`jobs/${file} has no default export. Add: export default async (context, data) => { … }`)
-      const { default: run, options = {}, pollSeconds = 2 } = module
-      return { name: parse(file).name, run, options, pollSeconds }
+      return { name, run, options, pollSeconds }
     }),
   )
 }

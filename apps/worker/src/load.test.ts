@@ -39,7 +39,7 @@ it('the API accepts documents while a thousand are processed, and none is lost',
   }
   const paragraph = 'The tide turns twice a day, and the harbour master writes it down.\n\n'
   for (let n = 0; n < count; n += 1) await post(`Document ${n}`, `# Part ${n}\n\n${paragraph.repeat(40)}`)
-  startProgram('apps/worker/src/worker.ts', { DATABASE_URL: test.databaseUrl, LOG_LEVEL: 'warn' })
+  startProgram('apps/worker/dist/worker.js', { DATABASE_URL: test.databaseUrl, LOG_LEVEL: 'warn' })
   await until(async () => (await countLeft()) < count)
   const startedAt = performance.now()
   const waits: number[] = []

@@ -7,7 +7,7 @@ const test = await createTestDatabase()
 afterAll(test.drop)
 const collector = await startCollector()
 const env = { DATABASE_URL: test.databaseUrl, ...collector.env }
-const [api, worker] = [await startApi(env), startProgram('apps/worker/src/worker.ts', env)]
+const [api, worker] = [await startApi(env), startProgram('apps/worker/dist/worker.js', env)]
 
 it('the worker’s spans and log lines belong to the trace of the request that posted the document', async () => {
   const traceId = crypto.randomUUID().replaceAll('-', '')

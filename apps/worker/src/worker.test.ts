@@ -23,7 +23,7 @@ const embedIn = (ms: number) => ({ EMBEDDING_MODEL: `mock-32?delay=${ms}`, OPENA
 const slow = embedIn(2000) // long enough to observe a document while it is being processed
 
 async function startWorker(env: Record<string, string> = {}) {
-  const worker = startProgram('apps/worker/src/worker.ts', { DATABASE_URL: test.databaseUrl, ...env })
+  const worker = startProgram('apps/worker/dist/worker.js', { DATABASE_URL: test.databaseUrl, ...env })
   await worker.findLog(({ msg }) => msg === 'worker started')
   return worker
 }
@@ -56,7 +56,7 @@ describe('a worker', () => {
   })
 
   it('reports in one line that the database cannot be reached', async () => {
-    const worker = startProgram('apps/worker/src/worker.ts', { DATABASE_URL: 'postgres://a:hunter2@127.0.0.1:9/b' })
+    const worker = startProgram('apps/worker/dist/worker.js', { DATABASE_URL: 'postgres://a:hunter2@127.0.0.1:9/b' })
     expect(await worker.ended).toBe(1)
     expect(worker.written.err).toMatch(/^.*ECONNREFUSED.*\n$/)
     expect(worker.written.err).not.toContain('hunter2')

@@ -22,7 +22,7 @@ async function startWorker(config: WorkerConfig) {
   const database = connect({ url: databaseUrl, poolSize: concurrency + 1, applicationName: 'sluice-worker' })
   const tracing = await startTracing(config, 'sluice-worker', log)
   const llm = createModels(config, tracing)
-  const jobs = await loadJobs(new URL('./jobs/', import.meta.url))
+  const jobs = await loadJobs(new URL('./jobs/', import.meta.url), (name) => import(`./jobs/${name}.ts`))
   const context = { db: database.db, store: createStore(database.db), llm, log }
   const { stop } = await startJobs({ databaseUrl, context, jobs, concurrency })
   const health = setInterval(async () => {

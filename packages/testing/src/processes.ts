@@ -66,7 +66,7 @@ export async function runProgram(file: string, env: Record<string, string>, ...a
 
 /** Starts the API on a free port and waits until it listens. It requires no keys unless `env` sets AUTH. */
 export async function startApi(env: Record<string, string>, nodeOptions: string[] = []) {
-  const api = startProgram('apps/api/src/server.ts', { PORT: '0', AUTH: 'off', ...env }, [], nodeOptions)
+  const api = startProgram('apps/api/dist/server.js', { PORT: '0', AUTH: 'off', ...env }, [], nodeOptions)
   const { address: url = '' } = await api.findLog(({ msg }) => msg === 'listening')
   return { ...api, url }
 }
