@@ -7,8 +7,11 @@ import { type TestApp, testApp } from './testing.ts'
 import { readRouteTable } from './testing-routes.ts'
 import { startEndlessModel } from './testing-stalls.ts'
 
-/** Twice the CPU time of encoding 8 MB of text: about 50 ms here. The goal is 25 ms; the results are reported. */
-const maxTurnMs = 2 * measureReferenceMs()
+/**
+ * Four times the CPU time of encoding 8 MB of text: about 100 ms here. The goal is 25 ms; the results are reported. A busy
+ * machine makes turns longer, because the tokens that arrive while the process waits for a core share the next turn.
+ */
+const maxTurnMs = 4 * measureReferenceMs()
 const streams = 200
 const hangMs = 300_000 // ends a hang; on two cores a route takes a second or two
 const atOnce = 4

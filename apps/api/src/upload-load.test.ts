@@ -49,7 +49,7 @@ it('large uploads, one or four at once, cause no stalls and little CPU load', as
     await annotate(
       `${count} of 19 MB at once: longest turn ${longestMs.toFixed(1)} ms of CPU, ${cpuPerMb.toFixed(1)} ms per MB`,
     )
-    expect(longestMs).toBeLessThan(2 * referenceMs) // twice as long as encoding 8 MB of text; whole files took 75 times
+    expect(longestMs).toBeLessThan(4 * referenceMs) // as long as encoding 32 MB of text; whole files took 75 times
     expect(cpuPerMb).toBeLessThan(2 * referenceMs) // half of what whole files took
   }
 }, 300_000)

@@ -98,6 +98,6 @@ it('an endless answer costs the process bounded memory and time, and does not af
   expect(joinText(endless).length).toBe(1_000_000)
   await until(() => model.counts.endless === 0)
   expect(beside.peakMb - alone.peakMb).toBeLessThan(100) // without limits 468
-  expect(beside.longestMs - alone.longestMs).toBeLessThan(2 * measureReferenceMs()) // without limits ten times as much
+  expect(beside.longestMs - alone.longestMs).toBeLessThan(4 * measureReferenceMs()) // without limits 5 s
   expect(api.logs().filter(({ msg }) => msg.includes('could not be stored'))).toEqual([])
 }, 300_000)
