@@ -55,17 +55,29 @@ describe('npm run new', () => {
     expect((await copy.run('npm run --silent new -- meeting-notes')).output).toContain('exists: choose another name')
   })
 
-  it('a mistake in the route stops `npm run api` with one line that names the file and the line', async () => {
-    const route = join(copy.directory, routes, 'meeting-notes.ts')
-    const text = readFileSync(route, 'utf8')
-    writeFileSync(route, text.replace('app.get(', 'app.gett('))
-    const { status, output } = await copy.run('npm run --silent api', { PORT: '0', LOG_LEVEL: 'error' })
-    writeFileSync(route, text)
-    expect(status).toBe(1)
-    expect(output).toMatch(
-      /^routes\/meeting-notes\.ts cannot be served: app\.gett is not a function \(apps\/api\/src\/routes\/meeting-notes\.ts:\d+\)\n$/m,
-    )
-  })
+  it.each([
+    [
+      'app.get(',
+      'app.gett(',
+      /^routes\/meeting-notes\.ts cannot be served: app\.gett is not a function \(apps\/api\/src\/routes\/meeting-notes\.ts:\d+\)\n$/,
+    ],
+    [
+      'import',
+      "import './nothing.ts'\nimport",
+      /^apps\/api\/src\/routes\/meeting-notes\.ts:1: Could not resolve .*\n$/,
+    ],
+  ])(
+    'a mistake in the route, %s → %s, stops `npm run api` with one line that names the file and the line',
+    async (...[right, wrong, line]) => {
+      const route = join(copy.directory, routes, 'meeting-notes.ts')
+      const text = readFileSync(route, 'utf8')
+      writeFileSync(route, text.replace(right, wrong))
+      const { status, output } = await copy.run('npm run --silent api', { PORT: '0', LOG_LEVEL: 'error' })
+      writeFileSync(route, text)
+      expect(status).toBe(1)
+      expect(output).toMatch(line)
+    },
+  )
 })
 
 describe('a copy with generated routes and the route that the README writes by hand', () => {

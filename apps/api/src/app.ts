@@ -19,6 +19,7 @@ import enforceQuotas, { createQuotas } from './plugins/quotas.ts'
 import security, { securityHeaders } from './plugins/security.ts'
 import uploads, { toRequestTimeout } from './plugins/uploads.ts'
 import validation from './plugins/validation.ts'
+import { toSourceStack } from './source-stack.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -198,7 +199,7 @@ const advice: Record<string, string> = {
 /** Returns an error's message, file and line, and what to do. Stack frames below the loader do not help route authors. */
 function explainRouteError(error: unknown): string {
   if (!(error instanceof Error)) return String(error)
-  const [stack = ''] = error.stack?.split(import.meta.url) ?? []
+  const [stack = ''] = toSourceStack(error.stack ?? '').split(import.meta.url)
   const location = stack.match(/(?:^|file:\/\/)(?!.*node_modules)(\/.+?:\d+)/m)?.[1]?.replaceAll('%20', ' ')
   const sentence = `${error.message}${location ? ` (${location})` : ''}`
   const whatToDo = 'code' in error ? advice[String(error.code)] : undefined

@@ -8,6 +8,7 @@ import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
 import { reportListening, runWorkers, terminalSignals } from './cluster.ts'
 import { listen } from './listen.ts'
+import { toSourceStack } from './source-stack.ts'
 
 const closeTimeoutMs = 15_000 // after the drain; closing takes a few ms, and up to 12 s without a database
 
@@ -60,7 +61,7 @@ function explainStartError(error: unknown): string {
   if (!(error instanceof Error)) return 'The server failed to start.'
   // Mistakes in the code need their file and line.
   if (error instanceof SyntaxError || error instanceof TypeError || error instanceof ReferenceError)
-    return `${error.stack}`
+    return toSourceStack(`${error.stack}`)
   return ('code' in error && listenErrors[String(error.code)]) || error.message
 }
 
