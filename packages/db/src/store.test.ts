@@ -56,6 +56,7 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'conversations.list': (owner) => conversations.list(owner, 10),
   'conversations.read': (owner) => conversations.read(owner, 'ended', 10),
   'conversations.read, older ones': (owner) => conversations.read(owner, 'ended', 10, 'a'),
+  'conversations.readContent': (owner) => conversations.readContent(owner, 'ended', 'q'),
   'turns.history': (owner) => turns.history(owner, 'ended', 'a', 10),
   'answers.saveProgress': (owner) => answers.saveProgress([{ ...running, owner, after: 0, addition: 'overwritten' }]),
   'answers.findRunning': (owner) => answers.findRunning(owner, 'running'),

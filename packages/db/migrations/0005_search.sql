@@ -1,5 +1,0 @@
-ALTER TABLE "chunks" ADD COLUMN "language" text DEFAULT 'english' NOT NULL;--> statement-breakpoint
-ALTER TABLE "documents" ADD COLUMN "metadata" jsonb DEFAULT '{}'::jsonb NOT NULL;--> statement-breakpoint
-ALTER TABLE "chunks" drop column "search";--> statement-breakpoint
-ALTER TABLE "chunks" ADD COLUMN "search" "tsvector" GENERATED ALWAYS AS (to_tsvector(case "chunks"."language" when 'danish' then 'danish'::regconfig when 'dutch' then 'dutch'::regconfig when 'english' then 'english'::regconfig when 'finnish' then 'finnish'::regconfig when 'french' then 'french'::regconfig when 'german' then 'german'::regconfig when 'hungarian' then 'hungarian'::regconfig when 'italian' then 'italian'::regconfig when 'norwegian' then 'norwegian'::regconfig when 'portuguese' then 'portuguese'::regconfig when 'russian' then 'russian'::regconfig when 'spanish' then 'spanish'::regconfig when 'swedish' then 'swedish'::regconfig when 'turkish' then 'turkish'::regconfig when 'simple' then 'simple'::regconfig end, "chunks"."heading" || ' ' || "chunks"."content")) STORED NOT NULL;--> statement-breakpoint
-CREATE INDEX "chunks_search" ON "chunks" USING gin ("search");
