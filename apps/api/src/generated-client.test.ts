@@ -1,29 +1,20 @@
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { registerHooks } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from './testing.ts'
 
-// The generator wants the compiler's JavaScript API, which TypeScript 7 has not yet.
-registerHooks({
-  resolve: (specifier, context, next) =>
-    specifier === 'typescript' ? next(import.meta.resolve('typescript-6'), context) : next(specifier, context),
-})
-const { createClient: generate } = await import('@hey-api/openapi-ts')
-
 const root = join(import.meta.dirname, '../../..')
-const { app, alice, work, listen, close } = await testApp()
+const { alice, work, listen, close } = await testApp()
 const baseUrl = await listen()
 const folder = await mkdtemp(join(tmpdir(), 'sluice-client-'))
 afterAll(async () => {
   await close()
   await rm(folder, { recursive: true })
 })
-const input = (await app.inject('/openapi.json')).json()
-await generate({ input, output: { path: folder, importFileExtension: '.ts' }, logs: { level: 'silent', file: false } })
+await promisify(execFile)(process.execPath, ['infra/template/client.ts', baseUrl, folder], { cwd: root })
 await writeFile(join(folder, 'package.json'), '{"type":"module"}')
 
 /** A program that a user of the client would write, run by Node. It prints what it got as JSON. */
@@ -70,6 +61,16 @@ const programs = {
 }
 
 describe('a client generated from /openapi.json', () => {
+  it('needs a running API, and says so', async () => {
+    const command = promisify(execFile)(process.execPath, ['infra/template/client.ts', 'http://127.0.0.1:9'], {
+      cwd: root,
+    })
+    await expect(command).rejects.toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/^No API answers at .*npm start.*\n$/),
+    })
+  })
+
   it('adds, reads, lists and finds documents', async () => {
     expect(await run(programs.documents)).toEqual({ id: expect.any(String), status: 'queued' })
     await work()
