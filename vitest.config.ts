@@ -1,5 +1,24 @@
 import { defineConfig } from 'vitest/config'
 
+/** These start processes, kill connections or load much data. Like those below, they run with `--full`, or when named. */
+const processes = [
+  'apps/api/src/{generated-client,logs,server,tracing}.test.ts',
+  'apps/api/src/chat/{resume,stop}.test.ts',
+  'apps/api/src/metrics/sum.test.ts',
+  'apps/bench/src/{variants,watch}/*.test.ts',
+  'apps/cli/src/{bulk-load,manage,migrate,reindex-killed,seed}.test.ts',
+  'apps/cli/src/doctor/doctor.test.ts',
+  'apps/web/src/page.test.ts',
+  'apps/worker/src/{files,tracing,worker}.test.ts',
+  'infra/{doctor,structure}.test.ts',
+  'infra/local/*.test.ts',
+  'infra/observability/metrics.test.ts',
+  'infra/template/*.test.ts',
+  'packages/db/src/passages-plan.test.ts',
+  'packages/db/src/driver/{patch,semaphore}.test.ts',
+  'packages/extract/src/*.test.ts',
+]
+
 /** These start many processes or make load. They run one after another, with no other test beside them. */
 const alone = [
   'infra/{compose,compose-elsewhere,compose-production,compose-stop,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
@@ -25,10 +44,22 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'parallel',
+          name: 'fast',
+          isolate: false, // loading the packages again for each file takes as long as its tests
+          setupFiles: './packages/testing/src/real-timers.ts',
+          maxWorkers: 4, // these wait for the database and for timeouts half of the time
           include: ['{apps,infra,packages}/**/*.test.ts'],
-          sequence: { groupOrder: 1 },
+          exclude: ['**/node_modules/**', ...processes, ...alone],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'processes',
+          include: processes,
           exclude: ['**/node_modules/**', ...alone],
+          sequence: { groupOrder: 1 },
         },
       },
       {

@@ -5,7 +5,8 @@ import { buildPrograms } from './build.ts'
 import { onStopRequest } from './processes.ts'
 import { removeLeftovers, startStack } from './stack.ts'
 
-// npm test [-- [--full] [Vitest arguments]]: runs Vitest with its own temporary stack.
+// npm test [-- [--full] [Vitest arguments]]: runs Vitest with its own temporary stack. Without arguments it runs the
+// fast tests only.
 
 const root = join(import.meta.dirname, '../..')
 const directory = join(root, `.data/test-${process.pid}`)
@@ -13,7 +14,8 @@ const stopping = new AbortController()
 
 async function main(args: string[]): Promise<number> {
   const { filter, options } = parseCLI(['vitest', ...args.filter((arg) => arg !== '--full')])
-  const vitest = await createVitest({ ...options, root, watch: false })
+  const isFast = args.length === 0
+  const vitest = await createVitest({ ...options, ...(isFast && { project: 'fast' }), root, watch: false })
   // Vitest's own listeners exit immediately, before the servers have stopped.
   for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal)
   onStopRequest(() => stopping.abort())
@@ -30,6 +32,7 @@ async function main(args: string[]): Promise<number> {
     await Promise.race([vitest.start(filter).catch(console.error), once(stopping.signal, 'abort')])
     if (stopping.signal.aborted) return 130
     await vitest.close()
+    if (isFast) console.log('skipped: tests that start processes, make load or take minutes: npm test -- --full')
     return printOutcome(vitest)
   } finally {
     await stack.stop()

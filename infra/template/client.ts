@@ -19,7 +19,10 @@ async function main([url = 'http://localhost:3000', folder = 'client']: string[]
   console.log(`${folder}/ contains a typed client. Import its functions from ${folder}/index.ts.`)
 }
 
-main(process.argv.slice(2)).catch(({ message }) => {
-  console.error(message)
-  process.exit(1)
-})
+main(process.argv.slice(2)).then(
+  () => process.exit(0), // the API keeps the connection open
+  ({ message }) => {
+    console.error(message)
+    process.exit(1)
+  },
+)

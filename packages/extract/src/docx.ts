@@ -1,4 +1,4 @@
-import { DocumentError, type Extracted } from '@repo/rag'
+import { DocumentError, type Extracted } from '@repo/rag/posted-file'
 import mammoth from 'mammoth'
 import { convertHtml } from './html.ts'
 

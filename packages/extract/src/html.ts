@@ -1,4 +1,5 @@
-import { decodeText, type Extracted } from '@repo/rag'
+import { decodeText } from '@repo/rag/media-type'
+import type { Extracted } from '@repo/rag/posted-file'
 import { convert, type DomNode, type FormatCallback, type HtmlToTextOptions } from 'html-to-text'
 
 /** Parts that every page of a site repeats. */

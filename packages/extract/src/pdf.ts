@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { DocumentError, type Extracted } from '@repo/rag'
+import { DocumentError, type Extracted } from '@repo/rag/posted-file'
 import { unzipSync } from 'fflate'
 import { extractTextItems, getDocumentProxy, type StructuredTextItem } from 'unpdf'
 

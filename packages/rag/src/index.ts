@@ -1,11 +1,8 @@
 export {
-  DocumentError,
-  type Extracted,
   embedBeside,
   hashContent,
   type IngestOptions,
   ingestDocument,
-  type PostedFile,
   processDocument,
 } from './ingest.ts'
 export {
@@ -18,6 +15,7 @@ export {
   sniffMediaType,
   textType,
 } from './media-type.ts'
+export { DocumentError, type Extracted, type PostedFile } from './posted-file.ts'
 export { buildPrompt } from './prompt.ts'
 export { type RetrievedPassage, retrievePassages } from './retrieve.ts'
 export { rewriteQuestion } from './rewrite-question.ts'

@@ -7,7 +7,8 @@ import { createTestDatabase } from '@repo/db/testing'
 import { createLlm, type Embedder } from '@repo/llm'
 import { createOfflineModels } from '@repo/offline'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { ingestDocument, type PostedFile, processDocument } from './ingest.ts'
+import { ingestDocument, processDocument } from './ingest.ts'
+import type { PostedFile } from './posted-file.ts'
 
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })

@@ -11,13 +11,8 @@ import {
   UploadGoneError,
 } from '@repo/db'
 import { type Embedder, LlmError } from '@repo/llm'
+import { DocumentError, type Extracted, type PostedFile } from './posted-file.ts'
 import { type Chunk, splitText } from './split.ts'
-
-/** The content of a file. `pages`: where each page begins in `text`, in UTF-16 units. */
-export type Extracted = { text: string; pages?: number[] }
-
-/** A posted file, read part by part. `size` is in bytes. */
-export type PostedFile = { mediaType: string; size: number; parts: AsyncIterable<Buffer> }
 
 export type IngestOptions = {
   store: Store
@@ -34,16 +29,6 @@ const maxChunks = 4000
 /** The delays double, half a minute in total. After that the queue retries, with delays of up to ten minutes. */
 const maxRepeats = 5
 const longestDelaySeconds = 60 // vendors count tokens per minute
-
-/** The document itself is the cause, so retrying does not help. `message` tells users why, and what to do. */
-export class DocumentError extends Error {
-  code = 'document_unreadable' as const
-
-  constructor(message: string) {
-    super(message)
-    this.name = 'DocumentError'
-  }
-}
 
 /**
  * Returns the SHA-256 that identifies a document: posting the same content again means the same document. A file that
