@@ -62,7 +62,7 @@ const downloadFolders = [join(debian, 'usr/lib/postgresql/17/bin'), join(debian,
 export async function ensureBinaries(report: (line: string) => void, signal?: AbortSignal): Promise<Binaries> {
   const found = findBinaries([...listFolders(process.env.PATH), ...downloadFolders])
   if (found) return found
-  const canDownload = process.arch === 'x64' && existsSync('/usr/share/keyrings/debian-archive-keyring.gpg')
+  const canDownload = ['x64', 'arm64'].includes(process.arch) && existsSync('/usr/bin/apt-get')
   if (!canDownload)
     throw new Error(`PostgreSQL with pgvector or PgBouncer is missing on PATH or too old. ${alternatives}`)
   report('downloading PostgreSQL, pgvector and PgBouncer from Debian into .data/ (40 MB, once)')

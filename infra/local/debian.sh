@@ -1,25 +1,34 @@
 #!/usr/bin/env bash
 # Downloads PostgreSQL 17, pgvector and PgBouncer of Debian 13 (trixie), with security updates, into the folder $1.
-# Needs no root and installs nothing. Signatures are checked with the machine's Debian keyring. About 40 MB.
-# The packages contain their own C library, so this works on any Debian-based system on amd64 that has apt.
-# MIRROR sets another Debian mirror (with debian-security next to it).
+# Needs no root and installs nothing. About 40 MB. Signatures are checked with debian-trixie.gpg, the keys of Debian 13
+# from its package debian-archive-keyring, so the machine needs none.
+# The packages contain their own C library, so this works on any system with apt on amd64 or arm64, such as Ubuntu.
+# MIRROR sets another Debian mirror (with debian-security next to it), ARCHITECTURE another architecture.
 set -euo pipefail
 umask 022
-target=$1 new=$1.$$ suite=trixie keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+target=$1 new=$1.$$ suite=trixie
+architecture=${ARCHITECTURE:-$(dpkg --print-architecture)}
+case $architecture in
+  amd64) libraries=x86_64-linux-gnu loader=ld-linux-x86-64.so.2 ;;
+  arm64) libraries=aarch64-linux-gnu loader=ld-linux-aarch64.so.1 ;;
+  *) echo "Sluice's servers can be downloaded for amd64 and arm64, not for $architecture" >&2 && exit 1 ;;
+esac
 for old in "$target".*; do kill -0 "${old##*.}" 2>&- || rm -rf "$old"; done # left by a kill -9
 trap 'rm -rf "$new"' EXIT
 trap 'kill $! 2>&-; wait; exit 130' INT TERM HUP # bash handles signals only in `wait`
 here=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -m1 '/debian$' || true)
 mirror=${MIRROR:-${here:-http://deb.debian.org/debian}}
-mkdir -p "$new"/apt/{lists/partial,archives/partial}
+mkdir -p "$new"/apt/{lists/partial,archives/partial,trusted}
 : >"$new/apt/status" # an empty list of installed packages keeps apt's answers independent of this machine
-printf 'deb [signed-by=%s] %s %s main\n' "$keyring" "$mirror" $suite "$keyring" "$mirror-security" $suite-security \
+cp "$(dirname "$0")/debian-trixie.gpg" "$new/apt/trusted"
+printf 'deb %s %s main\n' "$mirror" $suite "$mirror-security" $suite-security \
   >"$new/apt/sources.list"
 {
   apt-config dump | grep -E '^Acquire::https?[: ]' || true # the proxy settings of this machine's apt
   cat <<CONF
+APT::Architecture "$architecture"; APT::Architectures { "$architecture"; };
 Dir "$new/apt"; Dir::State "$new/apt"; Dir::State::status "$new/apt/status"; Dir::Cache "$new/apt";
-Dir::Etc::sourcelist "$new/apt/sources.list"; Dir::Etc::sourceparts "/dev/null"; Dir::Etc::parts "/dev/null";
+Dir::Etc::trusted "/dev/null"; Dir::Etc::trustedparts "$new/apt/trusted"; Dir::Etc::sourcelist "$new/apt/sources.list"; Dir::Etc::sourceparts "/dev/null"; Dir::Etc::parts "/dev/null";
 Dir::Etc::preferencesparts "/dev/null"; APT::Sandbox::User "$(id -un)"; Acquire::Languages "none"; Acquire::Retries "2"; APT::Update::Error-Mode "any";
 CONF
 } >"$new/apt.conf"
@@ -35,10 +44,10 @@ for package in "$new"/apt/archives/*.deb; do dpkg-deb -x "$package" "$new"; done
 # Run the binaries with the C library they were built for. Paths are relative to the wrapper, so the folder can be moved.
 for file in "$new"/usr/lib/postgresql/17/bin/{postgres,initdb,pg_config,psql,pg_dump} "$new/usr/sbin/pgbouncer"; do
   mv "$file" "$file.bin"
-  cat >"$file" <<'WRAPPER'
+  cat >"$file" <<WRAPPER
 #!/bin/sh
-libraries="${0%/usr/*}/usr/lib/x86_64-linux-gnu"
-exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" --argv0 "$0" "$0.bin" "$@"
+libraries="\${0%/usr/*}/usr/lib/$libraries"
+exec "\$libraries/$loader" --library-path "\$libraries" --argv0 "\$0" "\$0.bin" "\$@"
 WRAPPER
   chmod 755 "$file"
 done

@@ -20,7 +20,10 @@ async function main(args: string[]): Promise<number> {
   for (const signal of ['SIGINT', 'SIGTERM']) process.removeAllListeners(signal)
   onStopRequest(() => stopping.abort())
 
-  await buildPrograms()
+  const building = buildPrograms().then(
+    () => undefined,
+    (error: Error) => error,
+  )
   await removeLeftovers(join(root, '.data'))
   const stack = await startStack({ directory, throwAway: true, report: console.log, signal: stopping.signal })
   process.env.DATABASE_URL = stack.databaseUrl
@@ -29,6 +32,8 @@ async function main(args: string[]): Promise<number> {
   process.env.STACK_LOGS = directory
   if (args.includes('--full')) process.env.SLUICE_FULL = '1'
   try {
+    const error = await building
+    if (error) throw error
     await Promise.race([vitest.start(filter).catch(console.error), once(stopping.signal, 'abort')])
     if (stopping.signal.aborted) return 130
     await vitest.close()
