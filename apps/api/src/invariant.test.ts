@@ -39,7 +39,7 @@ it('while 300 answers stream from two processes, none holds a connection, and ea
   const backends = Math.max(...samples.map(({ total = Infinity }) => total))
   expect(samples.filter(({ idleInTransaction }) => idleInTransaction !== 0)).toEqual([])
   expect(samples.filter(({ waiting }) => waiting !== 0)).toEqual([])
-  expect(busy).toBeLessThanOrEqual(sampleCount / 2) // on a busy machine a statement runs longer
+  expect(busy).toBeLessThanOrEqual(sampleCount / 10) // the progress of all answers is stored once per second
   expect(backends).toBeLessThanOrEqual(apis.length * poolSize)
   await annotate(
     `${streams} open streams, ${sampleCount} samples: 0 open transactions, 0 waiting, ${busy} times more than 2 busy, ` +
