@@ -13,7 +13,6 @@ const processes = [
   'infra/{doctor,structure}.test.ts',
   'infra/local/*.test.ts',
   'infra/observability/metrics.test.ts',
-  'infra/template/*.test.ts',
   'packages/db/src/passages-plan.test.ts',
   'packages/db/src/driver/{patch,semaphore}.test.ts',
   'packages/extract/src/*.test.ts',
@@ -46,7 +45,7 @@ export default defineConfig({
         test: {
           name: 'fast',
           isolate: false, // loading the packages again for each file takes as long as its tests
-          setupFiles: './packages/testing/src/real-timers.ts',
+          setupFiles: './packages/testing/src/clean-process.ts',
           maxWorkers: 4, // these wait for the database and for timeouts half of the time
           include: ['{apps,infra,packages}/**/*.test.ts'],
           exclude: ['**/node_modules/**', ...processes, ...alone],

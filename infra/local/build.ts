@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { type BuildFailure, build, type Plugin } from 'esbuild'
+import { type BuildFailure, build, type Plugin, stop } from 'esbuild'
 
 // npm run build: bundles each program into one file. Loading their 860 files one by one takes Node a second of CPU and
 // 50 MB more.
@@ -16,12 +16,16 @@ const programs: Record<string, string[]> = {
 
 /** Bundles each program. Throws with file, line and problem for code that cannot be bundled. */
 export async function buildPrograms(): Promise<void> {
-  await Promise.all(Object.entries(programs).map(([app, names]) => bundle(join(root, app), names))).catch(explain)
+  await Promise.all(Object.entries(programs).map(([app, names]) => bundle(join(root, app), names)))
+    .catch(explain)
+    .finally(stop) // esbuild's process would run as long as this one
 }
 
 function explain(error: Error | BuildFailure): never {
   if (!('errors' in error)) throw error
-  const lines = error.errors.map(({ location, text }) => `${location?.file}:${location?.line}: ${text}`)
+  const lines = error.errors.map(({ location, text }) =>
+    location ? `${location.file}:${location.line}: ${text}` : text,
+  )
   throw new Error(lines.join('\n'))
 }
 
@@ -68,6 +72,8 @@ const keepLocations = (outdir: string): Plugin => ({
     onLoad({ filter: /\.(?:ts|js|mjs|cjs)$/ }, ({ path }) => {
       const source = readFileSync(path, 'utf8')
       if (!/\bimport\.meta\.(?:url|dirname)\b|\b__dirname\b/.test(source)) return undefined
+      if (/\bimport\.meta\.filename\b|\b__filename\b|const __dirname\b/.test(source))
+        return { errors: [{ text: unsupported }] }
       const locate = (to: string) => `new URL(${JSON.stringify(relative(outdir, to))}, bundleUrl)`
       const folder = `decodeURIComponent(${locate(dirname(path))}.pathname)`
       const contents = source
@@ -76,6 +82,8 @@ const keepLocations = (outdir: string): Plugin => ({
       return { contents, loader: path.endsWith('.ts') ? 'ts' : 'js' }
     }),
 })
+
+const unsupported = 'In a bundle, find files with `new URL(NAME, import.meta.url)`.'
 
 if (import.meta.main) {
   await buildPrograms().catch(({ message }) => {

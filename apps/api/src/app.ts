@@ -74,7 +74,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 
   if (tracing) await app.register(tracing.traceRequests)
   reportRequests(app, metrics.countRequest)
-  app.addHook('preClose', () => limitClose(app))
+  app.addHook('preClose', () => closeConnectionsSoon(app))
   await app.register(security)
   await app.register(errors)
   await app.register(validation)
@@ -141,7 +141,7 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
 }
 
 /** Closes all connections after a grace period. Node would wait a minute for each spare connection of a browser. */
-async function limitClose({ server }: FastifyInstance): Promise<void> {
+async function closeConnectionsSoon({ server }: FastifyInstance): Promise<void> {
   setTimeout(() => server.closeAllConnections(), closeGraceMs).unref()
 }
 

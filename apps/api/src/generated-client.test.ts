@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -61,6 +61,15 @@ const programs = {
 }
 
 describe('a client generated from /openapi.json', () => {
+  it('never replaces a folder with other files', async () => {
+    const other = await mkdtemp(join(tmpdir(), 'sluice-other-'))
+    await writeFile(join(other, 'mine.txt'), 'mine')
+    const command = promisify(execFile)(process.execPath, ['infra/template/client.ts', baseUrl, other], { cwd: root })
+    await expect(command).rejects.toMatchObject({ code: 1, stderr: expect.stringContaining('contains other files') })
+    expect(await readFile(join(other, 'mine.txt'), 'utf8')).toBe('mine')
+    await rm(other, { recursive: true })
+  })
+
   it('needs a running API, and says so', async () => {
     const command = promisify(execFile)(process.execPath, ['infra/template/client.ts', 'http://127.0.0.1:9'], {
       cwd: root,

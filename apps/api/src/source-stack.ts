@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { SourceMap } from 'node:module'
 import { fileURLToPath } from 'node:url'
 
-const position = /(file:\/\/\S+?\/dist\/\w+\.js):(\d+):(\d+)/g
+const position = /(file:\/\/\S+?\/apps\/\w+\/dist\/\w+\.js):(\d+):(\d+)/g
 
 /**
  * Returns a stack trace with positions in the sources instead of the bundle. Only for the error that ends a start:

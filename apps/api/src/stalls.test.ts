@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { globSync } from 'node:fs'
+import { join } from 'node:path'
 import { connect, type Database, sql } from '@repo/db'
 import { startApi } from '@repo/testing/processes'
 import { measureReferenceMs, measureTurns, readTurns } from '@repo/testing/turns'
@@ -25,6 +27,8 @@ const answerLength = 1_000_000 // the longest that is persisted
 
 type Request = { method: string; path: string; body?: string; headers?: Record<string, string> }
 type Seeds = { documentId: string; conversationId: string; answerId: string }
+
+const assets = globSync('*.{js,css}', { cwd: join(import.meta.dirname, '../../web/dist/assets') })
 
 const json = (method: string, path: string, body: unknown): Request => ({ method, path, body: JSON.stringify(body) })
 const get = (path: string): Request => ({ method: 'GET', path })
@@ -79,6 +83,7 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
   'GET /health/ready': () => [get('/health/ready')],
   'GET /': () => [get('/')],
   'GET /openapi.json': () => [get('/openapi.json')],
+  'GET /*': () => assets.map((name) => get(`/assets/${name}`)), // if the page is built
   'GET /docs': () => [get('/docs')],
   'GET /docs*': () => [get('/docs')],
   'GET /docs/json': () => [get('/docs/json')],
@@ -166,7 +171,7 @@ describe('the event loop, while 200 answers stream', () => {
       await annotate(
         `${route}: longest turn ${figures[0]} ms, with GC ${figures[1]} ms, longest GC ${figures[2]} ms, ${[...new Set(statuses)]}`,
       )
-      expect(Math.max(...statuses), 'a refused input measures nothing').toBeLessThan(405)
+      expect(Math.max(0, ...statuses), 'a refused input measures nothing').toBeLessThan(405)
       expect(turns.longestWithoutGcMs).toBeLessThanOrEqual(maxTurnMs)
     },
   )

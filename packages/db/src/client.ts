@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { sql } from 'drizzle-orm'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
@@ -80,12 +79,11 @@ async function withDeadline<T>(work: Promise<T>, timeoutMs: number): Promise<T> 
 /**
  * Throws if the driver is not patched. When a connection breaks inside a transaction, unpatched `postgres` 3.4.9 crashes
  * the process or runs statements outside the transaction (see driver.test.ts). The patch in `patches/` is applied on
- * install, but not with `--ignore-scripts`. `driver` is the URL of the driver's entry.
+ * install, but not with `--ignore-scripts`.
  */
-export function assertDriverPatched(driver = import.meta.resolve('postgres')) {
-  const source = readFileSync(new URL('connection.js', driver), 'utf8')
-  if (source.includes('silence_timeout')) return
+export function assertDriverPatched(driver: typeof postgres = postgres) {
+  if ('silence_timeout' in driver('postgres://unused').options) return // an option of the patch; nothing connects before a query
   throw new Error(
-    'The postgres driver is not patched. Run `npx patch-package --patch-dir packages/db/patches`, then restart.',
+    'The postgres driver is not patched. Run `npx patch-package --patch-dir packages/db/patches`, then `npm run build`, and restart.',
   )
 }

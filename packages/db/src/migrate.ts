@@ -60,6 +60,11 @@ export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<
   })
 }
 
+/** Applies the database's settings. Copies of a migrated database lack nothing else. */
+export async function applySettings(directUrl: string): Promise<void> {
+  await withSession(directUrl, configureDatabase)
+}
+
 /**
  * Drops the embedder's index, because a bulk load is faster without it. Returns false if there is no index to build, or
  * if there are so many chunks that searches need it. `buildEmbeddingIndex` and `migrate` build it again.

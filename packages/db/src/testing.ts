@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import postgres from 'postgres'
-import { migrate } from './migrate.ts'
+import { applySettings, migrate } from './migrate.ts'
 
 export type TestDatabase = { databaseUrl: string; directDatabaseUrl: string; drop: () => Promise<void> }
 
@@ -23,8 +23,7 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   const name = `test_${randomBytes(6).toString('hex')}`
   const source = requireUrl('TEMPLATE_DATABASE')
   await onServer((sql) => sql`create database ${sql(name)} template ${sql(source)}`)
-  // The tables already exist, but the settings of a database are not copied with it.
-  await migrate({ directUrl: withDatabase(requireUrl('DIRECT_DATABASE_URL'), name) })
+  await applySettings(withDatabase(requireUrl('DIRECT_DATABASE_URL'), name))
   return {
     databaseUrl: withDatabase(requireUrl('DATABASE_URL'), name),
     directDatabaseUrl: withDatabase(requireUrl('DIRECT_DATABASE_URL'), name),

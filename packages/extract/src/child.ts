@@ -3,8 +3,8 @@ import { docxType, htmlType, pdfType } from '@repo/rag/media-type'
 import { DocumentError, type Extracted } from '@repo/rag/posted-file'
 
 // The program that `extract.ts` runs. It reads a file from its input and writes its text, or the reason for a failure,
-// as JSON. Each process loads only what its file needs: starting takes
-// a third of the CPU then.
+// as JSON. Each process loads only what its file needs, so it starts
+// with a third of the CPU.
 
 const [mediaType = ''] = process.argv.slice(2)
 

@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { joinText, post, readParts } from '@repo/testing/ui-stream'
 import { beginChunks, chunk, completion, sendJson, startUpstream, usage } from '@repo/testing/upstream'
-import { afterAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { testApp } from '../testing.ts'
 import { createAnswer } from './answer.ts'
 import { maxAnswerBytes, takeBytes } from './answer-limits.ts'
@@ -181,13 +181,14 @@ describe('the time limit of an answer', () => {
     const spoken = await takeAnswer()
     spoken.say('half')
     await expect.poll(() => answer.text()).toBe('half')
-    answer.controller.abort(new AnswerEndedError('length'))
+    answer.controller.abort(new AnswerEndedError('timeout'))
     expect(await outcome).toMatchObject({ end: { status: 'complete', finishReason: 'length' } })
     expect(answer.text()).toBe('half')
   })
 
   it('starts when the slot is taken and ends when it is released', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    onTestFinished(() => void vi.useRealTimers())
     const noLimits = { countRequest: () => {}, acquireStream: () => {}, releaseStream: () => {}, close: () => {} }
     const slots = createStreamSlots(2, noLimits, { maxTokens: 9, timeoutMs: 600 })
     const [late, ended] = [new AbortController(), new AbortController()]
@@ -196,9 +197,8 @@ describe('the time limit of an answer', () => {
     vi.advanceTimersByTime(599)
     expect(late.signal.aborted).toBe(false)
     vi.advanceTimersByTime(1)
-    expect(late.signal.reason).toMatchObject({ reason: 'length' })
+    expect(late.signal.reason).toMatchObject({ reason: 'timeout' })
     expect(ended.signal.aborted).toBe(false)
-    vi.useRealTimers()
   })
 
   it('reports a timeout when the answer has no text yet', async () => {

@@ -21,7 +21,7 @@ export type ChatOptions = {
   log: FastifyBaseLogger
   /** Maximum number of concurrent answers in this process. */
   maxStreams: number
-  /** Called for each answer that begins and ends. Rejects answers beyond the owner's quota. */
+  /** Counts each owner's answers, and rejects those beyond the quota. */
   quotas: Quotas
   systemPrompt?: string | undefined
   /** Limits of one answer. */
@@ -127,7 +127,7 @@ export function createChat(options: ChatOptions) {
 }
 
 /**
- * Limits the readers of an answer to twice `maxStreams`. A reader costs a socket, even if the answer is already paid
+ * Limits the readers of all answers of this process to twice `maxStreams`. A reader costs a socket, even if the answer is already paid
  * for.
  */
 function admit(answer: Answer, running: Map<string, Answer>, maxStreams: number): Answer {

@@ -6,7 +6,8 @@ import { AnswerEndedError } from './write-answer.ts'
 
 const endTimeoutMs = 5000 // storing an interrupted answer takes a few ms, unless the database is unavailable too
 
-/** Creates the slots for running answers. A slot is taken before the question is stored, until the end is. */
+/** Creates the slots for running answers. An answer holds its slot from before its question is
+ * stored until its end is stored. */
 export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs }: AnswerLimits) {
   const taken = new Set<AbortController>()
   let isClosed = false
@@ -33,7 +34,7 @@ export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs }: 
       assertFree()
       quotas.acquireStream(owner)
       taken.add(controller)
-      const timer = setTimeout(() => controller.abort(new AnswerEndedError('length')), timeoutMs).unref()
+      const timer = setTimeout(() => controller.abort(new AnswerEndedError('timeout')), timeoutMs).unref()
       return () => {
         clearTimeout(timer)
         taken.delete(controller)

@@ -10,8 +10,10 @@ import { testApp } from '../testing.ts'
 // The real hook in a real React page. happy-dom provides only the page. Requests are made by Node's `fetch`, which
 // needs an absolute URL and has no cookies, so the transport needs only the address and the key.
 
-const { document } = Object.assign(globalThis, { window: new Window() }).window
-Object.assign(globalThis, { document })
+const window = new Window()
+const { document } = window
+vi.stubGlobal('window', window)
+vi.stubGlobal('document', document)
 const { createRoot } = await import('react-dom/client')
 
 const model = createScriptedModel()

@@ -13,9 +13,9 @@ export type OpenTurn = { question: string; history: PastMessage[] }
 
 type Finish = Pick<Extract<AnswerEvent, { type: 'finish' }>, 'finishReason' | 'usage'>
 
-/** Reason for aborting an answer from outside, as in its abort signal. `length`: its time was up. */
+/** Reason for aborting an answer from outside, as in its abort signal. */
 export class AnswerEndedError extends Error {
-  reason: 'stopped' | 'interrupted' | 'length'
+  reason: 'stopped' | 'interrupted' | 'timeout'
 
   constructor(reason: AnswerEndedError['reason']) {
     super(`the answer was ended: ${reason}`)
@@ -56,7 +56,7 @@ async function streamAnswer(
     for (const event of batch) {
       if (event.type === 'finish') finish = event
       else if (!appendWithin(limits, answer, event.type === 'text-delta' ? 'text' : 'reasoning', event.text))
-        return { end: toEnd({ finishReason: 'length' }) } // which cancels the model call
+        return { end: toEnd({ finishReason: 'length' }) } // leaving the loop cancels the model call
     }
     if (answer.backlog.isFull()) await answer.backlog.untilRoom()
   }
@@ -77,14 +77,14 @@ function toEnd(finish: Finish | undefined): Outcome['end'] {
 export function toOutcome(error: unknown): Outcome {
   const nothing = { finishReason: null, inputTokens: null, outputTokens: null }
   const reason = error instanceof AnswerEndedError ? error.reason : undefined
-  if (reason === 'length') return { end: toEnd({ finishReason: reason }) }
+  if (reason === 'timeout') return { end: toEnd({ finishReason: 'length' }) }
   if (reason) return { end: { ...nothing, status: reason, error: null } }
   return { end: { ...nothing, status: 'failed', error: toProblem(error).message }, failure: error }
 }
 
 /** Returns whether an answer was ended because its time was up. */
 export function isTimeUp(error: unknown): boolean {
-  return error instanceof AnswerEndedError && error.reason === 'length'
+  return error instanceof AnswerEndedError && error.reason === 'timeout'
 }
 
 /** Returns the error of an answer whose time was up before it had any text. */

@@ -119,13 +119,21 @@ const requestErrors: Record<string, [status: number, code: string, detail: strin
     'unsupported_media_type',
     'Unsupported media type. Send JSON with `content-type: application/json`.',
   ],
-  FST_ERR_CTP_BODY_TOO_LARGE: [413, 'body_too_large', 'The request body is too large for this route.'],
+  FST_ERR_CTP_BODY_TOO_LARGE: [
+    413,
+    'body_too_large',
+    'The request body is too large. Send less, or split it into several requests.',
+  ],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'invalid_body', 'The request body does not match its content-length.'],
   FST_FILES_LIMIT: [413, 'too_many_parts', 'The form contains more than one file. Send one file per request.'],
   FST_FIELDS_LIMIT: [413, 'too_many_parts', 'The form contains too many fields. Send only the fields listed in /docs.'],
   FST_ERR_BAD_URL: [400, 'invalid_url', 'Invalid URL. Percent-encode its special characters.'],
   HPE_HEADER_OVERFLOW: [431, 'headers_too_large', 'The request headers exceed 16 kB. Send fewer or shorter headers.'],
-  ERR_HTTP_REQUEST_TIMEOUT: [408, 'request_timeout', 'The request did not arrive within 30 s. Try again.'],
+  ERR_HTTP_REQUEST_TIMEOUT: [
+    408,
+    'request_timeout',
+    'The request took too long to arrive. Send it again, or send less.',
+  ],
 }
 
 function fromRequestError(error: unknown): ProblemError | undefined {

@@ -4,6 +4,7 @@ import type { Parsed, Task } from './large-json.ts'
 // Parses large bodies outside the event loop. The result has few values, so copying it back costs the event loop
 // little.
 
+const maxDepth = 500 // copying a value to the other thread is recursive, and there it has less stack
 const maxValues = 10_000 // in the result: a conversation of a thousand tool calls
 const maxCount = 500_000 // in the body: more would delay the next body by a quarter of a second
 
@@ -38,13 +39,16 @@ function isPoisoned(value: Record<string, unknown>): boolean {
 }
 
 function findProblem(value: unknown): 'invalid_json' | 'too_many_values' | undefined {
-  const waiting: unknown[] = [value]
-  for (let count = 0; waiting.length > 0; count += 1) {
-    if (count + waiting.length > maxValues) return 'too_many_values'
-    const next = waiting.pop()
-    if (!isObject(next)) continue
-    if (isPoisoned(next)) return 'invalid_json'
-    for (const item of Object.values(next)) waiting.push(item)
+  const waiting = [{ item: value, depth: 1 }]
+  let count = 0
+  for (let next = waiting.pop(); next; next = waiting.pop()) {
+    const { item, depth } = next
+    count += 1
+    if (!isObject(item)) continue
+    if (depth > maxDepth || isPoisoned(item)) return 'invalid_json'
+    const items = Object.values(item)
+    if (count + waiting.length + items.length > maxValues) return 'too_many_values'
+    for (const inner of items) waiting.push({ item: inner, depth: depth + 1 })
   }
   return undefined
 }

@@ -20,6 +20,8 @@ async function createEcho() {
   return { app, post }
 }
 
+const nest = (depth: number) => `{"long":"${long}","nested":${'['.repeat(depth)}${']'.repeat(depth)}}`
+
 it('parses a large body like a small one', async () => {
   const { post } = await createEcho()
   const body = { long, emoji: '🏊', nested: [{ a: [null, 1.5, true] }], escaped: '\u0000"\\\ud800' }
@@ -29,6 +31,7 @@ it('parses a large body like a small one', async () => {
 it.each([
   ['truncated', `{"long":"${long}"`],
   ['nested too deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
+  ...[3000, 5000, 9000].map((depth) => [`${depth} arrays inside each other`, nest(depth)]),
   ['a __proto__ key', `{"long":"${long}","__proto__":{"a":1}}`],
   ['a constructor with a prototype', `{"long":"${long}","constructor":{"prototype":{}}}`],
 ])('rejects a large body: %s', async (_, payload) => {
@@ -36,6 +39,7 @@ it.each([
   const response = await post('/echo', payload)
   expect([400, 413]).toContain(response.statusCode)
   expect(['invalid_json', 'body_too_large']).toContain(response.json().code)
+  expect((await post('/echo', nest(100))).body).toBe(nest(100)) // the next one is served
 })
 
 it('rejects more values than the event loop can check in one turn, with an explanation', async () => {

@@ -67,6 +67,7 @@ function createThread() {
       waiting.delete(id)
     })
     started.on('error', fail) // out of memory
+    started.on('messageerror', fail)
     started.on('exit', () => worker === started && fail(new Error('The JSON thread has ended.')))
     return started
   }

@@ -42,7 +42,7 @@ function limitBody({ server }: FastifyInstance, { raw, headers, routeOptions }: 
       bytesRead = raw.socket.bytesRead
       return void timer.refresh()
     }
-    // The same error as Node's own timeout: `answerClientError` responds with 408 and closes the connection.
+    // The same error as Node's own timeout: `handleClientError` responds with 408 and closes the connection.
     const error = Object.assign(new Error('timeout'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' })
     if (raw.socket.destroyed === false) server.emit('clientError', error, raw.socket)
   }

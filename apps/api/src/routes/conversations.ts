@@ -95,7 +95,7 @@ const toMessage = ({ createdAt, ...message }: StoredMessage): Message => ({
   createdAt: createdAt.toISOString(),
 })
 
-const isComplete = (conversation: Conversation): conversation is z.output<typeof ConversationResponse> =>
+const hasAllContents = (conversation: Conversation): conversation is z.output<typeof ConversationResponse> =>
   conversation.messages.every(({ content }) => content !== null)
 
 /** Yields a conversation as JSON. Long messages are read when they are due, so only one of them is in memory. */
@@ -105,12 +105,13 @@ async function* writeConversation(
 ): AsyncGenerator<string> {
   let before = `${JSON.stringify(conversation).slice(0, -1)},"messages":[`
   for (const message of messages) {
+    const content = message.content ?? (await readContent(message.id))
+    if (content === undefined) continue // deleted or answered again meanwhile
     yield before
-    // A message is gone if the conversation is deleted meanwhile.
-    yield* writeJsonPieces({ ...message, content: message.content ?? (await readContent(message.id)) ?? '' })
+    yield* writeJsonPieces({ ...message, content })
     before = ','
   }
-  yield ']}'
+  yield before === ',' ? ']}' : `${before}]}`
 }
 
 const notFound = () => new ProblemError(404, 'conversation_not_found', 'Conversation not found.')
@@ -153,7 +154,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       const { title, createdAt } = conversation
       const messages = conversation.messages.map(toMessage).reverse()
       const response = { id, title, createdAt: createdAt.toISOString(), messages }
-      if (isComplete(response)) return response
+      if (hasAllContents(response)) return response
       const readContent = (messageId: string) => app.store.conversations.readContent(owner, id, messageId)
       return sendJsonPieces(reply, writeConversation(response, readContent))
     },

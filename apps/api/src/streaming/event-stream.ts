@@ -3,7 +3,8 @@ import { Socket } from 'node:net'
 import type { FastifyReply } from 'fastify'
 
 /**
- * Until then a failure can still have its own status. Clients that wait longer should see that the request is running.
+ * How long headers are held back, so that an early failure can have its own status. Clients that wait longer should see
+ * that the request is running.
  */
 export const headersAfterMs = 5000
 

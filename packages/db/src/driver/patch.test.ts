@@ -72,11 +72,13 @@ describe('without the patch', () => {
     expect(outcome).not.toEqual(promise)
   })
 
-  it('no pool is opened, and a one-line error says how to patch the driver', () => {
-    expect(() => assertDriverPatched(unpatched)).toThrow(
+  it('no pool is opened, and a one-line error says how to patch the driver', async () => {
+    const load = async (url: string) => (await import(url)).default
+    const [without, patchedDriver] = [await load(unpatched), await load(patched)]
+    expect(() => assertDriverPatched(without)).toThrow(
       /^The postgres driver is not patched\. Run `npx patch-package .*$/,
     )
-    expect(() => assertDriverPatched(patched)).not.toThrow()
+    expect(() => assertDriverPatched(patchedDriver)).not.toThrow()
   })
 })
 
