@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads'
-import type { Parsed, Task } from './large-json.ts'
+import type { Parsed, Problem, Task } from './large-json.ts'
 
 // Parses large bodies outside the event loop. The result has few values, so copying it back costs the event loop
 // little.
@@ -38,14 +38,15 @@ function isPoisoned(value: Record<string, unknown>): boolean {
   )
 }
 
-function findProblem(value: unknown): 'invalid_json' | 'too_many_values' | undefined {
+function findProblem(value: unknown): Problem | undefined {
   const waiting = [{ item: value, depth: 1 }]
   let count = 0
   for (let next = waiting.pop(); next; next = waiting.pop()) {
     const { item, depth } = next
     count += 1
     if (!isObject(item)) continue
-    if (depth > maxDepth || isPoisoned(item)) return 'invalid_json'
+    if (depth > maxDepth) return 'too_deep'
+    if (isPoisoned(item)) return 'invalid_json'
     const items = Object.values(item)
     if (count + waiting.length + items.length > maxValues) return 'too_many_values'
     for (const inner of items) waiting.push({ item: inner, depth: depth + 1 })

@@ -10,7 +10,8 @@ export type Task = { id: number } & (
   | { last: true; lastOf: string | undefined }
   | { abandoned: true }
 )
-export type Parsed = { value: unknown } | { problem: 'invalid_json' | 'too_many_values' }
+export type Problem = 'invalid_json' | 'too_deep' | 'too_many_values'
+export type Parsed = { value: unknown } | { problem: Problem }
 
 /** Bytes of a body that is parsed in the event loop: even nested arrays take only a few ms. */
 const smallJson = 64 * 1024
@@ -25,7 +26,7 @@ export function createJsonReader() {
   /**
    * Returns the text of a small body, or the value of a large one. With `lastOf`, only the last element of the array
    * with this name is kept. Rejects with Fastify's errors for bodies that are invalid or longer than `maxBytes`, and
-   * with a `ProblemError` (413) for too many values.
+   * with a `ProblemError` for too many values (413) or levels (400).
    */
   const read = async (payload: Readable, maxBytes: number, lastOf?: string) => {
     let chunks: Buffer[] = []
@@ -110,6 +111,8 @@ function createThread() {
 function toValue(parsed: Parsed): unknown {
   if ('value' in parsed) return parsed.value
   if (parsed.problem === 'invalid_json') throw new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
+  if (parsed.problem === 'too_deep')
+    throw new ProblemError(400, 'invalid_json', 'The JSON body is nested too deeply. Use at most 500 levels.')
   const detail = 'The JSON body has more than 10,000 values. Split it into several requests.'
   throw new ProblemError(413, 'body_too_large', detail)
 }
