@@ -163,9 +163,9 @@ function reportRequests(app: FastifyInstance, countRequest: Metrics['countReques
 }
 
 /**
- * Registers each file of a folder under its name: routes/notes.ts serves /notes. `load` imports a file by its name; it is
- * given so that bundles contain the files. Throws an error whose one-line message contains the file, the problem, its
- * location and what to do.
+ * Registers each file of a folder under its name: routes/notes.ts serves /notes. `load` imports a file by its name.
+ * Callers pass it, because the bundler follows only imports whose folder it can see. Throws an error whose one-line
+ * message contains the file, the problem, its location and what to do.
  */
 export async function registerRoutes(
   app: FastifyInstance,

@@ -32,7 +32,8 @@ type JobModule = { default?: unknown; options?: Partial<JobOptions>; pollSeconds
 
 /**
  * Loads all jobs of a folder. A file is named after its queue: `sendJob(db, 'send-mail', { to })` runs
- * jobs/send-mail.ts. `load` imports a file by its name; it is given so that bundles contain the files. Throws an error that names the file if a file does not export a job.
+ * jobs/send-mail.ts. `load` imports a file by its name. Callers pass it, because the bundler follows only imports whose
+ * folder it can see. Throws an error that names the file if a file does not export a job.
  */
 export async function loadJobs(folder: URL, load: (name: string) => Promise<JobModule>): Promise<Job[]> {
   const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))

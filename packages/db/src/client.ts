@@ -82,7 +82,8 @@ async function withDeadline<T>(work: Promise<T>, timeoutMs: number): Promise<T> 
  * install, but not with `--ignore-scripts`.
  */
 export function assertDriverPatched(driver: typeof postgres = postgres) {
-  if ('silence_timeout' in driver('postgres://unused').options) return // an option of the patch; nothing connects before a query
+  // An option that the patch adds. Nothing connects before a query.
+  if ('silence_timeout' in driver('postgres://unused').options) return
   throw new Error(
     'The postgres driver is not patched. Run `npx patch-package --patch-dir packages/db/patches`, then `npm run build`, and restart.',
   )

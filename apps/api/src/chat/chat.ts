@@ -127,8 +127,8 @@ export function createChat(options: ChatOptions) {
 }
 
 /**
- * Limits the readers of all answers of this process to twice `maxStreams`. A reader costs a socket, even if the answer is already paid
- * for.
+ * Limits the readers of all answers of this process to twice `maxStreams`. A reader costs a socket, even if the answer
+ * is already paid for.
  */
 function admit(answer: Answer, running: Map<string, Answer>, maxStreams: number): Answer {
   const readers = running.values().reduce((sum, { countReaders }) => sum + countReaders(), 0)

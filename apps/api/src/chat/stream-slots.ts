@@ -6,8 +6,10 @@ import { AnswerEndedError } from './write-answer.ts'
 
 const endTimeoutMs = 5000 // storing an interrupted answer takes a few ms, unless the database is unavailable too
 
-/** Creates the slots for running answers. An answer holds its slot from before its question is
- * stored until its end is stored. */
+/**
+ * Creates the slots for running answers. An answer holds its slot from before its question is stored until its end is
+ * stored.
+ */
 export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs }: AnswerLimits) {
   const taken = new Set<AbortController>()
   let isClosed = false
