@@ -53,4 +53,17 @@ describe('npm run rename', () => {
     await copy.run('git checkout --quiet .')
     expect(await changes()).toBe('')
   })
+
+  it('changes the same files without a repository, as after `npx degit`', async () => {
+    const list = async () =>
+      (await copy.run('grep -rIl acme_chat --exclude-dir=.git --exclude-dir=node_modules . | sort')).output
+    await rename('"Acme Chat"')
+    const files = await list()
+    await copy.run('git checkout --quiet . && rm -rf .git')
+    const { status, output } = await rename('"Acme Chat"')
+    expect(status, output).toBe(0)
+    expect(output).not.toContain('git diff')
+    expect(await list()).toBe(files)
+    expect(files).toContain('./package.json')
+  })
 })

@@ -1,10 +1,12 @@
 import { spawnSync } from 'node:child_process'
-import { existsSync, lstatSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, lstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-// npm run rename -- "NAME": run once, after cloning. Replaces the template's name in every file that git tracks.
+// npm run rename -- "NAME": run once, after cloning or `npx degit`. Replaces the template's name in every file that git
+// tracks or would track.
 
 const root = join(import.meta.dirname, '../..')
+const hasGit = existsSync(join(root, '.git'))
 const usage = 'npm run rename -- "Acme Chat": at most 40 letters A to Z and digits, parted by single spaces or hyphens'
 /** License and changelog remain true after a rename. Tests of the offline model quote texts about the template. */
 const kept = ['LICENSE', 'CHANGELOG.md', 'packages/offline/', 'infra/template/rename']
@@ -27,18 +29,31 @@ function rename(name: string): string {
     throw new Error(`${name} will not do: ${identifier} is a word that Postgres keeps for itself`)
   const current: unknown = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).name
   if (current !== 'sluice') throw new Error(`The project has a name already: ${current}`)
-  if (run('git', 'status', '--porcelain', '--untracked-files=no') !== '')
+  if (hasGit && run('git', 'status', '--porcelain', '--untracked-files=no') !== '')
     throw new Error('There are uncommitted changes: commit them first, then `git checkout .` undoes a rename')
 
-  const files = run('git', 'ls-files', '-z')
-    .split('\0')
-    .filter((file) => file && !kept.some((path) => file.startsWith(path)))
+  const files = listFiles().filter((file) => !kept.some((path) => file.startsWith(path)))
   const words = { Sluice: name, sluice: identifier, SLUICE: identifier.toUpperCase() }
   for (const file of files) replaceWords(join(root, file), words)
   run('npm', 'exec', '--', 'biome', 'format', '--write') // line lengths have changed
   return `This is ${name} now, ${identifier} where spaces may not be. ${kept.join(', ')} still say Sluice.
-\`git diff\` shows what changed, \`git checkout .\` undoes it, \`npm test\` says whether all is well.
+${hasGit ? '`git diff` shows what changed, `git checkout .` undoes it. ' : ''}\`npm test\` shows whether everything works.
 ${describeLeftovers().join('\n')}`
+}
+
+/** Without a repository, as after `npx degit`, lists what .gitignore does not name. */
+function listFiles(): string[] {
+  if (hasGit) return run('git', 'ls-files', '-z').split('\0').filter(Boolean)
+  return walk('')
+}
+
+const ignored = ['node_modules', 'dist', '.data', '.turbo', '.env', 'client']
+
+/** Returns the files below a folder, without ignored ones. */
+function walk(folder: string): string[] {
+  return readdirSync(join(root, folder), { withFileTypes: true })
+    .filter(({ name }) => !ignored.includes(name))
+    .flatMap((entry) => (entry.isDirectory() ? walk(join(folder, entry.name)) : join(folder, entry.name)))
 }
 
 function replaceWords(file: string, words: Record<string, string>): void {
