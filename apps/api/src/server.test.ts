@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { createServer } from 'node:net'
 import { connect, createStore } from '@repo/db'
@@ -41,6 +42,18 @@ async function converse(api: Api, vendor: Awaited<ReturnType<typeof startScripte
   await until(() => joinText(parts) === text)
   return { conversationId, answer, parts, done }
 }
+
+it('starts with little memory, because its packages are bundled', async ({ annotate }) => {
+  const startedAt = performance.now()
+  const { child, url } = await startApi({ DATABASE_URL })
+  await fetch(`${url}/health/live`)
+  const readyMs = performance.now() - startedAt
+  const memoryMb = Number(readFileSync(`/proc/${child.pid}/status`, 'utf8').match(/VmRSS:\s*(\d+)/)?.[1]) / 1024
+  const ticks = readFileSync(`/proc/${child.pid}/stat`, 'utf8').split(' ').slice(13, 15).map(Number) // of 10 ms
+  const cpuMs = 10 * ticks.reduce((sum, count) => sum + count, 0)
+  await annotate(`live after ${readyMs.toFixed(0)} ms, ${cpuMs} ms of CPU, ${memoryMb.toFixed(0)} MB`)
+  expect(memoryMb).toBeLessThan(150) // from source 175
+})
 
 describe('a server that cannot start', () => {
   it.each([
