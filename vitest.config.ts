@@ -44,7 +44,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'fast',
-          isolate: false, // loading the packages again for each file takes as long as its tests
+          isolate: false, // loading the packages again for each file takes half as long as its tests
           setupFiles: './packages/testing/src/clean-process.ts',
           maxWorkers: 4, // these wait for the database and for timeouts half of the time
           include: ['{apps,infra,packages}/**/*.test.ts'],

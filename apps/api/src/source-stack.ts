@@ -6,7 +6,7 @@ const position = /(file:\/\/\S+?\/apps\/\w+\/dist\/\w+\.js):(\d+):(\d+)/g
 
 /**
  * Returns a stack trace with positions in the sources instead of the bundle. Only for the error that ends a start:
- * reading the map takes 0.2 s, and Node's `--enable-source-maps` adds 100 MB to every process.
+ * reading the map takes most of a second, and Node's `--enable-source-maps` adds 100 MB to every process.
  */
 export function toSourceStack(stack: string): string {
   const maps = new Map<string, SourceMap | undefined>()

@@ -8,7 +8,7 @@ export type Cursor = { time: string; id: string }
 const { placeholder } = sql
 const owned = eq(conversations.ownerId, placeholder('owner'))
 const isConversation = and(owned, eq(conversations.id, placeholder('conversationId')))
-const maxContentBytes = 32 * 1024 // of a message that is read with others: 50 are then read within a few ms
+const maxContentBytes = 32 * 1024 // of a message that is read with others, so that 50 of them are 1.6 MB at most
 
 /** Selects the messages of the conversation given by the placeholders `owner` and `conversationId`. */
 export const inConversation = and(
