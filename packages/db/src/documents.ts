@@ -10,6 +10,7 @@ import {
 } from './chunks.ts'
 import type { Db } from './client.ts'
 import type { Cursor } from './conversations.ts'
+import { readText } from './document-text.ts'
 import { ingestQueue, sendJob } from './jobs.ts'
 import { chunks, type DocumentStatus, documents, type Metadata, uploads } from './schema.ts'
 import { attachUpload, storeUpload, type Tx } from './uploads.ts'
@@ -189,35 +190,6 @@ function renew(tx: Pick<Db, 'update'>, owner: string, id: string, model: string)
     .set({ status: 'queued', progress: 0, version: sql`gen_random_uuid()` })
     .where(and(isDocument(owner, id), eq(documents.status, 'ready'), isOther))
     .returning(withVersion)
-}
-
-const pieceLength = 100_000 // code points; Postgres scans the text from its start for each piece
-
-/**
- * Postgres counts code points, not UTF-16 units. Postgres measures pieces of the text, and only the pieces that contain
- * the part are transferred and cut here. Transferring the whole text of a book would block the event loop.
- */
-async function readText(db: Db, owner: string, id: string, { start, end }: { start: number; end: number }) {
-  const isWanted = sql`piece.start < ${end} and piece.start + piece.units > ${start}`
-  const [row] = await db.execute<{ title: string; text: string; start: number; length: number }>(sql`
-    with document as materialized (select title, text || '' as text from ${documents} where ${isDocument(owner, id)}),
-    piece as (
-      select number, part, units, sum(units) over (order by number) - units as start
-      from document, generate_series(0, (length(document.text) - 1) / ${pieceLength}) as number,
-        substring(document.text from number * ${pieceLength} + 1 for ${pieceLength}) as part,
-        lateral (select length(part) + regexp_count(part, '[\\U00010000-\\U0010FFFF]') as units) as measured
-    )
-    select document.title, coalesce(string_agg(piece.part, '' order by piece.number) filter (where ${isWanted}), '') as text,
-      coalesce(min(piece.start) filter (where ${isWanted}), 0)::int as start,
-      coalesce(sum(piece.units), 0)::int as length
-    from document left join piece on true group by document.title`)
-  return (
-    row && {
-      title: row.title,
-      length: row.length,
-      text: row.text.slice(Math.max(0, start - row.start), Math.max(0, end - row.start)),
-    }
-  )
 }
 
 const newest: Cursor = { time: 'infinity', id: '00000000-0000-0000-0000-000000000000' }
