@@ -1,7 +1,10 @@
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
+import { writeConversation } from './conversations.ts'
 
 const model = createScriptedModel()
 const { app, alice, listen, close } = await testApp({ llm: model.llm })
@@ -67,6 +70,21 @@ describe('a conversation', () => {
     ])
     const { messages: later } = await get(`/conversations/epic?before=${messages[3].id}`)
     expect(later).toEqual(messages.slice(0, 3))
+  })
+
+  it.each([
+    [['kept', 'gone'], ['kept']],
+    [['gone', 'kept'], ['kept']],
+    [['gone'], []],
+  ])('leaves out long messages that are deleted while it is read: %j', async (ids, left) => {
+    const createdAt = '2026-11-24T09:00:00.000Z'
+    const message = { role: 'user' as const, status: 'complete' as const, sources: [], createdAt }
+    const conversation = { id: 'c', title: 'a', createdAt }
+    const messages = ids.map((id) => ({ ...message, id, content: null }))
+    const readContent = async (id: string) => (id === 'gone' ? undefined : 'long')
+    const json = await text(Readable.from(writeConversation({ ...conversation, messages }, readContent)))
+    const expected = left.map((id) => ({ ...message, id, content: 'long' }))
+    expect(JSON.parse(json)).toEqual({ ...conversation, messages: expected })
   })
 
   it('no longer exists after deletion, and its id can be used again', async () => {

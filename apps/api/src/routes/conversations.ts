@@ -98,15 +98,18 @@ const toMessage = ({ createdAt, ...message }: StoredMessage): Message => ({
 const hasAllContents = (conversation: Conversation): conversation is z.output<typeof ConversationResponse> =>
   conversation.messages.every(({ content }) => content !== null)
 
-/** Yields a conversation as JSON. Long messages are read when they are due, so only one of them is in memory. */
-async function* writeConversation(
+/**
+ * Yields a conversation as JSON. Long messages are read when they are due, so only one of them is in memory. One that was
+ * deleted or answered again meanwhile is left out.
+ */
+export async function* writeConversation(
   { messages, ...conversation }: Conversation,
   readContent: (messageId: string) => Promise<string | undefined>,
 ): AsyncGenerator<string> {
   let before = `${JSON.stringify(conversation).slice(0, -1)},"messages":[`
   for (const message of messages) {
     const content = message.content ?? (await readContent(message.id))
-    if (content === undefined) continue // deleted or answered again meanwhile
+    if (content === undefined) continue
     yield before
     yield* writeJsonPieces({ ...message, content })
     before = ','
