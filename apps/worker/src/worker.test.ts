@@ -55,10 +55,27 @@ describe('a worker', () => {
     expect(worker.written.out).not.toContain('Posted')
   })
 
-  it('reports in one line that the database cannot be reached', async () => {
-    const worker = startProgram('apps/worker/dist/worker.js', { DATABASE_URL: 'postgres://a:hunter2@127.0.0.1:9/b' })
+  it('waits for a database that is not running yet', async () => {
+    const gate = await openTcpProxy()
+    await gate.shut()
+    const databaseUrl = new URL(test.databaseUrl)
+    databaseUrl.host = gate.host
+    const worker = startProgram('apps/worker/dist/worker.js', { DATABASE_URL: databaseUrl.href })
+    const { error } = await worker.findLog(({ msg }) => msg === 'the database is unavailable')
+    expect(error).toMatchObject({ code: 'ECONNREFUSED' })
+    await gate.open()
+    await worker.findLog(({ msg }) => msg === 'worker started')
+    worker.child.kill('SIGTERM')
+    expect(await worker.ended).toBe(0)
+    await gate.shut()
+  })
+
+  it('reports a wrong password in one line', async () => {
+    const databaseUrl = new URL(test.databaseUrl)
+    databaseUrl.password = 'hunter2'
+    const worker = startProgram('apps/worker/dist/worker.js', { DATABASE_URL: databaseUrl.href })
     expect(await worker.ended).toBe(1)
-    expect(worker.written.err).toMatch(/^.*ECONNREFUSED.*\n$/)
+    expect(worker.written.err).toMatch(/^.*authentication failed.*\n$/)
     expect(worker.written.err).not.toContain('hunter2')
   })
 

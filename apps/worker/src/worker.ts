@@ -1,8 +1,9 @@
 import { writeFile } from 'node:fs/promises'
 import { setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { readWorkerConfig, type WorkerConfig } from '@repo/config'
-import { connect, createStore } from '@repo/db'
+import { connect, createStore, type Database, isOutage } from '@repo/db'
 import { createModels } from '@repo/models'
 import { createLogger, startTracing } from '@repo/telemetry'
 import closeWithGrace from 'close-with-grace'
@@ -11,6 +12,8 @@ import { startJobs } from './start-jobs.ts'
 
 const closeTimeoutMs = 10_000 // for running jobs; an interrupted job runs again
 const healthMs = 5000
+const retryMs = 1000 // between attempts to reach the database at the start; PgBouncer too retries once per second
+const pingTimeoutMs = 30_000 // longer than the driver's and PgBouncer's own limits, whose errors name the cause
 const niceness = 10 // on a shared machine, answers take priority over documents
 const healthFile = join(tmpdir(), 'sluice-worker') // touched while the worker is healthy; Compose checks its age
 
@@ -23,6 +26,7 @@ async function startWorker(config: WorkerConfig) {
   const tracing = await startTracing(config, 'sluice-worker', log)
   const llm = createModels(config, tracing)
   const jobs = await loadJobs(new URL('./jobs/', import.meta.url), (name) => import(`./jobs/${name}.ts`))
+  await waitUntilReachable(database, (error) => log.error({ err: error }, 'the database is unavailable'))
   const context = { db: database.db, store: createStore(database.db), llm, log }
   const { stop } = await startJobs({ databaseUrl, context, jobs, concurrency })
   const health = setInterval(async () => {
@@ -41,6 +45,22 @@ async function startWorker(config: WorkerConfig) {
     await tracing?.close()
   })
   log.info({ embedder: llm.embedder.name }, 'worker started')
+}
+
+/**
+ * Lets the worker start before its database, or while the database restarts. Throws what waiting does not cure, such as
+ * a wrong password.
+ */
+async function waitUntilReachable({ ping }: Database, onOutage: (error: unknown) => void) {
+  for (;;) {
+    try {
+      return await ping(pingTimeoutMs)
+    } catch (error) {
+      if (!isOutage(error)) throw error instanceof Error && error.cause ? error.cause : error // not Drizzle's SQL
+      onOutage(error)
+      await sleep(retryMs)
+    }
+  }
 }
 
 try {

@@ -45,10 +45,18 @@ export function describeDatabaseError(error: unknown): DatabaseFailure | undefin
   return { code: cause.code, constraint, unavailable: unavailable.has(cause.code) }
 }
 
-/** Whether the database is temporarily unavailable. False if this process closed the pool. */
+/**
+ * Whether the database is temporarily unavailable. False if this process closed the pool, and for a wrong password, which
+ * PgBouncer reports with the code of an outage.
+ */
 export function isOutage(error: unknown): boolean {
   const failure = describeDatabaseError(error)
-  return failure?.unavailable === true && !closedHere.has(failure.code)
+  return failure?.unavailable === true && !closedHere.has(failure.code) && !isWrongPassword(error)
+}
+
+function isWrongPassword(error: unknown): boolean {
+  const cause = error instanceof DrizzleQueryError ? error.cause : error
+  return cause instanceof Error && cause.message.includes('authentication failed')
 }
 
 /** Whether the server rejects all clients, in which case the statement cannot have run. */

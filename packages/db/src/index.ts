@@ -8,7 +8,7 @@ export type { DocumentSummary, NewDocument } from './documents.ts'
 export { assertNoConnectionHeld, ConnectionHeldError } from './driver/guard.ts'
 export type { Pool } from './driver/semaphore.ts'
 export { createEmbedders } from './embedders.ts'
-export { ConflictError, type DatabaseFailure, describeDatabaseError } from './errors.ts'
+export { ConflictError, type DatabaseFailure, describeDatabaseError, isOutage } from './errors.ts'
 export {
   countJobs,
   type DocumentJob,
