@@ -2,7 +2,8 @@ import { defineConfig } from 'vitest/config'
 
 /** These start processes, kill connections or load much data. Like those below, they run with `--full`, or when named. */
 const processes = [
-  'apps/api/src/{generated-client,logs,server,tracing}.test.ts',
+  'apps/api/src/server.test.ts',
+  'apps/api/tests/{generated-client,logs,tracing}.test.ts',
   'apps/api/src/chat/{resume,stop}.test.ts',
   'apps/api/src/metrics/sum.test.ts',
   'apps/bench/src/{variants,watch}/*.test.ts',
@@ -23,7 +24,7 @@ const alone = [
   'infra/{compose,compose-elsewhere,compose-production,compose-stop,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
   'infra/template/*.test.ts',
   'infra/observability/prometheus.test.ts',
-  'apps/api/src/{hostile,invariant,stalls,tracing-cost,upload-load}.test.ts',
+  'apps/api/tests/{hostile,invariant,stalls,tracing-cost,upload-load}.test.ts',
   'apps/api/src/chat/{leaks,runaway}.test.ts',
   'apps/bench/src/bench.test.ts',
   'apps/cli/src/ingest-files.test.ts',

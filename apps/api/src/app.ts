@@ -4,7 +4,7 @@ import { parse } from 'node:path'
 import type { Config } from '@repo/config'
 import type { Database, Db, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
-import type { MeasuredAnswer, Tracing } from '@repo/telemetry'
+import { type MeasuredAnswer, type Tracing, toSourceStack } from '@repo/telemetry'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
@@ -19,7 +19,6 @@ import enforceQuotas, { createQuotas } from './plugins/quotas.ts'
 import security, { securityHeaders } from './plugins/security.ts'
 import uploads, { toRequestTimeout } from './plugins/uploads.ts'
 import validation from './plugins/validation.ts'
-import { toSourceStack } from './source-stack.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

@@ -3,12 +3,11 @@ import { type Config, readConfig } from '@repo/config'
 import { connect, createStore } from '@repo/db'
 import { findPort } from '@repo/listen'
 import { createModels } from '@repo/models'
-import { createLogger, describeError, startTracing } from '@repo/telemetry'
+import { createLogger, describeError, startTracing, toSourceStack } from '@repo/telemetry'
 import closeWithGrace from 'close-with-grace'
 import { buildApp } from './app.ts'
-import { reportListening, runWorkers, terminalSignals } from './cluster.ts'
-import { listen } from './listen.ts'
-import { toSourceStack } from './source-stack.ts'
+import { reportListening, runWorkers, terminalSignals } from './processes/cluster.ts'
+import { listen } from './processes/listen.ts'
 
 const closeTimeoutMs = 15_000 // after the drain; closing takes a few ms, and up to 12 s without a database
 

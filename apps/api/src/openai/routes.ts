@@ -1,7 +1,7 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { ProblemError } from '../plugins/errors.ts'
-import { sendJsonPieces } from '../send-json-pieces.ts'
+import { sendJsonPieces } from '../streaming/json-pieces.ts'
 import { complete, forbidRetry, streamCompletion } from './complete.ts'
 import { CompletionRequest, CompletionResponse, EmbeddingRequest, EmbeddingResponse } from './requests.ts'
 import { abortOnLeave, runCall, toCallProblem } from './run-call.ts'

@@ -5,7 +5,7 @@ import { SourceResponse } from '../chat/find-passages.ts'
 import { ConversationId } from '../chat/question.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
-import { sendJsonPieces, writeJsonPieces } from '../send-json-pieces.ts'
+import { sendJsonPieces, writeJsonPieces } from '../streaming/json-pieces.ts'
 
 const pageSize = 50 // messages
 

@@ -2,10 +2,10 @@ import multipart from '@fastify/multipart'
 import { type Cursor, type DocumentSummary, type NewDocument, toStorableText } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { Metadata, MetadataText } from '../metadata.ts'
+import { Metadata, MetadataText } from '../documents/metadata.ts'
+import { receiveText, receiveUpload } from '../documents/upload.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
-import { receiveText, receiveUpload } from '../upload.ts'
 
 const maxPartLength = 100_000 // UTF-16 units; clients request longer texts in parts
 const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages

@@ -2,7 +2,7 @@ import { toStorableText } from '@repo/db'
 import { type RetrievedPassage, retrievePassages } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { MetadataText } from '../metadata.ts'
+import { MetadataText } from '../documents/metadata.ts'
 
 const SearchQuery = z.object({
   q: z

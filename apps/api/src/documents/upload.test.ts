@@ -2,10 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { connect, partSize, sql } from '@repo/db'
+import { closeLater, openSocket, parseResponses, readToEnd } from '@repo/testing/sockets'
 import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { testApp } from './testing.ts'
-import { closeLater, openSocket, parseResponses, readToEnd } from './testing-sockets.ts'
+import { testApp } from '../testing.ts'
 
 const maxBytes = 2 * 1024 * 1024
 const { app, alice, store, listen, close } = await testApp({ environment: { MAX_UPLOAD_MB: '2' } })

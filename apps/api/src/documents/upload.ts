@@ -4,7 +4,7 @@ import { takeTurn } from '@repo/llm'
 import { createSniffer, hashContent, MediaTypeError } from '@repo/rag'
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
-import { ProblemError } from './plugins/errors.ts'
+import { ProblemError } from '../plugins/errors.ts'
 
 type Given = { title?: string | undefined; externalId?: string | undefined; metadata?: Metadata | undefined }
 

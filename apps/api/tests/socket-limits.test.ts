@@ -1,9 +1,9 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { createScriptedModel } from '@repo/testing/scripted-model'
+import { closeLater, openSocket, parseResponses, readToEnd, sendBytes } from '@repo/testing/sockets'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
-import { testApp } from './testing.ts'
-import { closeLater, openSocket, parseResponses, readToEnd, sendBytes } from './testing-sockets.ts'
+import { testApp } from '../src/testing.ts'
 
 const { app, alice, listen, close } = await testApp()
 const url = await listen()

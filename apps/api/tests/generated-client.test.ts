@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, describe, expect, it } from 'vitest'
-import { testApp } from './testing.ts'
+import { testApp } from '../src/testing.ts'
 
 const root = join(import.meta.dirname, '../../..')
 const { alice, work, listen, close } = await testApp()

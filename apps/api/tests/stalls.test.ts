@@ -5,7 +5,7 @@ import { connect, type Database, sql } from '@repo/db'
 import { startApi } from '@repo/testing/processes'
 import { measureReferenceMs, measureTurns, readTurns } from '@repo/testing/turns'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { type TestApp, testApp } from './testing.ts'
+import { type TestApp, testApp } from '../src/testing.ts'
 import { readRouteTable } from './testing-routes.ts'
 import { startEndlessModel } from './testing-stalls.ts'
 

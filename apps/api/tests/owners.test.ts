@@ -5,7 +5,7 @@ import { createKey } from '@repo/db'
 import { createModels } from '@repo/models'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { afterAll, describe, expect, it } from 'vitest'
-import { testApp } from './testing.ts'
+import { testApp } from '../src/testing.ts'
 import { addRow, listOwnedTables, readRows } from './testing-owners.ts'
 import { type Filling, fillRequest, type Operation, readOperations, readRouteTable } from './testing-routes.ts'
 

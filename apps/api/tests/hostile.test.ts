@@ -1,9 +1,9 @@
+import { type RawResponse, sendBytes } from '@repo/testing/sockets'
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { testApp } from './testing.ts'
+import { testApp } from '../src/testing.ts'
 import { arbitraryRequest, type HostileRequest, isCutShort, toBytes } from './testing-hostile.ts'
-import { type RawResponse, sendBytes } from './testing-sockets.ts'
 
 const requestCount = process.env.SLUICE_FULL ? 5000 : 300
 const deadlineMs = 10_000 // the machine may be busy, but offline answers are short; the server's limits are 15 and 30 s

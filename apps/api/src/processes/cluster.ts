@@ -1,5 +1,5 @@
 import cluster, { type Worker } from 'node:cluster'
-import { sumMetrics } from './metrics/sum.ts'
+import { sumMetrics } from '../metrics/sum.ts'
 
 /** A terminal sends these to every process. Workers ignore them, and the primary forwards them. */
 export const terminalSignals = ['SIGINT', 'SIGHUP'] as const
