@@ -1,18 +1,9 @@
 import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
-import type { AnswerEnd, Store } from '@repo/db'
+import type { Store } from '@repo/db'
 import { type Llm, LlmError } from '@repo/llm'
+import type { MeasuredAnswer } from './measured-answer.ts'
 
 const tracer = trace.getTracer('sluice')
-
-/** The part of an answer that metrics and traces read. Times are `performance.now()`. */
-export type MeasuredAnswer = {
-  startedAt: number
-  /** Undefined until the first delta arrives. */
-  firstDeltaAt?: number
-  deltas: number
-  end?: Pick<AnswerEnd, 'status' | 'finishReason' | 'inputTokens' | 'outputTokens'>
-  ended: Promise<void>
-}
 
 type SpanDescription = { name: string; attributes: Record<string, string> }
 

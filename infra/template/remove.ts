@@ -1,0 +1,110 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { cutBlock } from './cut-block.ts'
+import { parts } from './parts.ts'
+
+// npm run remove -- NAME…: removes optional parts with their tests, dependencies, settings and docs.
+
+const root = join(import.meta.dirname, '../..')
+const usage = `npm run remove -- NAME…
+${Object.entries(parts)
+  .map(([name, { description }]) => `  ${name.padEnd(8)} ${description}`)
+  .join('\n')}`
+
+/** Removes the named parts and returns a report. Throws before it changes anything if it cannot start. */
+function remove(names: string[]): string {
+  const unknown = names.filter((name) => !(name in parts))
+  if (names.length === 0 || unknown.length > 0) throw new Error(usage)
+  if (!existsSync(join(root, '.git')))
+    throw new Error(
+      'There is no git repository. Run `git init && git add --all && git commit -m Start` first, so that you can see and undo the changes.',
+    )
+  if (run('git', 'status', '--porcelain') !== '')
+    throw new Error('There are uncommitted changes. Commit them first, so that `git checkout .` undoes the removal.')
+
+  const missing = names.flatMap(removePart)
+  // The edits leave imports, exports and packages that nothing uses, and lines of another length.
+  run('npx', 'biome', 'lint', '--write', '--unsafe', '--only=correctness/noUnusedImports')
+  run('npx', 'knip', '--fix', '--fix-type', 'exports,types,dependencies', '--no-exit-code')
+  run('npm', 'install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund')
+  run('npx', 'biome', 'format', '--write')
+  unlinkDeleted()
+  return report(names, missing)
+}
+
+/** Deletes the files of a part and its mentions elsewhere. Returns the mentions that it did not find. */
+function removePart(name: string): string[] {
+  const { files = [], edits = {}, scripts = [], dependencies = {} } = parts[name] ?? {}
+  for (const file of globSync(files, { cwd: root })) rmSync(join(root, file), { recursive: true })
+  editJson('package.json', ({ scripts: all = {} }) => {
+    for (const name of scripts) delete all[name]
+  })
+  for (const [workspace, names] of Object.entries(dependencies)) {
+    editJson(`${workspace}/package.json`, ({ dependencies: own = {}, devDependencies: dev = {} }) => {
+      for (const name of names) for (const list of [own, dev]) delete list[name]
+    })
+  }
+  const own = { 'infra/template/parts.ts': [`${name}: {`] }
+  return Object.entries({ ...edits, ...own }).flatMap(([file, changes]) => editText(file, changes))
+}
+
+type PackageJson = Record<'scripts' | 'dependencies' | 'devDependencies', Record<string, string> | undefined>
+
+function editJson(file: string, change: (content: PackageJson) => void): void {
+  const path = join(root, file)
+  if (!existsSync(path)) return // another part had it
+  const content = JSON.parse(readFileSync(path, 'utf8'))
+  change(content)
+  writeFileSync(path, `${JSON.stringify(content, null, 2)}\n`)
+}
+
+/** Applies the edits of one file. Returns those whose text the file does not have. */
+function editText(file: string, changes: (string | [from: string, to: string])[]): string[] {
+  const path = join(root, file)
+  if (!existsSync(path)) return []
+  let text = readFileSync(path, 'utf8')
+  const missing: string[] = []
+  for (const change of changes) {
+    const edited = typeof change === 'string' ? cutBlock(file, text, change) : text.replace(change[0], () => change[1])
+    if (edited === text) missing.push(`${file}: ${typeof change === 'string' ? change : change[0]}`)
+    text = edited
+  }
+  writeFileSync(path, text)
+  return missing
+}
+
+/** Turns links to files that no longer exist into plain text. */
+function unlinkDeleted(): void {
+  for (const file of globSync('**/*.md', { cwd: root, exclude: ['**/node_modules/**'] })) {
+    const path = join(root, file)
+    const text = readFileSync(path, 'utf8')
+    const edited = text.replace(/\[([^\]]+)\]\((?!\w+:|#)([^)#]+)[^)]*\)/g, (link, words, target) =>
+      existsSync(join(dirname(path), target)) ? link : words,
+    )
+    if (edited !== text) writeFileSync(path, edited)
+  }
+}
+
+function report(names: string[], missing: string[]): string {
+  const summary = run('git', 'diff', '--shortstat', 'HEAD').trim()
+  const notFound =
+    missing.length > 0
+      ? `These lines were not found. If they still exist, remove them by hand:\n  ${missing.join('\n  ')}\n`
+      : ''
+  return `Removed ${names.join(', ')}: ${summary}.
+${notFound}Next: \`npm install && npm run check && npm test\`. \`git diff\` shows every change, \`git checkout .\` undoes them.`
+}
+
+function run(file: string, ...args: string[]): string {
+  const { status, stdout, stderr } = spawnSync(file, args, { cwd: root, encoding: 'utf8', maxBuffer: 1e8 })
+  if (status !== 0) throw new Error(`${stdout}${stderr}${[file, ...args].join(' ')} failed (see above)`)
+  return stdout
+}
+
+try {
+  console.log(remove(process.argv.slice(2)))
+} catch (error) {
+  console.error(error instanceof Error ? error.message : error)
+  process.exit(1)
+}

@@ -1,0 +1,11 @@
+import type { AnswerEnd } from '@repo/db'
+
+/** The part of an answer that metrics and traces read. Times are `performance.now()`. */
+export type MeasuredAnswer = {
+  startedAt: number
+  /** Undefined until the first delta arrives. */
+  firstDeltaAt?: number
+  deltas: number
+  end?: Pick<AnswerEnd, 'status' | 'finishReason' | 'inputTokens' | 'outputTokens'>
+  ended: Promise<void>
+}
