@@ -22,7 +22,7 @@ async function serve(config: Config) {
   })
   const tracing = await startTracing(config, 'sluice-api', logger)
   const store = createStore(database.db)
-  const llm = createModels(config, tracing)
+  const llm = createModels(config, { tracing })
   const app = await buildApp({
     config,
     database,

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { connect, createStore, sendJob } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
-import { createOfflineModels } from '@repo/offline'
 import { createLogger } from '@repo/telemetry'
+import { createTestModels } from '@repo/testing/test-models'
 import { expect, it, onTestFinished } from 'vitest'
 import { loadJobs } from './job.ts'
 import { startJobs } from './start-jobs.ts'
@@ -25,7 +25,7 @@ it('a file in jobs/ runs once for each job that is sent under its name, and agai
   const context = {
     db,
     store: createStore(db),
-    llm: { ...createOfflineModels(), close: () => {} },
+    llm: { ...createTestModels(), close: () => {} },
     log: createLogger('silent'),
   }
   const folder = writeJobs({

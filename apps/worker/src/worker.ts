@@ -24,7 +24,7 @@ async function startWorker(config: WorkerConfig) {
   const { DATABASE_URL: databaseUrl, WORKER_CONCURRENCY: concurrency } = config
   const database = connect({ url: databaseUrl, poolSize: concurrency + 1, applicationName: 'sluice-worker' })
   const tracing = await startTracing(config, 'sluice-worker', log)
-  const llm = createModels(config, tracing)
+  const llm = createModels(config, { tracing })
   const jobs = await loadJobs(new URL('./jobs/', import.meta.url), (name) => import(`./jobs/${name}.ts`))
   await waitUntilReachable(database, (error) => log.error({ err: error }, 'the database is unavailable'))
   const context = { db: database.db, store: createStore(database.db), llm, log }

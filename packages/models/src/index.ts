@@ -1,13 +1,22 @@
 import { findEmbeddingServer, type ModelConfig } from '@repo/config'
 import { assertNoConnectionHeld } from '@repo/db'
-import { createLlm, type Llm } from '@repo/llm'
+import { createLlm, type Llm, type Models } from '@repo/llm'
 import { createOfflineModels } from '@repo/offline'
 import type { Tracing } from '@repo/telemetry'
+
+type ModelOptions = {
+  tracing?: Tracing | undefined
+  /** The models to use when the environment names none. */
+  fallback?: Models
+}
 
 /**
  * Returns the configured models. Each call throws `ConnectionHeldError` if the caller holds a database connection.
  */
-export function createModels(config: ModelConfig, tracing?: Tracing): Llm {
+export function createModels(
+  config: ModelConfig,
+  { tracing, fallback = createOfflineModels() }: ModelOptions = {},
+): Llm {
   const llm = createLlm({
     baseUrl: config.OPENAI_BASE_URL,
     ...(config.OPENAI_API_KEY && { apiKey: config.OPENAI_API_KEY }),
@@ -15,7 +24,7 @@ export function createModels(config: ModelConfig, tracing?: Tracing): Llm {
     ...(config.CHAT_MODEL && { chatModel: config.CHAT_MODEL }),
     ...(config.EMBEDDING_MODEL && { embeddingModel: config.EMBEDDING_MODEL }),
     ...(config.EMBEDDING_DIMENSIONS && { embeddingDimensions: config.EMBEDDING_DIMENSIONS }),
-    fallback: createOfflineModels(),
+    fallback,
     beforeCall: assertNoConnectionHeld,
     firstByteTimeoutMs: config.MODEL_FIRST_BYTE_TIMEOUT_MS,
     idleTimeoutMs: config.MODEL_IDLE_TIMEOUT_MS,

@@ -5,7 +5,7 @@ import { text as readText } from 'node:stream/consumers'
 import { connect, createStore, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { createLlm, type Embedder } from '@repo/llm'
-import { createOfflineModels } from '@repo/offline'
+import { createTestModels } from '@repo/testing/test-models'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { ingestDocument, processDocument } from './ingest.ts'
 import type { PostedFile } from './posted-file.ts'
@@ -17,7 +17,7 @@ const owner = await store.owners.ensure('ada')
 
 const modelOptions = { beforeCall: () => {}, firstByteTimeoutMs: 5000, idleTimeoutMs: 5000 }
 const closedPort = 'http://127.0.0.1:9/v1'
-const fallback = createOfflineModels()
+const fallback = createTestModels()
 const { embedder } = fallback
 const broken = createLlm({ ...modelOptions, fallback, baseUrl: closedPort, embeddingModel: 'away' }).embedder
 

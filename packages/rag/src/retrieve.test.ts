@@ -1,6 +1,6 @@
 import { connect, createStore } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
-import { createOfflineModels } from '@repo/offline'
+import { createTestModels } from '@repo/testing/test-models'
 import { afterAll, describe, expect, it } from 'vitest'
 import { ingestDocument } from './ingest.ts'
 import { retrievePassages } from './retrieve.ts'
@@ -9,7 +9,7 @@ const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
 const store = createStore(db)
 const [ada, bob] = [await store.owners.ensure('ada'), await store.owners.ensure('bob')]
-const { embedder } = createOfflineModels()
+const { embedder } = createTestModels()
 const options = { store, embedder }
 const filler =
   'Ropes are coiled clockwise, sails are dried before they are folded, and lamps are filled at noon. '.repeat(9)

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream'
 import type { AnswerEvent, ChatRequest, Llm } from '@repo/llm'
-import { createOfflineModels } from '@repo/offline'
 import { vi } from 'vitest'
+import { createTestModels } from './test-models.ts'
 
 const hangMs = 120_000 // the app calls the model within a second
 
@@ -13,7 +13,7 @@ type ScriptedAnswer = {
   fail: (error: Error) => void
 }
 
-/** Creates a chat model whose answers are scripted by the test, delta by delta. The embedder is the offline one. */
+/** Creates a chat model whose answers are scripted by the test, delta by delta. The embedder is that of `createTestModels`. */
 export function createScriptedModel() {
   const answers: ScriptedAnswer[] = []
   const stream = async (request: ChatRequest) => {
@@ -30,7 +30,7 @@ export function createScriptedModel() {
     })
     return events
   }
-  const llm: Llm = { ...createOfflineModels(), chat: { name: 'spoken', stream }, close: () => {} }
+  const llm: Llm = { ...createTestModels(), chat: { name: 'spoken', stream }, close: () => {} }
   return {
     llm,
     answers,

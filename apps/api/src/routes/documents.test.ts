@@ -1,6 +1,6 @@
 import { connect, documents, sql } from '@repo/db'
 import { createLlm } from '@repo/llm'
-import { createOfflineModels } from '@repo/offline'
+import { createTestModels } from '@repo/testing/test-models'
 import { afterAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { testApp } from '../testing.ts'
@@ -211,9 +211,9 @@ describe('the list', () => {
 
 describe('while the embedding model is down', async () => {
   const options = { beforeCall: () => {}, firstByteTimeoutMs: 5000, idleTimeoutMs: 5000 }
-  const offline = createOfflineModels()
-  const unreachable = { baseUrl: 'http://127.0.0.1:9', embeddingModel: offline.embedder.name }
-  const llm = createLlm({ ...options, ...unreachable, fallback: offline })
+  const fallback = createTestModels()
+  const unreachable = { baseUrl: 'http://127.0.0.1:9', embeddingModel: fallback.embedder.name }
+  const llm = createLlm({ ...options, ...unreachable, fallback })
   const { app, alice, store, work, close } = await testApp({ llm })
   afterAll(close)
 
@@ -231,7 +231,7 @@ describe('while the embedding model is down', async () => {
     await store.documents.fail(owner, { id, version }, 'given up')
     expect(await read()).toMatchObject({ status: 'failed', error: expect.stringContaining('model') })
 
-    llm.embedder = offline.embedder
+    llm.embedder = fallback.embedder
     expect((await post()).json()).toMatchObject({ id, status: 'queued', error: null })
     await work()
     expect(await read()).toMatchObject({ status: 'ready', error: null })

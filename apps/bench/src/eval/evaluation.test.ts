@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createTestDatabase } from '@repo/db/testing'
-import { createOfflineModels } from '@repo/offline'
+import { createTestModels } from '@repo/testing/test-models'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { readCollection } from './collection.ts'
 import { runEvaluation } from './evaluation.ts'
@@ -10,7 +10,7 @@ import { readOptions } from './options.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'eval-'))
 const database = await createTestDatabase()
-const target = { ...database, embedder: createOfflineModels().embedder }
+const target = { ...database, embedder: createTestModels().embedder }
 
 afterAll(async () => {
   rmSync(folder, { recursive: true })
