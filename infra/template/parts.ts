@@ -164,7 +164,7 @@ export const parts: Record<string, Part> = {
       'apps/api/src/server.ts': [
         [', startTracing', ''],
         'const tracing = ',
-        ['createModels(config, tracing)', 'createModels(config)'],
+        ['createModels(config, { tracing })', 'createModels(config)'],
         ['store: tracing ? tracing.traceStore(store) : store', 'store'],
         'tracing,',
         'await tracing?.close()',
@@ -173,7 +173,7 @@ export const parts: Record<string, Part> = {
       'apps/worker/src/worker.ts': [
         [', startTracing', ''],
         'const tracing = ',
-        ['createModels(config, tracing)', 'createModels(config)'],
+        ['createModels(config, { tracing })', 'createModels(config)'],
         'await tracing?.close()',
       ],
       'docs/architecture.md': [[', tracing ', ' ']],
@@ -189,7 +189,8 @@ export const parts: Record<string, Part> = {
         'function readTrace',
       ],
       'packages/models/src/index.ts': [
-        [', tracing?: Tracing)', ')'],
+        'tracing?: Tracing',
+        ['tracing, fallback', 'fallback'],
         'callHeaders: ',
         ['const llm = createLlm(', 'return createLlm('],
         'return tracing ?',
@@ -212,6 +213,7 @@ export const parts: Record<string, Part> = {
   openai: {
     description: "OpenAI's API below /v1",
     files: [
+      'apps/api/src/chat/call.ts',
       'apps/api/src/openai',
       'packages/llm/src/{measure-chunk,openai-api}.ts',
       'packages/llm/src/openai-{completions,embeddings}{,.test}.ts',
@@ -227,6 +229,7 @@ export const parts: Record<string, Part> = {
         ['ask, read, complete }', 'ask, read }'],
         'for (const stream of [true, false])',
       ],
+      'apps/api/src/chat/chat.ts': ['openCall: '],
       'apps/api/src/chat/find-passages.test.ts': ["it('works the same for clients of OpenAI"],
       'apps/api/src/chat/injection.test.ts': ["it('a client of OpenAI"],
       'apps/api/src/documents/upload.ts': [['param: path.slice(1), ', '']],
@@ -282,6 +285,7 @@ export const parts: Record<string, Part> = {
         'const isOpenAi',
         ['if (!isOpenAi) expect(headers', 'expect(headers'],
         ['isOpenAi ? OpenAiError.parse(JSON.parse(body)).error.code : ', ''],
+        ['{ method, target, operation }', '{ method, operation }'],
         ['if (!isOpenAi) expect(JSON', 'expect(JSON'],
       ],
       'apps/api/tests/logs.test.ts': ['...[true, false].map((stream)', "post('/v1/embeddings'"],
@@ -363,6 +367,101 @@ export const parts: Record<string, Part> = {
         ['embedder, completions, embeddings, close', 'embedder, close'],
         'completions: {',
         'embeddings: {',
+      ],
+    },
+  },
+  offline: {
+    description: 'the model that needs no key; without it, CHAT_MODEL and EMBEDDING_MODEL are required',
+    files: ['packages/offline', 'infra/newcomer.test.ts'],
+    edits: {
+      '.env.example': [
+        [
+          ' By default the offline model answers with sentences from your documents.',
+          ' Required: CHAT_MODEL and EMBEDDING_MODEL.',
+        ],
+        [' Unset = offline embeddings.', ''],
+      ],
+      'README.md': [
+        'offline/ ',
+        '- **No key needed.**',
+        [
+          'Until you configure a model, the offline model answers by quoting your documents. Any',
+          'Configure a chat model and an embedding model first. Any',
+        ],
+      ],
+      'apps/api/src/openai/clients.test.ts': [["'offline", "'test"]],
+      'apps/api/src/openai/routes.test.ts': [
+        "describe('the offline model",
+        ["'offline-384'", "'test-384'"],
+        "['dimensions', { input: 'a', dimensions: 256 }]",
+      ],
+      'apps/api/src/plugins/quotas.test.ts': [["'offline-384'", "'test-384'"]],
+      'apps/api/src/plugins/security.test.ts': [["'offline'", "'test'"]],
+      'apps/api/src/chat/find-passages.test.ts': [["'offline'", "'test'"]],
+      'apps/api/src/routes/chat.test.ts': ["it('the offline model"],
+      'apps/api/src/testing.ts': [
+        ['import type { Gate }', "import { createTestModels } from '@repo/testing/test-models'\nimport type { Gate }"],
+        ['createModels(config)', 'createModels(config, { fallback: createTestModels() })'],
+      ],
+      'apps/api/tests/owners.test.ts': [
+        ["createModels(readConfig({ DATABASE_URL: 'postgres://nobody@127.0.0.1:9/nothing' }))", 'createTestModels()'],
+        ["import { createModels } from '@repo/models'", "import { createTestModels } from '@repo/testing/test-models'"],
+        ["'offline'", "'test'"],
+      ],
+      'apps/api/tests/stalls.test.ts': [["'offline-384'", "'test-384'"]],
+      'apps/bench/src/eval/options.ts': [[' to use another embedding model than the offline one.', '.']],
+      'apps/cli/samples/what-sluice-does.md': [
+        [' If neither is set, the offline model answers: it quotes sentences from the documents and needs no key.', ''],
+      ],
+      'apps/cli/src/reindex.test.ts': [
+        [
+          'createModels(readManageConfig(env))',
+          'createModels(readManageConfig(env), { fallback: createTestModels() })',
+        ],
+        [
+          "import { startMockModel } from '@repo/testing/mock-model'",
+          "import { startMockModel } from '@repo/testing/mock-model'\nimport { createTestModels } from '@repo/testing/test-models'",
+        ],
+        ['offline-384', 'test-384'],
+      ],
+      'docs/architecture.md': [['the offline model, ', '']],
+      'docs/clients.md': [
+        ["'offline'", "'gpt-5-mini'"],
+        ['"offline"', '"gpt-5-mini"'],
+      ],
+      'docs/configuration.md': [
+        [' The offline model quotes documents and needs no key.', ''],
+        ['offline model   ', 'required'],
+        ['offline embedder', 'required'],
+      ],
+      'docs/decisions/0027-offline-embedder-chosen-by-measurement.md': [
+        ['[Measurements](../measurements.md#offline-embedder) compares the candidates.', ''],
+      ],
+      'docs/measurements.md': ['## Offline embedder', '## Offline answers'],
+      'docs/retrieval.md': ['| `vector`: with the offline embedder', 'The offline embedder compares spelling'],
+      'infra/api/Dockerfile': ['COPY packages/offline'],
+      'infra/local/eval.ts': ['fallback: createOfflineModels()'],
+      'infra/local/start.ts': [[" || 'offline'", '']],
+      'infra/template/rename.ts': [
+        [' Tests of the offline model quote texts about the template.', ''],
+        ["'packages/offline/', ", ''],
+      ],
+      'packages/llm/README.md': [
+        [', and offline ones otherwise', ''],
+        '- Without a configured model',
+        [' If you leave out `CHAT_MODEL` or `EMBEDDING_MODEL`, the offline one is used instead.', ''],
+      ],
+      'packages/models/src/index.ts': [['fallback = createOfflineModels()', 'fallback']],
+      'packages/models/src/index.test.ts': [
+        "{ kind: 'offline'",
+        [
+          "createModels(readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b' }))",
+          "createModels(readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b' }), {\n    fallback: createTestModels(),\n  })",
+        ],
+        [
+          'import { afterAll, beforeAll',
+          "import { createTestModels } from '@repo/testing/test-models'\nimport { afterAll, beforeAll",
+        ],
       ],
     },
   },

@@ -28,7 +28,7 @@ function remove(names: string[]): string {
   run('npx', 'biome', 'lint', '--write', '--unsafe', '--only=correctness/noUnusedImports')
   run('npx', 'knip', '--fix', '--fix-type', 'exports,types,dependencies', '--no-exit-code')
   run('npm', 'install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund')
-  run('npx', 'biome', 'format', '--write')
+  run('npx', 'biome', 'check', '--write', '--linter-enabled=false')
   unlinkDeleted()
   return report(names, missing)
 }
@@ -66,7 +66,8 @@ function editText(file: string, changes: (string | [from: string, to: string])[]
   let text = readFileSync(path, 'utf8')
   const missing: string[] = []
   for (const change of changes) {
-    const edited = typeof change === 'string' ? cutBlock(file, text, change) : text.replace(change[0], () => change[1])
+    const edited =
+      typeof change === 'string' ? cutBlock(file, text, change) : text.replaceAll(change[0], () => change[1])
     if (edited === text) missing.push(`${file}: ${typeof change === 'string' ? change : change[0]}`)
     text = edited
   }
