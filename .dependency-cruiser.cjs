@@ -18,8 +18,8 @@ module.exports = {
     {
       name: 'routes-are-independent',
       severity: 'error',
-      from: { path: '^apps/api/src/routes/([^.]+)' },
-      to: { path: '^apps/api/src/routes/', pathNot: '^apps/api/src/routes/$1' },
+      from: { path: '^apps/api/src/routes/(.+?)([.]schemas)?[.]ts$' },
+      to: { path: '^apps/api/src/routes/', pathNot: '^apps/api/src/routes/$1[.]schemas[.]ts$' },
     },
   ],
   options: {

@@ -101,7 +101,7 @@ describe('every page', () => {
 
   it('names only source and test files that exist', () => {
     const known = new Set(files.map((file) => basename(file)))
-    const invented = ['notes.ts', 'notes.test.ts', 'send-mail.ts', 'docker-compose.override.yml']
+    const invented = ['notes.ts', 'notes.test.ts', 'NAME.schemas.ts', 'send-mail.ts', 'docker-compose.override.yml']
     const current = [...texts].filter(([file]) => !file.startsWith('docs/decisions/')) // may name what was removed since
     const named = current.flatMap(([file, text]) =>
       [...text.matchAll(/`(?:[\w./-]*\/)?([\w.-]+\.(?:tsx?|mjs|sql|ya?ml))`/g)].map(([, name = '']) => ({

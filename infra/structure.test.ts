@@ -30,6 +30,14 @@ it('accepts a repository without violations', async () => {
   expect(await checkStructure(valid)).toBe('')
 })
 
+it('accepts a route that imports its own schemas', async () => {
+  const files = {
+    'apps/api/src/routes/chat.ts': "import './chat.schemas.ts'\n",
+    'apps/api/src/routes/chat.schemas.ts': 'export {}\n',
+  }
+  expect(await checkStructure({ ...valid, ...files })).toBe('')
+})
+
 it.each([
   [
     'two files that import each other, even if only a type',
@@ -65,6 +73,30 @@ it.each([
     {
       'apps/api/src/routes/chat.ts': "import './search.ts'\n",
       'apps/api/src/routes/search.ts': 'export {}\n',
+    },
+  ],
+  [
+    'a route that imports another route whose name begins like its own',
+    'routes-are-independent',
+    {
+      'apps/api/src/routes/chat.ts': "import './chat-old.ts'\n",
+      'apps/api/src/routes/chat-old.ts': 'export {}\n',
+    },
+  ],
+  [
+    'a route that imports the schemas of another route',
+    'routes-are-independent',
+    {
+      'apps/api/src/routes/chat.ts': "import './search.schemas.ts'\n",
+      'apps/api/src/routes/search.schemas.ts': 'export {}\n',
+    },
+  ],
+  [
+    'schemas that import those of another route',
+    'routes-are-independent',
+    {
+      'apps/api/src/routes/chat.schemas.ts': "import './search.schemas.ts'\n",
+      'apps/api/src/routes/search.schemas.ts': 'export {}\n',
     },
   ],
 ])('rejects %s', async (_, rule, files) => {

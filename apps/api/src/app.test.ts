@@ -54,8 +54,8 @@ describe('routes/', () => {
     expect((await app.inject('/notes')).body).toBe('a note')
   })
 
-  it('ignores test files', async () => {
-    await expect(loadRoutes({ 'notes.test.ts': "throw new Error('not a route')" })).resolves.toBeDefined()
+  it.each(['notes.test.ts', 'notes.schemas.ts'])('ignores %s', async (name) => {
+    await expect(loadRoutes({ [name]: "throw new Error('not a route')" })).resolves.toBeDefined()
   })
 })
 

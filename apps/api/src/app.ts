@@ -162,16 +162,16 @@ function reportRequests(app: FastifyInstance, countRequest: Metrics['countReques
 }
 
 /**
- * Registers each file of a folder under its name: routes/notes.ts serves /notes. `load` imports a file by its name.
- * Callers pass it, because the bundler follows only imports whose folder it can see. Throws an error whose one-line
- * message contains the file, the problem, its location and what to do.
+ * Registers each file of a folder under its name: routes/notes.ts serves /notes. Skips its test and its schemas, which
+ * are beside it. `load` imports a file by its name. Callers pass it, because the bundler follows only imports whose
+ * folder it can see. Throws an error whose one-line message contains the file, the problem, its location and what to do.
  */
 export async function registerRoutes(
   app: FastifyInstance,
   folder: URL,
   load: (name: string) => Promise<{ default?: unknown }>,
 ): Promise<void> {
-  const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+  const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !/\.(?:test|schemas)\.ts$/.test(file))
   for (const file of files.sort()) {
     try {
       const module = await load(parse(file).name)

@@ -8,7 +8,7 @@ import { findPassages } from '../chat/find-passages.ts'
 import { maxMessageLength } from '../chat/question.ts'
 import { writeChunkStream } from './chunk-stream.ts'
 import { limitCompletion } from './limit-completion.ts'
-import type { CompletionRequest } from './requests.ts'
+import type { CompletionRequest } from './routes.schemas.ts'
 import { sendChunks } from './send-chunks.ts'
 
 export type CompletionOptions = { store: Store; llm: Llm; systemPrompt: string | undefined }

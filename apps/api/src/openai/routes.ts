@@ -1,30 +1,10 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
-import { z } from 'zod'
 import { ProblemError } from '../plugins/errors.ts'
 import { sendJsonPieces } from '../streaming/json-pieces.ts'
 import { complete, forbidRetry, streamCompletion } from './complete.ts'
-import { CompletionRequest, CompletionResponse, EmbeddingRequest, EmbeddingResponse } from './requests.ts'
+import { CompletionRequest, completed, EmbeddingRequest, EmbeddingResponse, ModelList } from './routes.schemas.ts'
 import { abortOnLeave, runCall, toCallProblem } from './run-call.ts'
 import { writeEmbeddings } from './write-embeddings.ts'
-
-const Model = z.object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
-const ModelList = z.object({ object: z.literal('list'), data: z.array(Model) }).meta({
-  description: 'The chat model and the embedding model',
-  examples: [
-    { object: 'list', data: [{ id: 'offline', object: 'model', created: 1_795_500_000, owned_by: 'sluice' }] },
-  ],
-})
-
-const ChunkStream = z.string().meta({
-  description: 'With `stream`: chat.completion.chunk events; the first has the citations',
-  examples: [
-    'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Nine"}}]}\n\ndata: [DONE]\n\n',
-  ],
-})
-const completed = {
-  description: 'The answer, streamed or whole',
-  content: { 'application/json': { schema: CompletionResponse }, 'text/event-stream': { schema: ChunkStream } },
-}
 
 const refusals = { 400: ['unsupported_parameter', 'model_rejected'], 404: ['model_not_found'] }
 

@@ -1,32 +1,13 @@
 import type { FastifyReply } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
-import { z } from 'zod'
 import type { Answer } from '../chat/answer.ts'
-import { ChatRequest, ConversationId, toQuestion } from '../chat/question.ts'
+import { ChatRequest, toQuestion } from '../chat/question.ts'
 import { ProblemError, toProblem } from '../plugins/errors.ts'
 import { headersAfterMs, openEventStream } from '../streaming/event-stream.ts'
 import { parseEventId, writeUiMessageStream } from '../streaming/ui-message-stream.ts'
-
-const ChatResponse = z.string().meta({
-  description: 'AI SDK UI message stream: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol',
-  examples: [
-    'data: {"type":"start","messageId":"580c896d-e351-448d-a15e-87136161cb60"}\n\n' +
-      'data: {"type":"text-start","id":"0"}\n\n' +
-      'id: 580c896d-e351-448d-a15e-87136161cb60.4\ndata: {"type":"text-delta","id":"0","delta":"Nine"}\n\n' +
-      'data: {"type":"text-end","id":"0"}\n\ndata: {"type":"finish","finishReason":"stop"}\n\ndata: [DONE]\n\n',
-  ],
-})
-
-const EventId = z.string().meta({
-  description: 'The `id:` of an event of this stream',
-  examples: ['580c896d-e351-448d-a15e-87136161cb60.4'],
-})
+import { answerStream, FollowHeaders, NothingRuns, Params, Stopped } from './chat.schemas.ts'
 
 const streamHeaders = { 'x-vercel-ai-ui-message-stream': 'v1' }
-
-const Params = z.object({ id: ConversationId.meta({ description: 'A conversation', examples: ['opening-hours'] }) })
-const Stopped = z.undefined().meta({ description: 'Nothing runs any more' })
-const stream = { description: 'The answer', content: { 'text/event-stream': { schema: ChatResponse } } }
 
 const askProblems = { 409: ['message_exists', 'answer_running'], 413: ['message_too_large'] }
 const followProblems = {
@@ -45,7 +26,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         operationId: 'ask',
         summary: 'Ask a question; the answer streams',
         body: ChatRequest,
-        response: { 200: stream },
+        response: { 200: answerStream },
       },
     },
     async (request, reply) => {
@@ -66,8 +47,8 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         description:
           'With `Last-Event-ID`, what comes after that event, also when the answer has ended. Without it, the answer that runs in the conversation, from its start.',
         params: Params,
-        headers: z.object({ 'last-event-id': EventId.optional() }),
-        response: { 200: stream, 204: z.undefined().meta({ description: 'Nothing runs' }) },
+        headers: FollowHeaders,
+        response: { 200: answerStream, 204: NothingRuns },
       },
     },
     async ({ owner, params: { id }, headers }, reply) => {

@@ -1,73 +1,78 @@
 import type { Store } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
-import { z } from 'zod'
-import { SourceResponse } from '../chat/find-passages.ts'
-import { ConversationId } from '../chat/question.ts'
+import type { z } from 'zod'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
 import { sendJsonPieces, writeJsonPieces } from '../streaming/json-pieces.ts'
+import {
+  ConversationList,
+  ConversationResponse,
+  Deleted,
+  messagePageSize,
+  Params,
+  ReadQuery,
+} from './conversations.schemas.ts'
 
-const pageSize = 50 // messages
-
-const Params = z.object({ id: ConversationId.meta({ examples: ['opening-hours'] }) })
-
-const MessageResponse = z
-  .object({
-    id: z.string(),
-    role: z.enum(['user', 'assistant']),
-    content: z.string(),
-    status: z.enum(['streaming', 'complete', 'stopped', 'interrupted', 'failed']),
-    sources: z.array(SourceResponse),
-    createdAt: z.iso.datetime(),
-  })
-  .meta({ id: 'Message', description: 'A message of a conversation' })
-
-const summary = {
-  id: 'opening-hours',
-  title: 'When does the office open?',
-  createdAt: '2026-11-24T09:00:00.000Z',
-}
-
-const ConversationSummary = z
-  .object({
-    id: z.string(),
-    title: z.string(),
-    createdAt: z.iso.datetime(),
-    updatedAt: z.iso.datetime(),
-  })
-  .meta({ id: 'ConversationSummary', description: 'A conversation without its messages' })
-const ConversationResponse = z
-  .object({
-    id: z.string(),
-    title: z.string(),
-    createdAt: z.iso.datetime(),
-    messages: z
-      .array(MessageResponse)
-      .meta({ description: `The newest ${pageSize}, oldest first. Use \`before\` for older ones.` }),
-  })
-  .meta({
-    id: 'Conversation',
-    description: 'A conversation and its messages',
-    examples: [
-      {
-        ...summary,
-        messages: [
-          {
-            id: 'm1',
-            role: 'user',
-            content: summary.title,
-            status: 'complete',
-            sources: [],
-            createdAt: summary.createdAt,
-          },
-        ],
+const routes: FastifyPluginAsyncZod = async (app) => {
+  app.get(
+    '',
+    {
+      config: { problems: { 400: ['invalid_cursor'] } },
+      schema: {
+        operationId: 'listConversations',
+        summary: 'List conversations, newest activity first',
+        querystring: PageQuery,
+        response: { 200: ConversationList },
       },
-    ],
-  })
-const ConversationList = z
-  .object({ items: z.array(ConversationSummary), next: z.string().nullable() })
-  .meta({ description: 'A page', examples: [{ items: [{ ...summary, updatedAt: summary.createdAt }], next: null }] })
-const Deleted = z.undefined().meta({ description: 'The conversation has been deleted' })
+    },
+    async ({ owner, query: { limit, after } }) => {
+      const rows = await app.store.conversations.list(owner, limit + 1, decodeCursor(after))
+      return toPage(rows, limit, (row) => row.updatedAt, toSummary)
+    },
+  )
+
+  app.get(
+    '/:id',
+    {
+      config: { problems: { 404: ['conversation_not_found'] } },
+      schema: {
+        operationId: 'readConversation',
+        summary: 'Read a conversation',
+        params: Params,
+        querystring: ReadQuery,
+        response: { 200: ConversationResponse },
+      },
+    },
+    async ({ owner, params: { id }, query: { before } }, reply) => {
+      const conversation = await app.store.conversations.read(owner, id, messagePageSize, before)
+      if (!conversation) throw notFound()
+      const { title, createdAt } = conversation
+      const messages = conversation.messages.map(toMessage).reverse()
+      const response = { id, title, createdAt: createdAt.toISOString(), messages }
+      if (hasAllContents(response)) return response
+      const readContent = (messageId: string) => app.store.conversations.readContent(owner, id, messageId)
+      return sendJsonPieces(reply, writeConversation(response, readContent))
+    },
+  )
+
+  app.delete(
+    '/:id',
+    {
+      config: { problems: { 404: ['conversation_not_found'] } },
+      schema: {
+        operationId: 'deleteConversation',
+        summary: 'Delete a conversation and stop its running answer',
+        params: Params,
+        response: { 204: Deleted },
+      },
+    },
+    async ({ owner, params: { id } }, reply) => {
+      await app.chat.stop(owner, id)
+      if (!(await app.store.conversations.remove(owner, id))) throw notFound()
+      return reply.code(204).send()
+    },
+  )
+}
 
 const toSummary = ({
   id,
@@ -118,68 +123,5 @@ export async function* writeConversation(
 }
 
 const notFound = () => new ProblemError(404, 'conversation_not_found', 'Conversation not found.')
-
-const routes: FastifyPluginAsyncZod = async (app) => {
-  app.get(
-    '',
-    {
-      config: { problems: { 400: ['invalid_cursor'] } },
-      schema: {
-        operationId: 'listConversations',
-        summary: 'List conversations, newest activity first',
-        querystring: PageQuery,
-        response: { 200: ConversationList },
-      },
-    },
-    async ({ owner, query: { limit, after } }) => {
-      const rows = await app.store.conversations.list(owner, limit + 1, decodeCursor(after))
-      return toPage(rows, limit, (row) => row.updatedAt, toSummary)
-    },
-  )
-
-  app.get(
-    '/:id',
-    {
-      config: { problems: { 404: ['conversation_not_found'] } },
-      schema: {
-        operationId: 'readConversation',
-        summary: 'Read a conversation',
-        params: Params,
-        querystring: z.object({
-          before: ConversationId.optional().meta({ description: 'A message id. Returns older messages.' }),
-        }),
-        response: { 200: ConversationResponse },
-      },
-    },
-    async ({ owner, params: { id }, query: { before } }, reply) => {
-      const conversation = await app.store.conversations.read(owner, id, pageSize, before)
-      if (!conversation) throw notFound()
-      const { title, createdAt } = conversation
-      const messages = conversation.messages.map(toMessage).reverse()
-      const response = { id, title, createdAt: createdAt.toISOString(), messages }
-      if (hasAllContents(response)) return response
-      const readContent = (messageId: string) => app.store.conversations.readContent(owner, id, messageId)
-      return sendJsonPieces(reply, writeConversation(response, readContent))
-    },
-  )
-
-  app.delete(
-    '/:id',
-    {
-      config: { problems: { 404: ['conversation_not_found'] } },
-      schema: {
-        operationId: 'deleteConversation',
-        summary: 'Delete a conversation and stop its running answer',
-        params: Params,
-        response: { 204: Deleted },
-      },
-    },
-    async ({ owner, params: { id } }, reply) => {
-      await app.chat.stop(owner, id)
-      if (!(await app.store.conversations.remove(owner, id))) throw notFound()
-      return reply.code(204).send()
-    },
-  )
-}
 
 export default routes

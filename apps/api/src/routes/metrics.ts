@@ -1,13 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
-import { z } from 'zod'
-
-const MetricsResponse = z.string().meta({
-  description: 'https://prometheus.io/docs/instrumenting/exposition_formats',
-  examples: [
-    '# HELP sluice_open_streams Answers being generated\n# TYPE sluice_open_streams gauge\nsluice_open_streams 3\n',
-  ],
-})
-const metrics = { description: 'The metrics', content: { 'text/plain': { schema: MetricsResponse } } }
+import { metrics } from './metrics.schemas.ts'
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(

@@ -1,57 +1,6 @@
-import { toStorableText } from '@repo/db'
 import { type RetrievedPassage, retrievePassages } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
-import { z } from 'zod'
-import { MetadataText } from '../documents/metadata.ts'
-
-const SearchQuery = z.object({
-  q: z
-    .string()
-    .max(4000)
-    .regex(/\S/, 'must not be empty')
-    .transform(toStorableText)
-    .meta({ examples: ['transaction pooling'] }),
-  k: z.coerce.number().int().min(1).max(50).default(10).meta({ description: 'Maximum number of passages' }),
-  filter: MetadataText.optional().meta({
-    description: 'JSON. Only documents whose metadata contains all of these entries',
-    examples: ['{"team":"ops"}'],
-  }),
-  explain: z.enum(['0', '1']).default('0').meta({ description: '`1` adds the rank of each passage in each retriever' }),
-})
-
-const Rank = z.number().int().nullable().meta({ description: 'Starts at 1. Null if this retriever did not find it' })
-
-const Ranking = z.object({
-  vector: z.object({ rank: Rank, distance: z.number().nullable().meta({ description: 'Cosine distance' }) }),
-  text: z.object({ rank: Rank, score: z.number().nullable().meta({ description: 'BM25' }) }),
-})
-
-const passage = {
-  documentId: '3f0d2c8e-6f0b-4c39-9a53-0d3f8f2f5c11',
-  chunkId: '9b1c6a52-58a1-4b0e-8f4e-2d1f6c1b7a90',
-  title: 'Handbook',
-  text: 'Monday to Friday, 9 to 5.',
-  score: 0.87,
-}
-
-const Passage = z
-  .object({
-    documentId: z.string(),
-    chunkId: z.string(),
-    title: z.string(),
-    text: z.string(),
-    score: z.number().meta({ description: 'Higher is more relevant. Comparable within one query only' }),
-    ranking: Ranking.optional(),
-  })
-  .meta({ id: 'Passage', description: 'A part of a document' })
-
-const SearchResponse = z
-  .object({ items: z.array(Passage) })
-  .meta({ description: 'The most relevant passages first', examples: [{ items: [passage] }] })
-
-function toRanking({ vectorRank, vectorDistance, textRank, textScore }: RetrievedPassage) {
-  return { vector: { rank: vectorRank, distance: vectorDistance }, text: { rank: textRank, score: textScore } }
-}
+import { SearchQuery, SearchResponse } from './search.schemas.ts'
 
 const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
@@ -71,6 +20,10 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       return { items: explain === '1' ? found.map((passage) => ({ ...passage, ranking: toRanking(passage) })) : found }
     },
   )
+}
+
+function toRanking({ vectorRank, vectorDistance, textRank, textScore }: RetrievedPassage) {
+  return { vector: { rank: vectorRank, distance: vectorDistance }, text: { rank: textRank, score: textScore } }
 }
 
 export default routes

@@ -1,6 +1,15 @@
 import { z } from 'zod'
 import { SourceResponse } from '../chat/find-passages.ts'
 
+const Model = z.object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
+
+export const ModelList = z.object({ object: z.literal('list'), data: z.array(Model) }).meta({
+  description: 'The chat model and the embedding model',
+  examples: [
+    { object: 'list', data: [{ id: 'offline', object: 'model', created: 1_795_500_000, owned_by: 'sluice' }] },
+  ],
+})
+
 const ContentPart = z.looseObject({ type: z.string() })
 
 const Message = z.looseObject({
@@ -31,7 +40,7 @@ export const CompletionRequest = z
 /** Without retrieval these are the model's own citations, as with Perplexity, in any schema. */
 const Citations = z.union([z.array(SourceResponse), z.unknown()])
 
-export const CompletionResponse = z.looseObject({ citations: Citations.optional() }).meta({
+const CompletionResponse = z.looseObject({ citations: Citations.optional() }).meta({
   description: 'A chat.completion of OpenAI’s, with the passages that the model was given',
   examples: [
     {
@@ -51,6 +60,18 @@ export const CompletionResponse = z.looseObject({ citations: Citations.optional(
     },
   ],
 })
+
+const ChunkStream = z.string().meta({
+  description: 'With `stream`: chat.completion.chunk events; the first has the citations',
+  examples: [
+    'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"Nine"}}]}\n\ndata: [DONE]\n\n',
+  ],
+})
+
+export const completed = {
+  description: 'The answer, streamed or whole',
+  content: { 'application/json': { schema: CompletionResponse }, 'text/event-stream': { schema: ChunkStream } },
+}
 
 const maxInputs = 2048 // OpenAI's own limit
 

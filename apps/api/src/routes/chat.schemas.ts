@@ -1,0 +1,27 @@
+import { z } from 'zod'
+import { ConversationId } from '../chat/question.ts'
+
+export const Params = z.object({
+  id: ConversationId.meta({ description: 'A conversation', examples: ['opening-hours'] }),
+})
+
+const ChatResponse = z.string().meta({
+  description: 'AI SDK UI message stream: https://ai-sdk.dev/docs/ai-sdk-ui/stream-protocol',
+  examples: [
+    'data: {"type":"start","messageId":"580c896d-e351-448d-a15e-87136161cb60"}\n\n' +
+      'data: {"type":"text-start","id":"0"}\n\n' +
+      'id: 580c896d-e351-448d-a15e-87136161cb60.4\ndata: {"type":"text-delta","id":"0","delta":"Nine"}\n\n' +
+      'data: {"type":"text-end","id":"0"}\n\ndata: {"type":"finish","finishReason":"stop"}\n\ndata: [DONE]\n\n',
+  ],
+})
+
+const EventId = z.string().meta({
+  description: 'The `id:` of an event of this stream',
+  examples: ['580c896d-e351-448d-a15e-87136161cb60.4'],
+})
+
+export const FollowHeaders = z.object({ 'last-event-id': EventId.optional() })
+
+export const answerStream = { description: 'The answer', content: { 'text/event-stream': { schema: ChatResponse } } }
+export const NothingRuns = z.undefined().meta({ description: 'Nothing runs' })
+export const Stopped = z.undefined().meta({ description: 'Nothing runs any more' })
