@@ -19,18 +19,15 @@ export const parts: Record<string, Part> = {
     description: 'the chat page',
     files: ['apps/web', 'infra/local/page.ts'],
     edits: {
-      'README.md': ['![', 'web/ ', '| remove the page'],
-      'docs/architecture.md': [['the page, ', '']],
-      'docs/extending.md': ['- The page: '],
+      'README.md': ['![', 'web/ '],
       'docs/measurements.md': ['To watch it live,', '| first load of the page'],
       'infra/api/Dockerfile': [
         ['# The API with its page, the worker', '# The API, the worker'],
-        'FROM node:24-trixie-slim AS page',
-        'COPY apps/web/package.jso[n]',
-        'RUN mkdir -p apps/web/dist',
-        'COPY tsconfig.json',
-        'COPY apps/we[b]',
-        'RUN if [ -f apps/web/package.json ]',
+        [
+          "FROM node:24-trixie-slim AS page\nWORKDIR /app\nCOPY package.json package-lock.json .npmrc ./\nCOPY apps/web/package.json apps/web/\n# Vite's parts for this platform are optional packages.\nRUN npm ci --ignore-scripts -w @repo/web\nCOPY tsconfig.json ./\nCOPY apps/web apps/web/\nRUN npm run build -w @repo/web\n\n",
+          '',
+        ],
+        'COPY apps/web/package.json',
         'COPY --from=page',
       ],
       'infra/local/start.ts': ['await buildPage('],
@@ -56,7 +53,6 @@ export const parts: Record<string, Part> = {
         [',\n        "apps/bench/**"\n      ]', '\n      ]'],
         ['        "apps/bench/**",\n', ''],
       ],
-      'docs/architecture.md': [['the bench, ', '']],
       'docs/comparison.md': ['| load test', '| retrieval evaluation'],
       'docs/extending.md': [
         [' Measure the effect with `npm run eval`, as described in [Retrieval](retrieval.md).', ''],
@@ -101,11 +97,9 @@ export const parts: Record<string, Part> = {
         "const [token = '', foreign = ''] = ",
         'for (const given of [token, foreign])',
       ],
-      'docs/architecture.md': [['JWT, ', '']],
       'docs/comparison.md': ['| login for people'],
       'docs/configuration.md': ['| `JWT_ISSUER`', '| `JWT_AUDIENCE`'],
       'docs/deployment.md': ['- People who sign in with OpenID Connect'],
-      'docs/extending.md': ['- OpenID Connect tokens: '],
       'docs/security.md': [
         [' Tokens come from one issuer, with fixed algorithms, audience and expiry (`jwt.ts`).', ''],
         ['model servers and `JWT_ISSUER` only, without following redirects (`jwt.test.ts`)', 'model servers only'],
@@ -176,7 +170,6 @@ export const parts: Record<string, Part> = {
         ['createModels(config, { tracing })', 'createModels(config)'],
         'await tracing?.close()',
       ],
-      'docs/architecture.md': [[', tracing ', ' ']],
       'docs/configuration.md': ['## Tracing'],
       'docs/internals.md': ['| column `trace_context`'],
       'docs/measurements.md': ['| tracing, five spans'],
@@ -306,7 +299,6 @@ export const parts: Record<string, Part> = {
         'post(`${url}/v1/',
       ],
       'biome.json': ['"apps/api/src/openai/routes.ts"'],
-      'docs/architecture.md': [['the OpenAI dialect, ', '']],
       'docs/clients.md': [
         "## OpenAI's API",
         [' Below `/v1`, they use OpenAI\'s envelope: `{"error": {"message", "type", "param", "code"}}`.', ''],
@@ -361,6 +353,14 @@ export const parts: Record<string, Part> = {
         'complete: async (more',
         "describe('the limit of a completion'",
       ],
+      'packages/testing/src/test-models.ts': [
+        'const usage',
+        'const described',
+        'const toChunk',
+        'completions: {',
+        'embeddings: {',
+        'async function* streamBatch',
+      ],
       'packages/offline/README.md': [[" and `completions.ts` (OpenAI's API)", '']],
       'packages/offline/src/index.ts': ['completions: ', 'embeddings: '],
       'packages/telemetry/src/spans.ts': [
@@ -404,7 +404,10 @@ export const parts: Record<string, Part> = {
         ['createModels(config)', 'createModels(config, { fallback: createTestModels() })'],
       ],
       'apps/api/tests/owners.test.ts': [
-        ["createModels(readConfig({ DATABASE_URL: 'postgres://nobody@127.0.0.1:9/nothing' }))", 'createTestModels()'],
+        [
+          "createModels(readConfig({ DATABASE_URL: 'postgres://nobody@127.0.0.1:9/nothing' }))",
+          '{ ...createTestModels(), close: () => {} }',
+        ],
         ["import { createModels } from '@repo/models'", "import { createTestModels } from '@repo/testing/test-models'"],
         ["'offline'", "'test'"],
       ],
@@ -424,7 +427,6 @@ export const parts: Record<string, Part> = {
         ],
         ['offline-384', 'test-384'],
       ],
-      'docs/architecture.md': [['the offline model, ', '']],
       'docs/clients.md': [
         ["'offline'", "'gpt-5-mini'"],
         ['"offline"', '"gpt-5-mini"'],

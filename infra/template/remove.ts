@@ -45,8 +45,8 @@ function removePart(name: string): string[] {
       for (const name of names) for (const list of [own, dev]) delete list[name]
     })
   }
-  const own = { 'infra/template/parts.ts': [`${name}: {`] }
-  return Object.entries({ ...edits, ...own }).flatMap(([file, changes]) => editText(file, changes))
+  const own = { 'infra/template/parts.ts': [`${name}: {`], 'docs/extending.md': [`| \`${name}\` `] }
+  return [...Object.entries(edits), ...Object.entries(own)].flatMap(([file, changes]) => editText(file, changes))
 }
 
 type PackageJson = Record<'scripts' | 'dependencies' | 'devDependencies', Record<string, string> | undefined>
