@@ -57,7 +57,8 @@ describe('prepared statements through PgBouncer', () => {
   })
 
   it('work when several processes share fewer server connections than there are clients', async () => {
-    const pools = [1, 2].map(() => connect({ url: database.databaseUrl, poolSize: 25 }))
+    const waitTimeoutMs = 600_000 // 300 transactions share 50 places, which takes long on a busy machine
+    const pools = [1, 2].map(() => connect({ url: database.databaseUrl, poolSize: 25, waitTimeoutMs }))
     const stores = pools.map((pool) => createStore(pool.db))
     const owners = await Promise.all(stores.map((store, n) => store.owners.ensure(`process ${n}`)))
     const backends = new Set<number>()
