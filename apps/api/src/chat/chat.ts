@@ -9,7 +9,7 @@ import type { Quotas } from '../plugins/quotas.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
 import type { AnswerLimits } from './answer-limits.ts'
 import { createCall } from './call.ts'
-import { createTails } from './follow-answers.ts'
+import { createFollowedAnswers } from './follow-answers.ts'
 import { startPersistence, storeEnd } from './persist-answers.ts'
 import type { Question } from './question.ts'
 import { createStreamSlots, shuttingDown, tooManyStreams } from './stream-slots.ts'
@@ -40,7 +40,7 @@ export function createChat(options: ChatOptions) {
   const opening = new Set<Answer>() // their questions are being stored
   const running = new Map<string, Answer>()
   const stopPersistence = startPersistence(options, running)
-  const tails = createTails(options)
+  const followed = createFollowedAnswers(options)
   const slots = createStreamSlots(maxStreams, quotas, limits)
 
   const run = async (answer: Answer, turn: OpenTurn, log: FastifyBaseLogger) => {
@@ -92,10 +92,10 @@ export function createChat(options: ChatOptions) {
     resume: async (owner: string, conversationId: string, answerId?: string): Promise<Answer | undefined> => {
       const here = running.values().find(isIn(owner, conversationId))
       if (here && (answerId === undefined || here.key.answerId === answerId)) return admit(here, running, maxStreams)
-      if (tails.isClosed()) throw shuttingDown()
-      if (tails.count() >= maxStreams) throw tooManyStreams()
+      if (followed.isClosed()) throw shuttingDown()
+      if (followed.count() >= maxStreams) throw tooManyStreams()
       const id = answerId ?? (await store.answers.findRunning(owner, conversationId))
-      return id === undefined ? undefined : tails.open(owner, { conversationId, answerId: id })
+      return id === undefined ? undefined : followed.open(owner, { conversationId, answerId: id })
     },
 
     /**
@@ -112,13 +112,13 @@ export function createChat(options: ChatOptions) {
     /** Rejects new questions, gives running answers `timeoutMs` to end, then interrupts the remaining ones. */
     drain: async (timeoutMs: number): Promise<void> => {
       await slots.drain(timeoutMs)
-      tails.close()
+      followed.close()
     },
 
     /** Stops the background work. */
     close: () => {
       stopPersistence()
-      tails.close()
+      followed.close()
     },
 
     assertSlot: slots.assertFree,

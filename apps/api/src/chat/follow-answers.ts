@@ -8,22 +8,22 @@ import { AnswerEndedError, toOutcome } from './write-answer.ts'
 const pollIntervalMs = 250 // the text itself is stored once per second
 
 /** An answer in the database, and how many of its characters this process has read. */
-type Tail = { answer: Answer; length: number }
+type FollowedAnswer = { answer: Answer; length: number }
 
 /**
  * Reads answers from the database: ended ones, and running ones of other processes, which grow here while they have
  * readers. One statement per poll serves all readers of this process. LISTEN does not work through PgBouncer.
  */
-export function createTails({ store, log }: { store: Store; log: FastifyBaseLogger }) {
-  const followed = new Set<Tail>()
+export function createFollowedAnswers({ store, log }: { store: Store; log: FastifyBaseLogger }) {
+  const followed = new Set<FollowedAnswer>()
   const listRunning = () => [...followed].filter(({ answer }) => !answer.end) // the others still have slow readers
 
   const poll = async () => {
-    const tails = listRunning()
-    if (tails.length === 0) return
-    const rows = await store.answers.read(tails.map(toPosition))
+    const running = listRunning()
+    if (running.length === 0) return
+    const rows = await store.answers.read(running.map(toPosition))
     const stored = new Map(rows.map((row) => [row.index, row]))
-    for (const [index, tail] of tails.entries()) readOn(tail, stored.get(index))
+    for (const [index, one] of running.entries()) readOn(one, stored.get(index))
   }
   let isClosed = false
   const stopPolling = repeat(pollIntervalMs, poll, (error) =>
@@ -34,17 +34,17 @@ export function createTails({ store, log }: { store: Store; log: FastifyBaseLogg
     /** Returns the answer, or undefined when there is none. */
     open: async (owner: string, key: AnswerKey): Promise<Answer | undefined> => {
       const answer = createAnswer(owner, key)
-      const tail = { answer, length: 0 }
-      const [stored] = await store.answers.read([toPosition(tail)])
+      const one = { answer, length: 0 }
+      const [stored] = await store.answers.read([toPosition(one)])
       if (!stored) return undefined
-      readOn(tail, stored)
+      readOn(one, stored)
       answer.accept()
       const { follow } = answer
       return Object.assign(answer, {
         follow: (reader: Reader) => {
           const leave = follow(reader)
-          followed.add(tail)
-          return () => followed.delete(tail) && leave()
+          followed.add(one)
+          return () => followed.delete(one) && leave()
         },
       })
     },
@@ -62,17 +62,17 @@ export function createTails({ store, log }: { store: Store; log: FastifyBaseLogg
   }
 }
 
-function toPosition({ answer: { owner, key }, length }: Tail) {
+function toPosition({ answer: { owner, key }, length }: FollowedAnswer) {
   return { owner, ...key, length }
 }
 
 const gone = { status: 'stopped', error: null, finishReason: null } as const // its conversation was deleted
 
-function readOn(tail: Tail, stored: StoredAnswer | undefined): void {
-  const { answer } = tail
+function readOn(one: FollowedAnswer, stored: StoredAnswer | undefined): void {
+  const { answer } = one
   if (stored) {
     answer.sources = stored.sources
-    tail.length = Math.max(tail.length, stored.length)
+    one.length = Math.max(one.length, stored.length)
     if (stored.addition) answer.append('text', stored.addition)
   }
   const { status, error, finishReason } = stored ?? gone

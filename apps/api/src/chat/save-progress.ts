@@ -6,7 +6,7 @@ import { maxAnswerBytes } from './answer-limits.ts'
 import { AnswerEndedError } from './write-answer.ts'
 
 const rowsAtOnce = 1000 // per second and process: ten thousand kept 19 of 20 connections busy (bench `ten-thousand`)
-const maxTurns = 5 // seconds until each answer is stored again; a third of the time until it counts as abandoned
+const maxRounds = 5 // seconds until each answer is stored again; a third of the time until it counts as abandoned
 const statementBytes = 512 * 1024 // of new text per statement: about 5 ms of the event loop as JSON
 const largeBytes = 64 * 1024 // per answer: Postgres rewrites a row's whole text, 1 MB in about 30 ms
 const largeAtOnce = 3 // of ten connections: the others stay free for everything else
@@ -20,9 +20,9 @@ type Known = { length: number; bytes: number; sources?: Source[] }
  */
 export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogger }) {
   const known = new WeakMap<Answer, Known>()
-  const turns = new WeakMap<Answer, number>() // when each was last sent
+  const lastRound = new WeakMap<Answer, number>() // when each was last sent
   const timedOut = new WeakSet<Answer>()
-  let turn = 0
+  let round = 0
 
   const isLarge = (answer: Answer) => answer.bytes.text > largeBytes || timedOut.has(answer)
   const countNew = (answer: Answer) => answer.bytes.text - (known.get(answer)?.bytes ?? 0)
@@ -60,10 +60,10 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
     saveSmall: async (running: Iterable<Answer>): Promise<void> => {
       const small = [...running].filter((answer) => !isLarge(answer))
       if (small.length === 0) return
-      turn += 1
-      const waited = small.sort((a, b) => (turns.get(a) ?? 0) - (turns.get(b) ?? 0))
-      const chosen = waited.slice(0, Math.max(rowsAtOnce, Math.ceil(small.length / maxTurns)))
-      for (const answer of chosen) turns.set(answer, turn)
+      round += 1
+      const waited = small.sort((a, b) => (lastRound.get(a) ?? 0) - (lastRound.get(b) ?? 0))
+      const chosen = waited.slice(0, Math.max(rowsAtOnce, Math.ceil(small.length / maxRounds)))
+      for (const answer of chosen) lastRound.set(answer, round)
       for (const answers of toStatements(chosen, countNew)) await saveTogether(answers)
     },
 

@@ -54,7 +54,12 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     async ({ owner, params: { id }, headers }, reply) => {
       const last = headers['last-event-id'] ? parseEventId(headers['last-event-id']) : undefined
       const answer = await app.chat.resume(owner, id, last?.answerId)
-      if (!answer && last) throw new ProblemError(404, 'answer_not_found', 'Answer not found.')
+      if (!answer && last)
+        throw new ProblemError(
+          404,
+          'answer_not_found',
+          'Answer not found. Send the id of an event of this conversation as `Last-Event-ID`, or no such header.',
+        )
       if (!answer || (!last && answer.end)) return reply.code(204).send()
       await sendStream(reply, answer, last?.position)
     },

@@ -122,6 +122,7 @@ export async function* writeConversation(
   yield before === ',' ? ']}' : `${before}]}`
 }
 
-const notFound = () => new ProblemError(404, 'conversation_not_found', 'Conversation not found.')
+const notFound = () =>
+  new ProblemError(404, 'conversation_not_found', 'Conversation not found. See GET /conversations for yours.')
 
 export default routes

@@ -140,7 +140,7 @@ function readCursor(after: string | undefined): Cursor | undefined {
   return cursor
 }
 
-const notFound = () => new ProblemError(404, 'document_not_found', 'Document not found.')
+const notFound = () => new ProblemError(404, 'document_not_found', 'Document not found. See GET /documents for yours.')
 const tooLarge = () =>
   new ProblemError(413, 'document_too_large', `A document has at most ${maxTextLength} characters. Split it.`)
 const toResponse = ({ createdAt, ...row }: DocumentSummary) => ({ ...row, createdAt: createdAt.toISOString() })
