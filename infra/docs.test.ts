@@ -91,7 +91,7 @@ describe('every page', () => {
 
   it('names only npm scripts that exist', () => {
     const { scripts }: { scripts: Record<string, string> } = JSON.parse(read('package.json'))
-    const known = new Set([...Object.keys(scripts), 'mock']) // `npm run mock -w @repo/bench`
+    const known = new Set([...Object.keys(scripts), 'mock', 'record']) // scripts of @repo/testing and @repo/web
     const named = [...texts, ['.env.example', read('.env.example')] as const].flatMap(([file, text]) =>
       [...text.matchAll(/npm run ([a-z][a-z:-]*)/g)].map(([, script = '']) => ({ file, script })),
     )

@@ -38,7 +38,13 @@ export const parts: Record<string, Part> = {
 
   bench: {
     description: 'load tests, the evaluation of the search and their figures',
-    files: ['apps/bench', 'infra/local/{bench,eval}.ts', 'infra/many-clients.test.ts', 'docs/measurements.md'],
+    files: [
+      'apps/bench',
+      'apps/web/record.ts',
+      'infra/local/{bench,eval}.ts',
+      'infra/many-clients.test.ts',
+      'docs/measurements.md',
+    ],
     scripts: ['bench', 'eval'],
     edits: {
       '.dependency-cruiser.cjs': ["{\n      name: 'no-import-of-bench'"],
@@ -49,6 +55,8 @@ export const parts: Record<string, Part> = {
       ],
       'README.md': ['bench/', '| `npm run bench`', [' · [Measurements](docs/measurements.md)', '']],
       'apps/cli/samples/hybrid-search.md': ['Run `npm run eval`'],
+      'apps/web/README.md': ['- `npm run record'],
+      'apps/web/package.json': ['"record": '],
       'biome.json': [
         [',\n        "apps/bench/**"\n      ]', '\n      ]'],
         ['        "apps/bench/**",\n', ''],

@@ -18,6 +18,11 @@ export type MockBody = {
   dimensions?: number
 }
 export type MockRequest = { path: string; headers: IncomingMessage['headers']; body: MockBody }
+type MockOptions = {
+  port?: number
+  host?: string
+  answerInstead?: (body: MockBody, response: ServerResponse) => boolean
+}
 export type MockModel = Awaited<ReturnType<typeof startMockModel>>
 
 const keptRequests = 1000 // a load test must not fill the memory
@@ -25,9 +30,10 @@ const keptRequests = 1000 // a load test must not fill the memory
 /**
  * Starts a fake model server in OpenAI's wire format. Its answers are derived from the question, so that a test can
  * check every byte. The question also sets the pace and the faults (see `readSettings`). `url` is the value for
- * `OPENAI_BASE_URL`. The counts are also served at `/stats`.
+ * `OPENAI_BASE_URL`. The counts are also served at `/stats`. `answerInstead` may answer a chat itself, and then returns
+ * true.
  */
-export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: number; host?: string } = {}) {
+export async function startMockModel({ port = 0, host = '127.0.0.1', answerInstead }: MockOptions = {}) {
   const pacer = createPacer()
   const requests: MockRequest[] = []
   const counts = { open: 0, started: 0, held: 0, completed: 0, aborted: 0, tokens: 0, embeddings: 0 }
@@ -59,6 +65,7 @@ export async function startMockModel({ port = 0, host = '127.0.0.1' }: { port?: 
     if (path === '/v1/embeddings') counts.embeddings += 1
     if (path === '/v1/embeddings') return sendEmbeddings(response, pacer, body)
     if (path !== '/v1/chat/completions') return sendError(response, 404, 'the mock has no route with this path')
+    if (answerInstead?.(body, response)) return
     countChat(response)
     return sendChat({ response, pacer, counts, body, untilReleased })
   }
