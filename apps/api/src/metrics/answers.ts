@@ -1,5 +1,5 @@
+import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
 import type { MeasuredAnswer } from '@repo/telemetry'
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
 /** Seconds. Common objectives (0.3, 0.5, 1 and 2 s) are bucket edges. Reasoning models take minutes. */
 const firstTokenBuckets = [0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 120]

@@ -1,4 +1,4 @@
-import { Gauge, Registry } from 'prom-client'
+import { Gauge, Registry } from '@prometheus-io/client'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { createLive } from './live.ts'
 

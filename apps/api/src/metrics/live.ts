@@ -1,4 +1,4 @@
-import type { Registry } from 'prom-client'
+import type { Registry } from '@prometheus-io/client'
 import { repeat } from '../repeat.ts'
 import type { readPoolerState } from './pooler.ts'
 

@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
+import { Registry } from '@prometheus-io/client'
 import type { Config } from '@repo/config'
 import type { Database } from '@repo/db'
-import { Registry } from 'prom-client'
 import { measureAnswers } from './answers.ts'
 import { createLive } from './live.ts'
 import { readPooler, readPoolerState } from './pooler.ts'

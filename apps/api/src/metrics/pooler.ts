@@ -1,6 +1,6 @@
+import { Gauge, Registry } from '@prometheus-io/client'
 import type { Config } from '@repo/config'
 import { readPools } from '@repo/db/inspect'
-import { Gauge, Registry } from 'prom-client'
 
 const deadlineMs = 1000 // PgBouncer responds within a few ms; metrics without it are better than none
 

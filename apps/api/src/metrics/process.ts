@@ -1,6 +1,6 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { Counter, Gauge, Histogram, type Registry } from '@prometheus-io/client'
 import type { Pool } from '@repo/db'
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 
 type Request = { method: string; route: string | undefined; status: number }
 

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Gauge, Registry } from '@prometheus-io/client'
 import { countJobs, type Database } from '@repo/db'
-import { Gauge, Registry } from 'prom-client'
 
 const deadlineMs = 1000 // the query takes a few ms; metrics without it are better than none
 const labelNames = ['queue']

@@ -1,5 +1,5 @@
 import cluster, { type Worker } from 'node:cluster'
-import { AggregatorRegistry, type Registry } from 'prom-client'
+import { Registry } from '@prometheus-io/client'
 import { z } from 'zod'
 
 // Sums metrics over all processes: a worker asks the primary, which collects reports from all workers. A worker that
@@ -100,11 +100,11 @@ function createRound(id: number) {
 
 /** Returns only the metrics that never decrease. Gauges of a process that does not respond are out of date. */
 function toTotals(report: Report): Report {
-  return report.filter(({ type }) => String(type) !== 'gauge') // a string at run time, although its type is an enum
+  return report.filter(({ type }) => type !== 'gauge')
 }
 
 function add(reports: Report[]): Registry {
-  return AggregatorRegistry.aggregate(reports)
+  return Registry.aggregate(reports)
 }
 
 function readMessage(received: unknown): Message | undefined {
