@@ -37,6 +37,8 @@ export async function startUpstream() {
     /** `hungUp`: calls that the client aborted. */
     counts,
     next: (respond: Respond) => void script.push(respond),
+    /** Closes idle connections. A call that is reset on a reused connection would be sent again. */
+    closeIdle: () => server.closeIdleConnections(),
   }
 }
 

@@ -248,6 +248,7 @@ describe('an error before the first byte', () => {
     ['a broken connection', reset, 502, 'model_unreachable', 'server_error'],
     ['no response', silence, 504, 'model_timeout', 'server_error'],
   ])('of the model’s server, %s, keeps its status and is not retried', async (_, respond, status, code, type) => {
+    upstream.closeIdle()
     const before = upstream.calls.length
     const callsEach = status === 400 ? 2 : 1 // the second call omits our own `max_tokens`
     for (const stream of [true, false]) {
