@@ -24,7 +24,6 @@ module.exports = {
   ],
   options: {
     parser: 'swc',
-    tsPreCompilationDeps: true,
     doNotFollow: { path: 'node_modules' },
     exclude: { path: ['(^|/)node_modules/(?!fastify)', '[.]test[.]ts$', '^apps/web/.*[.]tsx$', '/migrations/'] },
     enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'default'], extensions: ['.ts'] },
