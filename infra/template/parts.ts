@@ -462,17 +462,7 @@ export const parts: Record<string, Part> = {
         [' If you leave out `CHAT_MODEL` or `EMBEDDING_MODEL`, the offline one is used instead.', ''],
       ],
       'packages/models/src/index.ts': [['fallback = createOfflineModels()', 'fallback']],
-      'packages/models/src/index.test.ts': [
-        "{ kind: 'offline'",
-        [
-          "createModels(readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b' }))",
-          "createModels(readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b' }), {\n    fallback: createTestModels(),\n  })",
-        ],
-        [
-          'import { afterAll, beforeAll',
-          "import { createTestModels } from '@repo/testing/test-models'\nimport { afterAll, beforeAll",
-        ],
-      ],
+      'packages/models/src/index.test.ts': ["{ kind: 'offline'"],
     },
   },
 }

@@ -1,6 +1,7 @@
 import { readMigrationConfig } from '@repo/config'
 import { ConnectionHeldError, connect, type Database } from '@repo/db'
 import { createTestDatabase, type TestDatabase } from '@repo/db/testing'
+import { createTestModels } from '@repo/testing/test-models'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createModels } from './index.ts'
 
@@ -40,7 +41,9 @@ describe.each([
 })
 
 it('a stream that was opened outside a transaction cannot be read inside one', async () => {
-  const llm = createModels(readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b' }))
+  const llm = createModels(readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b' }), {
+    fallback: createTestModels(),
+  })
   const messages = [{ role: 'user' as const, content: 'What is this?' }]
   const events = await llm.chat.stream({ messages, passages: [], signal: new AbortController().signal })
   const read = database.db.transaction(async () => {
