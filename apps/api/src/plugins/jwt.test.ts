@@ -1,6 +1,5 @@
 import { createHmac } from 'node:crypto'
 import { once } from 'node:events'
-import { globSync, readFileSync } from 'node:fs'
 import { createServer, type RequestListener } from 'node:http'
 import { exportJWK, exportSPKI, generateKeyPair, type JWTHeaderParameters, type JWTPayload, SignJWT } from 'jose'
 import { afterAll, afterEach, describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -257,13 +256,4 @@ describe('503 with Retry-After while the issuer', () => {
     vi.setSystemTime(Date.now() + 2 * 60_000)
     expect((await api.ask(await issuer.sign())).statusCode).toBe(503)
   })
-})
-
-it('can be deleted: only one line of app.ts refers to the plugin', () => {
-  const folder = new URL('../', import.meta.url)
-  const files = globSync('**/*.ts', { cwd: folder.pathname }).filter((file) => !file.startsWith('plugins/jwt.'))
-  const lines = files.flatMap((file) => readFileSync(new URL(file, folder), 'utf8').split('\n'))
-  expect(lines.filter((line) => /plugins\/jwt|\.\/jwt/.test(line))).toEqual([
-    "  await app.register(import('./plugins/jwt.ts'), { config, store })",
-  ])
 })
