@@ -13,9 +13,9 @@ ${Object.entries(parts)
   .join('\n')}`
 
 /** Removes the named parts and returns a report. Throws before it changes anything if it cannot start. */
-function remove(names: string[]): string {
-  const unknown = names.filter((name) => !(name in parts))
-  if (names.length === 0 || unknown.length > 0) throw new Error(usage)
+function remove(given: string[]): string {
+  const names = Object.keys(parts).filter((name) => given.includes(name))
+  if (given.length === 0 || given.some((name) => !Object.hasOwn(parts, name))) throw new Error(usage)
   if (!existsSync(join(root, '.git')))
     throw new Error(
       'There is no git repository. Run `git init && git add --all && git commit -m Start` first, so that you can see and undo the changes.',
@@ -37,25 +37,19 @@ function remove(names: string[]): string {
 function removePart(name: string): string[] {
   const { files = [], edits = {}, scripts = [], dependencies = {} } = parts[name] ?? {}
   for (const file of globSync(files, { cwd: root })) rmSync(join(root, file), { recursive: true })
-  editJson('package.json', ({ scripts: all = {} }) => {
-    for (const name of scripts) delete all[name]
-  })
-  for (const [workspace, names] of Object.entries(dependencies)) {
-    editJson(`${workspace}/package.json`, ({ dependencies: own = {}, devDependencies: dev = {} }) => {
-      for (const name of names) for (const list of [own, dev]) delete list[name]
-    })
-  }
+  removeKeys('package.json', scripts)
+  for (const [workspace, packages] of Object.entries(dependencies)) removeKeys(`${workspace}/package.json`, packages)
   const own = { 'infra/template/parts.ts': [`${name}: {`], 'docs/extending.md': [`| \`${name}\` `] }
   return [...Object.entries(edits), ...Object.entries(own)].flatMap(([file, changes]) => editText(file, changes))
 }
 
-type PackageJson = Record<'scripts' | 'dependencies' | 'devDependencies', Record<string, string> | undefined>
-
-function editJson(file: string, change: (content: PackageJson) => void): void {
+/** Removes scripts or packages from a package.json. */
+function removeKeys(file: string, keys: string[]): void {
   const path = join(root, file)
   if (!existsSync(path)) return // another part had it
   const content = JSON.parse(readFileSync(path, 'utf8'))
-  change(content)
+  for (const list of [content.scripts, content.dependencies, content.devDependencies])
+    for (const key of keys) delete list?.[key]
   writeFileSync(path, `${JSON.stringify(content, null, 2)}\n`)
 }
 
@@ -99,7 +93,10 @@ ${notFound}Next: \`npm install && npm run check && npm test\`. \`git diff\` show
 
 function run(file: string, ...args: string[]): string {
   const { status, stdout, stderr } = spawnSync(file, args, { cwd: root, encoding: 'utf8', maxBuffer: 1e8 })
-  if (status !== 0) throw new Error(`${stdout}${stderr}${[file, ...args].join(' ')} failed (see above)`)
+  if (status !== 0)
+    throw new Error(
+      `${stdout}${stderr}${[file, ...args].join(' ')} failed (see above). \`git checkout .\` undoes what was changed.`,
+    )
   return stdout
 }
 
