@@ -80,9 +80,16 @@ describe('the container configuration', () => {
     for (const { name, text } of services.filter(({ name }) => name !== 'migrate')) {
       const [, check = ''] = text.match(/^ {4}healthcheck:\n((?: {6}.*\n)+)/m) ?? []
       expect(check, name).toContain('<<: *check')
-      expect(check, name).toMatch(/\[ -e \/dev\/shm\/up \] && sleep 15[;\n][\s\S]*&& touch \/dev\/shm\/up/)
+      expect(check, name).toMatch(
+        /\[ -e \/dev\/shm\/up \] && sleep 15(?:[;\n]| && exec )[\s\S]*&& touch \/dev\/shm\/up/,
+      )
       expect(check, name).not.toMatch(/\bnode\b/)
     }
+  })
+
+  it('keeps PgBouncer healthy while Postgres restarts', () => {
+    const pgbouncer = services.find(({ name }) => name === 'pgbouncer')
+    expect(pgbouncer?.text).toMatch(/sleep 15 && exec psql -U stats -d pgbouncer/) // its own console, not a query
   })
 
   it('runs our own images without root', () => {
