@@ -7,12 +7,12 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { createTestDatabase } from '../../packages/db/src/testing.ts'
 import { startMockModel } from '../../packages/testing/src/mock-model/mock-model.ts'
 import { cutBlock } from './cut-block.ts'
-import { parts } from './parts.ts'
+import { loadParts } from './load-parts.ts'
 import { copyRepository } from './testing.ts'
 
 const isFull = process.env.SLUICE_FULL !== undefined
 const whyNotFull = 'takes minutes: npm test -- --full'
-const names = Object.keys(parts)
+const names = Object.keys(await loadParts())
 
 /** Besides the checks and the docs: fast tests that the removal of a part edits. */
 const affected: Record<string, string[]> = {

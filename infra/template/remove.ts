@@ -2,11 +2,12 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { cutBlock } from './cut-block.ts'
-import { parts } from './parts.ts'
+import { loadParts } from './load-parts.ts'
 
 // npm run remove -- NAME…: removes optional parts with their tests, dependencies, settings and docs.
 
 const root = join(import.meta.dirname, '../..')
+const parts = await loadParts()
 const usage = `npm run remove -- NAME…
 ${Object.entries(parts)
   .map(([name, { description }]) => `  ${name.padEnd(8)} ${description}`)
@@ -39,7 +40,8 @@ function removePart(name: string): string[] {
   for (const file of globSync(files, { cwd: root })) rmSync(join(root, file), { recursive: true })
   removeKeys('package.json', scripts)
   for (const [workspace, packages] of Object.entries(dependencies)) removeKeys(`${workspace}/package.json`, packages)
-  const own = { 'infra/template/parts.ts': [`${name}: {`], 'docs/extending.md': [`| \`${name}\` `] }
+  rmSync(join(root, `infra/template/parts/${name}.ts`))
+  const own = { 'docs/extending.md': [`| \`${name}\` `] }
   return [...Object.entries(edits), ...Object.entries(own)].flatMap(([file, changes]) => editText(file, changes))
 }
 

@@ -1,0 +1,42 @@
+import type { Part } from '../part.ts'
+
+export const part: Part = {
+  description: 'load tests, the evaluation of the search and their figures',
+  files: [
+    'apps/bench',
+    'apps/web/record.ts',
+    'infra/local/{bench,eval}.ts',
+    'infra/many-clients.test.ts',
+    'docs/measurements.md',
+  ],
+  scripts: ['bench', 'eval'],
+  edits: {
+    '.dependency-cruiser.cjs': ["{\n      name: 'no-import-of-bench'"],
+    'AGENTS.md': [[' Figures go to docs/measurements.md.', '']],
+    'CONTRIBUTING.md': [
+      '| `npm run bench',
+      [' Put figures into [Measurements](docs/measurements.md), with the command that prints them.', ''],
+    ],
+    'README.md': ['bench/', '| `npm run bench`', [' · [Measurements](docs/measurements.md)', '']],
+    'apps/cli/samples/hybrid-search.md': ['Run `npm run eval`'],
+    'apps/web/README.md': ['- `npm run record'],
+    'apps/web/package.json': ['"record": '],
+    'biome.json': [
+      [',\n        "apps/bench/**"\n      ]', '\n      ]'],
+      ['        "apps/bench/**",\n', ''],
+    ],
+    'docs/comparison.md': ['| load test', '| retrieval evaluation'],
+    'docs/extending.md': [[' Measure the effect with `npm run eval`, as described in [Retrieval](retrieval.md).', '']],
+    'docs/decisions/README.md': [[' The figures behind them are in [Measurements](../measurements.md).', '']],
+    'docs/operations.md': [['[Measurements](measurements.md#capacity) shows what a core carries. The', 'The']],
+    'docs/retrieval.md': ['## How good it is', '## Evaluate your own collection'],
+    'docs/internals.md': [[', `bm25.test.ts`', '']],
+    'infra/api/Dockerfile': ['COPY apps/bench/package.json'],
+    'infra/structure.test.ts': ["[\n    'an import of the bench'"],
+    'packages/offline/README.md': [
+      [' `npm run eval` measures the embedder.', ''],
+      [' and `infra/local/eval.ts` pass them', ' passes them'],
+    ],
+    'vitest.config.ts': ["'apps/bench/src/"],
+  },
+}

@@ -1,0 +1,77 @@
+import type { Part } from '../part.ts'
+
+export const part: Part = {
+  description: 'OpenTelemetry traces',
+  files: [
+    'apps/api/tests/tracing{,-cost}.test.ts',
+    'apps/worker/src/tracing.test.ts',
+    'packages/telemetry/src/{bind-trace,sdk,spans,trace-requests,tracing}.ts',
+  ],
+  dependencies: {
+    'packages/db': ['@opentelemetry/api'],
+    'packages/models': ['@repo/telemetry'],
+    'packages/telemetry': [
+      '@fastify/otel',
+      '@opentelemetry/api',
+      '@opentelemetry/context-async-hooks',
+      '@opentelemetry/core',
+      '@opentelemetry/exporter-trace-otlp-http',
+      '@opentelemetry/resources',
+      '@opentelemetry/sdk-trace-base',
+      '@repo/config',
+      'fastify',
+      'fastify-plugin',
+    ],
+  },
+  edits: {
+    '.env.example': ['# OTEL_'],
+    'apps/api/src/app.ts': [
+      [', type Tracing', ''],
+      'tracing?: Tracing',
+      ['logger, tracing, watchDelay', 'logger, watchDelay'],
+      'if (tracing) await',
+      ['llm, tracing }', 'llm }'],
+      'tracing?.traceAnswer',
+    ],
+    'apps/api/src/server.ts': [
+      [', startTracing', ''],
+      'const tracing = ',
+      ['createModels(config, { tracing })', 'createModels(config)'],
+      ['store: tracing ? tracing.traceStore(store) : store', 'store'],
+      'tracing,',
+      'await tracing?.close()',
+    ],
+    'apps/worker/src/start-jobs.ts': [['bindTrace(options.log)', 'options.log']],
+    'apps/worker/src/worker.ts': [
+      [', startTracing', ''],
+      'const tracing = ',
+      ['createModels(config, { tracing })', 'createModels(config)'],
+      'await tracing?.close()',
+    ],
+    'docs/configuration.md': ['## Tracing'],
+    'docs/internals.md': ['| column `trace_context`'],
+    'docs/measurements.md': ['| tracing, five spans'],
+    'docs/operations.md': ['## Traces'],
+    'packages/config/src/index.ts': ['const tracing', '...tracing', 'export type TracingConfig'],
+    'packages/db/src/jobs.ts': [[', trace_context)', ')'], [`, \${readTrace()}::jsonb`, ''], 'function readTrace'],
+    'packages/models/src/index.ts': [
+      'tracing?: Tracing',
+      ['tracing, fallback', 'fallback'],
+      'callHeaders: ',
+      ['const llm = createLlm(', 'return createLlm('],
+      'return tracing ?',
+    ],
+    'packages/telemetry/src/index.ts': ['export { bindTrace }', 'export { startTracing'],
+    'packages/testing/src/processes.ts': [
+      'const Value = ',
+      'const CollectedSpan = ',
+      'const Export = ',
+      'export async function startCollector',
+    ],
+    'vitest.config.ts': [
+      [',tracing}.test', '}.test'],
+      [',tracing-cost,', ','],
+      ['{files,tracing,worker}', '{files,worker}'],
+    ],
+  },
+}

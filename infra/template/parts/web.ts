@@ -1,0 +1,22 @@
+import type { Part } from '../part.ts'
+
+export const part: Part = {
+  description: 'the chat page',
+  files: ['apps/web', 'infra/local/page.ts'],
+  edits: {
+    'README.md': ['![', 'web/ '],
+    'docs/measurements.md': ['To watch it live,', '| first load of the page'],
+    'infra/api/Dockerfile': [
+      ['# The API with its page, the worker', '# The API, the worker'],
+      [
+        "FROM node:24-trixie-slim AS page\nWORKDIR /app\nCOPY package.json package-lock.json .npmrc ./\nCOPY apps/web/package.json apps/web/\n# Vite's parts for this platform are optional packages.\nRUN npm ci --ignore-scripts -w @repo/web\nCOPY tsconfig.json ./\nCOPY apps/web apps/web/\nRUN npm run build -w @repo/web\n\n",
+        '',
+      ],
+      'COPY apps/web/package.json',
+      'COPY --from=page',
+    ],
+    'infra/local/start.ts': ['await buildPage('],
+    'tsconfig.json': [[', "apps/web"', '']],
+    'vitest.config.ts': ["'apps/web/src/page.test.ts'"],
+  },
+}
