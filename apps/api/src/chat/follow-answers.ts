@@ -23,7 +23,7 @@ export function createFollowedAnswers({ store, log }: { store: Store; log: Fasti
     if (running.length === 0) return
     const rows = await store.answers.read(running.map(toPosition))
     const stored = new Map(rows.map((row) => [row.index, row]))
-    for (const [index, one] of running.entries()) readOn(one, stored.get(index))
+    for (const [index, entry] of running.entries()) readOn(entry, stored.get(index))
   }
   let isClosed = false
   const stopPolling = repeat(pollIntervalMs, poll, (error) =>
@@ -34,17 +34,17 @@ export function createFollowedAnswers({ store, log }: { store: Store; log: Fasti
     /** Returns the answer, or undefined when there is none. */
     open: async (owner: string, key: AnswerKey): Promise<Answer | undefined> => {
       const answer = createAnswer(owner, key)
-      const one = { answer, length: 0 }
-      const [stored] = await store.answers.read([toPosition(one)])
+      const entry = { answer, length: 0 }
+      const [stored] = await store.answers.read([toPosition(entry)])
       if (!stored) return undefined
-      readOn(one, stored)
+      readOn(entry, stored)
       answer.accept()
       const { follow } = answer
       return Object.assign(answer, {
         follow: (reader: Reader) => {
           const leave = follow(reader)
-          followed.add(one)
-          return () => followed.delete(one) && leave()
+          followed.add(entry)
+          return () => followed.delete(entry) && leave()
         },
       })
     },
@@ -68,11 +68,11 @@ function toPosition({ answer: { owner, key }, length }: FollowedAnswer) {
 
 const gone = { status: 'stopped', error: null, finishReason: null } as const // its conversation was deleted
 
-function readOn(one: FollowedAnswer, stored: StoredAnswer | undefined): void {
-  const { answer } = one
+function readOn(entry: FollowedAnswer, stored: StoredAnswer | undefined): void {
+  const { answer } = entry
   if (stored) {
     answer.sources = stored.sources
-    one.length = Math.max(one.length, stored.length)
+    entry.length = Math.max(entry.length, stored.length)
     if (stored.addition) answer.append('text', stored.addition)
   }
   const { status, error, finishReason } = stored ?? gone
