@@ -72,6 +72,18 @@ it('Postgres restarts with more memory, and the API becomes ready again', async 
   await compose.becomeReady()
 })
 
+it('PgBouncer passes its health check while Postgres is away, so that `up --wait` can replace Postgres', async () => {
+  const container = (await compose.sh('docker compose ps --quiet pgbouncer')).trim()
+  const check = await compose.sh(`docker inspect --format '{{index .Config.Healthcheck.Test 1}}' ${container}`)
+  await compose.sh('docker compose stop postgres')
+  try {
+    expect(await compose.sh(`docker compose exec -T pgbouncer sh -c '${check.trim()}'`)).toContain('PgBouncer')
+  } finally {
+    await compose.sh('docker compose start postgres')
+    await compose.becomeReady()
+  }
+})
+
 it('`docker compose watch` applies a changed source file', async () => {
   const watch = compose.start('watch', '--no-up')
   onTestFinished(watch.stop)
