@@ -40,6 +40,7 @@ async function bundle(app: string, names: string[]): Promise<void> {
     target: 'node24',
     sourcemap: true,
     sourcesContent: false,
+    minifyWhitespace: true, // a third less to read and compile at each start; names stay, for profiles and error classes
     banner: { js: banner },
     plugins: [skipTests, keepLocations(outdir)],
     absWorkingDir: root,

@@ -188,9 +188,16 @@ const dropUnused: SwaggerTransformObject = (original) => {
   const document = jsonSchemaTransformObject(original)
   if (!('components' in document) || !document.components?.schemas) return document
   const { schemas } = document.components
-  for (const name of Object.keys(schemas).reverse()) {
-    if (!JSON.stringify(document).includes(`"#/components/schemas/${name}"`)) delete schemas[name] // a schema comes after those it uses
+  const used = new Set<string>()
+  const visit = (part: unknown) => {
+    for (const [, name = ''] of JSON.stringify(part).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+      if (used.has(name)) continue
+      used.add(name)
+      visit(schemas[name])
+    }
   }
+  visit({ ...document, components: { ...document.components, schemas: {} } })
+  for (const name of Object.keys(schemas)) if (!used.has(name)) delete schemas[name]
   return document
 }
 
