@@ -33,6 +33,7 @@ const assets = globSync('*.{js,css}', { cwd: join(import.meta.dirname, '../../we
 const json = (method: string, path: string, body: unknown): Request => ({ method, path, body: JSON.stringify(body) })
 const get = (path: string): Request => ({ method: 'GET', path })
 const question = (text: string) => ({ role: 'user', content: text })
+const maxText = 5_000_000 // bytes of one string, see large-json-worker.ts
 const bytesLeft = (share: number) => Math.floor(8 * 1024 * 1024 * share)
 
 /** Returns what `useChat` posts of a long conversation: about 8 MB. */
@@ -53,8 +54,13 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
     get(`/documents/${documentId}/text?start=1900000`),
   ],
   'POST /v1/chat/completions': () => [
-    json('POST', '/v1/chat/completions', { model: 'endless', messages: [question('a'.repeat(bytesLeft(0.99)))] }),
-    json('POST', '/v1/chat/completions', { model: 'endless', messages: [question('\n'.repeat(bytesLeft(0.49)))] }),
+    ...['a'.repeat(maxText), '\n'.repeat(bytesLeft(0.49)), '水'.repeat(maxText / 3)].map((text) =>
+      json('POST', '/v1/chat/completions', { model: 'endless', messages: [question(text)] }),
+    ),
+    json('POST', '/v1/chat/completions', {
+      model: 'endless',
+      messages: ['a', 'b'].map((letter) => question(letter.repeat(bytesLeft(0.49)))),
+    }),
     json('POST', '/v1/chat/completions', {
       model: 'endless',
       stream: true,
@@ -63,7 +69,7 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
   ],
   'POST /v1/embeddings': () => [
     json('POST', '/v1/embeddings', { model: 'offline-384', input: Array(2048).fill('word '.repeat(800)) }),
-    json('POST', '/v1/embeddings', { model: 'offline-384', input: 'word '.repeat(1_600_000) }),
+    json('POST', '/v1/embeddings', { model: 'offline-384', input: 'word '.repeat(maxText / 5) }),
   ],
   'GET /conversations/{id}': ({ conversationId }) => [get(`/conversations/${conversationId}`)],
   'DELETE /conversations/{id}': () => [{ method: 'DELETE', path: `/conversations/${randomUUID()}` }],

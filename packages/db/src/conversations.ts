@@ -8,6 +8,7 @@ export type Cursor = { time: string; id: string }
 const { placeholder } = sql
 const owned = eq(conversations.ownerId, placeholder('owner'))
 const isConversation = and(owned, eq(conversations.id, placeholder('conversationId')))
+const pieceLength = 64 * 1024 // code points of a longer message that are read at once
 const maxContentBytes = 32 * 1024 // of a message that is read with others, so that 50 of them are 1.6 MB at most
 
 /** Selects the messages of the conversation given by the placeholders `owner` and `conversationId`. */
@@ -20,7 +21,7 @@ export const inConversation = and(
 export function createConversations(db: Db) {
   const list = prepareList(db)
   const read = prepareRead(db)
-  const readContent = prepareReadContent(db)
+  const readPiece = prepareReadPiece(db)
   const remove = db
     .delete(conversations)
     .where(isConversation)
@@ -41,9 +42,15 @@ export function createConversations(db: Db) {
       return first && { ...first.conversation, messages: rows.flatMap(({ message }) => message ?? []) }
     },
 
-    /** Returns the content of one message, or undefined. */
-    readContent: async (owner: string, conversationId: string, id: string): Promise<string | undefined> =>
-      (await readContent.execute({ owner, conversationId, id }))[0]?.content,
+    /** Yields the content of one message in pieces, or nothing. Throws if it is deleted meanwhile. */
+    readContent: async function* (owner: string, conversationId: string, id: string): AsyncGenerator<string> {
+      for (let start = 1, isLast = false; !isLast; start += pieceLength) {
+        const [row] = await readPiece.execute({ owner, conversationId, id, start })
+        if (!row && start > 1) throw new Error('The message was deleted while it was read.')
+        if (row?.piece) yield row.piece
+        isLast = (row?.piece.length ?? 0) < pieceLength
+      }
+    },
 
     /** Deletes a conversation with its messages. Returns false if it does not exist. */
     remove: async (owner: string, id: string): Promise<boolean> =>
@@ -96,10 +103,12 @@ function prepareRead(db: Db) {
     .prepare('read_conversation')
 }
 
-function prepareReadContent(db: Db) {
+function prepareReadPiece(db: Db) {
   return db
-    .select({ content: messages.content })
+    .select({
+      piece: sql<string>`substr(${messages.content}, ${placeholder('start')}::int, ${sql.raw(`${pieceLength}`)})`,
+    })
     .from(messages)
     .where(and(inConversation, eq(messages.id, placeholder('id'))))
-    .prepare('read_content')
+    .prepare('read_piece')
 }

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { isDeepStrictEqual } from 'node:util'
 import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -56,7 +57,7 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'conversations.list': (owner) => conversations.list(owner, 10),
   'conversations.read': (owner) => conversations.read(owner, 'ended', 10),
   'conversations.read, older ones': (owner) => conversations.read(owner, 'ended', 10, 'a'),
-  'conversations.readContent': (owner) => conversations.readContent(owner, 'ended', 'q'),
+  'conversations.readContent': (owner) => Readable.from(conversations.readContent(owner, 'ended', 'q')).toArray(),
   'turns.history': (owner) => turns.history(owner, 'ended', 'a', 10),
   'answers.saveProgress': (owner) => answers.saveProgress([{ ...running, owner, after: 0, addition: 'overwritten' }]),
   'answers.findRunning': (owner) => answers.findRunning(owner, 'running'),

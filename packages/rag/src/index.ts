@@ -18,5 +18,5 @@ export {
 export { DocumentError, type Extracted, type PostedFile } from './posted-file.ts'
 export { buildPrompt } from './prompt.ts'
 export { type RetrievedPassage, retrievePassages } from './retrieve.ts'
-export { rewriteQuestion } from './rewrite-question.ts'
+export { maxQuestions, rewriteQuestion } from './rewrite-question.ts'
 export { splitText } from './split.ts'

@@ -12,7 +12,8 @@ const hasNoSubject = new RegExp(`^\\W*(?:${questionWords})(?:\\s+\\p{L}+)?\\W*$`
 
 const maxFollowUpLength = 500 // UTF-16 units; a longer text names its subject
 const maxPronounWords = 10 // a longer question usually names what its pronoun refers to
-const maxLookBack = 3
+/** How many of the last questions `rewriteQuestion` reads. */
+export const maxQuestions = 4
 
 /**
  * Returns the search text for the last of a user's messages (oldest first). A follow-up such as "and what does it
@@ -21,7 +22,7 @@ const maxLookBack = 3
 export function rewriteQuestion(asked: string[]): string {
   const last = asked.at(-1) ?? ''
   if (!isFollowUp(last)) return last
-  const subject = asked.slice(-1 - maxLookBack, -1).findLast((question) => !isBare(question))
+  const subject = asked.slice(-maxQuestions, -1).findLast((question) => !isBare(question))
   return subject === undefined ? last : `${last} ${subject}`
 }
 

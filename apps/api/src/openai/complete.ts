@@ -1,6 +1,6 @@
 import { type Source, type Store, toStorableText } from '@repo/db'
 import { type CompletionModel, type Llm, readMessageText } from '@repo/llm'
-import { buildPrompt, rewriteQuestion } from '@repo/rag'
+import { buildPrompt, maxQuestions, rewriteQuestion } from '@repo/rag'
 import type { FastifyReply } from 'fastify'
 import type { z } from 'zod'
 import type { Call } from '../chat/call.ts'
@@ -66,7 +66,8 @@ async function prepare(
   signal: AbortSignal,
 ): Promise<Prepared> {
   if (!retrieval) return { request: { body, passages: [], signal }, citations: undefined }
-  const asked = body.messages.filter(({ role }) => role === 'user').map(readQuestion)
+  const questions = body.messages.filter(({ role }) => role === 'user')
+  const asked = questions.slice(-maxQuestions).map(readQuestion)
   const question = asked.at(-1) ?? ''
   const { passages, sources } = question
     ? await findPassages({ store, embedder: llm.embedder }, owner, rewriteQuestion(asked), signal)

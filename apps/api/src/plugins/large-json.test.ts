@@ -28,6 +28,14 @@ it('parses a large body like a small one', async () => {
   expect(JSON.parse((await post('/echo', JSON.stringify(body))).body)).toEqual(body)
 })
 
+it('parses texts of any length and place, whatever batch they arrive in', async () => {
+  const { post } = await createEcho()
+  const many = Array.from({ length: 1500 }, (_, index) => `${index} `.repeat(400))
+  const body = { many, image: 'a'.repeat(3_000_000), nested: [{ text: long }, [long, { '': long, a: { b: 'c' } }]] }
+  expect((await post('/echo', JSON.stringify(body))).body).toBe(JSON.stringify(body))
+  expect((await post('/echo', JSON.stringify(long))).body).toBe(JSON.stringify(long))
+})
+
 it.each([
   ['truncated', `{"long":"${long}"`],
   ['nested too deeply', '['.repeat(100_000) + ']'.repeat(100_000)],
@@ -49,6 +57,18 @@ it('rejects more values than the event loop can check in one turn, with an expla
   expect(response.json()).toMatchObject({
     code: 'body_too_large',
     detail: 'The JSON body has more than 10,000 values. Split it into several requests.',
+  })
+})
+
+it('rejects a text that is longer than one turn may receive, with an explanation', async () => {
+  const { post } = await createEcho()
+  const longest = JSON.stringify({ text: 'a'.repeat(5_000_000) })
+  expect((await post('/echo', longest)).body).toBe(longest)
+  const response = await post('/echo', JSON.stringify({ text: `ä${'a'.repeat(4_999_999)}` }))
+  expect(response.statusCode).toBe(413)
+  expect(response.json()).toMatchObject({
+    code: 'body_too_large',
+    detail: 'The JSON body has a text of more than 5 MB. Split it or send less.',
   })
 })
 

@@ -1,17 +1,24 @@
 import type { Readable } from 'node:stream'
-import { Worker } from 'node:worker_threads'
+import { MessageChannel, type MessagePort, receiveMessageOnPort, type Transferable, Worker } from 'node:worker_threads'
 import { takeTurn } from '@repo/llm'
 import { errorCodes } from 'fastify'
 import { ProblemError } from './errors.ts'
 
-/** A piece of a body. `last` ends the body and says what to keep of it. `abandoned` discards it. */
+/**
+ * A piece of a body. `last` ends the body and says what to keep of it, and where its texts are sent. `abandoned` discards
+ * it.
+ */
 export type Task = { id: number } & (
   | { bytes: Uint8Array }
-  | { last: true; lastOf: string | undefined }
+  | { last: true; lastOf: string | undefined; texts: MessagePort }
   | { abandoned: true }
 )
-export type Problem = 'invalid_json' | 'too_deep' | 'too_many_values'
-export type Parsed = { value: unknown } | { problem: Problem }
+export type Problem = 'invalid_json' | 'too_deep' | 'too_many_values' | 'text_too_long'
+/** A string of a body, and the keys that lead to it. */
+export type Text = { path: string[]; text: string }
+/** `root.value` is the body without its longer strings, which were sent in batches. */
+export type Parsed = { root: Branch; batches: number } | { problem: Problem }
+type Branch = { [key: string]: Branch | string }
 
 /** Bytes of a body that is parsed in the event loop: even nested arrays take only a few ms. */
 const smallJson = 64 * 1024
@@ -82,7 +89,7 @@ function createThread() {
     open: () => {
       worker ??= start()
       const [id, to] = [++lastId, worker]
-      const send = (task: Task, transfer: ArrayBuffer[] = []) => to.postMessage(task, transfer)
+      const send = (task: Task, transfer: Transferable[] = []) => to.postMessage(task, transfer)
       return {
         /** Copies the bytes, because Node reuses the memory of a socket's chunks. */
         write: (chunk: Buffer) => {
@@ -90,17 +97,18 @@ function createThread() {
           send({ id, bytes }, [bytes.buffer])
         },
         abandon: () => send({ id, abandoned: true }),
-        /** Bodies are finished one after another: receiving several values in one turn would take 40 ms. */
+        /** Bodies are finished one after another: receiving texts of several in one turn would block it. */
         end: async (lastOf?: string): Promise<unknown> => {
-          const parsed = previous.then(() => {
+          const received = previous.then(async () => {
             if (worker !== to) throw new Error('The JSON thread has ended.') // nobody would respond
             const { promise, resolve, reject } = Promise.withResolvers<Parsed>()
             waiting.set(id, { resolve, reject })
-            send({ id, last: true, lastOf })
-            return promise
+            const { port1, port2 } = new MessageChannel()
+            send({ id, last: true, lastOf, texts: port2 }, [port2])
+            return promise.then((parsed) => receive(parsed, port1)).finally(() => port1.close())
           })
-          previous = parsed.catch(() => {})
-          return toValue(await parsed)
+          previous = received.catch(() => {})
+          return received
         },
       }
     },
@@ -108,11 +116,31 @@ function createThread() {
   }
 }
 
-function toValue(parsed: Parsed): unknown {
-  if ('value' in parsed) return parsed.value
-  if (parsed.problem === 'invalid_json') throw new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
-  if (parsed.problem === 'too_deep')
-    throw new ProblemError(400, 'invalid_json', 'The JSON body is nested too deeply. Use at most 500 levels.')
-  const detail = 'The JSON body has more than 10,000 values. Split it into several requests.'
-  throw new ProblemError(413, 'body_too_large', detail)
+/** Returns the body. Receives its texts in a turn of the event loop per batch. */
+async function receive(parsed: Parsed, port: MessagePort): Promise<unknown> {
+  if ('problem' in parsed) throw toError(parsed.problem)
+  for (let left = parsed.batches; left > 0; left -= 1) {
+    await takeTurn()
+    const batch: Text[] = receiveMessageOnPort(port)?.message
+    for (const { path, text } of batch) put(parsed.root, path, text)
+  }
+  return parsed.root.value
+}
+
+function put(branch: Branch, [key = '', ...rest]: string[], text: string): void {
+  const inner = branch[key]
+  if (typeof inner === 'object') put(inner, rest, text)
+  else branch[key] = text
+}
+
+function toError(problem: Problem): Error {
+  if (problem === 'invalid_json') return new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
+  if (problem === 'too_deep')
+    return new ProblemError(400, 'invalid_json', 'The JSON body is nested too deeply. Use at most 500 levels.')
+  return new ProblemError(413, 'body_too_large', tooLarge[problem])
+}
+
+const tooLarge = {
+  too_many_values: 'The JSON body has more than 10,000 values. Split it into several requests.',
+  text_too_long: 'The JSON body has a text of more than 5 MB. Split it or send less.',
 }

@@ -53,10 +53,10 @@ describe('a conversation', () => {
     expect((await get('/conversations/long?before=nothing')).messages).toEqual([])
   })
 
-  it('has the same shape when its messages are so long that they are read one by one', async () => {
-    const long = '水"\n'.repeat(10_000)
+  it('has the same shape when its messages are so long that they are read one by one, in pieces', async () => {
+    const [long, longer] = ['水"\n'.repeat(10_000), '水🏊"\n'.repeat(40_000)]
     const { answer, response } = await begin('epic', `short ${long}`)
-    answer.say(long)
+    answer.say(longer)
     answer.end()
     await readParts(response)
     await converse('epic', 'a short question')
@@ -64,7 +64,7 @@ describe('a conversation', () => {
     expect(conversation).toEqual({ id: 'epic', title: expect.any(String), createdAt: expect.any(String) })
     expect(messages.map(({ content }: { content: string }) => content)).toEqual([
       `short ${long}`,
-      long,
+      longer,
       'a short question',
       'an answer',
     ])
@@ -81,7 +81,7 @@ describe('a conversation', () => {
     const message = { role: 'user' as const, status: 'complete' as const, sources: [], createdAt }
     const conversation = { id: 'c', title: 'a', createdAt }
     const messages = ids.map((id) => ({ ...message, id, content: null }))
-    const readContent = async (id: string) => (id === 'gone' ? undefined : 'long')
+    const readContent = (id: string) => Readable.from(id === 'gone' ? [] : ['lo', 'ng'])
     const json = await text(Readable.from(writeConversation({ ...conversation, messages }, readContent)))
     const expected = left.map((id) => ({ ...message, id, content: 'long' }))
     expect(JSON.parse(json)).toEqual({ ...conversation, messages: expected })

@@ -104,22 +104,34 @@ const hasAllContents = (conversation: Conversation): conversation is z.output<ty
   conversation.messages.every(({ content }) => content !== null)
 
 /**
- * Yields a conversation as JSON. Long messages are read when they are due, so only one of them is in memory. One that was
- * deleted or answered again meanwhile is left out.
+ * Yields a conversation as JSON. Long messages are read when they are due, piece by piece, so that neither memory nor the
+ * event loop holds a whole one. One that was deleted or answered again meanwhile is left out.
  */
 export async function* writeConversation(
   { messages, ...conversation }: Conversation,
-  readContent: (messageId: string) => Promise<string | undefined>,
+  readContent: (messageId: string) => AsyncIterable<string>,
 ): AsyncGenerator<string> {
   let before = `${JSON.stringify(conversation).slice(0, -1)},"messages":[`
   for (const message of messages) {
-    const content = message.content ?? (await readContent(message.id))
-    if (content === undefined) continue
-    yield before
-    yield* writeJsonPieces({ ...message, content })
-    before = ','
+    for await (const piece of message.content === null ? writeLong(message, readContent) : writeJsonPieces(message)) {
+      yield `${before}${piece}`
+      before = ''
+    }
+    before ||= ','
   }
   yield before === ',' ? ']}' : `${before}]}`
+}
+
+async function* writeLong(
+  { content: _, ...message }: Message,
+  readContent: (messageId: string) => AsyncIterable<string>,
+): AsyncGenerator<string> {
+  let before = `${JSON.stringify(message).slice(0, -1)},"content":"`
+  for await (const piece of readContent(message.id)) {
+    yield `${before}${JSON.stringify(piece).slice(1, -1)}`
+    before = ''
+  }
+  if (before === '') yield '"}'
 }
 
 const notFound = () =>
