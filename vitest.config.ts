@@ -21,7 +21,7 @@ const processes = [
 
 /** These start many processes or make load. They run one after another, with no other test beside them. */
 const alone = [
-  'infra/{compose,compose-elsewhere,compose-production,compose-stop,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
+  'infra/{compose,compose-elsewhere,compose-production,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
   'infra/template/*.test.ts',
   'infra/observability/prometheus.test.ts',
   'apps/api/tests/{hostile,invariant,stalls,tracing-cost,upload-load}.test.ts',

@@ -1,10 +1,12 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, it, onTestFinished } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { mockAnswer, startMockModel } from '../packages/testing/src/mock-model/mock-model.ts'
 import { askAsTheReadmeDoes, expectReadmeAnswers, readCommands, readSection } from './testing.ts'
+import { ask, type Reading } from './testing-chats.ts'
 import { startPrometheus, useCompose } from './testing-compose.ts'
 
-// `docker compose up` without any settings.
+// `docker compose up` without any settings, and at the end with a model.
 
 let startedAt = 0
 const compose = await useCompose(async ({ up }) => {
@@ -108,4 +110,45 @@ it('the backup from docs/operations.md can be restored', async () => {
   expect(await compose.readStored('backed-up')).toEqual(before)
   const found = JSON.parse(await (await compose.call('/search?q=office')).text())
   expect(found.items.length).toBeGreaterThan(0)
+})
+
+describe('`docker compose stop` while an answer is running', async () => {
+  const model = await startMockModel({ host: '0.0.0.0' }) // containers use another address of this machine
+  afterAll(model.close)
+  const mock = { OPENAI_BASE_URL: model.url.replace('127.0.0.1', 'host.docker.internal'), CHAT_MODEL: 'mock' }
+
+  /** Asks a question and stops one service, or all of them, when the answer has begun. Starts them again afterwards. */
+  async function stopInMidAnswer(service: string, conversationId: string, message: string) {
+    const reading: Reading = { text: '' }
+    const answer = ask(compose.url, { headers: {} }, { message, conversationId }, reading)
+    await expect.poll(() => reading.text).not.toBe('')
+    const stopsAt = performance.now()
+    await compose.sh(`docker compose stop ${service}`)
+    const seconds = ((performance.now() - stopsAt) / 1000).toFixed(1)
+    const exitCode = (await compose.sh("docker compose ps --all --format '{{.ExitCode}}' api")).trim()
+    await answer
+    await compose.sh(`docker compose start ${service}`)
+    await compose.becomeReady()
+    return { ...reading, exitCode, seconds, stored: await compose.readStored(conversationId) }
+  }
+
+  it('completes it', async ({ annotate }) => {
+    const question = '[mock tokens=100 interval=50] Tell me more.'
+    await compose.up(mock)
+    const { text, end, failure, exitCode, seconds, stored } = await stopInMidAnswer('', 'drained', question)
+    expect({ failure, end, exitCode }).toEqual({ failure: undefined, end: 'complete', exitCode: '0' })
+    expect(text).toBe(mockAnswer(question, 100))
+    expect(stored).toMatchObject({ status: 'complete', content: text })
+    await annotate(`docker compose stop in an answer of 5 s: ${seconds} s, exit code 0, 100 of 100 tokens, stored`)
+  })
+
+  it('interrupts it after DRAIN_TIMEOUT_MS, and informs its reader', async () => {
+    const question = '[mock tokens=100000 interval=50] Tell me all.' // over an hour
+    await compose.up({ ...mock, DRAIN_TIMEOUT_MS: '500' })
+    const { text, end, failure, exitCode, stored } = await stopInMidAnswer('api', 'interrupted', question)
+    expect({ failure, end, exitCode }).toEqual({ failure: undefined, end: 'interrupted', exitCode: '0' })
+    expect(stored.status).toBe('interrupted')
+    expect(stored.content).not.toBe('')
+    expect(text.startsWith(stored.content)).toBe(true)
+  })
 })

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, expect, it, onTestFinished } from 'vitest'
 import { startMockModel } from '../packages/testing/src/mock-model/mock-model.ts'
 import { resume, send, stop } from './testing-chats.ts'
@@ -44,23 +43,21 @@ const countByReplica = async (service: string, words: string) => {
   }
   return counts
 }
-/**
- * Returns the highest number of connections from PgBouncer to Postgres during some work, sampled twice per second.
- * Rejects as the work does.
- */
+/** Returns the highest number of connections from PgBouncer to Postgres during some work, sampled twice per second. */
 const countServerConnections = async (work: Promise<unknown>) => {
-  let [most, isDone] = [0, false]
-  const settled = Promise.allSettled([work]).then(([result]) => {
-    isDone = true
-    return result
-  })
-  for (; !isDone; await sleep(500)) {
-    const servers = await compose.sh("docker compose exec -T pgbouncer psql -Atc 'show servers'")
-    most = Math.max(most, servers.trim().split('\n').length)
-  }
-  const result = await settled
-  if (result.status === 'rejected') throw result.reason
-  return most
+  const watch = compose.start(
+    'exec',
+    '-T',
+    'pgbouncer',
+    'sh',
+    '-c',
+    String.raw`echo 'show pools \watch 0.5' | psql -At`,
+  )
+  await work.finally(watch.stop)
+  const pools = watch.readOutput().matchAll(/^sluice\|.*/gm)
+  const samples = Array.from(pools, ([pool]) => sum(pool.split('|').slice(6, 13).map(Number))) // sv_active to sv_login
+  expect(samples.length).toBeGreaterThan(1)
+  return Math.max(...samples)
 }
 
 it('become healthy behind one port', async () => {
