@@ -9,3 +9,9 @@ function replaceNul(text: string): string {
   for (let index = 0; index < text.length; index += 1) units[index] = text.charCodeAt(index) || 0xfffd
   return Buffer.from(units.buffer).toString('utf16le')
 }
+
+/** Returns whether cutting the text at `end` would divide a character of two UTF-16 units. */
+export function endsInHighSurrogate(text: string, end = text.length): boolean {
+  const code = text.charCodeAt(end - 1)
+  return code >= 0xd800 && code <= 0xdbff
+}

@@ -1,4 +1,4 @@
-import { type AnswerEnd, type AnswerKey, type Source, toStorableText } from '@repo/db'
+import { type AnswerEnd, type AnswerKey, endsInHighSurrogate, type Source, toStorableText } from '@repo/db'
 import { createBacklog } from './backlog.ts'
 
 export type Segment = { type: 'text' | 'reasoning'; text: string }
@@ -96,10 +96,4 @@ export function createAnswer(owner: string, key: AnswerKey) {
       return () => readers.delete(reader)
     },
   })
-}
-
-/** Returns whether cutting here would divide a character of two UTF-16 units. */
-export function endsInHighSurrogate(text: string): boolean {
-  const code = text.charCodeAt(text.length - 1)
-  return code >= 0xd800 && code <= 0xdbff
 }

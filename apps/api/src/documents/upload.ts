@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { type Metadata, type NewDocument, partSize, type Store, toStorableText } from '@repo/db'
+import { endsInHighSurrogate, type Metadata, type NewDocument, partSize, type Store, toStorableText } from '@repo/db'
 import { takeTurn } from '@repo/llm'
 import { createSniffer, hashContent, MediaTypeError } from '@repo/rag'
 import type { FastifyRequest } from 'fastify'
@@ -133,14 +133,12 @@ async function storeParts(
 async function* encodeInParts(text: string): AsyncGenerator<Buffer> {
   for (let start = 0; start < text.length; ) {
     const end = start + Math.floor(partSize / 3) // a UTF-16 unit takes at most three bytes
-    const cut = isHighSurrogate(text.charCodeAt(end - 1)) ? end - 1 : end
+    const cut = endsInHighSurrogate(text, end) ? end - 1 : end
     await takeTurn() // else several documents are encoded in one turn of the event loop
     yield Buffer.from(toStorableText(text.slice(start, cut)))
     start = cut
   }
 }
-
-const isHighSurrogate = (code: number) => code >= 0xd800 && code <= 0xdbff
 
 /**
  * Yields the same bytes in parts of `partSize`, the last one shorter. All share one buffer, so a part is valid until

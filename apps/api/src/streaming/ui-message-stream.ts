@@ -1,5 +1,5 @@
-import type { Source } from '@repo/db'
-import { type Answer, endsInHighSurrogate, type Segment } from '../chat/answer.ts'
+import { endsInHighSurrogate, type Source } from '@repo/db'
+import type { Answer, Segment } from '../chat/answer.ts'
 import { ProblemError } from '../plugins/errors.ts'
 import { type EventStream, startHeartbeat } from './event-stream.ts'
 
