@@ -3,7 +3,6 @@ import type { Part } from '../part.ts'
 export const part: Part = {
   description: "OpenAI's API below /v1",
   files: [
-    'apps/api/src/chat/call.ts',
     'apps/api/src/openai',
     'packages/llm/src/{measure-chunk,openai-api}.ts',
     'packages/llm/src/openai-{completions,embeddings}{,.test}.ts',
@@ -19,7 +18,7 @@ export const part: Part = {
       ['ask, read, complete }', 'ask, read }'],
       'for (const stream of [true, false])',
     ],
-    'apps/api/src/chat/chat.ts': ['openCall: '],
+    'apps/api/src/chat/chat.ts': ['type RunningCall', 'openCall: '],
     'apps/api/src/chat/find-passages.test.ts': ["it('works the same for clients of OpenAI"],
     'apps/api/src/chat/injection.test.ts': ["it('a client of OpenAI"],
     'apps/api/src/documents/upload.ts': [['param: path.slice(1), ', '']],

@@ -5,9 +5,10 @@ import { beginChunks, chunk, completion, sendJson, startUpstream, usage } from '
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { testApp } from '../testing.ts'
 import { createAnswer } from './answer.ts'
+import { AnswerEndedError } from './answer-end.ts'
 import { maxAnswerBytes, takeBytes } from './answer-limits.ts'
 import { createStreamSlots } from './stream-slots.ts'
-import { AnswerEndedError, writeAnswer } from './write-answer.ts'
+import { writeAnswer } from './write-answer.ts'
 
 const upstream = await startUpstream()
 const environment = { OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'm' }

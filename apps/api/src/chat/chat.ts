@@ -5,15 +5,16 @@ import type { Llm } from '@repo/llm'
 import type { MeasuredAnswer } from '@repo/telemetry'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
+import { shuttingDown } from '../plugins/errors.ts'
 import type { Quotas } from '../plugins/quotas.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
+import { AnswerEndedError, toOutcome } from './answer-end.ts'
 import type { AnswerLimits } from './answer-limits.ts'
-import { createCall } from './call.ts'
 import { createFollowedAnswers } from './follow-answers.ts'
 import { startPersistence, storeEnd } from './persist-answers.ts'
 import type { Question } from './question.ts'
-import { createStreamSlots, shuttingDown, tooManyStreams } from './stream-slots.ts'
-import { AnswerEndedError, type OpenTurn, toOutcome, writeAnswer } from './write-answer.ts'
+import { createStreamSlots, tooManyStreams } from './stream-slots.ts'
+import { type OpenTurn, writeAnswer } from './write-answer.ts'
 
 export type ChatOptions = {
   store: Store
@@ -29,6 +30,9 @@ export type ChatOptions = {
   /** Called for each answer that begins in this process. */
   onAnswer: (answer: MeasuredAnswer) => void
 }
+
+/** An answer for its client only. Aborting its controller cancels the model call. */
+type RunningCall = MeasuredAnswer & { controller: AbortController }
 
 export type Chat = ReturnType<typeof createChat>
 
@@ -74,11 +78,11 @@ export function createChat(options: ChatOptions) {
     },
 
     /**
-     * Starts an answer that is not persisted. It occupies a slot until it is closed. Throws `ProblemError`: 503 when
-     * all slots are taken, 429 when the owner's quota is used up.
+     * Starts an answer that is not persisted, made by `create`. It occupies a slot until it ends. Throws `ProblemError`:
+     * 503 when all slots are taken, 429 when the owner's quota is used up.
      */
-    openCall: (owner: string) => {
-      const call = createCall(limits)
+    openCall: <Call extends RunningCall>(owner: string, create: (limits: AnswerLimits) => Call): Call => {
+      const call = create(limits)
       void call.ended.then(slots.acquire(owner, call.controller))
       options.onAnswer(call)
       return call
@@ -92,7 +96,7 @@ export function createChat(options: ChatOptions) {
     resume: async (owner: string, conversationId: string, answerId?: string): Promise<Answer | undefined> => {
       const here = running.values().find(isIn(owner, conversationId))
       if (here && (answerId === undefined || here.key.answerId === answerId)) return admit(here, running, maxStreams)
-      if (followed.isClosed()) throw shuttingDown()
+      if (followed.isClosed()) throw shuttingDown({ safeToRetry: true })
       if (followed.count() >= maxStreams) throw tooManyStreams()
       const id = answerId ?? (await store.answers.findRunning(owner, conversationId))
       return id === undefined ? undefined : followed.open(owner, { conversationId, answerId: id })

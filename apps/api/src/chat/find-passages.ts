@@ -1,18 +1,6 @@
 import type { Source, Store } from '@repo/db'
 import type { Embedder, Passage } from '@repo/llm'
 import { type RetrievedPassage, retrievePassages } from '@repo/rag'
-import { z } from 'zod'
-
-/** A passage as clients receive it: what `[n]` in an answer refers to. */
-export const SourceResponse = z.object({
-  n: z.int().meta({ description: 'The n of [n] in the text' }),
-  documentId: z.string(),
-  chunkId: z.string(),
-  title: z.string(),
-  start: z.int(),
-  end: z.int(),
-  page: z.int().optional(),
-})
 
 const passageCount = 6 // of at most 1,200 characters: about 2,000 tokens
 

@@ -3,7 +3,7 @@ import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import { repeat } from '../repeat.ts'
 import { type Answer, createAnswer, type Reader } from './answer.ts'
-import { AnswerEndedError, toOutcome } from './write-answer.ts'
+import { AnswerEndedError, toOutcome } from './answer-end.ts'
 
 const pollIntervalMs = 250 // the text itself is stored once per second
 

@@ -4,8 +4,8 @@ import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import { repeat } from '../repeat.ts'
 import type { Answer, Outcome } from './answer.ts'
+import { AnswerEndedError, toOutcome } from './answer-end.ts'
 import { createSaver } from './save-progress.ts'
-import { AnswerEndedError, toOutcome } from './write-answer.ts'
 
 export type PersistOptions = { store: Store; log: FastifyBaseLogger }
 

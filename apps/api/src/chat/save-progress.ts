@@ -2,8 +2,8 @@ import { describeDatabaseError, type Progress, type Source, type Store } from '@
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Answer } from './answer.ts'
+import { AnswerEndedError } from './answer-end.ts'
 import { maxAnswerBytes } from './answer-limits.ts'
-import { AnswerEndedError } from './write-answer.ts'
 
 const rowsAtOnce = 1000 // per second and process: ten thousand kept 19 of 20 connections busy (bench `ten-thousand`)
 const maxRounds = 5 // seconds until each answer is stored again; a third of the time until it counts as abandoned

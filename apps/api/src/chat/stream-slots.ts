@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ProblemError } from '../plugins/errors.ts'
+import { ProblemError, shuttingDown } from '../plugins/errors.ts'
 import type { Quotas } from '../plugins/quotas.ts'
+import { AnswerEndedError } from './answer-end.ts'
 import type { AnswerLimits } from './answer-limits.ts'
-import { AnswerEndedError } from './write-answer.ts'
 
 const endTimeoutMs = 5000 // storing an interrupted answer takes a few ms, unless the database is unavailable too
 
@@ -16,7 +16,7 @@ export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs }: 
 
   /** Throws `ProblemError` 503 when all slots are taken. */
   const assertFree = () => {
-    if (isClosed) throw shuttingDown()
+    if (isClosed) throw shuttingDown({ safeToRetry: true })
     if (taken.size >= count) throw tooManyStreams()
   }
   const waitUntilIdle = async (timeoutMs: number) => {
@@ -52,12 +52,6 @@ export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs }: 
       await waitUntilIdle(endTimeoutMs)
     },
   }
-}
-
-/** Returns the error that makes the load balancer retry on another process (infra/balancer). */
-export function shuttingDown(): ProblemError {
-  const detail = 'The server is restarting. Try again in a moment.'
-  return new ProblemError(503, 'shutting_down', detail, { retryAfterSeconds: 2, safeToRetry: true })
 }
 
 export function tooManyStreams(): ProblemError {

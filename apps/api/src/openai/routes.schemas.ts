@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { SourceResponse } from '../chat/find-passages.ts'
+import { SourceResponse } from '../chat/source.schemas.ts'
 
 const Model = z.object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
 

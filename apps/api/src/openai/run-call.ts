@@ -2,10 +2,10 @@ import { LlmError, UnsupportedParameterError } from '@repo/llm'
 import { describeError } from '@repo/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
-import type { Call } from '../chat/call.ts'
+import { AnswerEndedError, createTimeoutError, isTimeUp, toOutcome } from '../chat/answer-end.ts'
 import type { Chat } from '../chat/chat.ts'
-import { AnswerEndedError, createTimeout, isTimeUp, toOutcome } from '../chat/write-answer.ts'
-import { ProblemError, toProblem } from '../plugins/errors.ts'
+import { ProblemError, shuttingDown, toProblem } from '../plugins/errors.ts'
+import { type Call, createCall } from './call.ts'
 
 /** Statuses with which a server rejects the client's parameters. A wrong key or model name is our own mistake. */
 const refusals: unknown[] = [400, 413, 422]
@@ -21,14 +21,14 @@ export async function runCall<T extends { usage?: unknown }>(
   reply: FastifyReply,
   work: (call: Call) => Promise<T>,
 ): Promise<T | undefined> {
-  const call = chat.openCall(owner)
+  const call = chat.openCall(owner, createCall)
   const stopListening = abortOnLeave(reply, call.controller)
   try {
     const result = await work(call)
     call.close({ end: toEnd(result.usage) })
     return result
   } catch (reason) {
-    const error = isTimeUp(reason) ? createTimeout() : reason
+    const error = isTimeUp(reason) ? createTimeoutError() : reason
     call.controller.abort(error)
     const outcome = toOutcome(error)
     call.close(outcome)
@@ -62,12 +62,8 @@ export function abortOnLeave({ raw }: FastifyReply, controller: AbortController)
 
 /** Returns the error that the client receives for a failed call. */
 export function toCallProblem(error: unknown): ProblemError {
-  if (isTimeUp(error)) return toProblem(createTimeout())
-  if (error instanceof AnswerEndedError) {
-    return new ProblemError(503, 'shutting_down', 'The server is restarting. Try again in a moment.', {
-      retryAfterSeconds: 2,
-    })
-  }
+  if (isTimeUp(error)) return toProblem(createTimeoutError())
+  if (error instanceof AnswerEndedError) return shuttingDown({ safeToRetry: false }) // the model may have been called
   if (error instanceof UnsupportedParameterError) {
     return new ProblemError(400, error.code, error.message, { param: error.param })
   }

@@ -1,9 +1,9 @@
 import type { Source } from '@repo/db'
 import { LlmError, measureChunk } from '@repo/llm'
 import { z } from 'zod'
+import { isTimeUp } from '../chat/answer-end.ts'
 import { maxAnswerBytes } from '../chat/answer-limits.ts'
-import type { Call } from '../chat/call.ts'
-import { isTimeUp } from '../chat/write-answer.ts'
+import type { Call } from './call.ts'
 import type { ChunkStream } from './chunk-stream.ts'
 
 const Choice = z.looseObject({

@@ -70,6 +70,12 @@ export class ProblemError extends Error {
   }
 }
 
+/** Returns the error of a process that is shutting down. With `safeToRetry`, the balancer tries another replica. */
+export function shuttingDown({ safeToRetry }: { safeToRetry: boolean }): ProblemError {
+  const detail = 'The server is restarting. Try again in a moment.'
+  return new ProblemError(503, 'shutting_down', detail, { retryAfterSeconds: 2, safeToRetry })
+}
+
 const conflicts: Record<ConflictError['code'], string> = {
   message_exists: 'A message with this id already exists. Send a new message with a new id.',
   answer_running: 'The previous message of this conversation is still being answered. Wait for the answer, or stop it.',

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { SourceResponse } from '../chat/find-passages.ts'
 import { ConversationId } from '../chat/question.ts'
+import { SourceResponse } from '../chat/source.schemas.ts'
 
 export const messagePageSize = 50 // messages per response
 

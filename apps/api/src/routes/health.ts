@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { shuttingDown } from '../chat/stream-slots.ts'
-import { ProblemError } from '../plugins/errors.ts'
+import { ProblemError, shuttingDown } from '../plugins/errors.ts'
 
 const databaseDeadlineMs = 2000 // a healthy database responds within 2 ms; probes time out after a few seconds
 
@@ -34,7 +33,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async () => {
-      if (app.chat.isDraining()) throw shuttingDown()
+      if (app.chat.isDraining()) throw shuttingDown({ safeToRetry: true })
       await app.pingDatabase(databaseDeadlineMs).catch(() => {
         const detail = 'The database is not responding.'
         throw new ProblemError(503, 'database_unavailable', detail, { retryAfterSeconds: 2 })

@@ -1,6 +1,6 @@
 import type { MeasuredAnswer } from '@repo/telemetry'
-import type { Outcome } from './answer.ts'
-import type { AnswerLimits } from './answer-limits.ts'
+import type { Outcome } from '../chat/answer.ts'
+import type { AnswerLimits } from '../chat/answer-limits.ts'
 
 export type Call = ReturnType<typeof createCall>
 
