@@ -5,7 +5,7 @@ import type { Llm } from '@repo/llm'
 import type { MeasuredAnswer } from '@repo/telemetry'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
-import { shuttingDown } from '../plugins/errors.ts'
+import { ProblemError, shuttingDown } from '../plugins/errors.ts'
 import type { Quotas } from '../plugins/quotas.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
 import { AnswerEndedError, toOutcome } from './answer-end.ts'
@@ -13,7 +13,7 @@ import type { AnswerLimits } from './answer-limits.ts'
 import { createFollowedAnswers } from './follow-answers.ts'
 import { startPersistence, storeEnd } from './persist-answers.ts'
 import type { Question } from './question.ts'
-import { createStreamSlots, tooManyStreams } from './stream-slots.ts'
+import { createStreamSlots } from './stream-slots.ts'
 import { type OpenTurn, writeAnswer } from './write-answer.ts'
 
 export type ChatOptions = {
@@ -89,22 +89,22 @@ export function createChat(options: ChatOptions) {
     },
 
     /**
-     * Returns an answer to follow from its beginning: the one with this id, even if it has ended, or the conversation's
-     * running one. Returns undefined when there is none. Throws `ProblemError` 503 when there are too many readers or
-     * the process is shutting down.
+     * Returns the answer with this id, even if it has ended. Without an id, returns the conversation's running answer.
+     * Returns undefined when there is none. Throws `ProblemError` 503 when there are too many readers or the process is
+     * shutting down.
      */
     resume: async (owner: string, conversationId: string, answerId?: string): Promise<Answer | undefined> => {
       const here = running.values().find(isIn(owner, conversationId))
       if (here && (answerId === undefined || here.key.answerId === answerId)) return admit(here, running, maxStreams)
       if (followed.isClosed()) throw shuttingDown({ safeToRetry: true })
-      if (followed.count() >= maxStreams) throw tooManyStreams()
+      if (followed.count() >= maxStreams) throw tooManyReaders()
       const id = answerId ?? (await store.answers.findRunning(owner, conversationId))
       return id === undefined ? undefined : followed.open(owner, { conversationId, answerId: id })
     },
 
     /**
-     * Stops the conversation's running answer in any process, and waits until its text is persisted. It stops waiting
-     * after about 3 s, when the model call has been cancelled.
+     * Stops the conversation's running answer in any process, and waits until its text is persisted. Waits at most
+     * about 3 s; by then the model call has been cancelled.
      */
     stop: async (owner: string, conversationId: string): Promise<void> => {
       const here = [...opening, ...running.values()].filter(isIn(owner, conversationId))
@@ -113,9 +113,9 @@ export function createChat(options: ChatOptions) {
       await Promise.race([Promise.all(here.map(({ ended }) => ended)), sleep(stopTimeoutMs)])
     },
 
-    /** Rejects new questions, gives running answers `timeoutMs` to end, then interrupts the remaining ones. */
-    drain: async (timeoutMs: number): Promise<void> => {
-      await slots.drain(timeoutMs)
+    /** Rejects new questions, gives running answers `drainMs` to end, then interrupts the remaining ones. */
+    drain: async (drainMs: number): Promise<void> => {
+      await slots.drain(drainMs)
       followed.close()
     },
 
@@ -136,8 +136,13 @@ export function createChat(options: ChatOptions) {
  */
 function admit(answer: Answer, running: Map<string, Answer>, maxStreams: number): Answer {
   const readers = running.values().reduce((sum, { countReaders }) => sum + countReaders(), 0)
-  if (readers >= 2 * maxStreams) throw tooManyStreams()
+  if (readers >= 2 * maxStreams) throw tooManyReaders()
   return answer
+}
+
+function tooManyReaders(): ProblemError {
+  const detail = 'Too many clients are reading answers. Try again in a moment.'
+  return new ProblemError(503, 'too_many_streams', detail, { retryAfterSeconds: 2 })
 }
 
 function isIn(owner: string, conversationId: string) {

@@ -10,7 +10,7 @@ const endTimeoutMs = 5000 // storing an interrupted answer takes a few ms, unles
  * Creates the slots for running answers. An answer holds its slot from before its question is stored until its end is
  * stored.
  */
-export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs }: AnswerLimits) {
+export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs: answerTimeoutMs }: AnswerLimits) {
   const taken = new Set<AbortController>()
   let isClosed = false
 
@@ -19,8 +19,8 @@ export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs }: 
     if (isClosed) throw shuttingDown({ safeToRetry: true })
     if (taken.size >= count) throw tooManyStreams()
   }
-  const waitUntilIdle = async (timeoutMs: number) => {
-    const deadline = performance.now() + timeoutMs
+  const waitUntilIdle = async (waitMs: number) => {
+    const deadline = performance.now() + waitMs
     while (taken.size > 0 && performance.now() < deadline) await sleep(50)
   }
 
@@ -36,7 +36,7 @@ export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs }: 
       assertFree()
       quotas.acquireStream(owner)
       taken.add(controller)
-      const timer = setTimeout(() => controller.abort(new AnswerEndedError('timeout')), timeoutMs).unref()
+      const timer = setTimeout(() => controller.abort(new AnswerEndedError('timeout')), answerTimeoutMs).unref()
       return () => {
         clearTimeout(timer)
         taken.delete(controller)
@@ -44,17 +44,17 @@ export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs }: 
       }
     },
 
-    /** Stops accepting answers, waits `timeoutMs` for running ones, then interrupts the remaining ones. */
-    drain: async (timeoutMs: number): Promise<void> => {
+    /** Stops accepting answers, waits `drainMs` for running ones, then interrupts the remaining ones. */
+    drain: async (drainMs: number): Promise<void> => {
       isClosed = true
-      await waitUntilIdle(timeoutMs)
+      await waitUntilIdle(drainMs)
       for (const controller of taken) controller.abort(new AnswerEndedError('interrupted'))
       await waitUntilIdle(endTimeoutMs)
     },
   }
 }
 
-export function tooManyStreams(): ProblemError {
+function tooManyStreams(): ProblemError {
   const detail = 'All answer slots are taken. Try again in a moment.'
   return new ProblemError(503, 'too_many_streams', detail, { retryAfterSeconds: 2 })
 }
