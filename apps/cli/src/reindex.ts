@@ -1,6 +1,6 @@
 import { createEmbedders, createStore, type Db } from '@repo/db'
 import { type Embedder, LlmError } from '@repo/llm'
-import { DocumentError, embedBeside } from '@repo/rag'
+import { DocumentError, embedForAnotherModel } from '@repo/rag'
 
 export type ReindexOptions = {
   db: Db
@@ -30,7 +30,7 @@ export async function reindexDocuments({ db, embedder, keepOthers, report }: Rei
   let stored = 0
   const embed = async ({ owner, id }: DocumentRef) => {
     try {
-      if (await embedBeside({ store, embedder }, owner, id)) stored += 1
+      if (await embedForAnotherModel({ store, embedder }, owner, id)) stored += 1
     } catch (error) {
       if (!(error instanceof LlmError || error instanceof DocumentError)) throw error
       failed.add(id)

@@ -85,7 +85,7 @@ const ApiEnvironment = z
     ...tracing,
     NODE_ENV: optional,
     DATABASE_URL: postgresUrl,
-    DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat uses a connection for about 10 ms in total
+    DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat uses a connection for 3 to 10 ms in total
     PGBOUNCER_ADMIN_URL: postgresUrl.optional(),
     PORT: integer(0, 65_535).default(3000),
     HOST: z.string().default('127.0.0.1'),

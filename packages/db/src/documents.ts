@@ -70,7 +70,7 @@ export function createDocuments(db: Db) {
     begin: (owner: string, document: DocumentVersion) => beginDocument(db, owner, document),
 
     /** `progress` is the completed fraction, from 0 to 1. */
-    noteProgress: async (owner: string, document: DocumentVersion, progress: number): Promise<boolean> =>
+    recordProgress: async (owner: string, document: DocumentVersion, progress: number): Promise<boolean> =>
       (await update(owner, document, { progress })).length > 0,
 
     /** Puts a document back in the queue, with a reason for users if the last attempt failed. */

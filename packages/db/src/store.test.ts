@@ -71,7 +71,7 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'documents.readText': (owner) => documents.readText(owner, ready.id, { start: 0, end: 100 }),
   'documents.readContent': (owner) => documents.readContent(owner, ready.id),
   'documents.begin': (owner) => documents.begin(owner, processing),
-  'documents.noteProgress': (owner) => documents.noteProgress(owner, processing, 0.5),
+  'documents.recordProgress': (owner) => documents.recordProgress(owner, processing, 0.5),
   'documents.postpone': (owner) => documents.postpone(owner, processing, 'later'),
   'documents.fail': (owner) => documents.fail(owner, processing, 'broken'),
   'documents.addChunks': (owner) => documents.addChunks(owner, processing.id, 'offline-384', [chunk]),

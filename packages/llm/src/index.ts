@@ -135,7 +135,7 @@ function guardEmbeddings(model: EmbeddingModel, beforeCall: () => void): Embeddi
   }
 }
 
-/** Both waiting for a token and opening the stream occupy a connection. */
+/** Checks each `next` too: inside a transaction, waiting for a token also holds the connection. */
 function guardEvents<T>(events: AsyncIterable<T>, beforeCall: () => void): AsyncIterable<T> {
   return {
     [Symbol.asyncIterator]: () => {

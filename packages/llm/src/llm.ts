@@ -35,7 +35,7 @@ export type ChatModel = {
 export type Embedder = {
   /** Stored in each row, so that vectors of two models are never mixed. */
   name: string
-  /** The weight of vector similarity against keywords, from 0 to 1. Unset: equal weights. */
+  /** The weight of vector similarity relative to the keyword score, from 0 to 1 (equal). Default: 1. */
   weight?: number
   /** Returns one vector per text, in order, all of the same width. Throws an `LlmError`. */
   embed: (texts: string[], signal?: AbortSignal) => Promise<number[][]>

@@ -10,7 +10,7 @@ import { isRefusal, type TokenLimit } from './token-limit.ts'
 import { readVendorError } from './vendor-error.ts'
 
 /** How the answer ends, according to the events so far. */
-type Outcome = { isDone: boolean; finishReason?: FinishReason; usage?: Usage }
+type Ending = { isDone: boolean; finishReason?: FinishReason; usage?: Usage }
 
 const finishReasons = new Map<unknown, FinishReason>([
   ['stop', 'stop'],
@@ -30,18 +30,18 @@ const failureReasons: unknown[] = ['error', 'insufficient_system_resource', 'abo
  * is sent with each request.
  */
 export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenLimit): ChatModel {
-  let wishes: Wish[] = limit ? [usageAndLimit, limitAlone, usageAlone, nothing] : [usageAlone, nothing]
+  let attempts: OptionalFields[] = limit ? [usageAndLimit, limitAlone, usageAlone, noFields] : [usageAlone, noFields]
 
   /**
    * Mistral and others reject unknown fields, and vLLM rejects a limit above its context. The request is sent
    * again without them.
    */
-  const open = async (request: ChatRequest, [wish = nothing, ...others] = wishes): Promise<HttpAnswer> => {
+  const open = async (request: ChatRequest, [fields = noFields, ...others] = attempts): Promise<HttpAnswer> => {
     const { messages, signal } = request
-    const body = { model, messages, stream: true, ...toParameters(wish, limit) }
+    const body = { model, messages, stream: true, ...toParameters(fields, limit) }
     try {
       const answer = await http.post('/chat/completions', body, signal)
-      wishes = wish.limit ? [wish, { ...wish, limit: false }] : [wish]
+      attempts = fields.limit ? [fields, { ...fields, limit: false }] : [fields]
       return answer
     } catch (error) {
       if (others.length === 0 || !isRefusal(error)) throw error
@@ -56,14 +56,14 @@ export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenL
 }
 
 /** Optional fields of a request. */
-type Wish = { usage: boolean; limit: boolean }
+type OptionalFields = { usage: boolean; limit: boolean }
 
-const usageAndLimit: Wish = { usage: true, limit: true }
-const limitAlone: Wish = { usage: false, limit: true }
-const usageAlone: Wish = { usage: true, limit: false }
-const nothing: Wish = { usage: false, limit: false }
+const usageAndLimit: OptionalFields = { usage: true, limit: true }
+const limitAlone: OptionalFields = { usage: false, limit: true }
+const usageAlone: OptionalFields = { usage: true, limit: false }
+const noFields: OptionalFields = { usage: false, limit: false }
 
-function toParameters({ usage, limit: isLimited }: Wish, limit: TokenLimit | undefined): object {
+function toParameters({ usage, limit: isLimited }: OptionalFields, limit: TokenLimit | undefined): object {
   return {
     ...(usage && { stream_options: { include_usage: true } }),
     ...(isLimited && limit && { [limit.name]: limit.tokens }),
@@ -72,47 +72,46 @@ function toParameters({ usage, limit: isLimited }: Wish, limit: TokenLimit | und
 
 /** An answer is complete after its finish_reason. Only the usage may follow. */
 function createDecoder(): Decoder<AnswerEvent> {
-  const outcome: Outcome = { isDone: false }
+  const ending: Ending = { isDone: false }
   return {
-    readEvent: (event, parts) => readEvent(event, outcome, parts),
+    readEvent: (event, parts) => readEvent(event, ending, parts),
     readWhole: (data, parts) => {
-      readEvent({ name: '', data }, outcome, parts)
-      outcome.isDone = outcome.finishReason !== undefined
+      readEvent({ name: '', data }, ending, parts)
+      ending.isDone = ending.finishReason !== undefined
     },
     progress: () => {
-      if (outcome.isDone) return 'done'
-      return outcome.finishReason ? 'whole' : 'running'
+      if (ending.isDone) return 'done'
+      return ending.finishReason ? 'whole' : 'running'
     },
     readEnd: () => {
-      const { finishReason = 'other', usage } = outcome
+      const { finishReason = 'other', usage } = ending
       return [{ type: 'finish', finishReason, ...(usage && { usage }) }]
     },
   }
 }
 
-/** Returns what one event adds to the answer, and records in `outcome` how the answer ends. Throws an `LlmError`. */
-function readEvent({ name, data }: SseEvent, outcome: Outcome, parts: AnswerEvent[]): void {
+/** Appends the content of one event to `parts` and records in `ending` how the answer ends. Throws an `LlmError`. */
+function readEvent({ name, data }: SseEvent, ending: Ending, parts: AnswerEvent[]): void {
   const plain = name === '' ? readPlainDelta(data) : undefined
   if (plain) {
     parts.push({ type: 'text-delta', text: plain })
     return
   }
   if (data === '[DONE]') {
-    outcome.isDone = true
-    outcome.finishReason ??= 'other'
+    ending.isDone = true
+    ending.finishReason ??= 'other'
     return
   }
   const chunk = parseJson(data)
   const failure = readVendorError(chunk, name)
   if (failure) throw failure
   if (!isObject(chunk)) throw new LlmError('model_protocol', 'the model sent an event that is not a JSON object')
-  if (isObject(chunk.usage)) outcome.usage = readUsage(chunk.usage)
+  if (isObject(chunk.usage)) ending.usage = readUsage(chunk.usage)
   const choice: unknown = Array.isArray(chunk.choices) ? chunk.choices[0] : undefined
   if (!isObject(choice)) return
   if (failureReasons.includes(choice.finish_reason))
     throw new LlmError('model_failed', 'the model broke off its answer')
-  if (typeof choice.finish_reason === 'string')
-    outcome.finishReason = finishReasons.get(choice.finish_reason) ?? 'other'
+  if (typeof choice.finish_reason === 'string') ending.finishReason = finishReasons.get(choice.finish_reason) ?? 'other'
   readDelta(choice.delta ?? choice.message, parts)
 }
 

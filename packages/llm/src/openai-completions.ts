@@ -15,7 +15,8 @@ const hasNoChoices = /"choices"\s*:\s*\[\s*\]/
 
 /**
  * Forwards a client's own `POST /chat/completions` to the model's server, including tools. Chunks are returned
- * unchanged; only the first and the last are parsed. `limit` applies when the client set none or a larger one.
+ * unchanged. Only chunks without choices and possible errors are parsed. `limit` applies when the client set none or a
+ * larger one.
  */
 export function createOpenAiCompletions(http: HttpClient, model: string, limit?: TokenLimit): CompletionModel {
   let added = limit && { [limit.name]: limit.tokens }

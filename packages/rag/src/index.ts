@@ -1,5 +1,5 @@
 export {
-  embedBeside,
+  embedForAnotherModel,
   hashContent,
   type IngestOptions,
   ingestDocument,

@@ -23,16 +23,17 @@ export type IngestOptions = {
 
 /** Texts per embedder call. Vendors accept hundreds, but a failed call is repeated in full. */
 const batchSize = 64
-/** Two million characters of prose have at most 3,400. All vectors are held in memory and stored in one statement. */
+/** Two million characters of prose have at most 3,400 chunks. All vectors are held in memory and stored in one statement. */
 const maxChunks = 4000
 
 /** The delays double, half a minute in total. After that the queue retries, with delays of up to ten minutes. */
-const maxRepeats = 5
+const maxRetries = 5
 const longestDelaySeconds = 60 // vendors count tokens per minute
 
 /**
- * Returns the SHA-256 that identifies a document: posting the same content again means the same document. A file that
- * arrives in parts is passed as a SHA-256 `Hash` of its bytes, because its title may be known only after its last part.
+ * Returns the SHA-256 that identifies a document: posting the same content again refers to the same document. A file
+ * that arrives in parts is passed as a SHA-256 `Hash` of its bytes, because its title may be known only after its last
+ * part.
  */
 export function hashContent(title: string, content: string | Buffer | Hash, externalId = ''): string {
   const isInMemory = typeof content === 'string' || Buffer.isBuffer(content)
@@ -56,8 +57,8 @@ export async function processDocument(
   if (!begun) return
   try {
     const content = begun.upload ? await readUpload(options, owner, begun.upload, signal) : begun.content
-    const noteProgress = async (progress: number) => void (await documents.noteProgress(owner, document, progress))
-    const chunks = await embedChunks(options.embedder, content, noteProgress, signal)
+    const recordProgress = async (progress: number) => void (await documents.recordProgress(owner, document, progress))
+    const chunks = await embedChunks(options.embedder, content, recordProgress, signal)
     if (chunks.length === 0) throw new DocumentError('This file contains no text.')
     const { version } = document
     await documents.addChunks(owner, document.id, options.embedder.name, chunks, { ...content, version })
@@ -73,7 +74,7 @@ export async function processDocument(
  * Embeds a document again and keeps the vectors of the other embedder. Returns false and stores nothing if the document
  * is gone, has no content yet or changes in the meantime. Throws the embedder's errors.
  */
-export async function embedBeside(
+export async function embedForAnotherModel(
   { store: { documents }, embedder }: Pick<IngestOptions, 'store' | 'embedder'>,
   owner: string,
   id: string,
@@ -127,7 +128,7 @@ async function readUpload(
 async function embedChunks(
   embedder: IngestOptions['embedder'],
   { title, text, pages }: DocumentContent,
-  noteProgress: (progress: number) => Promise<void>,
+  recordProgress: (progress: number) => Promise<void>,
   signal?: AbortSignal,
 ): Promise<NewChunk[]> {
   const embedded: NewChunk[] = []
@@ -137,12 +138,12 @@ async function embedChunks(
       throw new DocumentError(`This document has more than ${maxChunks} sections. Split it into several documents.`)
     const described = batch.map(({ headings, ...chunk }) => ({ ...chunk, heading: [title, ...headings].join(' > ') }))
     const texts = described.map(({ heading, content }) => `${heading}\n${content}`)
-    const vectors = await embedPatiently(embedder, texts, signal)
+    const vectors = await embedWithRetries(embedder, texts, signal)
     for (const [index, chunk] of described.entries()) {
       const embedding = vectors[index]
       if (embedding) embedded.push({ ...chunk, embedding })
     }
-    if (batch.length === batchSize) await noteProgress((batch.at(-1)?.end ?? 0) / text.length)
+    if (batch.length === batchSize) await recordProgress((batch.at(-1)?.end ?? 0) / text.length)
     await nextTurn() // a long document must not delay heartbeats
   }
   return embedded
@@ -152,7 +153,7 @@ async function embedChunks(
  * Retries a call of an overloaded server (429, 503) after the delay that it requests, or after 1, 2, 4 … s, so that a
  * long document does not start over after each rejection. Longer delays are thrown, because the queue can wait longer.
  */
-async function embedPatiently(
+async function embedWithRetries(
   embedder: IngestOptions['embedder'],
   texts: string[],
   signal?: AbortSignal,
@@ -161,7 +162,7 @@ async function embedPatiently(
     try {
       return await embedder.embed(texts, signal)
     } catch (error) {
-      if (!(error instanceof LlmError) || ![429, 503].includes(error.status ?? 0) || tries === maxRepeats) throw error
+      if (!(error instanceof LlmError) || ![429, 503].includes(error.status ?? 0) || tries === maxRetries) throw error
       const seconds = error.retryAfterSeconds ?? 2 ** tries * (0.5 + Math.random()) // jitter
       if (seconds > longestDelaySeconds) throw error
       await sleep(1000 * seconds, undefined, { signal })

@@ -5,11 +5,11 @@ export const htmlType = 'text/html'
 export const pdfType = 'application/pdf'
 export const docxType = 'application/vnd.openxmlformats-officedocument.wordprocessingml.document'
 
-const headLength = 1024 // bytes; what makes a type is at the beginning
-const oldOffice = 'd0cf11e0a1b11ae1' // also around every Office document with a password
+const headLength = 1024 // bytes; file signatures are at the beginning
+const oldOffice = 'd0cf11e0a1b11ae1' // also the container of password-protected Office files
 const zip = '504b0304'
 
-/** Nothing here reads a file like this. `message` tells its owner what to do. */
+/** No reader supports this file. `message` says what to do. */
 export class MediaTypeError extends Error {
   code = 'unsupported_file' as const
 

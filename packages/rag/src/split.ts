@@ -13,7 +13,8 @@ export type Chunk = {
 
 /** In quarters of a token: 300 tokens, so that six passages and the history fit into small models. */
 const maxChunkSize = 1200
-const longestChunk = 2400 // UTF-16 units; 300 tokens of English have 1,400, blanks or dashes have no limit
+/** In UTF-16 units. 300 tokens of English have about 1,400 units; a run of blanks or dashes could be far longer. */
+const longestChunk = 2400
 const sentences = new Intl.Segmenter(undefined, { granularity: 'sentence' })
 
 /**

@@ -1,6 +1,6 @@
 /** Counts the tokens of a text with the embedder's own tokenizer. */
 export type CountTokens = (text: string) => number
-/** Returns the size of a part of the text in quarters of a token, in constant time. */
+/** Returns the size of a part of the text in quarters of a token. Text is measured once, so repeated calls are cheap. */
 export type TokenEstimator = (start: number, end: number) => number
 
 /** The estimated size of a UTF-16 unit in quarters of a token. */
@@ -16,8 +16,8 @@ const piece = /[^\S\r\n]{0,64}\S{1,64}[\r\n]{0,64}|\s{1,64}/gu
  * Returns a function that measures parts of the text. It reads the text only as far as needed.
  *
  * With `count`, it uses the embedder's own tokens, word by word. Otherwise it estimates, because most embedding servers
- * do not publish their vocabulary: four Latin letters per token, two Cyrillic letters, one character of other scripts,
- * and two tokens per emoji. A chunk of an estimated 300 tokens has 800 in the worst case (see docs/measurements.md).
+ * do not publish their vocabulary: a token is four Latin letters, two Cyrillic letters or one character of other
+ * scripts; an emoji is two tokens. A chunk of an estimated 300 tokens has 800 in the worst case (see docs/measurements.md).
  */
 export function createTokenEstimator(text: string, count?: CountTokens): TokenEstimator {
   const before = new Uint32Array(text.length + 1)

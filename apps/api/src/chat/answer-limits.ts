@@ -1,6 +1,6 @@
 import type { Answer, Segment } from './answer.ts'
 
-/** Limits of one answer, reasoning included. */
+/** Limits of one answer, reasoning included. `maxTokens` is counted in deltas, usually one per token. */
 export type AnswerLimits = { maxTokens: number; timeoutMs: number }
 
 /** Bytes of UTF-8, reasoning included: about 250,000 tokens. Longer answers come from a model that repeats itself. */

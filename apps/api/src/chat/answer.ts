@@ -27,7 +27,7 @@ export type Answer = ReturnType<typeof createAnswer>
 
 /**
  * Creates an answer that grows. All model output is appended here. Readers can join and leave without affecting it. It
- * contains text and no sockets, so a slow reader costs a position instead of a buffer.
+ * contains text and no sockets, so a slow reader needs only a position, not a buffer of its own.
  */
 export function createAnswer(owner: string, key: AnswerKey) {
   const readers = new Set<Reader>()

@@ -2,7 +2,7 @@ import type { Source, Store } from '@repo/db'
 import type { Embedder, Passage } from '@repo/llm'
 import { type RetrievedPassage, retrievePassages } from '@repo/rag'
 
-const passageCount = 6 // of at most 1,200 characters: about 2,000 tokens
+const passageCount = 6 // of at most 300 tokens each: about 2,000 tokens with titles
 
 /** Returns the owner's best passages for a question, as the model and as clients receive them. */
 export async function findPassages(

@@ -7,7 +7,7 @@ import { AnswerEndedError, toOutcome } from './answer-end.ts'
 
 const pollIntervalMs = 250 // the text itself is stored once per second
 
-/** An answer in the database, and how many of its characters this process has read. */
+/** An answer in the database, and how many of its code points this process has read. */
 type FollowedAnswer = { answer: Answer; length: number }
 
 /**
@@ -51,7 +51,7 @@ export function createFollowedAnswers({ store, log }: { store: Store; log: Fasti
 
     count: () => followed.size,
 
-    /** Tells readers to reconnect, possibly to another process. Their answers continue. */
+    /** Ends the readers' streams as interrupted, so that clients reconnect. The answers continue. */
     close: () => {
       isClosed = true
       stopPolling()

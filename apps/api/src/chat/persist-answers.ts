@@ -38,25 +38,24 @@ export async function storeEnd({ store, log }: PersistOptions, answer: Answer, o
 
 /**
  * Stores the text of running answers once per second, which is also their heartbeat. Stops answers that another process
- * asked to stop, and marks answers of crashed processes. Returns a function that ends this.
+ * asked to stop, and marks answers of crashed processes as interrupted. Returns a function that stops this work.
  */
 export function startPersistence({ store, log }: PersistOptions, running: ReadonlyMap<string, Answer>): () => void {
   const { saveSmall, saveLarge } = createSaver({ store, log })
-  const endAsked = () => endStopped(store, running)
   const sweep = () => store.answers.interruptAbandoned(abandonedAfterMs)
   const warn = (message: string) => (error: unknown) => log.warn({ error: describeError(error) }, message)
-  const ends = [
+  const stops = [
     repeat(progressIntervalMs, () => saveSmall(running.values()), warn('running answers could not be stored')),
     repeat(progressIntervalMs, () => saveLarge(running.values()), warn('large answers could not be stored')),
-    repeat(stopIntervalMs, endAsked, warn('requests to stop could not be read')),
+    repeat(stopIntervalMs, () => abortStopped(store, running), warn('requests to stop could not be read')),
     repeat(sweepIntervalMs, sweep, warn('abandoned answers could not be marked')),
   ]
   return () => {
-    for (const end of ends) end()
+    for (const stop of stops) stop()
   }
 }
 
-async function endStopped(store: Store, running: ReadonlyMap<string, Answer>): Promise<void> {
+async function abortStopped(store: Store, running: ReadonlyMap<string, Answer>): Promise<void> {
   if (running.size === 0) return
   for (const id of await store.answers.listStopRequests()) {
     running.get(id)?.controller.abort(new AnswerEndedError('stopped'))

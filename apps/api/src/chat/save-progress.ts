@@ -56,7 +56,10 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
     })
 
   return {
-    /** Stores the answers that have waited longest, if there are too many for one second. */
+    /**
+     * Stores the progress of all small answers. If there are too many for one second, stores those that have waited
+     * longest.
+     */
     saveSmall: async (running: Iterable<Answer>): Promise<void> => {
       const small = [...running].filter((answer) => !isLarge(answer))
       if (small.length === 0) return
@@ -67,7 +70,7 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
       for (const answers of toStatements(chosen, countNew)) await saveTogether(answers)
     },
 
-    /** Rejects with the first error after all have been tried. */
+    /** Stores the progress of each large answer. Rejects with the first error after all have been tried. */
     saveLarge: async (running: Iterable<Answer>): Promise<void> => {
       const large = [...running].filter(isLarge).values()
       const errors: unknown[] = []
@@ -130,11 +133,13 @@ function isTimeout(error: unknown): boolean {
 /** Ends answers whose rows could not be updated because another process deleted or stopped them. */
 async function endLost(store: Store, answers: Answer[]): Promise<void> {
   if (answers.length === 0) return
-  const positions = answers.map(({ owner, key }) => ({ owner, ...key, length: maxAnswerBytes })) // skips the text
+  const length = maxAnswerBytes // beyond any text, so none is read
+  const positions = answers.map(({ owner, key }) => ({ owner, ...key, length }))
   const stored = new Map((await store.answers.read(positions)).map(({ index, status }) => [index, status]))
   for (const [index, { controller }] of answers.entries()) {
     const status = stored.get(index)
-    const isRunning = status === 'streaming' || status === 'interrupted'
-    if (!isRunning) controller.abort(new AnswerEndedError('stopped'))
+    // Another process may have marked it as abandoned; it still runs here.
+    const isUnfinished = status === 'streaming' || status === 'interrupted'
+    if (!isUnfinished) controller.abort(new AnswerEndedError('stopped'))
   }
 }

@@ -7,7 +7,7 @@ type Request = { method: string; route: string | undefined; status: number }
 // All in seconds. Objectives are bucket edges, because Prometheus interpolates between edges.
 const requestBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60] // 50 ms: cheap routes; 60 s: streams
 const waitBuckets = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5] // 5 s: the wait timeout
-const delayBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 1, 3] // 50 ms: smooth streaming; 300 ms: overload (limits.ts)
+const delayBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.3, 1, 3] // 50 ms: smooth streaming; 300 ms: see overload.ts
 const resolutionMs = 10
 const lastSecondMs = 1000
 

@@ -5,7 +5,7 @@ import { ChatRequest, toQuestion } from '../chat/question.ts'
 import { ProblemError, toProblem } from '../plugins/errors.ts'
 import { headersAfterMs, openEventStream } from '../streaming/event-stream.ts'
 import { parseEventId, writeUiMessageStream } from '../streaming/ui-message-stream.ts'
-import { answerStream, FollowHeaders, NothingRuns, Params, Stopped } from './chat.schemas.ts'
+import { answerStream, FollowHeaders, NoRunningAnswer, Params, Stopped } from './chat.schemas.ts'
 
 const streamHeaders = { 'x-vercel-ai-ui-message-stream': 'v1' }
 
@@ -31,7 +31,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     },
     async (request, reply) => {
       const answer = await app.chat.ask(request.owner, toQuestion(request.body), request.log)
-      await acceptedOrLate(answer)
+      await waitForAcceptance(answer)
       if (answer.end?.status === 'failed') throw withIds(toProblem(answer.failure), answer)
       await sendStream(reply, answer)
     },
@@ -48,7 +48,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
           'With `Last-Event-ID`, what comes after that event, also when the answer has ended. Without it, the answer that runs in the conversation, from its start.',
         params: Params,
         headers: FollowHeaders,
-        response: { 200: answerStream, 204: NothingRuns },
+        response: { 200: answerStream, 204: NoRunningAnswer },
       },
     },
     async ({ owner, params: { id }, headers }, reply) => {
@@ -87,7 +87,7 @@ async function sendStream(reply: FastifyReply, answer: Answer, position?: number
   await writeUiMessageStream(openEventStream(reply, streamHeaders), answer, position)
 }
 
-async function acceptedOrLate(answer: Answer) {
+async function waitForAcceptance(answer: Answer) {
   const late = Promise.withResolvers<void>()
   const timer = setTimeout(late.resolve, headersAfterMs)
   await Promise.race([answer.accepted, late.promise])

@@ -55,11 +55,11 @@ export function createEventStream(response: ServerResponse) {
     begin()
     if (!socket || isFirst) return response.write(takeWaiting()) // the headers are sent with it
     if (socket.write(takeWaiting())) return true
-    if (!isDrainAwaited) socket.once('drain', tellDrain)
+    if (!isDrainAwaited) socket.once('drain', emitDrain)
     isDrainAwaited = true
     return false
   }
-  const tellDrain = () => {
+  const emitDrain = () => {
     isDrainAwaited = false
     response.emit('drain')
   }

@@ -59,16 +59,16 @@ function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
   }
 
   /** Skips what the client already has. */
-  const pass = ({ type, text }: Segment) => {
+  const skipReceived = ({ type, text }: Segment) => {
     const left = text.length - offset
-    const passed = type === 'text' ? Math.min(skip, left) : left
-    offset += passed
+    const skipped = type === 'text' ? Math.min(skip, left) : left
+    offset += skipped
     if (type !== 'text') return
-    position += passed
-    skip -= passed
+    position += skipped
+    skip -= skipped
   }
 
-  const goOn = () => {
+  const resume = () => {
     isWaiting = false
     catchUp()
   }
@@ -79,10 +79,10 @@ function createWriter(stream: EventStream, answer: Answer, resumesAt?: number) {
     while (!isWaiting && !stream.isFull() && !stream.response.writableEnded) {
       if (sent >= stopAt) {
         isWaiting = true
-        return void setImmediate(goOn)
+        return void setImmediate(resume)
       }
       const segment = answer.segments[index]
-      if (segment && resumesAt !== undefined) pass(segment)
+      if (segment && resumesAt !== undefined) skipReceived(segment)
       if (segment && offset < segment.text.length) sendDelta(segment, takePiece(segment.text, offset))
       else if (index < answer.segments.length - 1) {
         parts.endSegment()
