@@ -12,17 +12,20 @@ describe('npm run new', () => {
   afterAll(copy.remove)
 
   it.each([
-    ['', 'npm run new -- NAMES, as in: npm run new -- meeting-notes'],
-    ['Notes', '"Notes" will not do: at most 24 small letters, digits and single hyphens, as in meeting-notes'],
+    ['', 'Pass a plural name: npm run new -- meeting-notes'],
+    [
+      'Notes',
+      'Invalid name "Notes". Use at most 24 lower-case letters, digits and single hyphens, as in meeting-notes.',
+    ],
     [
       'notes ../note',
-      '"../note" will not do: at most 24 small letters, digits and single hyphens, as in meeting-notes',
+      'Invalid name "../note". Use at most 24 lower-case letters, digits and single hyphens, as in meeting-notes.',
     ],
-    ['class one', 'class is a word of JavaScript: choose another name'],
-    ['addresses', 'Say what one of them is called, as in: npm run new -- addresses address'],
-    ['chat', 'apps/api/src/routes/chat.ts exists: choose another name, or remove it first'],
-    ['api-keys', 'packages/db/src/schema.ts has apiKeys already: choose another name'],
-    ['docs', 'docs is reserved: choose another name'],
+    ['class one', 'class is a reserved word in JavaScript. Choose another name.'],
+    ['addresses', 'Pass the singular too: npm run new -- addresses address'],
+    ['chat', 'apps/api/src/routes/chat.ts exists. Choose another name, or remove it first.'],
+    ['api-keys', 'packages/db/src/schema.ts already contains apiKeys. Choose another name.'],
+    ['docs', 'docs is reserved. Choose another name.'],
   ])('rejects %j in one line and writes nothing', async (name, complaint) => {
     expect(await copy.run(`node infra/template/new.ts ${name}`)).toEqual({ status: 1, output: `${complaint}\n` })
     expect((await copy.run('git status --porcelain -- apps packages')).output).not.toMatch(/notes|class|schema/)
@@ -35,7 +38,7 @@ describe('npm run new', () => {
     const { status, output } = await copy.run('node infra/template/new.ts notes')
     writeFileSync(journal, text)
     expect(status).toBe(1)
-    expect(output).toContain('npm run db:generate made no migration: nothing was written')
+    expect(output).toContain('npm run db:generate created no migration, so nothing was written.')
     expect((await copy.run('git status --porcelain -- apps packages')).output).not.toMatch(/notes|schema/)
   })
 
@@ -52,7 +55,7 @@ describe('npm run new', () => {
       ],
     })
     expect(files.filter((file) => !existsSync(join(copy.directory, file)))).toEqual([])
-    expect((await copy.run('npm run --silent new -- meeting-notes')).output).toContain('exists: choose another name')
+    expect((await copy.run('npm run --silent new -- meeting-notes')).output).toContain('exists. Choose another name')
   })
 
   it.each([

@@ -13,20 +13,21 @@ const reserved = ['docs', 'routes']
 function createResource(plural: string, singular: string | undefined): string {
   const files = [schemaFile, `apps/api/src/routes/${plural}.ts`, `apps/api/src/routes/${plural}.test.ts`] as const
   const [, route, test] = files
-  if (reserved.includes(plural)) throw new Error(`${plural} is reserved: choose another name`)
-  if (existsSync(join(root, route))) throw new Error(`${route} exists: choose another name, or remove it first`)
+  if (reserved.includes(plural)) throw new Error(`${plural} is reserved. Choose another name.`)
+  if (existsSync(join(root, route))) throw new Error(`${route} exists. Choose another name, or remove it first.`)
   const resource = nameResource(plural, singular)
   const { constant, table } = resource
   const schema = read(schemaFile)
   if (new RegExp(`const ${constant}\\b|pgTable\\(\\s*'${table}'`).test(schema))
-    throw new Error(`${schemaFile} has ${constant} already: choose another name`)
+    throw new Error(`${schemaFile} already contains ${constant}. Choose another name.`)
   try {
     write(schemaFile, schema + writeTable(resource))
     write(route, writeRoute(resource).trimStart())
     write(test, writeTest(resource).trimStart())
     npmRun('fix', ...files)
     const output = npmRun('db:generate', `--name=${table}`)
-    if (!findMigration(table)) throw new Error(`${output}npm run db:generate made no migration: nothing was written`)
+    if (!findMigration(table))
+      throw new Error(`${output}npm run db:generate created no migration, so nothing was written.`)
   } catch (error) {
     write(schemaFile, schema)
     for (const file of [route, test]) rmSync(join(root, file), { force: true })
@@ -56,13 +57,13 @@ function write(file: string, text: string): void {
 function npmRun(script: string, ...args: string[]): string {
   const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', script, '--', ...args], { cwd: root })
   const output = `${stdout}${stderr}`
-  if (status !== 0) throw new Error(`${output}npm run ${script} failed: nothing was written`)
+  if (status !== 0) throw new Error(`${output}npm run ${script} failed, so nothing was written.`)
   return output
 }
 
 const [plural, singular] = process.argv.slice(2)
 try {
-  if (!plural) throw new Error('npm run new -- NAMES, as in: npm run new -- meeting-notes')
+  if (!plural) throw new Error('Pass a plural name: npm run new -- meeting-notes')
   console.log(createResource(plural, singular))
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)

@@ -11,11 +11,11 @@ export function nameResource(plural: string, singular = toSingular(plural)) {
   for (const name of [plural, singular]) {
     if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name) || name.length > maxLength)
       throw new Error(
-        `"${name}" will not do: at most ${maxLength} small letters, digits and single hyphens, as in meeting-notes`,
+        `Invalid name "${name}". Use at most ${maxLength} lower-case letters, digits and single hyphens, as in meeting-notes.`,
       )
   }
   const constant = toCamelCase(plural)
-  if (isReservedWord(constant)) throw new Error(`${constant} is a word of JavaScript: choose another name`)
+  if (isReservedWord(constant)) throw new Error(`${constant} is a reserved word in JavaScript. Choose another name.`)
   return {
     path: plural,
     table: plural.replaceAll('-', '_'),
@@ -24,13 +24,14 @@ export function nameResource(plural: string, singular = toSingular(plural)) {
     shape: toCamelCase(`-${singular}`),
     code: singular.replaceAll('-', '_'),
     word: singular.replaceAll('-', ' '),
+    title: singular.charAt(0).toUpperCase() + singular.slice(1).replaceAll('-', ' '),
   }
 }
 
 /** Returns the singular of a regular plural, such as note for notes. Throws for others, which need an explicit one. */
 function toSingular(plural: string): string {
   if (/[^s]s$/.test(plural) && !/(ie|[sxzo]e|[cs]he|[iu])s$/.test(plural)) return plural.slice(0, -1)
-  throw new Error(`Say what one of them is called, as in: npm run new -- addresses address`)
+  throw new Error('Pass the singular too: npm run new -- addresses address')
 }
 
 function isReservedWord(name: string): boolean {
@@ -58,7 +59,7 @@ export const ${constant} = pgTable(
 )
 `
 
-export const writeRoute = ({ constant, words, shape, code, word }: Resource) => `
+export const writeRoute = ({ path, constant, words, shape, code, title }: Resource) => `
 import { and, type Cursor, type Db, desc, eq, ${constant}, sql, toStorableText } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
@@ -66,13 +67,13 @@ import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
 
 const ${shape}Request = z.object({
-  text: z.string().max(10_000).regex(/\\S/, 'should not be empty').transform(toStorableText),
+  text: z.string().max(10_000).regex(/\\S/, 'must not be empty').transform(toStorableText),
 })
 const ${shape}Response = z.object({ id: z.string(), text: z.string(), createdAt: z.iso.datetime() })
 const ${shape}List = z.object({ items: z.array(${shape}Response), next: z.string().nullable() })
 const Params = z.object({ id: z.uuid() })
 
-const notFound = () => new ProblemError(404, '${code}_not_found', 'There is no such ${word}.')
+const notFound = () => new ProblemError(404, '${code}_not_found', '${title} not found. See GET /${path} for yours.')
 const toResponse = (row: typeof ${constant}.$inferSelect) => ({ ...row, createdAt: row.createdAt.toISOString() })
 
 const routes: FastifyPluginAsyncZod = async (app) => {

@@ -167,7 +167,7 @@ describe('another embedder', () => {
   it('that cannot be reached makes reindex fail with one line', async () => {
     const env = { DATABASE_URL, OPENAI_BASE_URL: 'http://127.0.0.1:9/v1', EMBEDDING_MODEL: 'away' }
     const { code, out, err } = await runProgram('apps/cli/dist/manage.js', env, 'reindex')
-    expect(err).toMatch(/^Command failed: .*check its base URL.*\n$/)
+    expect(err).toMatch(/^Command failed: .*Check the base URL.*\n$/)
     expect({ code, out }).toEqual({ code: 1, out: '' })
   })
 })

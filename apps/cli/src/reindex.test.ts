@@ -126,7 +126,7 @@ describe('reindexing', () => {
   })
 
   it('stops at once when the embedder fails', async () => {
-    await expect(reindex(createEmbedder('mock?fault=500'))).rejects.toThrow('answered 500')
+    await expect(reindex(createEmbedder('mock?fault=500'))).rejects.toThrow('responded with 500')
     expect(await count()).toEqual(['3 offline-384'])
   })
 })

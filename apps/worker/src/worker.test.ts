@@ -99,7 +99,7 @@ describe('a worker', () => {
       const document = await documents.find(owner, id)
       return document?.status === 'queued' && document.error !== null && document
     })
-    expect(waiting.error).toMatch(/model .*check its base URL/)
+    expect(waiting.error).toMatch(/model .*Check the base URL/)
     await untilStatus(id, 'failed')
     expect((await documents.find(owner, id))?.error).toBe(waiting.error)
   })

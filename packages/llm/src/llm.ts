@@ -46,13 +46,13 @@ export type Embedder = {
 }
 
 const advice = {
-  model_unauthorized: 'check its key, and that the account has credit', // 401, 402, 403
-  model_rejected: 'check its name and key, and whether the text is longer than it takes', // another 4xx; Gemini's wrong key
-  model_rate_limited: 'try again later', // 429
-  model_failed: 'try again', // 5xx, or an error event in the stream
-  model_unreachable: 'check its base URL, and that it runs', // no connection, or a lost one
-  model_timeout: 'try again, or allow it more time', // no first byte, or a gap between two bytes, before the deadline
-  model_protocol: 'check that its base URL is that of an OpenAI-compatible server', // another format, or truncated
+  model_unauthorized: "Check the API key and the account's credit.", // 401, 402, 403
+  model_rejected: 'Check the model name, the API key and the length of the text.', // another 4xx; Gemini's wrong key
+  model_rate_limited: 'Try again later.', // 429
+  model_failed: 'Try again.', // 5xx, or an error event in the stream
+  model_unreachable: 'Check the base URL, and that the server is running.', // no connection, or a lost one
+  model_timeout: 'Try again, or allow the model more time.', // no first byte, or a gap between two bytes, before the deadline
+  model_protocol: 'Check that the base URL is that of an OpenAI-compatible server.', // another format, or truncated
 }
 
 export type LlmErrorCode = keyof typeof advice
@@ -68,9 +68,9 @@ export class LlmError extends Error {
   /** From the vendor's `Retry-After`, in seconds. */
   retryAfterSeconds: number | undefined
 
-  /** `what` says what happened and may be shown to users. The advice for `code` is appended. */
+  /** `what` says what happened and may be shown to users. The advice for `code` is appended as a sentence. */
   constructor(code: LlmErrorCode, what: string, details: { status?: number; retryAfterSeconds?: number } = {}) {
-    super(`${what.charAt(0).toUpperCase()}${what.slice(1)}: ${advice[code]}.`)
+    super(`${what.charAt(0).toUpperCase()}${what.slice(1)}. ${advice[code]}`)
     this.name = 'LlmError'
     this.code = code
     this.status = details.status

@@ -109,8 +109,7 @@ function readEvent({ name, data }: SseEvent, ending: Ending, parts: AnswerEvent[
   if (isObject(chunk.usage)) ending.usage = readUsage(chunk.usage)
   const choice: unknown = Array.isArray(chunk.choices) ? chunk.choices[0] : undefined
   if (!isObject(choice)) return
-  if (failureReasons.includes(choice.finish_reason))
-    throw new LlmError('model_failed', 'the model broke off its answer')
+  if (failureReasons.includes(choice.finish_reason)) throw new LlmError('model_failed', 'the model aborted its answer')
   if (typeof choice.finish_reason === 'string') ending.finishReason = finishReasons.get(choice.finish_reason) ?? 'other'
   readDelta(choice.delta ?? choice.message, parts)
 }

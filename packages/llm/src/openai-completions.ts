@@ -90,7 +90,7 @@ function readCompletion(text: string): Record<string, unknown> {
   const failure = readVendorError(completion)
   if (failure) throw failure
   if (!isObject(completion) || !Array.isArray(completion.choices)) {
-    throw new LlmError('model_protocol', 'the model’s answer is no completion')
+    throw new LlmError('model_protocol', 'the response is not a chat completion')
   }
   return completion
 }

@@ -28,7 +28,8 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
   const embedBatch = async (input: string[], signal: AbortSignal | undefined) =>
     readVectors(parseJson(await post(input, signal)), input.length)
   const assertWidth = (width: number, wanted = dimensions) => {
-    if (wanted && width !== wanted) throw new LlmError('model_protocol', 'the model sent a vector of another width')
+    if (wanted && width !== wanted)
+      throw new LlmError('model_protocol', 'the model sent a vector with an unexpected number of dimensions')
   }
 
   return {

@@ -101,7 +101,7 @@ export async function ingestDocument(
   try {
     await processDocument(options, owner, added)
   } catch (error) {
-    await documents.fail(owner, added, 'It could not be stored: post it again.')
+    await documents.fail(owner, added, 'The document could not be processed. Post it again.')
     if (!(error instanceof LlmError)) throw error
   }
   const document = await documents.find(owner, added.id)

@@ -50,7 +50,7 @@ function sniffBinary(head: Buffer): string | undefined {
   if (head.toString('hex', 0, 4) === zip) return docxType
   if (head.toString('hex', 0, 8) === oldOffice)
     throw new MediaTypeError(
-      'Encrypted files and Word files older than 2007 are not supported. Save it as .docx without a password.',
+      'Encrypted files and Word files from before 2007 (.doc) are not supported. Save the document as .docx without a password.',
     )
   return undefined
 }

@@ -21,30 +21,35 @@ async function askModel(payload: object) {
 
 describe('POST /chat reports the problem with', () => {
   it.each([
-    ['no message', {}, '/message', 'is missing: send {"message": "…"}'],
-    ['an empty message', { message: '' }, '/message', 'should be a text'],
-    ['a message of whitespace', { message: ' \n\t\u3000' }, '/message', 'should be a text'],
+    ['no message', {}, '/message', 'is missing. Send {"message": "…"}'],
+    ['an empty message', { message: '' }, '/message', 'must be a non-empty string'],
+    ['a message of whitespace', { message: ' \n\t\u3000' }, '/message', 'must be a non-empty string'],
     ['a message that is not a string', { message: { text: 'hello' } }, '/message', 'expected string'],
     [
       'a conversation id with a space',
       { message: 'a', conversationId: 'a b' },
       '/conversationId',
-      'should be 1 to 64 of',
+      'must be 1 to 64 characters from',
     ],
-    ['an empty conversation id', { message: 'a', conversationId: '' }, '/conversationId', 'should be 1 to 64 of'],
+    [
+      'an empty conversation id',
+      { message: 'a', conversationId: '' },
+      '/conversationId',
+      'must be 1 to 64 characters from',
+    ],
     [
       'a conversation id that is too long',
       { message: 'a', conversationId: 'a'.repeat(65) },
       '/conversationId',
-      'should be 1 to',
+      'must be 1 to',
     ],
     ['a number as the conversation id', { message: 'a', conversationId: 1 }, '/conversationId', 'expected string'],
-    ['no messages', { messages: [] }, '/messages', 'should end with the user’s message'],
+    ['no messages', { messages: [] }, '/messages', 'must end with a message from the user'],
     [
       'an assistant message at the end',
       { messages: [userMessage, { ...userMessage, role: 'assistant' }] },
       '/messages/1/role',
-      'should be the user’s',
+      'must be from the user',
     ],
     [
       'a last message without an id',
@@ -62,7 +67,7 @@ describe('POST /chat reports the problem with', () => {
       'a last message without text',
       { messages: [{ ...userMessage, parts: [{ type: 'file', url: 'data:,a' }] }] },
       '/message',
-      'should be a text',
+      'must be a non-empty string',
     ],
     ['null as the last message', { messages: [null] }, '/messages/0', 'expected object'],
     ['an unknown trigger', { messages: [userMessage], trigger: 'explode' }, '/trigger', 'expected one of'],

@@ -13,7 +13,9 @@ export type Question = {
 }
 
 /** `useChat` creates ids of 16 characters, the server UUIDs. */
-export const ConversationId = z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, 'should be 1 to 64 of A-Z a-z 0-9 _ -')
+export const ConversationId = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, 'must be 1 to 64 characters from A-Z a-z 0-9 _ -')
 
 /** UTF-16 units, about 8,000 tokens: the whole context of small models. Longer texts belong in documents. */
 export const maxMessageLength = 32_000
@@ -22,7 +24,7 @@ const TextPart = z.looseObject({ type: z.literal('text'), text: z.string() })
 const OtherPart = z.looseObject({ type: z.string() })
 const LastMessage = z.object({
   id: ConversationId,
-  role: z.literal('user', 'the last message should be the user’s'),
+  role: z.literal('user', 'the last message must be from the user'),
   parts: z.array(z.union([TextPart, OtherPart])),
 })
 
@@ -32,7 +34,7 @@ export const ChatRequest = z
     message: z.string().optional(),
     conversationId: ConversationId.optional(),
     id: ConversationId.optional(),
-    messages: z.array(z.unknown()).min(1, 'should end with the user’s message').optional(),
+    messages: z.array(z.unknown()).min(1, 'must end with a message from the user').optional(),
     trigger: z.enum(['submit-message', 'regenerate-message']).optional(),
     messageId: z.string().nullish(),
   })
@@ -54,19 +56,19 @@ export const ChatRequest = z
  */
 export function toQuestion(body: z.output<typeof ChatRequest>): Question {
   const question = body.messages ? fromUiMessages(body, body.messages) : fromPlainMessage(body)
-  if (question.text.trim() === '') throw invalid('message', 'should be a text')
+  if (question.text.trim() === '') throw invalid('message', 'must be a non-empty string')
   if (question.text.length > maxMessageLength) {
     throw new ProblemError(
       413,
       'message_too_large',
-      `A message has at most ${maxMessageLength} characters. Post longer texts to /documents.`,
+      `The message exceeds ${maxMessageLength} characters. Post long text to /documents.`,
     )
   }
   return { ...question, text: toStorableText(question.text) }
 }
 
 function fromPlainMessage({ message, conversationId }: z.output<typeof ChatRequest>): Question {
-  if (message === undefined) throw invalid('message', 'is missing: send {"message": "…"}')
+  if (message === undefined) throw invalid('message', 'is missing. Send {"message": "…"}')
   return { conversationId: conversationId ?? randomUUID(), questionId: randomUUID(), text: message, regenerate: false }
 }
 

@@ -78,7 +78,7 @@ async function expectExactRest(url: string, conversationId: string, parts: Part[
 }
 
 describe('an answer that has ended', () => {
-  const failure = new LlmError('model_failed', 'the model broke off its answer')
+  const failure = new LlmError('model_failed', 'the model aborted its answer')
   it.each([
     ['complete', { type: 'finish', finishReason: 'stop' }, async (_, answer) => answer.end()],
     ['stopped', { type: 'abort', reason: 'stopped' }, async (id) => void (await stop(id))],

@@ -203,7 +203,7 @@ describe('useChat', () => {
   })
 
   it('shows why an answer failed, before or after its first word, and continues', async () => {
-    const failure = new LlmError('model_failed', 'the model broke off its answer')
+    const failure = new LlmError('model_failed', 'the model aborted its answer')
     const { page, answer } = await begin()
     answer.say('At')
     answer.fail(failure)

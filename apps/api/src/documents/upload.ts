@@ -24,7 +24,7 @@ export async function receiveUpload<Fields extends Given, T>(
   return withUpload(request, options, async (uploadId) => {
     assertLength(request, options.maxBytes)
     const { file, given } = await readForm(request, uploadId, options).catch(explain)
-    if (!file) throw invalid('/file', 'is missing: send one file')
+    if (!file) throw invalid('/file', 'is missing. Send one file')
     const fields = Fields.safeParse({ title: file.filename, ...given })
     if (!fields.success) {
       const [issue] = fields.error.issues
@@ -98,7 +98,7 @@ async function storeFile(
   const sniff = createSniffer(filename)
   const parts = divide(file, maxBytes)
   const { hash, count } = await storeParts(parts, (part) => sniffPart(sniff, part), { ...upload, title: filename })
-  if (count === 0) throw invalid('/file', 'should not be empty')
+  if (count === 0) throw invalid('/file', 'must not be empty')
   return { filename, hash }
 }
 
@@ -177,14 +177,18 @@ function sniffPart(sniff: ReturnType<typeof createSniffer>, part: Buffer): strin
  */
 function explain(error: unknown): never {
   if (error instanceof Error && 'code' in error && error.code) throw error
-  throw new ProblemError(400, 'invalid_body', 'Invalid form: it is incomplete or does not match its boundary.')
+  throw new ProblemError(
+    400,
+    'invalid_body',
+    'Invalid form: it is incomplete or does not match its boundary. Send it again.',
+  )
 }
 
 const tooLarge = (maxBytes: number) =>
   new ProblemError(
     413,
     'document_too_large',
-    `A file has at most ${maxBytes / 1024 / 1024} MB. Split it, or remove its images.`,
+    `The file exceeds ${maxBytes / 1024 / 1024} MB. Split it, or remove its images.`,
   )
 
 function invalid(path: string, message: string): ProblemError {

@@ -103,7 +103,7 @@ describe('Open WebUI', () => {
     upstream.next(sendJson({}, 500))
     const response = await send(chat, headers)
     expect(response.status).toBe(502)
-    expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining('try again') } })
+    expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining('Try again') } })
   })
 
   it('stops by closing its connection, which cancels the model call', async () => {

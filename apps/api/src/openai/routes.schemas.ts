@@ -14,7 +14,7 @@ const ContentPart = z.looseObject({ type: z.string() })
 
 const Message = z.looseObject({
   role: z.string(),
-  content: z.union([z.string(), z.array(ContentPart)], 'should be a text, or a list of parts').nullish(),
+  content: z.union([z.string(), z.array(ContentPart)], 'must be a string or a list of parts').nullish(),
 })
 
 const positive = z.int().min(1).nullish()
@@ -23,11 +23,11 @@ const positive = z.int().min(1).nullish()
 export const CompletionRequest = z
   .looseObject({
     model: z.string().meta({ description: 'One of GET /v1/models' }),
-    messages: z.array(Message).min(1, 'should end with the user’s message'),
+    messages: z.array(Message).min(1, 'must end with a message from the user'),
     stream: z.boolean().nullish(),
     stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
     n: positive,
-    stop: z.union([z.string(), z.array(z.string())], 'should be a text, or a list of texts').nullish(),
+    stop: z.union([z.string(), z.array(z.string())], 'must be a string or a list of strings').nullish(),
     max_tokens: positive,
     max_completion_tokens: positive,
     retrieval: z.boolean().default(true).meta({ description: 'Ours: false leaves the documents out' }),
@@ -41,7 +41,7 @@ export const CompletionRequest = z
 const Citations = z.union([z.array(SourceResponse), z.unknown()])
 
 const CompletionResponse = z.looseObject({ citations: Citations.optional() }).meta({
-  description: 'A chat.completion of OpenAI’s, with the passages that the model was given',
+  description: "A chat.completion of OpenAI's, with the passages that the model was given",
   examples: [
     {
       id: 'chatcmpl-1',
@@ -76,7 +76,7 @@ export const completed = {
 const maxInputs = 2048 // OpenAI's own limit
 
 const Input = z.union([z.string(), z.array(z.string()).min(1).max(maxInputs)], {
-  error: `should be a text, or a list of 1 to ${maxInputs} texts; lists of tokens are not read here`,
+  error: `must be a string or a list of 1 to ${maxInputs} strings. Lists of tokens are not supported`,
 })
 
 export const EmbeddingRequest = z

@@ -35,7 +35,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       bodyLimit: maxBodyBytes,
       schema: {
         operationId: 'createCompletion',
-        summary: 'Answer from the documents, as OpenAI’s API does; nothing is stored',
+        summary: "Answer from the documents, as OpenAI's API does; nothing is stored",
         body: CompletionRequest,
         response: { 200: completed },
       },

@@ -68,7 +68,7 @@ export function toCallProblem(error: unknown): ProblemError {
     return new ProblemError(400, error.code, error.message, { param: error.param })
   }
   if (error instanceof LlmError && error.code === 'model_rejected' && refusals.includes(error.status)) {
-    const detail = `The model’s server answered ${error.status}: check the parameters, and whether the text is longer than it takes.`
+    const detail = `The model server responded with ${error.status}. Check the parameters and the length of the text.`
     return new ProblemError(400, error.code, detail)
   }
   return toProblem(error)

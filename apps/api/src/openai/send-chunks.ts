@@ -105,6 +105,6 @@ function readChunk(json: string): Chunk {
   try {
     return Chunk.parse(JSON.parse(json))
   } catch {
-    throw new LlmError('model_protocol', 'the model sent an event that is no chunk of a completion')
+    throw new LlmError('model_protocol', 'the model sent an event that is not a completion chunk')
   }
 }

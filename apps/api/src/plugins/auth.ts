@@ -78,7 +78,7 @@ function createLocalAccess({ CORS_ORIGINS }: AuthOptions['config'], store: Store
       throw new ProblemError(
         403,
         'foreign_origin',
-        'AUTH=off accepts requests from this machine only. Set AUTH=required to open the API.',
+        "With AUTH=off, only local programs and the API's own page have access. Add another page's origin to CORS_ORIGINS, or set AUTH=required.",
       )
     }
     owner ??= await store.owners.ensure('local')

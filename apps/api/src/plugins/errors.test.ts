@@ -15,7 +15,7 @@ const problemType = 'application/problem+json; charset=utf-8'
 
 describe('an invalid request gets problem+json with status, code and detail', () => {
   it.each([
-    ['invalid JSON', '{"message": ', {}, 400, 'invalid_json', 'The request body is not valid JSON.'],
+    ['invalid JSON', '{"message": ', {}, 400, 'invalid_json', 'The request body is not valid JSON. Check its syntax.'],
     ['an empty body', '', {}, 400, 'invalid_json', 'The request body is empty. Send JSON.'],
     ['plain text', 'hello', { 'content-type': 'text/plain' }, 415, 'unsupported_media_type', 'Send JSON with'],
     [

@@ -35,7 +35,7 @@ const OpenAiError = z
   })
   .meta({
     id: 'OpenAiError',
-    description: 'An error in OpenAI’s format. `code` is stable. `message` says what is wrong and what to do.',
+    description: "An error in OpenAI's format. `code` is stable. `message` says what is wrong and what to do.",
   })
 
 type Details = {
@@ -118,7 +118,7 @@ function fromLlmError(error: LlmError): ProblemError {
 
 /** Responses by error code, of Fastify or of Node's HTTP parser. */
 const requestErrors: Record<string, [status: number, code: string, detail: string]> = {
-  FST_ERR_CTP_INVALID_JSON_BODY: [400, 'invalid_json', 'The request body is not valid JSON.'],
+  FST_ERR_CTP_INVALID_JSON_BODY: [400, 'invalid_json', 'The request body is not valid JSON. Check its syntax.'],
   FST_ERR_CTP_EMPTY_JSON_BODY: [400, 'invalid_json', 'The request body is empty. Send JSON.'],
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [
     415,
@@ -130,7 +130,11 @@ const requestErrors: Record<string, [status: number, code: string, detail: strin
     'body_too_large',
     'The request body is too large. Send less, or split it into several requests.',
   ],
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, 'invalid_body', 'The request body does not match its content-length.'],
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: [
+    400,
+    'invalid_body',
+    'The request body does not match its content-length. Send it again.',
+  ],
   FST_FILES_LIMIT: [413, 'too_many_parts', 'The form contains more than one file. Send one file per request.'],
   FST_FIELDS_LIMIT: [413, 'too_many_parts', 'The form contains too many fields. Send only the fields listed in /docs.'],
   FST_ERR_BAD_URL: [400, 'invalid_url', 'Invalid URL. Percent-encode its special characters.'],
@@ -147,7 +151,9 @@ function fromRequestError(error: unknown): ProblemError | undefined {
   const known = requestErrors[String(error.code)]
   if (known) return new ProblemError(...known)
   const isClientError = 'statusCode' in error && typeof error.statusCode === 'number' && error.statusCode < 500
-  return isClientError ? new ProblemError(400, 'bad_request', 'Invalid request.') : undefined
+  return isClientError
+    ? new ProblemError(400, 'bad_request', 'Invalid request. See /docs for what this route accepts.')
+    : undefined
 }
 
 /** Sends every error as problem+json, or in OpenAI's envelope below /v1/. Logs unexpected errors once. */
@@ -162,7 +168,10 @@ async function errors(app: FastifyInstance) {
 /** Handles requests that Node itself would reject without a body, or not answer at all. */
 function handleProtocolErrors(app: FastifyInstance) {
   app.server.on('connect', (_request, socket: Duplex) =>
-    sendToSocket(socket, new ProblemError(400, 'bad_request', 'The CONNECT method is not supported.')),
+    sendToSocket(
+      socket,
+      new ProblemError(400, 'bad_request', 'The CONNECT method is not supported. See /docs for all routes.'),
+    ),
   )
   // RFC 9110, section 10.1.1: a server may ignore unknown expectations.
   app.server.on('checkExpectation', app.routing)
@@ -209,7 +218,11 @@ function toBody({ status, code, message, extra }: ProblemError, requestId: strin
 
 /** Writes an error to the socket. Invalid HTTP never becomes a request that a reply could be sent for. */
 export function handleClientError(error: NodeJS.ErrnoException, socket: Duplex) {
-  const known = requestErrors[error.code ?? ''] ?? [400, 'bad_request', 'Invalid HTTP request.']
+  const known = requestErrors[error.code ?? ''] ?? [
+    400,
+    'bad_request',
+    'Invalid HTTP request. Check the client or the proxy that sent it.',
+  ]
   sendToSocket(socket, new ProblemError(...known))
 }
 

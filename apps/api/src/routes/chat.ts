@@ -58,7 +58,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         throw new ProblemError(
           404,
           'answer_not_found',
-          'Answer not found. Send the id of an event of this conversation as `Last-Event-ID`, or no such header.',
+          'Answer not found. Send an event id of this conversation as `Last-Event-ID`, or omit the header.',
         )
       if (!answer || (!last && answer.end)) return reply.code(204).send()
       await sendStream(reply, answer, last?.position)

@@ -4,9 +4,9 @@ import { Metadata, MetadataText } from '../documents/metadata.ts'
 
 export const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages
 
-const Text = z.string().regex(/\S/, 'should not be empty')
+const Text = z.string().regex(/\S/, 'must not be empty')
 
-const Short = Text.transform(toStorableText).refine((text) => text.length <= 500, 'should have at most 500 characters')
+const Short = Text.transform(toStorableText).refine((text) => text.length <= 500, 'must have at most 500 characters')
 
 const DocumentFields = z.object({
   title: Short,
@@ -84,7 +84,7 @@ export const TextResponse = z
     end: z.int(),
     length: z.int().meta({ description: 'Of the whole document' }),
   })
-  .meta({ description: 'A part of a document’s text', examples: [passage] })
+  .meta({ description: "A part of a document's text", examples: [passage] })
 
 export const Gone = z.undefined().meta({ description: 'The document is gone' })
 

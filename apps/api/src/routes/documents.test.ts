@@ -166,7 +166,7 @@ describe('a file', () => {
 
   const text = new File(['A text.'], 'a.txt')
   it.each([
-    ['no file', { title: 'a' }, 400, 'invalid_request', /file.*send one/],
+    ['no file', { title: 'a' }, 400, 'invalid_request', /file.*Send one/],
     ['an empty file', { file: new File([], 'a.txt') }, 400, 'invalid_request', /file.*empty/],
     ['an empty title', { title: ' ', file: text }, 400, 'invalid_request', /^\/title: .*empty/],
     ['invalid JSON metadata', { metadata: 'ops', file: text }, 400, 'invalid_request', /^\/metadata: .*JSON object/],

@@ -108,7 +108,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       config: { problems: { 404: ['document_not_found'] } },
       schema: {
         operationId: 'readDocument',
-        summary: 'Read a document’s state',
+        summary: "Read a document's state",
         params: Params,
         response: { 200: DocumentResponse },
       },
@@ -142,7 +142,7 @@ function readCursor(after: string | undefined): Cursor | undefined {
 
 const notFound = () => new ProblemError(404, 'document_not_found', 'Document not found. See GET /documents for yours.')
 const tooLarge = () =>
-  new ProblemError(413, 'document_too_large', `A document has at most ${maxTextLength} characters. Split it.`)
+  new ProblemError(413, 'document_too_large', `The document exceeds ${maxTextLength} characters. Split it.`)
 const toResponse = ({ createdAt, ...row }: DocumentSummary) => ({ ...row, createdAt: createdAt.toISOString() })
 const isUuid = (id: string) => z.uuid().safeParse(id).success
 

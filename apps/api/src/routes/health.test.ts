@@ -9,7 +9,11 @@ afterAll(async () => {
   await gate.shut()
 })
 
-const problem = { status: 503, code: 'database_unavailable', detail: 'The database is not responding.' }
+const problem = {
+  status: 503,
+  code: 'database_unavailable',
+  detail: 'The database is not responding. Try again in a moment.',
+}
 
 it('reports live and ready without a key', async () => {
   for (const url of ['/health/live', '/health/ready']) {

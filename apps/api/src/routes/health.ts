@@ -35,7 +35,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     async () => {
       if (app.chat.isDraining()) throw shuttingDown({ safeToRetry: true })
       await app.pingDatabase(databaseDeadlineMs).catch(() => {
-        const detail = 'The database is not responding.'
+        const detail = 'The database is not responding. Try again in a moment.'
         throw new ProblemError(503, 'database_unavailable', detail, { retryAfterSeconds: 2 })
       })
       return { status: 'ok' as const }

@@ -195,8 +195,8 @@ describe('the models', () => {
   it('cannot be reached', async () => {
     const env = { ...at('http://127.0.0.1:9/v1'), CHAT_MODEL: 'away', EMBEDDING_MODEL: 'away' }
     expect(await diagnose(env)).toEqual([
-      line('FAIL  chat model: .*check its base URL, and that it runs. Fix: set CHAT_MODEL'),
-      line('FAIL  embedder: .*check its base URL, and that it runs. Fix: set EMBEDDING_MODEL'),
+      line('FAIL  chat model: .*Check the base URL, and that the server is running. Fix: set CHAT_MODEL'),
+      line('FAIL  embedder: .*Check the base URL, and that the server is running. Fix: set EMBEDDING_MODEL'),
       ...skipped(['vector index'], 'embedder'),
     ])
   })
@@ -204,8 +204,8 @@ describe('the models', () => {
   it('reject the key, which is not shown', async () => {
     const lines = await diagnose({ ...at(mock.url), CHAT_MODEL: 'mock?fault=401', EMBEDDING_MODEL: 'mock?fault=401' })
     expect(lines.slice(0, 2)).toEqual([
-      line('FAIL  chat model: The model.s server answered 401: check its key'),
-      line('FAIL  embedder: The model.s server answered 401: check its key'),
+      line('FAIL  chat model: The model server responded with 401. Check the API key'),
+      line('FAIL  embedder: The model server responded with 401. Check the API key'),
     ])
     expect(lines.join()).not.toContain('hunter2')
   })

@@ -114,7 +114,7 @@ export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswe
       response.on('close', () => clearTimeout(late))
     },
     destroy: () => {
-      if (!isDrained) call.fail(new LlmError('model_unreachable', 'the call was given up'))
+      if (!isDrained) call.fail(new LlmError('model_unreachable', 'the call was abandoned'))
     },
   }
 }
@@ -183,7 +183,7 @@ export async function readText(answer: HttpAnswer, maxBytes = maxBodyBytes): Pro
     for (let bytes = await readBytes(answer); bytes; bytes = await readBytes(answer)) {
       parts.push(bytes)
       length += bytes.length
-      if (length > maxBytes) throw new LlmError('model_protocol', 'the model sent a body without end')
+      if (length > maxBytes) throw new LlmError('model_protocol', 'the response exceeds the size limit')
     }
     answer.drain()
     return Buffer.concat(parts).toString()
@@ -197,7 +197,8 @@ export async function readText(answer: HttpAnswer, maxBytes = maxBodyBytes): Pro
  */
 export function describeFailure(error: unknown): LlmError {
   const code = readErrorCode(error)
-  if (code.startsWith('HPE_')) return new LlmError('model_protocol', `the model's server does not speak HTTP (${code})`)
+  if (code.startsWith('HPE_'))
+    return new LlmError('model_protocol', `the model server did not send a valid HTTP response (${code})`)
   return new LlmError('model_unreachable', `the connection to the model failed (${code})`)
 }
 

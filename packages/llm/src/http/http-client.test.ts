@@ -140,7 +140,7 @@ describe('a response that is not 2xx', () => {
 describe('a connection that fails', () => {
   it('is model_unreachable when no server listens', async () => {
     await expect(createClient('http://127.0.0.1:9/v1').post('/', {})).rejects.toEqual(
-      isError('model_unreachable', { message: expect.stringMatching(/ECONNREFUSED.*: check its base URL/) }),
+      isError('model_unreachable', { message: expect.stringMatching(/ECONNREFUSED.*\. Check the base URL/) }),
     )
   })
 

@@ -113,7 +113,7 @@ async function writePayload(call: HttpCall, body: unknown): Promise<Buffer[]> {
 function assertAccepted({ statusCode: status = 0, headers }: http.IncomingMessage): void {
   if (status >= 200 && status < 300) return
   const retryAfterSeconds = readRetryAfter(headers['retry-after'])
-  throw new LlmError(codeOf(status), `the model's server answered ${status}`, { status, retryAfterSeconds })
+  throw new LlmError(codeOf(status), `the model server responded with ${status}`, { status, retryAfterSeconds })
 }
 
 function codeOf(status: number): LlmErrorCode {

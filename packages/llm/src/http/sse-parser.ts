@@ -84,5 +84,6 @@ function readValue(line: string, start: number): string {
 }
 
 function assertLength(length: number): void {
-  if (length > maxEventLength) throw new LlmError('model_protocol', 'the model sent an event without end')
+  if (length > maxEventLength)
+    throw new LlmError('model_protocol', 'the model sent an event that exceeds the size limit')
 }
