@@ -2,7 +2,7 @@ import { z } from 'zod'
 
 /** A passage as clients receive it. */
 export const SourceResponse = z.object({
-  n: z.int().meta({ description: 'The n of [n] in the text' }),
+  n: z.int().meta({ description: 'The number that the text cites as `[n]`' }),
   documentId: z.string(),
   chunkId: z.string(),
   title: z.string(),

@@ -23,5 +23,5 @@ const EventId = z.string().meta({
 export const FollowHeaders = z.object({ 'last-event-id': EventId.optional() })
 
 export const answerStream = { description: 'The answer', content: { 'text/event-stream': { schema: ChatResponse } } }
-export const NoRunningAnswer = z.undefined().meta({ description: 'Nothing runs' })
-export const Stopped = z.undefined().meta({ description: 'Nothing runs any more' })
+export const NoRunningAnswer = z.undefined().meta({ description: 'No answer is running' })
+export const Stopped = z.undefined().meta({ description: 'The answer has stopped; its text so far is kept' })

@@ -24,7 +24,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, but only the last message is used
       schema: {
         operationId: 'ask',
-        summary: 'Ask a question; the answer streams',
+        summary: 'Ask a question and stream the answer',
         body: ChatRequest,
         response: { 200: answerStream },
       },
@@ -43,9 +43,9 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       config: { problems: followProblems },
       schema: {
         operationId: 'followAnswer',
-        summary: 'Read on in an answer, from any process',
+        summary: 'Resume an answer from any process',
         description:
-          'With `Last-Event-ID`, what comes after that event, also when the answer has ended. Without it, the answer that runs in the conversation, from its start.',
+          "With `Last-Event-ID`, returns everything after that event, even if the answer has ended. Without it, returns the conversation's running answer from its beginning.",
         params: Params,
         headers: FollowHeaders,
         response: { 200: answerStream, 204: NoRunningAnswer },
@@ -71,7 +71,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       config: { neverShed: true }, // it ends work
       schema: {
         operationId: 'stopAnswer',
-        summary: 'Stop the answer that runs in a conversation; what there is of it is kept',
+        summary: 'Stop the running answer of a conversation',
         params: Params,
         response: { 204: Stopped },
       },

@@ -57,8 +57,8 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
       attachValidation: true, // a file is not JSON
       schema: {
         operationId: 'addDocument',
-        summary: 'Add a document for the worker to take in; the same content twice is one document',
-        description: `Either JSON, or one file (text, Markdown, HTML, PDF, .docx) as multipart/form-data, with \`title\`, \`externalId\` and \`metadata\` (JSON) beside it if you like. At most ${app.maxUploadBytes} bytes.`,
+        summary: 'Add a document',
+        description: `Posting the same content again does not create a second one. Send either JSON, or one file (text, Markdown, HTML, PDF, .docx) as multipart/form-data, optionally with \`title\`, \`externalId\` and \`metadata\` (JSON). At most ${app.maxUploadBytes} bytes. A worker reads and embeds it.`,
         body: DocumentRequest,
         response: { 202: DocumentResponse },
       },
