@@ -100,6 +100,7 @@ export const part: Part = {
       '| OpenAI-compatible API',
       [' (`/v1` passes them to the client)', ''],
     ],
+    'docs/extending.md': [['`chat` and `completions`, or `embedder` and `embeddings`', '`chat` or `embedder`']],
     'docs/measurements.md': ['| 8 MB bodies of `/v1'],
     'docs/security.md': [
       [' Below `/v1`, other parameters are passed to the model.', ''],
@@ -107,7 +108,10 @@ export const part: Part = {
     ],
     'infra/balancer/Caddyfile': ['@openai path', 'handle @openai'],
     'infra/replicas.test.ts': ["it('cancel the model request when a client of /v1"],
-    'packages/llm/README.md': ['- `openai-completions.ts` and'],
+    'packages/llm/README.md': [
+      '- `openai-completions.ts` and',
+      ['`chat` and `completions`, or `embedder` and `embeddings`', '`chat` or `embedder`'],
+    ],
     'packages/llm/src/index.test.ts': ['completions: {', 'embeddings: {'],
     'packages/llm/src/index.ts': [
       'export { measureChunk }',

@@ -135,7 +135,7 @@ async function configureDatabase(db: Db) {
   }
 }
 
-/** hnsw's `ef_construction`. Twice its default takes 15 % longer and finds 0.06 more of the ten nearest neighbours. */
+/** hnsw's `ef_construction`. Twice its default takes 15% longer and finds 0.06 more of the ten nearest neighbours. */
 const buildEffort = sql.raw('m = 24, ef_construction = 200')
 
 /** One partial index per model, because its rows have one width and the column has none. */

@@ -23,7 +23,7 @@ export type HttpClient = {
 
 /**
  * All sockets read into one buffer, and `node:http` copies what it keeps. A new 64 KiB buffer per read makes reading
- * and decoding a token 18 to 22 % more expensive.
+ * and decoding a token 18 to 22% more expensive.
  */
 const onread = {
   buffer: Buffer.allocUnsafeSlow(64 * 1024), // the size of Node's own reads
