@@ -141,7 +141,7 @@ describe('a model', async () => {
       }
       expect(joinText(parts)).toBe('half')
       expect(listTypes(parts).slice(-3)).toEqual(['text-delta', 'error', '[DONE]'])
-      expect(parts.at(-2)?.errorText).toMatch(/^The .*(model|answer).*: (try|check) .*\.$/)
+      expect(parts.at(-2)?.errorText).toMatch(/^The .*(model|answer).*\. (Try|Check) .*\.$/)
       expect(parts.at(-2)?.errorText).not.toContain('own words')
       const stored = (await read(conversationId)).messages[1]
       expect(stored).toMatchObject({ content: 'half', status: 'failed' })
