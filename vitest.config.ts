@@ -39,14 +39,13 @@ export default defineConfig({
     hookTimeout: 600_000,
     teardownTimeout: 60_000, // dropping the template database
     expect: { poll: { timeout: 120_000, interval: 50 } }, // most conditions hold within 2 s
-    maxWorkers: '100%', // tests wait for processes more than they compute: a worker per core, not one less
+    isolate: false, // loading the packages again for each file takes half as long as its tests
+    setupFiles: './packages/testing/src/clean-process.ts',
     projects: [
       {
         extends: true,
         test: {
           name: 'fast',
-          isolate: false, // loading the packages again for each file takes half as long as its tests
-          setupFiles: './packages/testing/src/clean-process.ts',
           maxWorkers: 4, // these wait for the database and for timeouts half of the time
           include: ['{apps,infra,packages}/**/*.test.ts'],
           exclude: ['**/node_modules/**', ...processes, ...alone],
@@ -58,6 +57,7 @@ export default defineConfig({
         test: {
           name: 'processes',
           include: processes,
+          maxWorkers: 3, // these wait a third of the time
           exclude: ['**/node_modules/**', ...alone],
           sequence: { groupOrder: 1 },
         },

@@ -26,10 +26,10 @@ function remove(given: string[]): string {
 
   const missing = names.flatMap(removePart)
   // The edits leave imports, exports and packages that nothing uses, and lines of another length.
-  run('npx', 'biome', 'lint', '--write', '--unsafe', '--only=correctness/noUnusedImports')
-  run('npx', 'knip', '--fix', '--fix-type', 'exports,types,dependencies', '--no-exit-code')
+  run('biome', 'lint', '--write', '--unsafe', '--only=correctness/noUnusedImports')
+  run('knip', '--fix', '--fix-type', 'exports,types,dependencies', '--no-exit-code')
   run('npm', 'install', '--package-lock-only', '--ignore-scripts', '--no-audit', '--no-fund')
-  run('npx', 'biome', 'check', '--write', '--linter-enabled=false')
+  run('biome', 'check', '--write', '--linter-enabled=false')
   unlinkDeleted()
   return report(names, missing)
 }

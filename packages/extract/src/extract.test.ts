@@ -184,7 +184,7 @@ describe('the type of a file', () => {
 
   it.each([
     ['an image', Buffer.from('89504e470d0a1a0a0000000d', 'hex'), /Unsupported file type/],
-    ['an old Word file', Buffer.from('d0cf11e0a1b11ae100', 'hex'), /Save it as \.docx/],
+    ['an old Word file', Buffer.from('d0cf11e0a1b11ae100', 'hex'), /Save the document as \.docx/],
     ['random bytes', Buffer.from([200, 1, 2, 3, 250, 251]), /Unsupported file type/],
   ])('%s is rejected', (_, bytes, message) => {
     expect(() => sniffMediaType(bytes)).toThrow(message)

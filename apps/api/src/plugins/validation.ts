@@ -15,6 +15,7 @@ declare module 'fastify' {
 }
 
 const compile = SerializerSelector()()
+const compiled = new WeakMap<z.ZodType, ReturnType<typeof compile>>() // HEAD and GET of a route share their schemas
 
 /** Validates requests with the routes' zod schemas, and limits responses to the fields in those schemas. */
 async function validation(app: FastifyInstance) {
@@ -59,7 +60,10 @@ function toClientError(error: unknown): never {
 /** Compiles serializers from JSON Schema. Serializing with zod would validate each value again and cost more CPU. */
 const compileSerializer: FastifySerializerCompiler<unknown> = ({ schema, method, url, httpStatus = '' }) => {
   if (!(schema instanceof z.ZodType)) throw new TypeError('response schemas must be zod schemas')
-  return compile({ method, url, httpStatus, schema: z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any' }) })
+  const jsonSchema = () => z.toJSONSchema(schema, { io: 'output', unrepresentable: 'any' })
+  const serialize = compiled.get(schema) ?? compile({ method, url, httpStatus, schema: jsonSchema() })
+  compiled.set(schema, serialize)
+  return serialize
 }
 
 export default fp(validation, { name: 'validation' })
