@@ -8,7 +8,7 @@ import type { Parsed, Problem, Task, Text } from './large-json.ts'
 const maxDepth = 500 // copying a value to the other thread is recursive, and there it has less stack
 const maxValues = 10_000 // in the result: a conversation of a thousand tool calls
 const maxCount = 500_000 // in the body: more would delay the next body by a quarter of a second
-const maxTextBytes = 5_000_000 // of UTF-8 in one string, which arrives in one turn: an image of 3.7 MB in base64
+const maxTextBytes = 5_000_000 // in memory, of one string, which arrives in one turn: an image of 3.7 MB in base64
 const maxShortText = 100 // UTF-16 units of a string that stays in the result: `maxValues` of them are 1 MB
 const batchLength = 500_000 // UTF-16 units
 
@@ -42,8 +42,10 @@ function isPoisoned(value: Record<string, unknown>): boolean {
   )
 }
 
+/** V8 stores a string with two bytes per UTF-16 unit, unless all of it is Latin-1. */
 function isTooLong(text: string): boolean {
-  return 3 * text.length > maxTextBytes && Buffer.byteLength(text) > maxTextBytes
+  const { length } = text
+  return length > maxTextBytes || (2 * length > maxTextBytes && /[^\0-\xff]/.test(text))
 }
 
 function findProblem(value: unknown): Problem | undefined {

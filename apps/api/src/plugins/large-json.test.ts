@@ -62,14 +62,17 @@ it('rejects more values than the event loop can check in one turn, with an expla
 
 it('rejects a text that is longer than one turn may receive, with an explanation', async () => {
   const { post } = await createEcho()
-  const longest = JSON.stringify({ text: 'a'.repeat(5_000_000) })
-  expect((await post('/echo', longest)).body).toBe(longest)
-  const response = await post('/echo', JSON.stringify({ text: `ä${'a'.repeat(4_999_999)}` }))
-  expect(response.statusCode).toBe(413)
-  expect(response.json()).toMatchObject({
-    code: 'body_too_large',
-    detail: 'The JSON body has a text of more than 5 MB. Split it or send less.',
-  })
+  for (const letter of ['a', '水']) {
+    const length = letter === 'a' ? 5_000_000 : 2_500_000
+    const longest = JSON.stringify({ text: letter.repeat(length) })
+    expect((await post('/echo', longest)).body).toBe(longest)
+    const response = await post('/echo', JSON.stringify({ text: letter.repeat(length + 1) }))
+    expect(response.statusCode).toBe(413)
+    expect(response.json()).toMatchObject({
+      code: 'body_too_large',
+      detail: 'The JSON body has a text of more than 5 MB. Split it or send less.',
+    })
+  }
 })
 
 it('keeps only the last message of a large conversation, so that its length costs nothing', async () => {
