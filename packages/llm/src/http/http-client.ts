@@ -1,6 +1,7 @@
 import http from 'node:http'
 import https from 'node:https'
 import type { Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
 import { LlmError, type LlmErrorCode } from '../llm.ts'
 import type { Deadlines, HttpAnswer, HttpCall } from './http-call.ts'
@@ -79,8 +80,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       else reject(call.fail(describeFailure(error)))
     })
     request.on('close', () => reject())
-    for (const piece of payload) request.write(piece)
-    request.end()
+    if (payload.length === 1) request.end(payload[0])
+    else Readable.from(payload).pipe(request) // writing megabytes at once would block the event loop
     call.request = request
     return promise
   }
