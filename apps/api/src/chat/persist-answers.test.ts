@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { and, connect, createStore, eq, messages, sql } from '@repo/db'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { openTcpProxy } from '@repo/testing/tcp-proxy'
-import { listTypes, post, readParts } from '@repo/testing/ui-stream'
+import { listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
 import { pino } from 'pino'
 import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { testApp } from '../testing.ts'
@@ -253,31 +253,41 @@ describe('saving the text so far', () => {
     return { save, saveOnce, settled }
   }
 
+  /** Lets the model say a text, and waits until its client has it: then it is part of the answer. */
+  const say = async (
+    answer: Awaited<ReturnType<typeof begin>>['answer'],
+    parts: ReturnType<typeof streamParts>,
+    text: string,
+  ) => {
+    answer.say(text)
+    expect(await readDelta(parts)).toBe(text)
+  }
+
   it('sends only new text, and all of it after a failure', async () => {
     const { save, saveOnce } = watchSaves()
     const { answer, response } = await begin('new')
-    const parts = readParts(await response)
-    answer.say('one')
+    const parts = streamParts(await response)
+    await say(answer, parts, 'one')
     expect(await saveOnce()).toMatchObject([[[{ after: 0, addition: 'one' }]]])
-    answer.say(', two')
+    await say(answer, parts, ', two')
     expect(await saveOnce()).toMatchObject([[[{ addition: ', two' }]]])
     expect(await saveOnce()).toMatchObject([[[{ addition: '' }]]])
     save.mockRejectedValueOnce(new Error('away'))
-    answer.say(', three')
+    await say(answer, parts, ', three')
     expect(await saveOnce()).toMatchObject([[[{ addition: ', three' }]]])
     expect(await saveOnce()).toMatchObject([[[{ after: 0, addition: 'one, two, three' }]]])
     expect(await saveOnce()).toMatchObject([[[{ addition: '' }]]])
     expect(await readAnswer('new')).toMatchObject({ content: 'one, two, three' })
     answer.end()
-    await parts
+    await readParts(parts)
   })
 
   it('waits for a slow save before starting the next one', async () => {
     const { save, saveOnce, settled } = watchSaves()
     const { saveProgress } = createStore(direct.db).answers
     const { answer, response } = await begin('slow')
-    const parts = readParts(await response)
-    answer.say('one')
+    const parts = streamParts(await response)
+    await say(answer, parts, 'one')
     await nextTurn()
     const released = Promise.withResolvers<void>()
     save.mockImplementationOnce((progress) => released.promise.then(() => saveProgress(progress)))
@@ -285,11 +295,11 @@ describe('saving the text so far', () => {
     expect(save).toHaveBeenCalledTimes(1)
     released.resolve()
     await settled()
-    answer.say(', two')
+    await say(answer, parts, ', two')
     expect(await saveOnce()).toMatchObject([[[{ addition: ', two' }]]])
     expect(await readAnswer('slow')).toMatchObject({ content: 'one, two' })
     answer.end()
-    await parts
+    await readParts(parts)
   })
 
   it.each([
