@@ -80,6 +80,7 @@ export const part: Part = {
       '- Without a configured model',
       [' If you leave out `CHAT_MODEL` or `EMBEDDING_MODEL`, the offline one is used instead.', ''],
     ],
+    'packages/models/README.md': [[', `offline` (no key)', '']],
     'packages/models/src/index.ts': [['fallback = createOfflineModels()', 'fallback']],
     'packages/models/src/index.test.ts': ["{ kind: 'offline'"],
   },

@@ -54,6 +54,7 @@ export const part: Part = {
     'docs/operations.md': ['## Traces'],
     'packages/config/src/index.ts': ['const tracing', '...tracing', 'export type TracingConfig'],
     'packages/db/src/jobs.ts': [[', trace_context)', ')'], [`, \${readTrace()}::jsonb`, ''], 'function readTrace'],
+    'packages/telemetry/README.md': [['Logs and traces that never contain', 'Logs that never contain'], '- **Traces**'],
     'packages/models/src/index.ts': [
       'tracing?: Tracing',
       ['tracing, fallback', 'fallback'],
