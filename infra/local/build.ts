@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { globSync, mkdirSync, readFileSync, renameSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { type BuildFailure, build, type Plugin, stop } from 'esbuild'
 
@@ -14,11 +14,39 @@ const programs: Record<string, string[]> = {
   'apps/cli': ['manage', 'migrate', 'seed'],
 }
 
-/** Bundles each program. Throws with file, line and problem for code that cannot be bundled. */
+/** What the bundles are made of. Installing packages changes npm's own lock file. */
+const sources = [
+  '{apps,packages}/*/{package.json,patches/*,src,src/**}',
+  'infra/local/build.ts',
+  'node_modules/.package-lock.json',
+]
+
+/**
+ * Bundles each program, unless nothing has changed since the last time. Throws with file, line and problem for code that
+ * cannot be bundled.
+ */
 export async function buildPrograms(): Promise<void> {
-  await Promise.all(Object.entries(programs).map(([app, names]) => bundle(join(root, app), names)))
+  if (isBuilt()) return
+  const startedAt = new Date(Date.now() - clockStepMs)
+  await Promise.all(Object.entries(programs).map(([app, names]) => bundle(join(root, app), names, startedAt)))
     .catch(explain)
     .finally(stop) // esbuild's process would run as long as this one
+}
+
+const clockStepMs = 10 // file systems round times down to the kernel's last tick, at most this long ago
+
+/**
+ * Returns whether all bundles were begun after the last change of a source, by the change time, which copying and
+ * unpacking cannot set. Deleting a file changes its folder.
+ */
+function isBuilt(): boolean {
+  const changes = globSync(sources, { cwd: root }).map((name) => statSync(join(root, name)).ctimeMs)
+  const lastChange = changes.reduce((last, change) => Math.max(last, change), 0)
+  const bundles = Object.entries(programs).flatMap(([app, names]) => names.map((name) => `${app}/dist/${name}.js`))
+  return bundles.every((name) => {
+    const built = statSync(join(root, name), { throwIfNoEntry: false })
+    return built !== undefined && built.mtimeMs > lastChange
+  })
 }
 
 function explain(error: Error | BuildFailure): never {
@@ -29,7 +57,7 @@ function explain(error: Error | BuildFailure): never {
   throw new Error(lines.join('\n'))
 }
 
-async function bundle(app: string, names: string[]): Promise<void> {
+async function bundle(app: string, names: string[], startedAt: Date): Promise<void> {
   const outdir = join(app, 'dist')
   const { outputFiles } = await build({
     entryPoints: names.map((name) => join(app, `src/${name}.ts`)),
@@ -51,6 +79,7 @@ async function bundle(app: string, names: string[]): Promise<void> {
   for (const { path, contents } of outputFiles) {
     // Another program may start while its file is replaced.
     writeFileSync(`${path}.${process.pid}`, contents)
+    utimesSync(`${path}.${process.pid}`, startedAt, startedAt) // a change during the build must not be missed
     renameSync(`${path}.${process.pid}`, path)
   }
 }

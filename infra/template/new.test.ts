@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { copyRepository } from './testing.ts'
@@ -81,6 +81,23 @@ describe('npm run new', () => {
       expect(output).toMatch(line)
     },
   )
+
+  it('is bundled only after a change: a file with an older date, or one file less', async () => {
+    const build = async () => {
+      const { status, output } = await copy.run('npm run --silent build')
+      expect(status, output).toBe(0)
+      return statSync(join(copy.directory, 'apps/api/dist/server.js')).mtimeMs
+    }
+    const route = join(copy.directory, routes, 'meeting-notes.ts')
+    const first = await build()
+    expect(await build()).toBe(first)
+    writeFileSync(route, `${readFileSync(route, 'utf8')}\n`)
+    utimesSync(route, 0, 0)
+    const second = await build()
+    expect(second).toBeGreaterThan(first)
+    rmSync(route)
+    expect(await build()).toBeGreaterThan(second)
+  })
 })
 
 describe('a copy with generated routes and the route that the README writes by hand', () => {
