@@ -4,7 +4,7 @@ import { readConfig } from '@repo/config'
 import { createKey } from '@repo/db'
 import { createModels } from '@repo/models'
 import { createScriptedModel } from '@repo/testing/scripted-model'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { testApp } from '../src/testing.ts'
 import { addRow, listOwnedTables, readRows } from './testing-owners.ts'
 import { type Filling, fillRequest, type Operation, readOperations, readRouteTable } from './testing-routes.ts'
@@ -35,10 +35,16 @@ const ask = (conversationId: string, message: string) =>
     headers: alice,
     payload: { message: `${message} ${marker}`, conversationId },
   })
+/** Starts an answer and waits until its text is stored, a second later. Otherwise the rows change during a test. */
 async function begin(conversationId: string) {
   void ask(conversationId, holdOn)
   const answer = await spoken.takeAnswer()
   answer.say(marker)
+  const assertStored = async () => {
+    const conversation = await app.inject({ url: `/conversations/${conversationId}`, headers: alice })
+    expect(conversation.json().messages.at(-1)).toMatchObject({ content: marker })
+  }
+  await vi.waitFor(assertStored, { timeout: 120_000, interval: 50 })
   return answer
 }
 const followed = await begin('alices-running')
