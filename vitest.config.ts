@@ -57,7 +57,7 @@ export default defineConfig({
         test: {
           name: 'processes',
           include: processes,
-          maxWorkers: 3, // these wait a third of the time
+          maxWorkers: 3, // enough to keep two cores busy while some wait for a process
           exclude: ['**/node_modules/**', ...alone],
           sequence: { groupOrder: 1 },
         },
