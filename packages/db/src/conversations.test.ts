@@ -1,8 +1,9 @@
+import { Readable } from 'node:stream'
 import { eq } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
 import type { Cursor } from './conversations.ts'
-import { conversations as table } from './schema.ts'
+import { messages, conversations as table } from './schema.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
 
@@ -19,6 +20,35 @@ function openTurn(owner: string, conversationId: string, n = 1) {
   const turn = { conversationId, title: 'a title', questionId: `q${n}`, question: `question ${n}`, answerId: `a${n}` }
   return turns.open(owner, turn)
 }
+
+describe('the content of a long message', () => {
+  const pieceLength = 64 * 1024 // code points
+  it.each([1, pieceLength - 1, pieceLength, pieceLength + 1, 2 * pieceLength])(
+    'comes in pieces that make up all of its %i code points',
+    async (length) => {
+      const owner = await owners.ensure('reads')
+      await openTurn(owner, `long-${length}`)
+      const content = `${'a🏊'.repeat(length / 2)}${'a'.repeat(length % 2)}`
+      await db
+        .update(messages)
+        .set({ content })
+        .where(eq(messages.conversationId, `long-${length}`))
+      const pieces = await Readable.from(conversations.readContent(owner, `long-${length}`, 'q1')).toArray()
+      expect(pieces.join('')).toBe(content)
+    },
+  )
+
+  it('cannot be read to its end if it is deleted meanwhile', async () => {
+    const owner = await owners.ensure('reads')
+    await openTurn(owner, 'deleted')
+    const content = 'a'.repeat(pieceLength + 1)
+    await db.update(messages).set({ content }).where(eq(messages.conversationId, 'deleted'))
+    const pieces = conversations.readContent(owner, 'deleted', 'q1')
+    expect((await pieces.next()).value).toHaveLength(pieceLength)
+    await conversations.remove(owner, 'deleted')
+    await expect(pieces.next()).rejects.toThrow('was deleted while it was read')
+  })
+})
 
 describe('the list of conversations', () => {
   it('contains each conversation once across pages, even if all have the same time', async () => {

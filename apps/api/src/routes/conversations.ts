@@ -105,7 +105,8 @@ const hasAllContents = (conversation: Conversation): conversation is z.output<ty
 
 /**
  * Yields a conversation as JSON. Long messages are read when they are due, piece by piece, so that neither memory nor the
- * event loop holds a whole one. One that was deleted or answered again meanwhile is left out.
+ * event loop holds a whole one. One that was deleted or answered again meanwhile is left out. If it is deleted while it
+ * is read, the response is cut off.
  */
 export async function* writeConversation(
   { messages, ...conversation }: Conversation,
