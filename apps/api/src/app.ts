@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { readdirSync } from 'node:fs'
-import { parse } from 'node:path'
 import type { Config } from '@repo/config'
 import type { Database, Db, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
-import { type MeasuredAnswer, type Tracing, toSourceStack } from '@repo/telemetry'
+import type { MeasuredAnswer, Tracing } from '@repo/telemetry'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
+import { loadTools, type Tools } from './chat/tools.ts'
+import { loadFiles } from './load-files.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
 import cors from './plugins/cors.ts'
@@ -61,6 +61,8 @@ export type AppOptions = {
   logger: FastifyBaseLogger
   /** Undefined without `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   tracing?: Tracing | undefined
+  /** The tools that the model may call. Default: those of tools/. */
+  tools?: Tools | undefined
   /** How overload protection measures the event loop. */
   watchDelay?: WatchDelay | undefined
 }
@@ -69,7 +71,8 @@ export type AppOptions = {
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, store, logger, tracing, watchDelay } = options
   const app = createServer(config, logger)
-  const { metrics, quotas } = decorateApp(app, options)
+  const tools = await loadTools(new URL('./tools/', import.meta.url), (name) => import(`./tools/${name}.ts`), config)
+  const { metrics, quotas } = decorateApp(app, options, options.tools ?? tools)
 
   if (tracing) await app.register(tracing.traceRequests)
   reportRequests(app, metrics.countRequest)
@@ -114,8 +117,8 @@ function createServer(config: Config, logger: FastifyBaseLogger): FastifyInstanc
 }
 
 /** Adds what routes use, and closes it with the app. */
-function decorateApp(app: FastifyInstance, { config, database, store, llm, tracing }: AppOptions) {
-  const { MAX_STREAMS: maxStreams, SYSTEM_PROMPT: systemPrompt } = config
+function decorateApp(app: FastifyInstance, { config, database, store, llm, tracing }: AppOptions, tools: Tools) {
+  const { MAX_STREAMS: maxStreams, MAX_STEPS: maxSteps, RETRIEVAL: retrieval, SYSTEM_PROMPT: systemPrompt } = config
   const metrics = createMetrics(config, database)
   const quotas = createQuotas({ config, store, log: app.log })
   const limits = { maxTokens: config.MAX_ANSWER_TOKENS, timeoutMs: config.ANSWER_TIMEOUT_MS }
@@ -123,8 +126,12 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
     metrics.countAnswer(answer)
     tracing?.traceAnswer(answer)
   }
-  const chat = createChat({ store, llm, log: app.log, maxStreams, quotas, limits, systemPrompt, onAnswer })
-  app.decorate('db', database.db)
+  const { db } = database
+  const chat = createChat({
+    ...{ db, store, llm, tools, log: app.log, quotas, onAnswer },
+    ...{ maxStreams, maxSteps, limits, retrieval, systemPrompt },
+  })
+  app.decorate('db', db)
   app.decorate('store', store)
   app.decorate('llm', llm)
   app.decorate('pingDatabase', database.ping)
@@ -161,46 +168,19 @@ function reportRequests(app: FastifyInstance, countRequest: Metrics['countReques
   })
 }
 
-/**
- * Registers each file of a folder under its name: routes/notes.ts serves /notes. Skips its test and its schemas, which
- * are beside it. `load` imports a file by its name. Callers pass it, because the bundler follows only imports whose
- * folder it can see. Throws an error whose one-line message contains the file, the problem, its location and what to do.
- */
+/** Registers each file of a folder under its name: routes/notes.ts serves /notes. Throws as `loadFiles` does. */
 export async function registerRoutes(
   app: FastifyInstance,
   folder: URL,
   load: (name: string) => Promise<{ default?: unknown }>,
 ): Promise<void> {
-  const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !/\.(?:test|schemas)\.ts$/.test(file))
-  for (const file of files.sort()) {
-    try {
-      const module = await load(parse(file).name)
-      if (!isPlugin(module.default)) throw new Error('No plugin found. Add `export default async (app) => { … }`.')
-      await app.register(module.default, { prefix: `/${parse(file).name}` })
-    } catch (error) {
-      throw new Error(`routes/${file} cannot be served: ${explainRouteError(error)}`, { cause: error })
-    }
+  const register = async (name: string, plugin: unknown) => {
+    if (!isPlugin(plugin)) throw new Error('No plugin found. Add `export default async (app) => { … }`.')
+    await app.register(plugin, { prefix: `/${name}` })
   }
+  await loadFiles(folder, load, register, (file) => `routes/${file} cannot be served`)
 }
 
 function isPlugin(value: unknown): value is (app: FastifyInstance) => Promise<void> {
   return typeof value === 'function'
-}
-
-/** What to do, by the code of errors whose message does not say it. */
-const advice: Record<string, string> = {
-  ERR_MODULE_NOT_FOUND: 'End relative imports in .ts. Install packages with `npm install NAME -w @repo/api`.',
-  ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX:
-    'Node only strips types. Use a union of strings instead of an enum, and a field instead of a parameter property.',
-  FST_ERR_DUPLICATED_ROUTE: 'It is declared twice, in this file or in another one. Rename or remove one.',
-}
-
-/** Returns an error's message, file and line, and what to do. Stack frames below the loader do not help route authors. */
-function explainRouteError(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  const [stack = ''] = toSourceStack(error.stack ?? '').split(import.meta.url)
-  const location = stack.match(/(?:^|file:\/\/)(?!.*node_modules)(\/.+?:\d+)/m)?.[1]?.replaceAll('%20', ' ')
-  const sentence = `${error.message}${location ? ` (${location})` : ''}`
-  const whatToDo = 'code' in error ? advice[String(error.code)] : undefined
-  return (whatToDo ? `${sentence}. ${whatToDo}` : sentence).replaceAll(`${process.cwd()}/`, '')
 }

@@ -9,6 +9,7 @@ import type { Gate } from '@repo/testing/tcp-proxy'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import { buildApp } from './app.ts'
+import type { Tools } from './chat/tools.ts'
 import type { WatchDelay } from './plugins/overload.ts'
 
 export type TestApp = {
@@ -33,6 +34,7 @@ export type TestOptions = {
   /** Passes database connections through this gate; see `openTcpProxy`. */
   gate?: Gate
   watchDelay?: WatchDelay
+  tools?: Tools
 }
 
 /** Starts the app like `npm run api`, on a fresh database, with two owners. */
@@ -41,6 +43,7 @@ export async function testApp({
   llm,
   logger = pino({ level: 'silent' }),
   gate,
+  tools,
   watchDelay = () => () => {}, // the tests run in the same event loop: if it is late, that says nothing about the app
 }: TestOptions = {}): Promise<TestApp> {
   const test = await createTestDatabase()
@@ -50,7 +53,7 @@ export async function testApp({
   const database = connect({ url: config.DATABASE_URL, poolSize: config.DATABASE_POOL_SIZE })
   const store = createStore(database.db)
   const models = llm ?? createModels(config)
-  const app = await buildApp({ config, database, store, llm: models, logger, watchDelay })
+  const app = await buildApp({ config, database, store, llm: models, logger, tools, watchDelay })
   const headersFor = async (owner: string) => ({ authorization: `Bearer ${await createKey(store, owner)}` })
   return {
     app,

@@ -30,7 +30,7 @@ async function ask(chat: Chat, content: string, signal = new AbortController().s
     for await (const batch of batches) {
       for (const event of batch) {
         if (event.type === 'finish') end = event
-        else texts[event.type] += event.text
+        else if ('text' in event) texts[event.type] += event.text
       }
     }
   } catch (error) {

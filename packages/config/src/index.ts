@@ -97,6 +97,8 @@ const ApiEnvironment = z
     MAX_UPLOAD_MB: maxUploadMb,
     DRAIN_TIMEOUT_MS: integer(0, 3_600_000).default(30_000), // most answers end within half a minute
     SYSTEM_PROMPT: optional,
+    RETRIEVAL: z.enum(['always', 'tool', 'off']).default('always'),
+    MAX_STEPS: integer(1, 100).default(5), // model calls per answer; each takes seconds, and few questions need more
     AUTH: z.enum(['required', 'off']).default('required'),
     JWT_ISSUER: issuerUrl.optional(),
     JWT_AUDIENCE: optional,

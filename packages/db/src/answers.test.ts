@@ -1,8 +1,9 @@
 import { eq } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import type { AnswerEnd } from './answers.ts'
-import { messages } from './schema.ts'
-import { complete, createScene, nextId } from './testing-turns.ts'
+import { toStored } from './parts.ts'
+import { type AnswerPart, messages } from './schema.ts'
+import { complete, createScene, nextId, text } from './testing-turns.ts'
 
 const { db, owner, owners, turns, answers, conversations, openTurn, answeredTurn, readOne } = await createScene()
 
@@ -27,7 +28,7 @@ describe('finishing an answer', () => {
     const turn = await openTurn()
     const sources = [{ n: 1, documentId: 'd', chunkId: 'c', title: "It's", start: 0, end: 9, page: 2 }]
     expect(await answers.finish(owner, turn, { ...complete, sources })).toBe(true)
-    expect(await answers.finish(owner, turn, { ...complete, content: 'late', status: 'failed' })).toBe(false)
+    expect(await answers.finish(owner, turn, { ...complete, parts: text('late'), status: 'failed' })).toBe(false)
     const stored = await readOne(turn.conversationId, turn.answerId)
     expect(stored).toMatchObject({ content: 'an answer', status: 'complete', sources })
   })
@@ -66,10 +67,10 @@ describe('saving progress', () => {
     const theirs = { ...mine, answerId: nextId('a') }
     await turns.open(bob, theirs)
     const running = await answers.saveProgress([
-      { ...mine, owner, after: 0, addition: 'so "far" \\' },
-      { ...theirs, owner: bob, after: 0, addition: 'bob’s 😀' },
-      { ...ended, owner, after: 0, addition: 'too late' },
-      { ...mine, owner, answerId: 'unknown', after: 0, addition: 'nobody’s' },
+      { ...mine, owner, start: 0, parts: text('so "far" \\') },
+      { ...theirs, owner: bob, start: 0, parts: text('bob’s 😀') },
+      { ...ended, owner, start: 0, parts: text('too late') },
+      { ...mine, owner, answerId: 'unknown', start: 0, parts: text('nobody’s') },
     ])
     expect(running).toEqual(new Set([mine.answerId, theirs.answerId]))
     expect(await readOne(mine.conversationId, mine.answerId)).toMatchObject({
@@ -84,28 +85,44 @@ describe('saving progress', () => {
     const turn = await openTurn()
     const steps: [number, string, string][] = [
       [0, '😀', '😀'],
-      [4, ' one', '😀 one'],
-      [8, '', '😀 one'],
-      [8, ', two', '😀 one, two'],
-      [8, ', two', '😀 one, two'],
+      [2, ' one', '😀 one'],
+      [6, '', '😀 one'],
+      [6, ', two', '😀 one, two'],
+      [6, ', two', '😀 one, two'],
       [0, '😀', '😀 one, two'],
-      [4, ' one, two, three', '😀 one, two, three'],
+      [6, ', two, three', '😀 one, two, three'],
+      [6, ', two', '😀 one, two, three'],
     ]
-    for (const [after, addition, content] of steps) {
-      expect(await answers.saveProgress([{ ...turn, owner, after, addition }])).toEqual(new Set([turn.answerId]))
+    for (const [start, added, content] of steps) {
+      const piece = { ...turn, owner, start, parts: added === '' ? [] : text(added) }
+      expect(await answers.saveProgress([piece])).toEqual(new Set([turn.answerId]))
       expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content })
     }
   })
 
-  it('leaves no gap: text after an unstored part is rejected', async () => {
+  it('keeps every kind of part, in order, and stores text once', async () => {
     const turn = await openTurn()
-    expect(await answers.saveProgress([{ ...turn, owner, after: 4, addition: ' and half' }])).toEqual(new Set())
-    expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: '' })
+    const parts: AnswerPart[] = [
+      { type: 'step-start' },
+      { type: 'reasoning', text: 'Hm.' },
+      ...text('Let me '),
+      ...text('see.'),
+      { type: 'tool-call', toolCallId: 'c', toolName: 't', input: { a: ['"', 1, null] } },
+      { type: 'tool-result', toolCallId: 'c', output: '😀' },
+      ...text('So.'),
+    ]
+    for (const [start, part] of [0, 1, 4, 11, 15, 16, 17].entries())
+      await answers.saveProgress([{ ...turn, owner, start: part, parts: parts.slice(start, start + 1) }])
+    const stored = await readOne(turn.conversationId, turn.answerId)
+    expect(stored).toMatchObject({ content: 'Let me see.So.', parts: toStored(parts).parts })
+    expect(JSON.stringify(stored?.parts)).not.toContain('see')
+    await answers.finish(owner, turn, { ...complete, parts })
+    expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ ...stored, status: 'complete' })
   })
 
   it('continues an answer that another process marked as abandoned', async () => {
     const turn = await sweptTurn()
-    const running = await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'still here' }])
+    const running = await answers.saveProgress([{ ...turn, owner, start: 0, parts: text('still here') }])
     expect(running).toEqual(new Set([turn.answerId]))
     expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: 'still here' })
   })
@@ -115,7 +132,7 @@ describe('saving progress', () => {
     async (status) => {
       const turn = await openTurn()
       await answers.finish(owner, turn, { ...complete, status })
-      expect(await answers.saveProgress([{ ...turn, owner, after: 0, addition: ' answer' }])).toEqual(new Set())
+      expect(await answers.saveProgress([{ ...turn, owner, start: 0, parts: text(' answer') }])).toEqual(new Set())
       expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: 'an answer', status })
     },
   )
@@ -127,14 +144,14 @@ describe('saving progress', () => {
   it('stores sources with the text, and keeps them when they are not sent again', async () => {
     const turn = await openTurn()
     const sources = [{ n: 1, documentId: 'd', chunkId: 'c', title: "It's", start: 0, end: 9 }]
-    await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'half', sources }])
-    await answers.saveProgress([{ ...turn, owner, after: 4, addition: ' and half' }])
+    await answers.saveProgress([{ ...turn, owner, start: 0, parts: text('half'), sources }])
+    await answers.saveProgress([{ ...turn, owner, start: 4, parts: text(' and half') }])
     expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ content: 'half and half', sources })
   })
 
   it('skips a row that another client has locked, and stores the others without waiting', async () => {
     const [locked, free] = [await openTurn(), await openTurn()]
-    const progress = [locked, free].map((turn) => ({ ...turn, owner, after: 0, addition: 'half' }))
+    const progress = [locked, free].map((turn) => ({ ...turn, owner, start: 0, parts: text('half') }))
     await db.transaction(async (tx) => {
       await tx.select().from(messages).where(eq(messages.id, locked.answerId)).for('update')
       expect(await answers.saveProgress(progress)).toEqual(new Set([free.answerId]))
@@ -145,51 +162,65 @@ describe('saving progress', () => {
 })
 
 describe('reading answers', () => {
-  it('returns what follows a position, counted in code points and not UTF-16 units, also beyond the end', async () => {
+  const start = { position: 0, characters: 0 }
+
+  it('returns the pieces of a running answer that contain something after the position', async () => {
     const characters = Array.from('a😀汉字 👩‍🚀 é\n')
     const turn = await openTurn()
-    await answers.saveProgress([{ ...turn, owner, after: 0, addition: characters.join('') }])
-    for (let position = 0; position < characters.length + 3; position += 1) {
-      expect(await answers.read([{ ...turn, owner, length: position }])).toEqual([
+    await answers.saveProgress([{ ...turn, owner, start: 0, parts: text(characters.join('')) }])
+    const units = characters.join('').length
+    for (let position = 0; position < units + 3; position += 1) {
+      expect(await answers.read([{ ...turn, owner, position, characters: 0 }])).toEqual([
         {
           index: 0,
           status: 'streaming',
           sources: [],
           finishReason: null,
           error: null,
-          length: characters.length,
-          addition: characters.slice(position).join(''),
+          content: '',
+          parts: null,
+          pieces: position < units ? [{ start: 0, parts: text(characters.join('')) }] : [],
         },
       ])
+    }
+  })
+
+  it('returns the content of an ended answer after a position, counted in code points', async () => {
+    const characters = Array.from('a😀汉字 👩‍🚀 é\n')
+    const turn = await openTurn()
+    await answers.finish(owner, turn, { ...complete, parts: text(characters.join('')) })
+    for (let count = 0; count < characters.length + 3; count += 1) {
+      const [stored] = await answers.read([{ ...turn, owner, position: 0, characters: count }])
+      expect(stored).toMatchObject({ status: 'complete', content: characters.slice(count).join(''), pieces: [] })
     }
   })
 
   it('of many owners, and of one from several positions, says which position each result is for', async () => {
     const bob = await owners.ensure('bob')
     const mine = await openTurn()
-    const ended = { ...(await answeredTurn()), owner, length: 'answer '.length }
+    const ended = { ...(await answeredTurn()), owner, position: 0, characters: 'answer '.length }
     const theirs = { ...mine, answerId: nextId('a') }
     await turns.open(bob, theirs)
     const gone = await openTurn()
     await conversations.remove(owner, gone.conversationId)
     await answers.saveProgress([
-      { ...mine, owner, after: 0, addition: 'mine' },
-      { ...theirs, owner: bob, after: 0, addition: 'theirs' },
+      { ...mine, owner, start: 0, parts: text('mine') },
+      { ...theirs, owner: bob, start: 0, parts: text('theirs') },
     ])
     const stored = await answers.read([
-      { ...mine, owner, length: 0 },
-      { ...gone, owner, length: 0 },
-      { ...theirs, owner: bob, length: 0 },
-      { ...mine, owner: bob, length: 0 },
-      { ...mine, owner, answerId: mine.questionId, length: 0 },
-      { ...mine, owner, length: 2 },
+      { ...mine, owner, ...start },
+      { ...gone, owner, ...start },
+      { ...theirs, owner: bob, ...start },
+      { ...mine, owner: bob, ...start },
+      { ...mine, owner, answerId: mine.questionId, ...start },
+      { ...mine, owner, ...start, position: 4 },
       ended,
     ])
     expect(stored.sort((a, b) => a.index - b.index)).toMatchObject([
-      { index: 0, addition: 'mine', status: 'streaming' },
-      { index: 2, addition: 'theirs' },
-      { index: 5, addition: 'ne' },
-      { index: 6, addition: 'to a question', status: 'complete' },
+      { index: 0, pieces: [{ start: 0, parts: text('mine') }], status: 'streaming' },
+      { index: 2, pieces: [{ start: 0, parts: text('theirs') }] },
+      { index: 5, pieces: [] },
+      { index: 6, content: 'to a question', status: 'complete' },
     ])
     expect(await answers.read([])).toEqual([])
   })
@@ -197,7 +228,7 @@ describe('reading answers', () => {
   it('returns why an answer failed', async () => {
     const turn = await openTurn()
     await answers.finish(owner, turn, { ...complete, status: 'failed', error: 'The model failed.' })
-    expect(await answers.read([{ ...turn, owner, length: 0 }])).toMatchObject([
+    expect(await answers.read([{ ...turn, owner, ...start }])).toMatchObject([
       { status: 'failed', error: 'The model failed.' },
     ])
   })
@@ -228,7 +259,7 @@ describe('stopping an answer', () => {
   it('on behalf of its process keeps the stored text and leaves ended answers unchanged', async () => {
     const { conversationId, answerId: earlier } = await answeredTurn()
     const turn = await openTurn(conversationId)
-    await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'half' }])
+    await answers.saveProgress([{ ...turn, owner, start: 0, parts: text('half') }])
     await answers.stopAbandoned(owner, { conversationId, answerId: 'another' })
     expect(await answers.findRunning(owner, conversationId)).toBe(turn.answerId)
     await answers.stopAbandoned(owner, turn)
@@ -236,8 +267,10 @@ describe('stopping an answer', () => {
     expect(await readOne(conversationId, turn.answerId)).toMatchObject({ content: 'half', status: 'stopped' })
     expect(await readOne(conversationId, earlier)).toMatchObject({ status: 'complete' })
     expect(await answers.findRunning(owner, conversationId)).toBeUndefined()
-    expect(await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'late' }])).toEqual(new Set())
-    expect(await answers.finish(owner, turn, { ...complete, status: 'stopped', content: 'half and half' })).toBe(true)
+    expect(await answers.saveProgress([{ ...turn, owner, start: 0, parts: text('late') }])).toEqual(new Set())
+    expect(await answers.finish(owner, turn, { ...complete, status: 'stopped', parts: text('half and half') })).toBe(
+      true,
+    )
     expect(await readOne(conversationId, turn.answerId)).toMatchObject({ content: 'half and half' })
   })
 })
@@ -247,7 +280,7 @@ describe('interrupting abandoned answers', () => {
 
   it('ends those without a heartbeat for longer, keeps their text, and unlocks the conversation', async () => {
     const turn = await openTurn()
-    await answers.saveProgress([{ ...turn, owner, after: 0, addition: 'half an ans' }])
+    await answers.saveProgress([{ ...turn, owner, start: 0, parts: text('half an ans') }])
     await age(turn.answerId, silentMs + 1000)
     await answers.interruptAbandoned(silentMs)
     const abandoned = await readOne(turn.conversationId, turn.answerId)
@@ -258,7 +291,7 @@ describe('interrupting abandoned answers', () => {
   it('leaves answers with a recent heartbeat and ended answers unchanged', async () => {
     const [running, saved, ended] = [await openTurn(), await openTurn(), await answeredTurn()]
     for (const { answerId } of [saved, ended]) await age(answerId, silentMs + 1000)
-    await answers.saveProgress([{ ...saved, owner, after: 0, addition: 'I live' }])
+    await answers.saveProgress([{ ...saved, owner, start: 0, parts: text('I live') }])
     await answers.interruptAbandoned(silentMs)
     expect(await readOne(running.conversationId, running.answerId)).toMatchObject({ status: 'streaming' })
     expect(await readOne(saved.conversationId, saved.answerId)).toMatchObject({ status: 'streaming' })

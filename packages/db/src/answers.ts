@@ -1,12 +1,14 @@
-import { and, eq, inArray, lt, or, sql } from 'drizzle-orm'
+import { and, eq, exists, inArray, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
-import { type MessageStatus, messages, type Source } from './schema.ts'
+import { addPieces, measureParts, type Piece, toStored } from './parts.ts'
+import { selectPieces } from './pieces.ts'
+import { type AnswerPart, answerPieces, type MessageStatus, messages, type Source, type StoredPart } from './schema.ts'
 
 export type AnswerKey = { conversationId: string; answerId: string }
 
 export type AnswerEnd = {
-  content: string
+  parts: readonly AnswerPart[]
   status: Exclude<MessageStatus, 'streaming'>
   sources: Source[]
   finishReason: string | null
@@ -16,18 +18,22 @@ export type AnswerEnd = {
   error: string | null
 }
 
-/** The text of a running answer after its first `after` bytes of UTF-8. Sources are set when they are new. */
-export type Progress = AnswerKey & { owner: string; after: number; addition: string; sources?: Source[] }
+/** What follows a position of a running answer. Sources are set when they are new. */
+export type Progress = AnswerKey & Piece & { owner: string; sources?: Source[] }
 
-/** A reader's position in an answer. `length` counts code points, as Postgres does. */
-export type Position = AnswerKey & { owner: string; length: number }
+/** A reader's position in an answer. `characters` counts the code points of its plain text, as Postgres does. */
+export type Position = AnswerKey & { owner: string; position: number; characters: number }
 
-/** The stored part of an answer after a position. `index` refers to the list of requested positions. */
+/**
+ * An answer as it is stored, and the pieces after a reader's position. `content` begins at the reader's position. `index`
+ * refers to the list of requested positions.
+ */
 export type StoredAnswer = {
   index: number
   status: MessageStatus
-  addition: string
-  length: number
+  content: string
+  parts: StoredPart[] | null
+  pieces: Piece[]
   sources: Source[]
   finishReason: string | null
   error: string | null
@@ -64,21 +70,22 @@ export function createAnswers(db: Db) {
      * Returns false if the answer is gone or ended in another way.
      */
     finish: async (owner: string, key: AnswerKey, end: AnswerEnd): Promise<boolean> => {
-      const rows = await finish.execute({ owner, ...key, ...end, sources: JSON.stringify(end.sources) })
-      return rows.length > 0
+      const { content, parts } = toStored(end.parts)
+      const values = { ...end, content, parts: parts && JSON.stringify(parts), sources: JSON.stringify(end.sources) }
+      return (await finish.execute({ owner, ...key, ...values })).length > 0
     },
 
     /**
-     * Stores the progress of running answers of any owners in one statement. Text only grows, so a timed-out statement
-     * that runs late changes nothing. Returns the ids of the stored answers: not those that have ended, are gone, lack
-     * text before `after`, or have a locked row.
+     * Stores the progress of running answers of any owners in one statement. A caller that does not know whether it
+     * succeeded sends the same position again: the longer piece is kept, so a statement that runs late changes nothing.
+     * Returns the ids of the stored answers: not those that have ended, are gone, or have a locked row.
      */
     saveProgress: (progress: Progress[]) => saveProgress(db, progress),
 
-    /** Marks answers as interrupted if their process sent no heartbeat for `silentMs`, which means it crashed. */
+    /** Ends answers as interrupted if their process sent no heartbeat for `silentMs`, which means it crashed. */
     interruptAbandoned: async (silentMs: number): Promise<void> => {
       const isSilent = lt(messages.heartbeatAt, sql`now() - ${silentMs} * interval '1 millisecond'`)
-      await db.update(messages).set({ status: 'interrupted' }).where(and(isStreaming, isSilent))
+      for (const abandoned of await listRunning(db, isSilent)) await end(db, abandoned, 'interrupted', isSilent)
     },
 
     /** Returns the id of the conversation's running answer, whichever process generates it. */
@@ -104,19 +111,59 @@ export function createAnswers(db: Db) {
     /** Ends a running answer whose process does not respond. If the process is still running, it will notice. */
     stopAbandoned: async (owner: string, { conversationId, answerId }: AnswerKey): Promise<void> => {
       const isInConversation = and(eq(messages.ownerId, owner), eq(messages.conversationId, conversationId))
-      await db
-        .update(messages)
-        .set({ status: 'stopped' })
-        .where(and(isInConversation, eq(messages.id, answerId), isStreaming))
+      const isIt = and(isInConversation, eq(messages.id, answerId))
+      for (const abandoned of await listRunning(db, isIt)) await end(db, abandoned, 'stopped')
     },
   }
 }
 
-function prepareFinish(db: Db) {
+const inOneRound = 20 // answers of up to 1 MB in memory; the next sweep ends the others
+
+/** Returns running answers with their pieces. */
+function listRunning(db: Db, condition: SQL | undefined) {
+  const { ownerId, conversationId, id, content, parts } = messages
   return db
+    .select({ ownerId, conversationId, id, content, parts, pieces: selectPieces() })
+    .from(messages)
+    .where(and(isStreaming, condition))
+    .limit(inOneRound)
+}
+
+type Abandoned = Awaited<ReturnType<typeof listRunning>>[number]
+
+/** Ends an answer on behalf of its process, with the text that is stored. */
+async function end(db: Db, answer: Abandoned, status: MessageStatus, condition?: SQL): Promise<void> {
+  const { content, parts } = addPieces(answer, answer.pieces)
+  const { ownerId, conversationId, id } = answer
+  const isIt = and(eq(messages.ownerId, ownerId), eq(messages.conversationId, conversationId), eq(messages.id, id))
+  const ended = db.$with('ended').as(
+    db
+      .update(messages)
+      .set({ status, content, parts })
+      .where(and(isIt, isStreaming, condition))
+      .returning({ id: messages.id }),
+  )
+  await db
+    .with(ended)
+    .delete(answerPieces)
+    .where(and(isPieceOf(answer), exists(db.select().from(ended))))
+}
+
+function isPieceOf({ ownerId, conversationId, id }: Pick<Abandoned, 'ownerId' | 'conversationId' | 'id'>) {
+  const isInConversation = and(eq(answerPieces.ownerId, ownerId), eq(answerPieces.conversationId, conversationId))
+  return and(isInConversation, eq(answerPieces.messageId, id))
+}
+
+function prepareFinish(db: Db) {
+  const { ownerId, conversationId, messageId } = answerPieces
+  const isIts = and(eq(ownerId, placeholder('owner')), eq(conversationId, placeholder('conversationId')))
+  const pieces = db.delete(answerPieces).where(and(isIts, eq(messageId, placeholder('answerId'))))
+  return db
+    .with(db.$with('removed_pieces').as(pieces.returning({ start: answerPieces.start })))
     .update(messages)
     .set({
       content: sql`${placeholder('content')}`,
+      parts: sql`${placeholder('parts')}::jsonb`,
       status: sql`${placeholder('status')}`,
       sources: sql`${placeholder('sources')}::jsonb`,
       finishReason: sql`${placeholder('finishReason')}`,
@@ -132,26 +179,26 @@ function prepareFinish(db: Db) {
 
 /**
  * The rows are passed as one JSON parameter, because a VALUES list would be a different statement for each row count.
- * Locked rows are skipped, otherwise one would delay all others. Lengths are in bytes, because Postgres knows a text's
- * byte size without reading it.
+ * Locked rows are skipped, otherwise one would delay all others.
  */
 async function saveProgress(db: Db, progress: Progress[]): Promise<Set<string>> {
+  const pieces = progress.map((piece) => ({ ...piece, length: measureParts(piece.parts) }))
   const rows = await db.execute<{ id: string }>(sql`
     with saved as (
       select saved.*
-      from jsonb_to_recordset(${JSON.stringify(progress)}::jsonb)
-        as saved(owner uuid, "conversationId" text, "answerId" text, after int, addition text, sources jsonb)
+      from jsonb_to_recordset(${JSON.stringify(pieces)}::jsonb) as saved(owner uuid, "conversationId" text,
+        "answerId" text, start int, length int, parts jsonb, sources jsonb)
       join ${messages} as running on running.owner_id = saved.owner
         and running.conversation_id = saved."conversationId" and running.id = saved."answerId"
       where running.status in ('streaming', 'interrupted') and running.heartbeat_at > 'epoch'
-        and octet_length(running.content) >= saved.after
       for update of running skip locked
+    ), added as (
+      insert into ${answerPieces} as piece (owner_id, conversation_id, message_id, start, length, parts)
+      select owner, "conversationId", "answerId", start, length, parts from saved where length > 0
+      on conflict (owner_id, conversation_id, message_id, start) do update
+        set length = excluded.length, parts = excluded.parts where excluded.length > piece.length
     )
-    update ${messages} set heartbeat_at = now(), sources = coalesce(saved.sources, messages.sources),
-      content = case
-        when octet_length(messages.content) >= saved.after + octet_length(saved.addition) then messages.content
-        when octet_length(messages.content) = saved.after then messages.content || saved.addition
-        else convert_from(substring(convert_to(messages.content, 'UTF8') for saved.after), 'UTF8') || saved.addition end
+    update ${messages} set heartbeat_at = now(), sources = coalesce(saved.sources, messages.sources)
     from saved
     where owner_id = saved.owner and conversation_id = saved."conversationId" and messages.id = saved."answerId"
     returning messages.id`)
@@ -160,11 +207,12 @@ async function saveProgress(db: Db, progress: Progress[]): Promise<Set<string>> 
 
 async function readAnswers(db: Db, positions: Position[]): Promise<StoredAnswer[]> {
   const readers = positions.map((position, index) => ({ ...position, index }))
+  const isNew = sql`piece.start + piece.length > reader.position`
   return db.execute<StoredAnswer>(sql`
-    select reader.index, status, sources, finish_reason as "finishReason", error, length(content)::int as length,
-      substr(content, reader.length + 1) as addition
+    select reader.index, status, sources, finish_reason as "finishReason", error, parts,
+      substr(content, reader.characters + 1) as content, ${selectPieces(isNew)} as pieces
     from jsonb_to_recordset(${JSON.stringify(readers)}::jsonb)
-      as reader(index int, owner uuid, "conversationId" text, "answerId" text, length int)
+      as reader(index int, owner uuid, "conversationId" text, "answerId" text, position int, characters int)
     join ${messages} on owner_id = reader.owner and conversation_id = reader."conversationId"
       and id = reader."answerId" and role = 'assistant'`)
 }

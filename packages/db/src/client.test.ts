@@ -31,7 +31,13 @@ async function chat(store: Store, owner: string) {
     limit: 5,
   })
   await store.turns.history(owner, turn.conversationId, turn.questionId, 10)
-  expect(await store.answers.finish(owner, turn, { ...end, status: 'complete', content: `answer ${id}` })).toBe(true)
+  expect(
+    await store.answers.finish(owner, turn, {
+      ...end,
+      status: 'complete',
+      parts: [{ type: 'text', text: `answer ${id}` }],
+    }),
+  ).toBe(true)
   const messages = [{ content: `answer ${id}` }, { content: 'When?' }]
   const conversation = { id: turn.conversationId, messages }
   expect(await store.conversations.read(owner, turn.conversationId, 10)).toMatchObject(conversation)

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
-import { holdConnection } from './driver/guard.ts'
+import { guardNetwork, holdConnection } from './driver/guard.ts'
 import { createSemaphore, limitConcurrency, type Pool } from './driver/semaphore.ts'
 
 export type DatabaseOptions = {
@@ -34,6 +34,7 @@ export type Database = { db: Db; pool: Pool; ping: (timeoutMs: number) => Promis
  */
 export function connect(options: DatabaseOptions): Database {
   assertDriverPatched()
+  guardNetwork()
   const { url, poolSize, waitTimeoutMs = 5000, silenceTimeoutMs = 25_000 } = options
   const client = postgres(url, {
     max: poolSize,

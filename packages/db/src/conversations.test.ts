@@ -98,7 +98,7 @@ describe('the messages of a conversation', () => {
       await answers.finish(
         owner,
         { conversationId: 'c', answerId: `a${n}` },
-        { ...end, status: 'complete', content: 'an answer' },
+        { ...end, status: 'complete', parts: [{ type: 'text', text: 'an answer' }] },
       )
     }
     const ids = async (limit: number, before?: string) =>

@@ -1,6 +1,8 @@
-import { and, desc, eq, sql } from 'drizzle-orm'
+import { and, desc, eq, inArray, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
-import { conversations, messages } from './schema.ts'
+import { addPieces, type Piece } from './parts.ts'
+import { selectPieces } from './pieces.ts'
+import { conversations, messages, type StoredPart } from './schema.ts'
 
 /** A position in a list ordered by time and id, newest first. Time `infinity` is the start of the list. */
 export type Cursor = { time: string; id: string }
@@ -39,7 +41,9 @@ export function createConversations(db: Db) {
     read: async (owner: string, id: string, limit: number, before?: string) => {
       const rows = await read.execute({ owner, conversationId: id, limit, before: before ?? null })
       const [first] = rows
-      return first && { ...first.conversation, messages: rows.flatMap(({ message }) => message ?? []) }
+      return (
+        first && { ...first.conversation, messages: rows.flatMap(({ message }) => (message ? addStored(message) : [])) }
+      )
     },
 
     /** Yields the content of one message in pieces, or nothing. Throws if it is deleted meanwhile. */
@@ -81,7 +85,8 @@ function prepareRead(db: Db) {
     .from(messages)
     .where(and(inConversation, eq(messages.id, placeholder('before'))))
   const isShort = sql`octet_length(${messages.content}) <= ${sql.raw(`${maxContentBytes}`)}`
-  const shortContent = sql<string | null>`case when ${isShort} then ${messages.content} end`
+  const isUnfinished = inArray(messages.status, ['streaming', 'interrupted']) // pieces may belong to it
+  const shortContent = sql<string | null>`case when ${isShort} or ${isUnfinished} then ${messages.content} end`
   const isOlder = sql`(${placeholder('before')}::text is null or ${messages.position} < (${position}))`
   return db
     .select({
@@ -90,6 +95,8 @@ function prepareRead(db: Db) {
         id: messages.id,
         role: messages.role,
         content: shortContent,
+        parts: messages.parts,
+        pieces: selectPieces(isUnfinished),
         status: messages.status,
         sources: messages.sources,
         createdAt: messages.createdAt,
@@ -101,6 +108,15 @@ function prepareRead(db: Db) {
     .orderBy(desc(messages.position))
     .limit(placeholder('limit'))
     .prepare('read_conversation')
+}
+
+/** Adds what is stored of a running answer in pieces. */
+function addStored<Read extends { content: string | null; parts: StoredPart[] | null; pieces: Piece[] }>({
+  pieces,
+  ...message
+}: Read) {
+  const { content, parts } = message
+  return content === null || pieces.length === 0 ? message : { ...message, ...addPieces({ content, parts }, pieces) }
 }
 
 function prepareReadPiece(db: Db) {

@@ -1,4 +1,4 @@
-import { asc, desc, eq, is, Placeholder, type SQL, sql } from 'drizzle-orm'
+import { and, asc, desc, eq, inArray, is, Placeholder, type SQL, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Db } from './client.ts'
 import { chunks, documents, type Metadata } from './schema.ts'
@@ -25,7 +25,15 @@ const longestText = 4000
 /** Creates the hybrid search over an owner's chunks. */
 export function createPassages(db: Db) {
   const search = buildSearch(db).prepare('search_passages')
+  const { id, heading, content, ownerId } = chunks
   return {
+    /** Returns the texts of chunks that still exist. */
+    read: (owner: string, chunkIds: string[]) =>
+      db
+        .select({ chunkId: id, heading, text: content })
+        .from(chunks)
+        .where(and(eq(ownerId, owner), inArray(id, chunkIds))),
+
     /** Returns the best chunks for a question, best first: nearest vectors and matching words, fused by score. */
     search: (owner: string, { text, embedding, embeddingModel, limit, vectorWeight = 1, filter }: Search) =>
       search.execute({

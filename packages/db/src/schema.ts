@@ -99,6 +99,28 @@ export type Source = {
   page?: number
 }
 
+/** A JSON value, as tools receive and return it. */
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
+
+/**
+ * A part of an answer, in the order in which it happened, so parts are only ever added. `sources` stands for the next
+ * `count` of the answer's sources, which a tool has found. Earlier sources were found before the first model call.
+ */
+export type AnswerPart =
+  | { type: 'text'; text: string }
+  | { type: 'reasoning'; text: string }
+  | { type: 'step-start' }
+  | { type: 'sources'; count: number }
+  | { type: 'tool-call'; toolCallId: string; toolName: string; input: Json }
+  | { type: 'tool-result'; toolCallId: string; output: Json }
+  | { type: 'tool-error'; toolCallId: string; errorText: string }
+  | { type: 'approval-request'; toolCallId: string; approvalId: string }
+  | { type: 'approval-response'; approvalId: string; approved: boolean; reason?: string }
+  | { type: 'tool-denied'; toolCallId: string }
+
+/** A part as it is stored in its message. Text is stored once, in `content`: its part has only its length in UTF-16 units. */
+export type StoredPart = Exclude<AnswerPart, { type: 'text' }> | { type: 'text'; length: number }
+
 export const messages = pgTable(
   'messages',
   {
@@ -108,7 +130,10 @@ export const messages = pgTable(
     /** Orders the messages of a conversation. Two messages from one statement have the same `created_at`. */
     position: bigint('position', { mode: 'number' }).generatedAlwaysAsIdentity(),
     role: text('role').$type<MessageRole>().notNull(),
+    /** The plain text. Of a running answer, the text that was there when it was last started: see `answer_pieces`. */
     content: text('content').notNull(),
+    /** Null if the message consists of its text alone. */
+    parts: jsonb('parts').$type<StoredPart[]>(),
     status: text('status').$type<MessageStatus>().notNull(),
     sources: jsonb('sources').$type<Source[]>().notNull().default([]),
     finishReason: text('finish_reason'),
@@ -134,6 +159,34 @@ export const messages = pgTable(
       .on(table.ownerId, table.conversationId)
       .where(sql`${table.status} = 'streaming'`),
     index('messages_stop_requested').on(table.id).where(sql`${table.status} = 'streaming' and ${table.stopRequested}`),
+  ],
+)
+
+/**
+ * What was added to running answers, one row per answer and second, until the answer ends. Adding rows instead of
+ * rewriting the message keeps the write-ahead log independent of the answer's length.
+ */
+export const answerPieces = pgTable(
+  'answer_pieces',
+  {
+    ownerId: uuid('owner_id').notNull(),
+    conversationId: text('conversation_id').notNull(),
+    messageId: text('message_id').notNull(),
+    /** The piece's position and length in the answer: UTF-16 units of its texts, and 1 for each other part. */
+    start: integer('start').notNull(),
+    length: integer('length').notNull(),
+    parts: jsonb('parts').$type<AnswerPart[]>().notNull(),
+  },
+  (table) => [
+    primaryKey({
+      name: 'answer_pieces_key',
+      columns: [table.ownerId, table.conversationId, table.messageId, table.start],
+    }),
+    foreignKey({
+      name: 'answer_pieces_message',
+      columns: [table.ownerId, table.conversationId, table.messageId],
+      foreignColumns: [messages.ownerId, messages.conversationId, messages.id],
+    }).onDelete('cascade'),
   ],
 )
 

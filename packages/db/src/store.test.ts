@@ -6,6 +6,7 @@ import type { AnswerEnd } from './answers.ts'
 import { connect } from './client.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
+import { text } from './testing-turns.ts'
 
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
@@ -24,7 +25,7 @@ const chunk = { heading: 'Secret', content: 'Ada’s secret.', start: 0, end: 13
 const content = { title: 'Secret', text: 'Ada’s secret.', pages: null }
 const secret = { title: 'Secret', text: 'Ada’s secret.', contentHash: 'secret' }
 const end: AnswerEnd = {
-  content: 'overwritten',
+  parts: text('overwritten'),
   status: 'complete',
   sources: [],
   finishReason: 'stop',
@@ -36,10 +37,13 @@ const end: AnswerEnd = {
 const ended = { conversationId: 'ended', title: 'Ada’s', questionId: 'q', question: 'Ada’s?', answerId: 'a' }
 const running = { ...ended, conversationId: 'running' }
 await turns.open(ada, ended)
-await answers.finish(ada, ended, { ...end, content: 'Ada’s answer' })
+await answers.finish(ada, ended, { ...end, parts: text('Ada’s answer') })
 await turns.open(ada, running)
 const abandoned = { ...ended, conversationId: 'abandoned' }
 await turns.open(ada, abandoned)
+const waiting = { ...ended, conversationId: 'waiting' }
+await turns.open(ada, waiting)
+await answers.finish(ada, waiting, { ...end, finishReason: 'tool-calls' })
 const ready = await documents.add(ada, secret)
 await documents.addChunks(ada, ready.id, 'offline-384', [chunk], { ...content, version: ready.version })
 const processing = await documents.add(ada, { ...secret, contentHash: 'other' })
@@ -50,6 +54,7 @@ const abandonedUpload = { ...arriving, id: '00000000-0000-4000-8000-000000000002
 await uploads.open(ada, abandonedUpload)
 await uploads.addPart(ada, arriving.id, 0, Buffer.from('secret'))
 
+const [{ id: adasChunk } = { id: '' }] = await db.execute<{ id: string }>(sql`select id from chunks`)
 const search = { text: 'secret', embedding: JSON.stringify(embedding), embeddingModel: 'offline-384', limit: 10 }
 
 /** Calls of each store function by `owner` with the ids of Ada's rows. Functions that remove rows come last. */
@@ -59,12 +64,15 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'conversations.read, older ones': (owner) => conversations.read(owner, 'ended', 10, 'a'),
   'conversations.readContent': (owner) => Readable.from(conversations.readContent(owner, 'ended', 'q')).toArray(),
   'turns.history': (owner) => turns.history(owner, 'ended', 'a', 10),
-  'answers.saveProgress': (owner) => answers.saveProgress([{ ...running, owner, after: 0, addition: 'overwritten' }]),
+  'answers.saveProgress': (owner) =>
+    answers.saveProgress([{ ...running, owner, start: 0, parts: text('overwritten') }]),
   'answers.findRunning': (owner) => answers.findRunning(owner, 'running'),
   'answers.requestStop': (owner) => answers.requestStop(owner, 'running'),
   'answers.stopAbandoned': (owner) => answers.stopAbandoned(owner, abandoned),
   'answers.finish': (owner) => answers.finish(owner, running, end),
-  'answers.read': (owner) => answers.read([{ ...ended, owner, length: 0 }]),
+  'answers.read': (owner) => answers.read([{ ...ended, owner, position: 0, characters: 0 }]),
+  'turns.readWaiting': (owner) => turns.readWaiting(owner, waiting),
+  'turns.continue': (owner) => turns.continue(owner, waiting),
   'turns.reopen': (owner) => turns.reopen(owner, { ...ended, answerId: 'a2' }),
   'documents.list': (owner) => documents.list(owner, 10),
   'documents.find': (owner) => documents.find(owner, ready.id),
@@ -85,6 +93,7 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'documents.add, with an upload': (owner) =>
     documents.add(owner, { title: 'Stolen', contentHash: 'stolen', uploadId: arriving.id }).catch(() => false),
   'uploads.discard': (owner) => uploads.discard(owner, abandonedUpload.id),
+  'passages.read': (owner) => passages.read(owner, [adasChunk]),
   'passages.search': (owner) => passages.search(owner, search),
   'conversations.remove': (owner) => conversations.remove(owner, 'ended'),
   'documents.remove': (owner) => documents.remove(owner, ready.id),
@@ -152,7 +161,7 @@ describe('another owner', () => {
     const copy = await documents.add(mallory, secret)
     await documents.addChunks(mallory, copy.id, 'offline-384', [chunk])
     expect(await adasRows()).toEqual(before)
-    expect(await turns.history(mallory, 'ended', 'a', 10)).toEqual([{ role: 'user', content: 'Ada’s?' }])
+    expect(await turns.history(mallory, 'ended', 'a', 10)).toEqual([{ role: 'user', content: 'Ada’s?', parts: null }])
     expect((await passages.search(mallory, search)).map(({ documentId }) => documentId)).toEqual([copy.id])
     await documents.remove(mallory, copy.id)
     await conversations.remove(mallory, 'ended')

@@ -1,11 +1,15 @@
 import { afterAll } from 'vitest'
 import type { AnswerEnd } from './answers.ts'
 import { connect } from './client.ts'
+import type { AnswerPart } from './schema.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
 
+/** Returns the parts of an answer that is only text. */
+export const text = (text: string): AnswerPart[] => [{ type: 'text', text }]
+
 export const complete: AnswerEnd = {
-  content: 'an answer',
+  parts: text('an answer'),
   status: 'complete',
   sources: [],
   finishReason: 'stop',
@@ -37,7 +41,7 @@ export async function createScene() {
 
   async function answeredTurn(conversationId?: string, question?: string) {
     const turn = await openTurn(conversationId, question)
-    await answers.finish(owner, turn, { ...complete, content: `answer to ${turn.question}` })
+    await answers.finish(owner, turn, { ...complete, parts: text(`answer to ${turn.question}`) })
     return turn
   }
 

@@ -1,6 +1,23 @@
+import type { Json } from './schema.ts'
+
 /** Returns text that Postgres can store: U+0000 and lone surrogates become U+FFFD. */
 export function toStorableText(text: string): string {
   return text.includes('\0') ? replaceNul(text).toWellFormed() : text.toWellFormed()
+}
+
+const maxDepth = 100 // Postgres rejects JSON that is nested some thousand levels deep
+
+/** Returns a value as JSON that Postgres can store. Throws a `RangeError` for one that is nested too deeply. */
+export function toStorableJson(value: unknown, depth = 0): Json {
+  if (depth > maxDepth) throw new RangeError('The JSON is nested too deeply.')
+  if (typeof value === 'string') return toStorableText(value)
+  if (typeof value === 'number') return Number.isFinite(value) ? value : null
+  if (typeof value === 'boolean') return value
+  if (Array.isArray(value)) return value.map((item) => toStorableJson(item, depth + 1))
+  if (typeof value !== 'object' || value === null) return null
+  if ('toJSON' in value && typeof value.toJSON === 'function') return toStorableJson(value.toJSON(), depth + 1)
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined)
+  return Object.fromEntries(entries.map(([key, item]) => [toStorableText(key), toStorableJson(item, depth + 1)]))
 }
 
 /** `replaceAll` takes half a second for a million of them. */

@@ -62,7 +62,7 @@ describe('reopening a turn', () => {
     const first = await answeredTurn()
     const last = await answeredTurn(first.conversationId, 'the last question')
     const answerId = nextId('a')
-    expect(await turns.reopen(owner, { ...last, answerId })).toBe('the last question')
+    expect(await turns.reopen(owner, { ...last, question: undefined, answerId })).toBe('the last question')
     expect((await read(first.conversationId)).map(({ id, status }) => [id, status])).toEqual([
       [first.questionId, 'complete'],
       [first.answerId, 'complete'],
@@ -71,11 +71,22 @@ describe('reopening a turn', () => {
     ])
   })
 
-  it('changes nothing for a question that is not the last, an answer, or an unknown id', async () => {
+  it('replaces everything after an earlier question, which may have a new text', async () => {
     const first = await answeredTurn()
-    const last = await answeredTurn(first.conversationId)
+    await answeredTurn(first.conversationId)
+    const answerId = nextId('a')
+    const edited = { ...first, question: 'a better question', answerId }
+    expect(await turns.reopen(owner, edited)).toBe('a better question')
+    expect((await read(first.conversationId)).map(({ id, content }) => [id, content])).toEqual([
+      [first.questionId, 'a better question'],
+      [answerId, ''],
+    ])
+  })
+
+  it('changes nothing for an answer or an unknown id', async () => {
+    const first = await answeredTurn()
     const before = await read(first.conversationId)
-    for (const questionId of [first.questionId, last.answerId, 'unknown']) {
+    for (const questionId of [first.answerId, 'unknown']) {
       expect(await turns.reopen(owner, { ...first, questionId, answerId: nextId('a') })).toBeUndefined()
     }
     expect(await read(first.conversationId)).toEqual(before)
@@ -95,6 +106,30 @@ describe('reopening a turn', () => {
     )
     expect(outcomes.filter((outcome) => outcome.status === 'fulfilled')).toHaveLength(1)
     expect(await read(turn.conversationId)).toHaveLength(2)
+  })
+})
+
+describe('an answer that waits for its client', () => {
+  async function waitingTurn() {
+    const turn = await openTurn()
+    const call = { type: 'tool-call', toolCallId: 'c', toolName: 't', input: {} } as const
+    await answers.finish(owner, turn, { ...complete, parts: [call], finishReason: 'tool-calls' })
+    return { turn, call }
+  }
+
+  it('is read and runs again, once', async () => {
+    const { turn, call } = await waitingTurn()
+    expect(await turns.readWaiting(owner, turn)).toEqual({ content: '', parts: [call], sources: [] })
+    expect(await turns.continue(owner, turn)).toBe(true)
+    expect(await turns.continue(owner, turn)).toBe(false)
+    expect(await turns.readWaiting(owner, turn)).toBeUndefined()
+    expect(await answers.findRunning(owner, turn.conversationId)).toBe(turn.answerId)
+  })
+
+  it('does not run again while another answer of its conversation runs', async () => {
+    const { turn } = await waitingTurn()
+    await openTurn(turn.conversationId)
+    await expect(turns.continue(owner, turn)).rejects.toMatchObject({ code: 'answer_running' })
   })
 })
 
@@ -121,13 +156,13 @@ describe('the history of a turn', () => {
   it('contains the earlier messages with text, newest first, up to the limit', async () => {
     const first = await answeredTurn(undefined, 'one')
     const second = await openTurn(first.conversationId, 'two')
-    await answers.finish(owner, second, { ...complete, content: '', status: 'failed' })
+    await answers.finish(owner, second, { ...complete, parts: [], status: 'failed' })
     const third = await answeredTurn(first.conversationId, 'three')
     const history = (limit: number) => turns.history(owner, first.conversationId, third.questionId, limit)
     const expected = [
-      { role: 'user', content: 'two' },
-      { role: 'assistant', content: 'answer to one' },
-      { role: 'user', content: 'one' },
+      { role: 'user', content: 'two', parts: null },
+      { role: 'assistant', content: 'answer to one', parts: null },
+      { role: 'user', content: 'one', parts: null },
     ]
     expect(await history(10)).toEqual(expected)
     expect(await history(2)).toEqual(expected.slice(0, 2))

@@ -1,8 +1,10 @@
-import { and, desc, eq, lt, ne, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, isNotNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
+import type { AnswerKey } from './answers.ts'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
 import { asConflict } from './errors.ts'
-import { conversations, messages } from './schema.ts'
+import type { StoredMessage } from './parts.ts'
+import { conversations, type MessageRole, messages, type Source, type StoredPart } from './schema.ts'
 
 export type Turn = {
   conversationId: string
@@ -13,15 +15,35 @@ export type Turn = {
   answerId: string
 }
 
-export type PastMessage = { role: 'user' | 'assistant'; content: string }
+export type PastMessage = { role: MessageRole; content: string; parts?: StoredPart[] | null }
+
+/** An answer that waits for its client: for the output of a tool, or for an approval. */
+export type WaitingAnswer = StoredMessage & { sources: Source[] }
 
 const { placeholder } = sql
+const isWaiting = and(
+  inConversation,
+  eq(messages.id, placeholder('answerId')),
+  eq(messages.status, 'complete'),
+  eq(messages.finishReason, 'tool-calls'),
+)
 const historyLimit = 50 // messages; the prompt's token budget is usually reached first
 
 /** Creates the queries on turns. A turn is one question with its answer. */
 export function createTurns(db: Db) {
   const openTurn = prepareOpenTurn(db)
   const history = prepareHistory(db)
+  const readWaiting = db
+    .select({ content: messages.content, parts: messages.parts, sources: messages.sources })
+    .from(messages)
+    .where(isWaiting)
+    .prepare('read_waiting_answer')
+  const continueAnswer = db
+    .update(messages)
+    .set({ status: 'streaming', finishReason: null, heartbeatAt: sql`now()`, stopRequested: false })
+    .where(isWaiting)
+    .returning({ id: messages.id })
+    .prepare('continue_answer')
   return {
     /**
      * Stores a question with an empty running answer, and creates the conversation if necessary. Returns at most `limit`
@@ -32,11 +54,21 @@ export function createTurns(db: Db) {
       asConflict(openTurn.execute({ owner, ...turn, limit })),
 
     /**
-     * Replaces the answer to the conversation's last question with an empty running one. Returns that question, or
-     * undefined if `questionId` is not the last one. Throws `ConflictError` (`answer_running`).
+     * Replaces everything after a question with an empty running answer, and its text if `question` is given. Returns
+     * the question, or undefined if it does not exist. Throws `ConflictError` (`answer_running`).
      */
-    reopen: (owner: string, turn: Pick<Turn, 'conversationId' | 'questionId' | 'answerId'>) =>
-      reopenTurn(db, owner, turn),
+    reopen: (
+      owner: string,
+      turn: Pick<Turn, 'conversationId' | 'questionId' | 'answerId'> & { question?: string | undefined },
+    ) => reopenTurn(db, owner, turn),
+
+    /** Returns a complete answer if it waits for its client and is the conversation's last message. */
+    readWaiting: async (owner: string, key: AnswerKey): Promise<WaitingAnswer | undefined> =>
+      (await readWaiting.execute({ owner, ...key })).at(0),
+
+    /** Makes a waiting answer run again. Returns false if it does not wait. Throws `ConflictError` (`answer_running`). */
+    continue: async (owner: string, key: AnswerKey): Promise<boolean> =>
+      (await asConflict(continueAnswer.execute({ owner, ...key }))).length > 0,
 
     /** Returns the messages before a stored question, as `open` does. */
     history: (
@@ -72,16 +104,17 @@ function prepareOpenTurn(db: Db) {
   return selectHistory(db.with(conversation, turn), inConversation).prepare('open_turn')
 }
 
-async function reopenTurn(db: Db, owner: string, turn: Pick<Turn, 'conversationId' | 'questionId' | 'answerId'>) {
-  const { conversationId, questionId, answerId } = turn
+async function reopenTurn(
+  db: Db,
+  owner: string,
+  { conversationId, questionId, answerId, question }: Parameters<ReturnType<typeof createTurns>['reopen']>[1],
+) {
   const rows = await asConflict(
     db.execute<{ question: string }>(sql`
-      with last_question as (
-        select id, position, content from ${messages}
-        where owner_id = ${owner} and conversation_id = ${conversationId} and role = 'user'
-        order by position desc limit 1
-      ), question as (
-        select position, content from last_question where id = ${questionId}
+      with question as (
+        update ${messages} set content = coalesce(${question ?? null}, content)
+        where owner_id = ${owner} and conversation_id = ${conversationId} and id = ${questionId} and role = 'user'
+        returning position, content
       ), replaced as (
         delete from ${messages} using question
         where owner_id = ${owner} and conversation_id = ${conversationId}
@@ -106,12 +139,12 @@ function prepareHistory(db: Db) {
   return selectHistory(db, and(inConversation, lt(messages.position, question))).prepare('turn_history')
 }
 
-/** Selects messages with text, newest first. */
+/** Selects messages that are not empty, newest first. */
 function selectHistory(query: Pick<Db, 'select'>, condition: SQL | undefined) {
   return query
-    .select({ role: messages.role, content: messages.content })
+    .select({ role: messages.role, content: messages.content, parts: messages.parts })
     .from(messages)
-    .where(and(condition, ne(messages.content, '')))
+    .where(and(condition, or(ne(messages.content, ''), isNotNull(messages.parts))))
     .orderBy(desc(messages.position))
     .limit(placeholder('limit'))
 }

@@ -1,5 +1,14 @@
-/** One message, in the wire format of OpenAI-compatible vendors. */
-export type ChatMessage = { role: 'system' | 'user' | 'assistant'; content: string }
+/** A call that a model asked for. `input` is the model's JSON, unchecked. */
+export type ToolCall = { toolCallId: string; toolName: string; input: string }
+
+/** One message of a prompt. `content` of a `tool` message is the result of the call. */
+export type ChatMessage =
+  | { role: 'system' | 'user'; content: string }
+  | { role: 'assistant'; content: string; toolCalls?: ToolCall[] }
+  | { role: 'tool'; content: string; toolCallId: string }
+
+/** A tool as a model sees it. `parameters` is the JSON schema of its input. */
+export type ToolDefinition = { name: string; description: string; parameters: object }
 
 /** A part of a document that an answer may cite as `[n]`. */
 export type Passage = { n: number; title: string; text: string }
@@ -11,6 +20,10 @@ export type ChatRequest = {
    * them.
    */
   passages: Passage[]
+  /** The tools that the model may call. */
+  tools?: ToolDefinition[]
+  /** Whether the model must answer without calling a tool. */
+  mustAnswer?: boolean
   /** Aborting it ends the model call at once. The pending promise or iteration rejects with its reason. */
   signal: AbortSignal
 }
@@ -21,6 +34,9 @@ export type Usage = { inputTokens: number; outputTokens: number }
 export type AnswerEvent =
   | { type: 'text-delta'; text: string }
   | { type: 'reasoning-delta'; text: string }
+  | { type: 'tool-input-start'; toolCallId: string; toolName: string }
+  | { type: 'tool-input-delta'; toolCallId: string; delta: string }
+  | ({ type: 'tool-call' } & ToolCall) // complete
   | { type: 'finish'; finishReason: FinishReason; usage?: Usage }
 
 export type ChatModel = {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
+import { json } from 'node:stream/consumers'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createHttpClient } from './http/http-client.ts'
@@ -508,3 +509,65 @@ async function readInto(events: AnswerEvent[], stream: Promise<AsyncIterable<Ans
 async function untilSteady(read: () => number): Promise<void> {
   for (let before = -1; before !== read(); await setTimeout(200)) before = read()
 }
+
+describe('tools', () => {
+  const tools = [{ name: 'add', description: 'Adds', parameters: { type: 'object' } }]
+  const toolCall = { toolCallId: 't', toolName: 'add', input: '{"a":1}' }
+
+  async function send(request: Partial<ChatRequest>, ...chunks: string[]) {
+    const bodies: unknown[] = []
+    const { url } = await startHttpServer(async (incoming, response) => {
+      bodies.push(await json(incoming))
+      beginStream(response).end(chunks.join(''))
+    })
+    const events = await readAll(createChat(url).stream({ ...ask(), ...request }))
+    return { body: Object(bodies[0]), events }
+  }
+
+  it('are offered with the calls so far and their results', async () => {
+    const messages: ChatRequest['messages'] = [
+      { role: 'user', content: 'What is 1 + 1?' },
+      { role: 'assistant', content: '', toolCalls: [toolCall] },
+      { role: 'tool', toolCallId: 't', content: '2' },
+    ]
+    const { body } = await send({ messages, tools }, delta('Two.'), stop, done)
+    expect(body.tools).toEqual([{ type: 'function', function: tools[0] }])
+    expect(body).not.toHaveProperty('tool_choice')
+    expect(body.messages.slice(1)).toEqual([
+      {
+        role: 'assistant',
+        content: null,
+        tool_calls: [{ id: 't', type: 'function', function: { name: 'add', arguments: '{"a":1}' } }],
+      },
+      { role: 'tool', tool_call_id: 't', content: '2' },
+    ])
+  })
+
+  it('may not be called in a step that must answer', async () => {
+    expect((await send({ tools, mustAnswer: true }, stop, done)).body).toMatchObject({
+      tool_choice: 'none',
+      tools: [{}],
+    })
+    expect((await send({ tools: [] }, stop, done)).body).not.toHaveProperty('tools')
+  })
+
+  const chunk = (tool: object) =>
+    `data: ${JSON.stringify({ choices: [{ index: 0, delta: { tool_calls: [tool] } }] })}\n\n`
+
+  it('are called even if the server says that the answer stopped', async () => {
+    const call = chunk({ index: 0, id: 't', function: { name: 'add', arguments: '{"a":1}' } })
+    expect((await send({ tools }, call, stop, done)).events).toEqual([
+      { type: 'tool-input-start', toolCallId: 't', toolName: 'add' },
+      { type: 'tool-input-delta', toolCallId: 't', delta: '{"a":1}' },
+      { type: 'tool-call', ...toolCall },
+      { type: 'finish', finishReason: 'tool-calls' },
+    ])
+  })
+
+  it('are not called with an input that was cut off', async () => {
+    const call = chunk({ index: 0, id: 't', function: { name: 'add', arguments: '{"a":' } })
+    const { events } = await send({ tools }, call, stop.replace('"stop"', '"length"'), done)
+    expect(events.at(-1)).toEqual({ type: 'finish', finishReason: 'length' })
+    expect(events.some(({ type }) => type === 'tool-call')).toBe(false)
+  })
+})

@@ -3,14 +3,16 @@ import type { HttpAnswer } from './http/http-call.ts'
 import type { HttpClient } from './http/http-client.ts'
 import type { SseEvent } from './http/sse-parser.ts'
 import { isObject, parseJson } from './json.ts'
-import type { AnswerEvent, ChatModel, ChatRequest, FinishReason, Usage } from './llm.ts'
+import type { AnswerEvent, ChatMessage, ChatModel, ChatRequest, FinishReason, Usage } from './llm.ts'
 import { LlmError } from './llm.ts'
 import { readPlainDelta } from './plain-delta.ts'
 import { isRefusal, type TokenLimit } from './token-limit.ts'
+import { createToolCallReader } from './tool-calls.ts'
 import { readVendorError } from './vendor-error.ts'
 
 /** How the answer ends, according to the events so far. */
-type Ending = { isDone: boolean; finishReason?: FinishReason; usage?: Usage }
+type Ending = { isDone: boolean; finishReason?: FinishReason; usage?: Usage; calls: ToolCallReader }
+type ToolCallReader = ReturnType<typeof createToolCallReader>
 
 const finishReasons = new Map<unknown, FinishReason>([
   ['stop', 'stop'],
@@ -37,8 +39,8 @@ export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenL
    * again without them.
    */
   const open = async (request: ChatRequest, [fields = noFields, ...others] = attempts): Promise<HttpAnswer> => {
-    const { messages, signal } = request
-    const body = { model, messages, stream: true, ...toParameters(fields, limit) }
+    const { signal } = request
+    const body = { model, ...toBody(request), stream: true, ...toParameters(fields, limit) }
     try {
       const answer = await http.post('/chat/completions', body, signal)
       attempts = fields.limit ? [fields, { ...fields, limit: false }] : [fields]
@@ -70,9 +72,29 @@ function toParameters({ usage, limit: isLimited }: OptionalFields, limit: TokenL
   }
 }
 
+function toBody({ messages, tools = [], mustAnswer }: ChatRequest): object {
+  const functions = tools.map((tool) => ({ type: 'function', function: tool }))
+  return {
+    messages: messages.map(toWire),
+    ...(functions.length > 0 && { tools: functions }), // also when none may be called: the messages contain calls
+    ...(functions.length > 0 && mustAnswer && { tool_choice: 'none' }),
+  }
+}
+
+function toWire(message: ChatMessage): object {
+  if (message.role === 'tool') return { role: 'tool', tool_call_id: message.toolCallId, content: message.content }
+  if (message.role !== 'assistant' || !message.toolCalls) return message
+  const calls = message.toolCalls.map(({ toolCallId, toolName, input }) => ({
+    id: toolCallId,
+    type: 'function',
+    function: { name: toolName, arguments: input },
+  }))
+  return { role: 'assistant', content: message.content || null, tool_calls: calls }
+}
+
 /** An answer is complete after its finish_reason. Only the usage may follow. */
 function createDecoder(): Decoder<AnswerEvent> {
-  const ending: Ending = { isDone: false }
+  const ending: Ending = { isDone: false, calls: createToolCallReader() }
   return {
     readEvent: (event, parts) => readEvent(event, ending, parts),
     readWhole: (data, parts) => {
@@ -84,8 +106,10 @@ function createDecoder(): Decoder<AnswerEvent> {
       return ending.finishReason ? 'whole' : 'running'
     },
     readEnd: () => {
-      const { finishReason = 'other', usage } = ending
-      return [{ type: 'finish', finishReason, ...(usage && { usage }) }]
+      const { finishReason: reason = 'other', usage } = ending
+      const calls = ending.calls.end(reason === 'length')
+      const finishReason = calls.length > 0 ? 'tool-calls' : reason // some servers say `stop`
+      return [...calls, { type: 'finish', finishReason, ...(usage && { usage }) }]
     },
   }
 }
@@ -111,14 +135,15 @@ function readEvent({ name, data }: SseEvent, ending: Ending, parts: AnswerEvent[
   if (!isObject(choice)) return
   if (failureReasons.includes(choice.finish_reason)) throw new LlmError('model_failed', 'the model aborted its answer')
   if (typeof choice.finish_reason === 'string') ending.finishReason = finishReasons.get(choice.finish_reason) ?? 'other'
-  readDelta(choice.delta ?? choice.message, parts)
+  readDelta(choice.delta ?? choice.message, ending, parts)
 }
 
-function readDelta(delta: unknown, parts: AnswerEvent[]): void {
+function readDelta(delta: unknown, { calls }: Ending, parts: AnswerEvent[]): void {
   if (!isObject(delta)) return
   // A server that is migrating between the two field names sends both, with the same text.
   addText(parts, 'reasoning-delta', delta.reasoning ?? delta.reasoning_content)
   addText(parts, 'text-delta', delta.content)
+  calls.read(delta, parts)
 }
 
 /** `content` is a text, or the list of typed parts that Mistral's reasoning models send. */

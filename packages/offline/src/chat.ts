@@ -1,6 +1,8 @@
+import { randomUUID } from 'node:crypto'
 import { setTimeout } from 'node:timers/promises'
 import type { AnswerEvent, ChatModel } from '@repo/llm'
 import { composeAnswer } from './answer.ts'
+import { toQuery } from './question.ts'
 import { countTokens } from './tokens.ts'
 
 export type OfflineChatOptions = {
@@ -10,6 +12,9 @@ export type OfflineChatOptions = {
 
 export const defaultWordIntervalMs = 15 // about 65 words per second, like a fast language model
 
+/** The only tool that this model calls, once per question. */
+const searchTool = 'search_documents'
+
 /** A word with the space before it. Text without spaces, such as Chinese, comes in pieces of 16 characters. */
 const wordPattern = /\s*\S{1,16}|\s+$/gu
 
@@ -17,14 +22,27 @@ const wordPattern = /\s*\S{1,16}|\s+$/gu
 export function createOfflineChat({ wordIntervalMs = defaultWordIntervalMs }: OfflineChatOptions = {}): ChatModel {
   return {
     name: 'offline',
-    stream: async ({ messages, passages, signal }) => {
+    stream: async ({ messages, passages, tools, mustAnswer, signal }) => {
       signal.throwIfAborted()
+      const mayCall = !mustAnswer && messages.at(-1)?.role === 'user'
+      if (mayCall && tools?.some(({ name }) => name === searchTool)) return callSearch(toQuery(messages))
       const answer = composeAnswer(messages, passages)
       const inputTokens = messages.reduce((sum, { content }) => sum + countTokens(content), 0)
       const usage = { inputTokens, outputTokens: countTokens(answer) }
       return toEvents(streamWords(answer, wordIntervalMs, signal), { type: 'finish', finishReason: 'stop', usage })
     },
   }
+}
+
+async function* callSearch(query: string): AsyncGenerator<AnswerEvent[]> {
+  const toolCallId = `call_${randomUUID()}`
+  const input = JSON.stringify({ query })
+  yield [
+    { type: 'tool-input-start', toolCallId, toolName: searchTool },
+    { type: 'tool-input-delta', toolCallId, delta: input },
+    { type: 'tool-call', toolCallId, toolName: searchTool, input },
+    { type: 'finish', finishReason: 'tool-calls', usage: { inputTokens: 0, outputTokens: countTokens(input) } },
+  ]
 }
 
 async function* toEvents(words: AsyncIterable<string>, finish: AnswerEvent): AsyncGenerator<AnswerEvent[]> {

@@ -51,6 +51,15 @@ export function readQuestion(messages: ChatMessage[]): Question {
   return { text, terms: [...own, ...earlier], wanted: kinds.find(({ asks }) => asks.test(text))?.wanted }
 }
 
+/** Returns what to search for: the last question, and the one before it for a follow-up of one word or none. */
+export function toQuery(messages: ChatMessage[]): string {
+  const asked = messages
+    .filter(({ role }) => role === 'user')
+    .map(({ content }) => content.slice(-maxQuestionLength / 2))
+  const last = asked.at(-1) ?? ''
+  return readTerms(last, 1).length <= 1 ? [last, ...asked.slice(-2, -1)].join(' ') : last
+}
+
 function readTerms(text: string, weight: number): Term[] {
   const words = readWords(text)
   const nouns = isGerman(words) ? new Set((text.match(/\p{Lu}[\p{L}\p{N}]*/gu) ?? []).map(fold)) : undefined

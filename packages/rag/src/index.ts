@@ -1,3 +1,4 @@
+export { toChatMessages } from './chat-messages.ts'
 export {
   embedForAnotherModel,
   hashContent,

@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream'
-import type { AnswerEvent, ChatRequest, Llm } from '@repo/llm'
+import type { AnswerEvent, ChatRequest, FinishReason, Llm } from '@repo/llm'
 import { vi } from 'vitest'
 import { createTestModels } from './test-models.ts'
 
@@ -9,7 +9,9 @@ type ScriptedAnswer = {
   request: ChatRequest
   say: (text: string) => void
   think: (text: string) => void
-  end: () => void
+  call: (toolCallId: string, toolName: string, input: string) => void
+  write: (event: AnswerEvent) => void
+  end: (finishReason?: FinishReason) => void
   fail: (error: Error) => void
 }
 
@@ -25,7 +27,9 @@ export function createScriptedModel() {
       request,
       say: (text) => write({ type: 'text-delta', text }),
       think: (text) => write({ type: 'reasoning-delta', text }),
-      end: () => events.end([{ type: 'finish', finishReason: 'stop' }]),
+      call: (toolCallId, toolName, input) => write({ type: 'tool-call', toolCallId, toolName, input }),
+      write,
+      end: (finishReason = 'stop') => events.end([{ type: 'finish', finishReason }]),
       fail: (error) => void events.destroy(error),
     })
     return events

@@ -1,8 +1,8 @@
-import { type AnswerEvent, LlmError } from '@repo/llm'
+import { type FinishReason, LlmError, type Usage } from '@repo/llm'
 import { toProblem } from '../plugins/errors.ts'
 import type { Outcome } from './answer.ts'
 
-export type Finish = Pick<Extract<AnswerEvent, { type: 'finish' }>, 'finishReason' | 'usage'>
+export type Finish = { finishReason: FinishReason; usage?: Usage | undefined }
 
 /** The abort reason of an answer that was ended by a stop request, a shutdown or its time limit. */
 export class AnswerEndedError extends Error {
@@ -24,6 +24,18 @@ export function toEnd(finish: Finish | undefined): Outcome['end'] {
     outputTokens: finish?.usage?.outputTokens ?? null,
     error: null,
   }
+}
+
+/** Returns the tokens of several model calls, or undefined if one of them is unknown. */
+export function addUsages(usages: Finish['usage'][]): Finish['usage'] {
+  return usages.reduce(
+    (sum, usage) =>
+      sum &&
+      usage && {
+        inputTokens: sum.inputTokens + usage.inputTokens,
+        outputTokens: sum.outputTokens + usage.outputTokens,
+      },
+  )
 }
 
 /** Returns the outcome of an answer that ended with this error. */

@@ -1,20 +1,20 @@
-import type { Answer, Segment } from './answer.ts'
+import type { Answer, TextPart } from './answer.ts'
 
 /** Limits of one answer, reasoning included. `maxTokens` is counted in deltas, usually one per token. */
 export type AnswerLimits = { maxTokens: number; timeoutMs: number }
 
-/** Bytes of UTF-8, reasoning included: about 250,000 tokens. Longer answers come from a model that repeats itself. */
+/** Bytes of UTF-8, reasoning and tools included: about 250,000 tokens. Longer answers come from a model that repeats itself. */
 export const maxAnswerBytes = 1_000_000
 
 /** Appends a delta, or the part of it that fits. Returns false when the answer has reached a limit. */
 export function appendWithin(
   { maxTokens }: AnswerLimits,
   answer: Answer,
-  type: Segment['type'],
+  type: TextPart['type'],
   delta: string,
 ): boolean {
   if (answer.deltas >= maxTokens) return false
-  const piece = takeBytes(delta, maxAnswerBytes - answer.bytes.text - answer.bytes.reasoning)
+  const piece = takeBytes(delta, maxAnswerBytes - answer.bytes)
   if (piece) answer.append(type, piece)
   return piece === delta
 }

@@ -7,7 +7,7 @@ it('keeps half a surrogate pair at the end of the reasoning', () => {
   const answer = createOne()
   answer.append('reasoning', 'Hm\ud83d')
   answer.append('text', '\ude00 yes')
-  expect(answer.segments).toEqual([
+  expect(answer.parts).toEqual([
     { type: 'reasoning', text: 'Hm\ufffd' },
     { type: 'text', text: '\ufffd yes' },
   ])

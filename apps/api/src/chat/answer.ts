@@ -1,13 +1,35 @@
-import { type AnswerEnd, type AnswerKey, endsInHighSurrogate, type Source, toStorableText } from '@repo/db'
+import {
+  type AnswerEnd,
+  type AnswerKey,
+  type AnswerPart,
+  endsInHighSurrogate,
+  joinText,
+  measureParts,
+  type Source,
+  toStorableText,
+} from '@repo/db'
 import { createBacklog } from './backlog.ts'
 
-export type Segment = { type: 'text' | 'reasoning'; text: string }
+/** A part of an answer that grows delta by delta. */
+export type TextPart = Extract<AnswerPart, { text: string }>
+export type OtherPart = Exclude<AnswerPart, TextPart>
 
-/** Follows a growing answer. Both functions are called synchronously and must not throw. */
-export type Reader = { onDelta: (segment: Segment, delta: string) => void; onEnd: () => void }
+/** What a model has said of a tool's input so far. It is only sent to readers that are up to date, and not stored. */
+export type InputEvent =
+  | { type: 'tool-input-start'; toolCallId: string; toolName: string }
+  | { type: 'tool-input-delta'; toolCallId: string; delta: string }
+
+/** Follows a growing answer. All functions are called synchronously and must not throw. */
+export type Reader = {
+  onDelta: (part: TextPart, delta: string) => void
+  /** Called for each part that is not a text. */
+  onPart: () => void
+  onInput: (event: InputEvent) => void
+  onEnd: () => void
+}
 
 /** How an answer ended. */
-type End = Omit<AnswerEnd, 'content' | 'sources'>
+type End = Omit<AnswerEnd, 'parts' | 'sources'>
 
 /** `failure` is the error of a failed answer, for a client that has not received a response yet. */
 export type Outcome = { end: End; failure?: unknown }
@@ -19,67 +41,74 @@ type State = Partial<Outcome> & {
   firstDeltaAt?: number
   /** Number of deltas from the model, usually one per token. */
   deltas: number
-  /** Size of its text and of its reasoning, in bytes of UTF-8. */
-  bytes: Record<Segment['type'], number>
+  /** Size of all parts in bytes, about as JSON in UTF-8. */
+  bytes: number
 }
 
 export type Answer = ReturnType<typeof createAnswer>
 
+/** What an answer consisted of before it ran again, after its client has sent what it waited for. */
+export type Beginning = { parts: AnswerPart[]; sources: Source[] }
+
 /**
  * Creates an answer that grows. All model output is appended here. Readers can join and leave without affecting it. It
- * contains text and no sockets, so a slow reader needs only a position, not a buffer of its own.
+ * contains parts and no sockets, so a slow reader needs only a position, not a buffer of its own.
  */
-export function createAnswer(owner: string, key: AnswerKey) {
+export function createAnswer(owner: string, key: AnswerKey, beginning: Beginning = { parts: [], sources: [] }) {
   const readers = new Set<Reader>()
   const accepted = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
-  const segments: Segment[] = []
-  const state: State = { sources: [], startedAt: performance.now(), deltas: 0, bytes: { text: 0, reasoning: 0 } }
+  const parts: AnswerPart[] = [...beginning.parts]
+  const state: State = { sources: beginning.sources, startedAt: performance.now(), deltas: 0, bytes: 0 }
   const controller = new AbortController()
-  let carry = ''
+  const texts = createTexts(parts, (part, delta) => {
+    state.bytes += Buffer.byteLength(delta)
+    for (const reader of readers) reader.onDelta(part, delta)
+  })
 
-  const push = (type: Segment['type'], delta: string) => {
-    const last = segments.at(-1)
-    const segment = last?.type === type ? last : { type, text: '' }
-    if (segment !== last) segments.push(segment)
-    segment.text += delta
-    state.bytes[type] += Buffer.byteLength(delta)
-    for (const reader of readers) reader.onDelta(segment, delta)
-  }
-
-  /** Flushes a trailing lone surrogate as U+FFFD. */
-  const flush = () => {
-    const last = segments.at(-1)
-    if (carry) push(last?.type ?? 'text', toStorableText(carry))
-    carry = ''
+  const countDelta = () => {
+    if (state.deltas === 0) state.firstDeltaAt = performance.now()
+    state.deltas += 1
   }
 
   return Object.assign(state, {
     owner,
     key,
-    segments,
+    parts,
+    /** The position where this run of the answer begins. */
+    start: measureParts(parts),
     controller,
-    backlog: createBacklog(() => state.bytes.text, controller.signal),
+    backlog: createBacklog(() => state.bytes, controller.signal),
     /** Resolves when the model has accepted the request, or when the answer has ended before that. */
     accepted: accepted.promise,
     ended: ended.promise,
     accept: () => accepted.resolve(),
 
     /** Appends model output. Half a surrogate pair is held back until its other half arrives. */
-    append: (type: Segment['type'], delta: string) => {
-      if (state.deltas === 0) state.firstDeltaAt = performance.now()
-      state.deltas += 1
-      if (segments.at(-1)?.type !== type) flush()
-      const text = carry + delta
-      carry = endsInHighSurrogate(text) ? text.slice(-1) : ''
-      const whole = toStorableText(carry ? text.slice(0, -1) : text)
-      if (whole) push(type, whole)
+    append: (type: TextPart['type'], delta: string) => {
+      countDelta()
+      texts.append(type, delta)
+    },
+
+    /** Adds a part that is not a text. */
+    add: (part: OtherPart) => {
+      texts.flush()
+      parts.push(part)
+      state.bytes += Buffer.byteLength(JSON.stringify(part))
+      for (const reader of readers) reader.onPart()
+    },
+
+    /** Tells readers what the model has said of a tool's input. */
+    announceInput: (event: InputEvent) => {
+      countDelta()
+      texts.flush()
+      for (const reader of readers) reader.onInput(event)
     },
 
     /** Flushes held-back text when the model has finished. The end of the answer may still have to be persisted. */
-    flush,
+    flush: texts.flush,
 
-    text: () => segments.reduce((text, segment) => (segment.type === 'text' ? text + segment.text : text), ''),
+    text: () => joinText(parts),
 
     close: (outcome: Outcome) => {
       Object.assign(state, outcome)
@@ -91,9 +120,41 @@ export function createAnswer(owner: string, key: AnswerKey) {
     countReaders: () => readers.size,
 
     /** Follows the answer until the returned function is called. */
-    follow: (reader: Reader) => {
-      readers.add(reader)
-      return () => readers.delete(reader)
-    },
+    follow: (reader: Reader) => addTo(readers, reader),
   })
+}
+
+/** Grows the texts in a list of parts. */
+function createTexts(parts: AnswerPart[], onDelta: Reader['onDelta']) {
+  let carry = ''
+
+  const push = (type: TextPart['type'], delta: string) => {
+    const last = parts.at(-1)
+    const part = last?.type === type ? last : { type, text: '' }
+    if (part !== last) parts.push(part)
+    part.text += delta
+    onDelta(part, delta)
+  }
+  /** Flushes a trailing lone surrogate as U+FFFD. */
+  const flush = () => {
+    const last = parts.at(-1)
+    if (carry) push(last?.type === 'reasoning' ? 'reasoning' : 'text', toStorableText(carry))
+    carry = ''
+  }
+
+  return {
+    append: (type: TextPart['type'], delta: string) => {
+      if (parts.at(-1)?.type !== type) flush()
+      const text = carry + delta
+      carry = endsInHighSurrogate(text) ? text.slice(-1) : ''
+      const whole = toStorableText(carry ? text.slice(0, -1) : text)
+      if (whole) push(type, whole)
+    },
+    flush,
+  }
+}
+
+function addTo<T>(set: Set<T>, member: T): () => void {
+  set.add(member)
+  return () => set.delete(member)
 }

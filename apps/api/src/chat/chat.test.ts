@@ -178,7 +178,7 @@ describe('a drain without a grace period', async () => {
 
   it('also interrupts an answer whose question is still being stored', async () => {
     const owner = await store.owners.ensure('alice')
-    const question = { conversationId: 'opening', questionId: 'q', text: 'a question', regenerate: false }
+    const question = { conversationId: 'opening', questionId: 'q', text: 'a question', action: 'ask' as const }
     const asked = app.chat.ask(owner, question)
     await app.chat.drain(0)
     expect((await asked).end).toMatchObject({ status: 'interrupted' })

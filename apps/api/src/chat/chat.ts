@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Store } from '@repo/db'
-import type { Llm } from '@repo/llm'
+import { ConflictError, type Store } from '@repo/db'
 import type { MeasuredAnswer } from '@repo/telemetry'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
@@ -10,23 +9,18 @@ import type { Quotas } from '../plugins/quotas.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
 import { AnswerEndedError, toOutcome } from './answer-end.ts'
 import type { AnswerLimits } from './answer-limits.ts'
+import { continueTurn, readWaiting } from './continue-answer.ts'
 import { createFollowedAnswers } from './follow-answers.ts'
 import { startPersistence, storeEnd } from './persist-answers.ts'
-import type { Question } from './question.ts'
+import type { Continuation, Question } from './question.ts'
 import { createStreamSlots } from './stream-slots.ts'
-import { type OpenTurn, writeAnswer } from './write-answer.ts'
+import { type OpenTurn, type WriteOptions, writeAnswer } from './write-answer.ts'
 
-export type ChatOptions = {
-  store: Store
-  llm: Llm
-  log: FastifyBaseLogger
+export type ChatOptions = WriteOptions & {
   /** Maximum number of concurrent answers in this process. */
   maxStreams: number
   /** Counts each owner's answers, and rejects those beyond the quota. */
   quotas: Quotas
-  systemPrompt?: string | undefined
-  /** Limits of one answer. */
-  limits: AnswerLimits
   /** Called for each answer that begins in this process. */
   onAnswer: (answer: MeasuredAnswer) => void
 }
@@ -36,6 +30,7 @@ type RunningCall = MeasuredAnswer & { controller: AbortController }
 
 export type Chat = ReturnType<typeof createChat>
 
+const maxReplaceAttempts = 5 // several clients may replace the same question at once
 const stopTimeoutMs = 3000 // stop requests are polled every 250 ms; a slower process is assumed to be gone
 
 /** Starts answers in this process. Finds and stops running answers in any process. */
@@ -46,35 +41,49 @@ export function createChat(options: ChatOptions) {
   const stopPersistence = startPersistence(options, running)
   const followed = createFollowedAnswers(options)
   const slots = createStreamSlots(maxStreams, quotas, limits)
+  const start = createStart(options, { opening, running, slots })
 
-  const run = async (answer: Answer, turn: OpenTurn, log: FastifyBaseLogger) => {
-    const outcome = await completeAnswer({ ...options, log }, answer, turn)
-    running.delete(answer.key.answerId)
-    answer.close(outcome)
+  const begin = (owner: string, question: Question, log: FastifyBaseLogger) => {
+    const answer = createAnswer(owner, { conversationId: question.conversationId, answerId: randomUUID() })
+    return start(answer, () => openTurn(store, owner, question, answer.key.answerId), log)
+  }
+
+  const goOn = async (owner: string, { responses, ...key }: Continuation, log: FastifyBaseLogger) => {
+    const { beginning, added } = await readWaiting(store, owner, key, responses)
+    const answer = createAnswer(owner, key, beginning)
+    return start(answer, () => continueTurn(store, answer, added), log)
+  }
+
+  /** Stops the running answer first, also if another client replaces the same question at the same time. */
+  const replace = async (owner: string, question: Question, log: FastifyBaseLogger) => {
+    for (let attempt = 1; ; attempt += 1) {
+      await stop(owner, question.conversationId)
+      try {
+        return await begin(owner, question, log)
+      } catch (error) {
+        const isOvertaken = error instanceof ConflictError && error.code === 'answer_running'
+        if (!isOvertaken || attempt === maxReplaceAttempts) throw error
+      }
+    }
+  }
+
+  /** Stops the conversation's running answer in any process, and waits until its text is persisted. */
+  const stop = async (owner: string, conversationId: string): Promise<void> => {
+    const here = [...opening, ...running.values()].filter(isIn(owner, conversationId))
+    if (here.length === 0) return stopElsewhere(store, owner, conversationId)
+    for (const { controller } of here) controller.abort(new AnswerEndedError('stopped'))
+    await Promise.race([Promise.all(here.map(({ ended }) => ended)), sleep(stopTimeoutMs)])
   }
 
   return {
     /**
-     * Stores the question, starts the model and returns the answer, which is still empty. Its result goes to `log`.
-     * Throws `ConflictError`, or `ProblemError`: 503 when all slots are taken, 429 when the owner's quota is used up.
+     * Stores the question, starts the model and returns the answer, which is still empty. Or goes on with an answer that
+     * waits for its client. The result goes to `log`. Throws `ConflictError`, or `ProblemError`: 503 when all slots are
+     * taken, 429 when the owner's quota is used up, 409 if the answer does not wait, 400 if a response is missing.
      */
-    ask: async (owner: string, question: Question, log = options.log): Promise<Answer> => {
-      const answerId = randomUUID()
-      const answer = createAnswer(owner, { conversationId: question.conversationId, answerId })
-      void answer.ended.then(slots.acquire(owner, answer.controller))
-      opening.add(answer)
-      try {
-        const turn = await openTurn(store, owner, question, answerId)
-        running.set(answerId, answer)
-        options.onAnswer(answer)
-        void run(answer, turn, log)
-        return answer
-      } catch (error) {
-        answer.close(toOutcome(error))
-        throw error
-      } finally {
-        opening.delete(answer)
-      }
+    ask: async (owner: string, asked: Question | Continuation, log = options.log): Promise<Answer> => {
+      if ('responses' in asked) return goOn(owner, asked, log)
+      return asked.action === 'ask' ? begin(owner, asked, log) : replace(owner, asked, log)
     },
 
     /**
@@ -102,16 +111,8 @@ export function createChat(options: ChatOptions) {
       return id === undefined ? undefined : followed.open(owner, { conversationId, answerId: id })
     },
 
-    /**
-     * Stops the conversation's running answer in any process, and waits until its text is persisted. Waits at most
-     * about 3 s; by then the model call has been cancelled.
-     */
-    stop: async (owner: string, conversationId: string): Promise<void> => {
-      const here = [...opening, ...running.values()].filter(isIn(owner, conversationId))
-      if (here.length === 0) return stopElsewhere(store, owner, conversationId)
-      for (const { controller } of here) controller.abort(new AnswerEndedError('stopped'))
-      await Promise.race([Promise.all(here.map(({ ended }) => ended)), sleep(stopTimeoutMs)])
-    },
+    /** Stops the conversation's running answer. Waits at most about 3 s; by then the model call has been cancelled. */
+    stop,
 
     /** Rejects new questions, gives running answers `drainMs` to end, then interrupts the remaining ones. */
     drain: async (drainMs: number): Promise<void> => {
@@ -120,13 +121,37 @@ export function createChat(options: ChatOptions) {
     },
 
     /** Stops the background work. */
-    close: () => {
-      stopPersistence()
-      followed.close()
-    },
+    close: () => [stopPersistence(), followed.close()],
 
     assertSlot: slots.assertFree,
     isDraining: slots.isClosed,
+  }
+}
+
+type Places = { opening: Set<Answer>; running: Map<string, Answer>; slots: ReturnType<typeof createStreamSlots> }
+
+/** Returns a function that starts the model for an answer once `open` has stored its turn. */
+function createStart(options: ChatOptions, { opening, running, slots }: Places) {
+  const run = async (answer: Answer, turn: OpenTurn, log: FastifyBaseLogger) => {
+    const outcome = await completeAnswer({ ...options, log }, answer, turn)
+    running.delete(answer.key.answerId)
+    answer.close(outcome)
+  }
+  return async (answer: Answer, open: () => Promise<OpenTurn>, log: FastifyBaseLogger): Promise<Answer> => {
+    void answer.ended.then(slots.acquire(answer.owner, answer.controller))
+    opening.add(answer)
+    try {
+      const turn = await open()
+      running.set(answer.key.answerId, answer)
+      options.onAnswer(answer)
+      void run(answer, turn, log)
+      return answer
+    } catch (error) {
+      answer.close(toOutcome(error))
+      throw error
+    } finally {
+      opening.delete(answer)
+    }
   }
 }
 
@@ -169,11 +194,12 @@ async function stopElsewhere(store: Store, owner: string, conversationId: string
   }
 }
 
-/** Stores the question, or reads the stored one when it is regenerated. */
+/** Stores the question, or reads or replaces the stored one. */
 async function openTurn(store: Store, owner: string, question: Question, answerId: string): Promise<OpenTurn> {
-  const { conversationId, questionId, text } = question
-  if (question.regenerate) {
-    const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId })
+  const { conversationId, questionId, text, action } = question
+  if (action !== 'ask') {
+    const edited = action === 'edit' ? text : undefined
+    const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId, question: edited })
     const read = () => store.turns.history(owner, conversationId, questionId)
     if (stored !== undefined) return { question: stored, history: await read() }
   }

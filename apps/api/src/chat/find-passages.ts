@@ -1,6 +1,7 @@
 import type { Source, Store } from '@repo/db'
 import type { Embedder, Passage } from '@repo/llm'
 import { type RetrievedPassage, retrievePassages } from '@repo/rag'
+import type { Answer } from './answer.ts'
 
 const passageCount = 6 // of at most 300 tokens each: about 2,000 tokens with titles
 
@@ -14,11 +15,25 @@ export async function findPassages(
   const found = await retrievePassages(options, owner, question, { limit: passageCount, signal })
   return {
     passages: found.map((passage, index) => ({ n: index + 1, title: passage.heading, text: passage.text })),
-    sources: found.map(toSource),
+    sources: found.map((passage, index) => toSource(passage, index + 1)),
   }
 }
 
-function toSource(passage: RetrievedPassage, index: number): Source {
+/** Returns the passages that were found before an answer began, if their documents still exist. */
+export async function readPassages(store: Store, owner: string, { parts, sources }: Answer): Promise<Passage[]> {
+  const [first] = parts
+  const given = first?.type === 'sources' ? sources.slice(0, first.count) : []
+  if (given.length === 0) return []
+  const chunkIds = given.map(({ chunkId }) => chunkId)
+  const chunks = new Map((await store.passages.read(owner, chunkIds)).map((chunk) => [chunk.chunkId, chunk]))
+  return given.flatMap(({ n, chunkId }) => {
+    const chunk = chunks.get(chunkId)
+    return chunk ? { n, title: chunk.heading, text: chunk.text } : []
+  })
+}
+
+/** Returns a passage as clients receive it. `n` is the number by which the text cites it. */
+export function toSource(passage: RetrievedPassage, n: number): Source {
   const { documentId, chunkId, title, start, end, page } = passage
-  return { n: index + 1, documentId, chunkId, title, start, end, ...(page !== null && { page }) }
+  return { n, documentId, chunkId, title, start, end, ...(page !== null && { page }) }
 }

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { ServerResponse } from 'node:http'
-import { connect, createStore } from '@repo/db'
+import { type AnswerPart, connect, createStore } from '@repo/db'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { joinText, listTypes, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
@@ -24,14 +24,20 @@ afterAll(async () => {
 const sources = [{ n: 1, documentId: 'd', chunkId: 'c', title: 'Pool', start: 0, end: 9 }]
 const nothing = { finishReason: null, inputTokens: null, outputTokens: null, error: null }
 
+const words = (text: string): AnswerPart[] => [
+  { type: 'sources', count: 1 },
+  { type: 'text', text },
+]
+
 /** Starts an answer that another process writes. */
 async function begin(conversationId: string) {
   const key = { conversationId, answerId: randomUUID() }
   await turns.open(owner, { ...key, title: 'a title', questionId: 'q', question: 'a question' })
   return {
     ...key,
-    store: (content: string) => answers.saveProgress([{ ...key, owner, after: 0, addition: content, sources }]),
-    end: (content: string) => answers.finish(owner, key, { ...nothing, content, sources, status: 'complete' }),
+    store: (content: string) => answers.saveProgress([{ ...key, owner, start: 0, parts: words(content), sources }]),
+    end: (content: string) =>
+      answers.finish(owner, key, { ...nothing, parts: words(content), sources, status: 'complete' }),
   }
 }
 
@@ -78,7 +84,7 @@ it('sends every reader the text that it has not read, wherever it joined', async
   expect(await readDelta(first)).toBe('😀')
   await answer.store('😀 and 汉')
   const second = streamParts(await follow('joined'))
-  const third = streamParts(await follow('joined', `${answer.answerId}.4`))
+  const third = streamParts(await follow('joined', `${answer.answerId}.5`))
   await answer.store('😀 and 汉字')
   expect(await tick()).toEqual([3])
   await answer.end('😀 and 汉字.')
@@ -112,7 +118,7 @@ it('skips text that its reader received from the other process before it was sto
   const tick = watchReads()
   const answer = await begin('ahead')
   await answer.store('one')
-  const parts = readParts(await follow('ahead', `${answer.answerId}.8`))
+  const parts = readParts(await follow('ahead', `${answer.answerId}.9`))
   await answer.store('one, two')
   await tick()
   await answer.end('one, two, three')
@@ -178,7 +184,7 @@ describe('a process', () => {
     const running = readParts(await patient())
     await app.chat.drain(0)
     expect((await running).slice(-3)).toEqual([
-      { type: 'text-end', id: '0' },
+      { type: 'text-end', id: '1' },
       { type: 'abort', reason: 'interrupted' },
       { type: '[DONE]' },
     ])

@@ -1,4 +1,12 @@
-import type { AnswerKey, Store, StoredAnswer } from '@repo/db'
+import {
+  type AnswerKey,
+  type AnswerPart,
+  dropParts,
+  fromStored,
+  measureParts,
+  type Store,
+  type StoredAnswer,
+} from '@repo/db'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import { repeat } from '../repeat.ts'
@@ -7,8 +15,11 @@ import { AnswerEndedError, toOutcome } from './answer-end.ts'
 
 const pollIntervalMs = 250 // the text itself is stored once per second
 
-/** An answer in the database, and how many of its code points this process has read. */
-type FollowedAnswer = { answer: Answer; length: number }
+/**
+ * An answer in the database, and how much of it this process has read: its position, and its plain text in UTF-16 units
+ * and in code points.
+ */
+type FollowedAnswer = { answer: Answer; position: number; text: number; characters: number }
 
 /**
  * Reads answers from the database: ended ones, and running ones of other processes, which grow here while they have
@@ -34,7 +45,7 @@ export function createFollowedAnswers({ store, log }: { store: Store; log: Fasti
     /** Returns the answer, or undefined when there is none. */
     open: async (owner: string, key: AnswerKey): Promise<Answer | undefined> => {
       const answer = createAnswer(owner, key)
-      const entry = { answer, length: 0 }
+      const entry = { answer, position: 0, text: 0, characters: 0 }
       const [stored] = await store.answers.read([toPosition(entry)])
       if (!stored) return undefined
       readOn(entry, stored)
@@ -62,8 +73,8 @@ export function createFollowedAnswers({ store, log }: { store: Store; log: Fasti
   }
 }
 
-function toPosition({ answer: { owner, key }, length }: FollowedAnswer) {
-  return { owner, ...key, length }
+function toPosition({ answer: { owner, key }, position, characters }: FollowedAnswer) {
+  return { owner, ...key, position, characters }
 }
 
 const gone = { status: 'stopped', error: null, finishReason: null } as const // its conversation was deleted
@@ -72,10 +83,28 @@ function readOn(entry: FollowedAnswer, stored: StoredAnswer | undefined): void {
   const { answer } = entry
   if (stored) {
     answer.sources = stored.sources
-    entry.length = Math.max(entry.length, stored.length)
-    if (stored.addition) answer.append('text', stored.addition)
+    addParts(entry, fromStored(stored, entry))
+    for (const { start, parts } of stored.pieces) addParts(entry, dropParts(parts, entry.position - start))
   }
   const { status, error, finishReason } = stored ?? gone
   if (status === 'streaming') return
   answer.close({ end: { status, error, finishReason, inputTokens: null, outputTokens: null } })
+}
+
+function addParts(entry: FollowedAnswer, parts: AnswerPart[]): void {
+  for (const part of parts) {
+    entry.position += measureParts([part])
+    if (!('text' in part)) entry.answer.add(part)
+    else if (part.text) entry.answer.append(part.type, part.text)
+    if (part.type !== 'text') continue
+    entry.text += part.text.length
+    entry.characters += countCharacters(part.text)
+  }
+}
+
+/** Counts code points, as Postgres does. */
+function countCharacters(text: string): number {
+  let count = 0
+  for (const _ of text) count += 1
+  return count
 }

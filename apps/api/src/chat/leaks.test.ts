@@ -57,7 +57,7 @@ it('clients that connect and disconnect leak no timer, socket or memory', async 
 
   /** Runs three kinds of readers: of a new answer, of one of this process, and of one of another process. */
   const comeAndVanish = async () => {
-    await store.answers.saveProgress([{ ...elsewhere, owner, after: 0, addition: '' }]) // else it counts as abandoned
+    await store.answers.saveProgress([{ ...elsewhere, owner, start: 0, parts: [] }]) // else it counts as abandoned
     const vanish = new AbortController()
     const begun = await Promise.all(Array.from({ length: clientsAtOnce }, () => begin(vanish.signal)))
     await Promise.all(begun.map(({ conversationId }) => follow(conversationId, vanish.signal)))

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { and, connect, createStore, eq, messages, sql } from '@repo/db'
+import { type AnswerPart, and, connect, createStore, eq, messages, sql } from '@repo/db'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
@@ -32,6 +32,8 @@ const begin = async (conversationId: string) => {
 }
 const readAnswer = async (id: string) =>
   (await app.inject({ url: `/conversations/${id}`, headers: alice })).json().messages?.at(-1)
+
+const words = (text: string): AnswerPart[] => [{ type: 'text', text }]
 
 const readLater = async (id: string) => {
   await passTime(1000)
@@ -110,7 +112,7 @@ it('marks the answer of a crashed process as interrupted, keeps its text, and le
   const owner = await store.owners.ensure('alice')
   const turn = { conversationId: 'orphan', title: 'a title', questionId: 'q', question: 'a question', answerId: 'a' }
   await store.turns.open(owner, turn)
-  await store.answers.saveProgress([{ ...turn, owner, after: 0, addition: 'half' }])
+  await store.answers.saveProgress([{ ...turn, owner, start: 0, parts: words('half') }])
   await silence('orphan')
   const { answer, response } = await begin('alive')
   await response
@@ -263,20 +265,20 @@ describe('saving the text so far', () => {
     expect(await readDelta(parts)).toBe(text)
   }
 
-  it('sends only new text, and all of it after a failure', async () => {
+  it('sends only new text, and sends it again after a failure', async () => {
     const { save, saveOnce } = watchSaves()
     const { answer, response } = await begin('new')
     const parts = streamParts(await response)
     await say(answer, parts, 'one')
-    expect(await saveOnce()).toMatchObject([[[{ after: 0, addition: 'one' }]]])
+    expect(await saveOnce()).toMatchObject([[[{ start: 0, parts: words('one') }]]])
     await say(answer, parts, ', two')
-    expect(await saveOnce()).toMatchObject([[[{ addition: ', two' }]]])
-    expect(await saveOnce()).toMatchObject([[[{ addition: '' }]]])
+    expect(await saveOnce()).toMatchObject([[[{ parts: words(', two') }]]])
+    expect(await saveOnce()).toMatchObject([[[{ parts: [] }]]])
     save.mockRejectedValueOnce(new Error('away'))
     await say(answer, parts, ', three')
-    expect(await saveOnce()).toMatchObject([[[{ addition: ', three' }]]])
-    expect(await saveOnce()).toMatchObject([[[{ after: 0, addition: 'one, two, three' }]]])
-    expect(await saveOnce()).toMatchObject([[[{ addition: '' }]]])
+    expect(await saveOnce()).toMatchObject([[[{ start: 8, parts: words(', three') }]]])
+    expect(await saveOnce()).toMatchObject([[[{ start: 8, parts: words(', three') }]]])
+    expect(await saveOnce()).toMatchObject([[[{ parts: [] }]]])
     expect(await readAnswer('new')).toMatchObject({ content: 'one, two, three' })
     answer.end()
     await readParts(parts)
@@ -296,19 +298,19 @@ describe('saving the text so far', () => {
     released.resolve()
     await settled()
     await say(answer, parts, ', two')
-    expect(await saveOnce()).toMatchObject([[[{ addition: ', two' }]]])
+    expect(await saveOnce()).toMatchObject([[[{ parts: words(', two') }]]])
     expect(await readAnswer('slow')).toMatchObject({ content: 'one, two' })
     answer.end()
     await readParts(parts)
   })
 
   it.each([
-    ['text', (answer: Answer) => answer.segments.push({ type: 'text', text: '\0' })],
+    ['text', (answer: Answer) => answer.parts.push({ type: 'text', text: '\0' })],
     ['sources', (answer: Answer) => Object.assign(answer, { sources: [{ ...source, title: '\0' }] })],
   ])('that Postgres rejects for one answer’s %s succeeds for the others', async (name, spoil) => {
     const owner = await store.owners.ensure('alice')
     const ask = async (id: string) => {
-      const question = { conversationId: `${name}-${id}`, questionId: 'q', text: 'a question', regenerate: false }
+      const question = { conversationId: `${name}-${id}`, questionId: 'q', text: 'a question', action: 'ask' as const }
       const running = await app.chat.ask(owner, question)
       return { running, answer: await model.takeAnswer() }
     }
@@ -322,7 +324,7 @@ describe('saving the text so far', () => {
     expect(await readAnswer(`${name}-spoilt`)).toMatchObject({ content: '', status: 'streaming' })
     expect(log.some((line) => line.includes('cannot be stored') && line.includes(spoilt.key.answerId))).toBe(true)
     for (const { running } of asked) expect(running.controller.signal.aborted).toBe(false)
-    spoilt.segments.splice(0)
+    spoilt.parts.splice(0)
     spoilt.sources = []
     spoilt.append('text', 'repaired')
     await expect.poll(() => readLater(`${name}-spoilt`)).toMatchObject({ content: 'repaired', status: 'streaming' })

@@ -21,12 +21,13 @@ const longestPauseMs = 3000
  * reason, the answer waits in memory for at most a minute.
  */
 export async function storeEnd({ store, log }: PersistOptions, answer: Answer, outcome: Outcome): Promise<Outcome> {
-  const { owner, key, sources } = answer
+  const { owner, key } = answer
   const deadline = performance.now() + storeTimeoutMs
   answer.flush()
   for (let pauseMs = 100; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
     try {
-      const isStored = await store.answers.finish(owner, key, { ...outcome.end, sources, content: answer.text() })
+      const { parts, sources } = answer
+      const isStored = await store.answers.finish(owner, key, { ...outcome.end, parts, sources })
       return isStored ? outcome : toOutcome(new AnswerEndedError('stopped')) // its conversation was deleted
     } catch (error) {
       if (!describeDatabaseError(error) || performance.now() + pauseMs > deadline) return toOutcome(error)
@@ -41,12 +42,12 @@ export async function storeEnd({ store, log }: PersistOptions, answer: Answer, o
  * asked to stop, and marks answers of crashed processes as interrupted. Returns a function that stops this work.
  */
 export function startPersistence({ store, log }: PersistOptions, running: ReadonlyMap<string, Answer>): () => void {
-  const { saveSmall, saveLarge } = createSaver({ store, log })
+  const { saveTogether, saveSingly } = createSaver({ store, log })
   const sweep = () => store.answers.interruptAbandoned(abandonedAfterMs)
   const warn = (message: string) => (error: unknown) => log.warn({ error: describeError(error) }, message)
   const stops = [
-    repeat(progressIntervalMs, () => saveSmall(running.values()), warn('running answers could not be stored')),
-    repeat(progressIntervalMs, () => saveLarge(running.values()), warn('large answers could not be stored')),
+    repeat(progressIntervalMs, () => saveTogether(running.values()), warn('running answers could not be stored')),
+    repeat(progressIntervalMs, () => saveSingly(running.values()), warn('slow answers could not be stored')),
     repeat(stopIntervalMs, () => abortStopped(store, running), warn('requests to stop could not be read')),
     repeat(sweepIntervalMs, sweep, warn('abandoned answers could not be marked')),
   ]

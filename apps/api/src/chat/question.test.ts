@@ -46,8 +46,8 @@ describe('POST /chat reports the problem with', () => {
     ['a number as the conversation id', { message: 'a', conversationId: 1 }, '/conversationId', 'expected string'],
     ['no messages', { messages: [] }, '/messages', 'must end with a message from the user'],
     [
-      'an assistant message at the end',
-      { messages: [userMessage, { ...userMessage, role: 'assistant' }] },
+      'a system message at the end',
+      { messages: [userMessage, { ...userMessage, role: 'system' }] },
       '/messages/1/role',
       'must be from the user',
     ],
@@ -65,7 +65,7 @@ describe('POST /chat reports the problem with', () => {
     ],
     [
       'a last message without text',
-      { messages: [{ ...userMessage, parts: [{ type: 'file', url: 'data:,a' }] }] },
+      { messages: [{ ...userMessage, parts: [] }] },
       '/message',
       'must be a non-empty string',
     ],
@@ -88,6 +88,15 @@ describe('POST /chat reports the problem with', () => {
   })
 })
 
+it('a part that is not supported: 400, with its path', async () => {
+  const parts = [...userMessage.parts, { type: 'file', mediaType: 'image/png', url: 'data:,a' }]
+  expect((await ask({ messages: [{ ...userMessage, parts }] })).json()).toMatchObject({
+    status: 400,
+    code: 'unsupported_part',
+    detail: expect.stringContaining('/messages/0/parts/1'),
+  })
+})
+
 describe('the model receives', () => {
   it('the longest message completely', async () => {
     const message = 'a'.repeat(maxMessageLength)
@@ -103,7 +112,6 @@ describe('the model receives', () => {
   it('all text parts of the last message and nothing of earlier ones', async () => {
     const parts = [
       { type: 'text', text: 'first' },
-      { type: 'file', url: 'data:,a' },
       { type: 'text', text: 'second', state: 'done' },
     ]
     const messages = [

@@ -8,9 +8,12 @@ export type Question = {
   conversationId: string
   questionId: string
   text: string
-  /** Answers a stored question again and replaces its answer. */
-  regenerate: boolean
+  /** Whether it is new, replaces a stored question, or asks for another answer to a stored one. */
+  action: 'ask' | 'edit' | 'regenerate'
 }
+
+/** A request to go on with an answer that waits for its client. */
+export type Continuation = { conversationId: string; answerId: string; responses: ToolResponse[] }
 
 /** `useChat` creates ids of 16 characters, the server UUIDs. */
 export const ConversationId = z
@@ -22,10 +25,27 @@ export const maxMessageLength = 32_000
 
 const TextPart = z.looseObject({ type: z.literal('text'), text: z.string() })
 const OtherPart = z.looseObject({ type: z.string() })
-const LastMessage = z.object({
+const UserMessage = z.object({
   id: ConversationId,
-  role: z.literal('user', 'the last message must be from the user'),
+  role: z.literal('user', 'the last message must be from the user, or an answer that waits for a tool'),
   parts: z.array(z.union([TextPart, OtherPart])),
+})
+
+const toolCallId = z.string()
+const approval = z.object({ id: z.string(), approved: z.boolean(), reason: z.string().optional() })
+
+/** A tool's part of an answer, after the client has run the tool or answered the request for approval. */
+const ToolResponse = z.discriminatedUnion('state', [
+  z.object({ state: z.literal('output-available'), toolCallId, output: z.unknown() }),
+  z.object({ state: z.literal('output-error'), toolCallId, errorText: z.string() }),
+  z.object({ state: z.literal('approval-responded'), toolCallId, approval }),
+])
+export type ToolResponse = z.output<typeof ToolResponse>
+
+const AssistantMessage = z.object({
+  id: ConversationId,
+  role: z.literal('assistant'),
+  parts: z.array(z.unknown()),
 })
 
 /** Either a plain message, or what the AI SDK's `DefaultChatTransport` posts. Only the last of its messages is used. */
@@ -51,11 +71,16 @@ export const ChatRequest = z
   })
 
 /**
- * Returns the question of a request. Throws `ProblemError`: 400 for a message that is missing or has no text, 413 for
- * one that is too long.
+ * Returns the question of a request, or what an answer was waiting for. Throws `ProblemError`: 400 for a message that is
+ * missing, has no text or has a part that is not supported, 413 for one that is too long.
  */
-export function toQuestion(body: z.output<typeof ChatRequest>): Question {
-  const question = body.messages ? fromUiMessages(body, body.messages) : fromPlainMessage(body)
+export function readRequest(body: z.output<typeof ChatRequest>): Question | Continuation {
+  if (!body.messages) return checkText(fromPlainMessage(body))
+  const last = AssistantMessage.safeParse(body.messages.at(-1)).data
+  return last ? toContinuation(body, last) : checkText(fromUiMessages(body, body.messages))
+}
+
+function checkText(question: Question): Question {
   if (question.text.trim() === '') throw invalid('message', 'must be a non-empty string')
   if (question.text.length > maxMessageLength) {
     throw new ProblemError(
@@ -69,24 +94,37 @@ export function toQuestion(body: z.output<typeof ChatRequest>): Question {
 
 function fromPlainMessage({ message, conversationId }: z.output<typeof ChatRequest>): Question {
   if (message === undefined) throw invalid('message', 'is missing. Send {"message": "…"}')
-  return { conversationId: conversationId ?? randomUUID(), questionId: randomUUID(), text: message, regenerate: false }
+  return { conversationId: conversationId ?? randomUUID(), questionId: randomUUID(), text: message, action: 'ask' }
 }
 
-function fromUiMessages({ id, trigger }: z.output<typeof ChatRequest>, messages: unknown[]): Question {
-  const last = LastMessage.safeParse(messages.at(-1))
+function fromUiMessages({ id, trigger, messageId }: z.output<typeof ChatRequest>, messages: unknown[]): Question {
+  const last = UserMessage.safeParse(messages.at(-1))
   if (!last.success) {
     const [issue] = last.error.issues
     throw invalid(['messages', messages.length - 1, ...(issue?.path ?? [])].join('/'), issue?.message ?? 'is invalid')
   }
-  const texts = last.data.parts.flatMap((part) =>
-    part.type === 'text' && typeof part.text === 'string' ? [part.text] : [],
-  )
+  const { id: questionId, parts } = last.data
+  const isEdit = messageId === questionId
   return {
     conversationId: id ?? randomUUID(),
-    questionId: last.data.id,
-    text: texts.join('\n'),
-    regenerate: trigger === 'regenerate-message',
+    questionId,
+    text: parts.map((part, index) => readText(part, `messages/${messages.length - 1}/parts/${index}`)).join('\n'),
+    action: trigger === 'regenerate-message' ? 'regenerate' : isEdit ? 'edit' : 'ask',
   }
+}
+
+function readText(part: z.output<typeof TextPart | typeof OtherPart>, path: string): string {
+  if (part.type === 'text' && typeof part.text === 'string') return part.text
+  const detail = `/${path}: parts of type ${JSON.stringify(part.type)} are not supported. Send text only.`
+  throw new ProblemError(400, 'unsupported_part', detail)
+}
+
+function toContinuation(
+  { id }: z.output<typeof ChatRequest>,
+  { id: answerId, parts }: z.output<typeof AssistantMessage>,
+): Continuation {
+  const responses = parts.flatMap((part) => ToolResponse.safeParse(part).data ?? [])
+  return { conversationId: id ?? '', answerId, responses }
 }
 
 function invalid(path: string, message: string): ProblemError {

@@ -29,34 +29,23 @@ function createOne(answerId: string, bytes: number): Answer {
   return answer
 }
 
-it('stores large answers in separate statements, so that a failing one does not affect the others', async () => {
-  const running = [createOne('s', 10), createOne('x', 100_000), createOne('y', 100_000), createOne('t', 10)]
-  const { saveSmall, saveLarge, statements } = openSaver(([first]) => {
-    if (first?.answerId === 'x') throw timeout()
-  })
-  await saveSmall(running)
-  expect(statements.splice(0)).toEqual([['s', 't']])
-  await expect(saveLarge(running)).rejects.toMatchObject({ code: '57014' })
-  expect(statements).toEqual([['x'], ['y']])
-})
-
 it('splits a statement that timed out, and merges it again after success', async () => {
   const running = [createOne('a', 10), createOne('b', 10), createOne('c', 10)]
-  const { saveSmall, saveLarge, statements } = openSaver((progress) => {
+  const { saveTogether, saveSingly, statements } = openSaver((progress) => {
     if (progress.some(({ answerId }) => answerId === 'b')) throw timeout()
   })
-  await saveSmall(running)
-  await expect(saveLarge(running)).rejects.toMatchObject({ code: '57014' })
-  await saveSmall(running)
+  await saveTogether(running)
+  await expect(saveSingly(running)).rejects.toMatchObject({ code: '57014' })
+  await saveTogether(running)
   expect(statements).toEqual([['a', 'b', 'c'], ['a'], ['b'], ['c'], ['a', 'c']])
 })
 
 it('sends at most 512 kB of new text per statement', async () => {
   const running = Array.from({ length: 20 }, (_, n) => createOne(`${n}`, 60_000))
-  const { saveSmall, statements } = openSaver()
-  await saveSmall(running)
+  const { saveTogether, statements } = openSaver()
+  await saveTogether(running)
   expect(statements.map(({ length }) => length)).toEqual([8, 8, 4])
-  await saveSmall(running) // there is no new text
+  await saveTogether(running) // there is no new text
   expect(statements.at(-1)?.length).toBe(20)
 })
 
@@ -64,7 +53,7 @@ it('lets a waiting model continue once its text is stored', async () => {
   const answer = createOne('a', 300_000)
   expect(answer.backlog.isFull()).toBe(true)
   const room = answer.backlog.untilRoom()
-  await openSaver().saveLarge([answer])
+  await openSaver().saveTogether([answer])
   await room
   expect(answer.backlog.isFull()).toBe(false)
 })

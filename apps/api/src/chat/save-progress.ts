@@ -1,22 +1,20 @@
-import { describeDatabaseError, type Progress, type Source, type Store } from '@repo/db'
+import { describeDatabaseError, dropParts, measureParts, type Progress, type Source, type Store } from '@repo/db'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Answer } from './answer.ts'
 import { AnswerEndedError } from './answer-end.ts'
-import { maxAnswerBytes } from './answer-limits.ts'
 
 const rowsAtOnce = 1000 // per second and process: ten thousand kept 19 of 20 connections busy (bench `ten-thousand`)
 const maxRounds = 5 // seconds until each answer is stored again; a third of the time until it counts as abandoned
 const statementBytes = 512 * 1024 // of new text per statement: about 5 ms of the event loop as JSON
-const largeBytes = 64 * 1024 // per answer: Postgres rewrites a row's whole text, 1 MB in about 30 ms
-const largeAtOnce = 3 // of ten connections: the others stay free for everything else
+const slowAtOnce = 3 // of ten connections: the others stay free for everything else
 
-/** What the database contains of an answer: its length in UTF-16 units, and in bytes of UTF-8. */
-type Known = { length: number; bytes: number; sources?: Source[] }
+/** What the database is known to contain of an answer: its position, and the size of its parts in bytes. */
+type Known = { position: number; bytes: number; sources?: Source[] }
 
 /**
- * Stores new text of running answers, or all of it when the database's state is unknown. A large answer gets its own
- * statement, so that it neither delays nor fails the others. So does an answer whose statement timed out.
+ * Stores what is new in running answers. When the outcome is unknown, it is sent again from the same position. An answer
+ * whose statement timed out gets its own statement, so that it neither delays nor fails the others.
  */
 export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogger }) {
   const known = new WeakMap<Answer, Known>()
@@ -24,12 +22,10 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
   const timedOut = new WeakSet<Answer>()
   let round = 0
 
-  const isLarge = (answer: Answer) => answer.bytes.text > largeBytes || timedOut.has(answer)
-  const countNew = (answer: Answer) => answer.bytes.text - (known.get(answer)?.bytes ?? 0)
+  const countNew = (answer: Answer) => answer.bytes - (known.get(answer)?.bytes ?? 0)
 
   const save = async (answers: Answer[]) => {
     const steps = answers.map((answer) => takeStep(answer, known.get(answer)))
-    for (const answer of answers) known.delete(answer) // until the save has succeeded
     const saved = await saveDivided(
       store,
       steps.map(({ progress }) => progress),
@@ -43,12 +39,12 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
     }
     await endLost(
       store,
-      answers.filter((answer) => !known.has(answer)),
+      answers.filter(({ key }) => !saved.has(key.answerId)),
     )
   }
 
-  /** Saves answers together. After a timeout, each gets its own statement in the next second. */
-  const saveTogether = (answers: Answer[]) =>
+  /** Saves answers in one statement. After a timeout, each gets its own statement in the next second. */
+  const saveAll = (answers: Answer[]) =>
     save(answers).catch((error) => {
       if (!isTimeout(error)) throw error
       for (const answer of answers) timedOut.add(answer)
@@ -57,27 +53,27 @@ export function createSaver({ store, log }: { store: Store; log: FastifyBaseLogg
 
   return {
     /**
-     * Stores the progress of all small answers. If there are too many for one second, stores those that have waited
-     * longest.
+     * Stores the progress of all answers but slow ones. If there are too many for one second, stores those that have
+     * waited longest.
      */
-    saveSmall: async (running: Iterable<Answer>): Promise<void> => {
-      const small = [...running].filter((answer) => !isLarge(answer))
-      if (small.length === 0) return
+    saveTogether: async (running: Iterable<Answer>): Promise<void> => {
+      const others = [...running].filter((answer) => !timedOut.has(answer))
+      if (others.length === 0) return
       round += 1
-      const waited = small.sort((a, b) => (lastRound.get(a) ?? 0) - (lastRound.get(b) ?? 0))
-      const chosen = waited.slice(0, Math.max(rowsAtOnce, Math.ceil(small.length / maxRounds)))
+      const waited = others.sort((a, b) => (lastRound.get(a) ?? 0) - (lastRound.get(b) ?? 0))
+      const chosen = waited.slice(0, Math.max(rowsAtOnce, Math.ceil(others.length / maxRounds)))
       for (const answer of chosen) lastRound.set(answer, round)
-      for (const answers of toStatements(chosen, countNew)) await saveTogether(answers)
+      for (const answers of toStatements(chosen, countNew)) await saveAll(answers)
     },
 
-    /** Stores the progress of each large answer. Rejects with the first error after all have been tried. */
-    saveLarge: async (running: Iterable<Answer>): Promise<void> => {
-      const large = [...running].filter(isLarge).values()
+    /** Stores the progress of each slow answer. Rejects with the first error after all have been tried. */
+    saveSingly: async (running: Iterable<Answer>): Promise<void> => {
+      const slow = [...running].filter((answer) => timedOut.has(answer)).values()
       const errors: unknown[] = []
       const saveNext = async () => {
-        for (const answer of large) await save([answer]).catch((error) => errors.push(error))
+        for (const answer of slow) await save([answer]).catch((error) => errors.push(error))
       }
-      await Promise.all(Array.from({ length: largeAtOnce }, saveNext))
+      await Promise.all(Array.from({ length: slowAtOnce }, saveNext))
       if (errors.length > 0) throw errors[0]
     },
   }
@@ -101,12 +97,11 @@ function* toStatements(answers: Answer[], countNew: (answer: Answer) => number):
 }
 
 /** Returns what to send, and what the database will contain after it. */
-function takeStep(answer: Answer, { length, bytes, sources: stored }: Known = { length: 0, bytes: 0 }) {
-  const { owner, key, sources } = answer
-  const text = answer.text()
-  const addition = text.slice(length)
-  const progress: Progress = { owner, ...key, after: bytes, addition, ...(sources !== stored && { sources }) }
-  const next: Known = { length: text.length, bytes: bytes + Buffer.byteLength(addition), sources }
+function takeStep(answer: Answer, { position, sources: stored }: Known = { position: answer.start, bytes: 0 }) {
+  const { owner, key, sources, bytes } = answer
+  const parts = dropParts(answer.parts, position)
+  const progress: Progress = { owner, ...key, start: position, parts, ...(sources !== stored && { sources }) }
+  const next: Known = { position: position + measureParts(parts), bytes, sources }
   return { answer, progress, next }
 }
 
@@ -133,8 +128,8 @@ function isTimeout(error: unknown): boolean {
 /** Ends answers whose rows could not be updated because another process deleted or stopped them. */
 async function endLost(store: Store, answers: Answer[]): Promise<void> {
   if (answers.length === 0) return
-  const length = maxAnswerBytes // beyond any text, so none is read
-  const positions = answers.map(({ owner, key }) => ({ owner, ...key, length }))
+  const beyond = 2 ** 31 - 2 // so that nothing but the status is read
+  const positions = answers.map(({ owner, key }) => ({ owner, ...key, position: beyond, characters: beyond }))
   const stored = new Map((await store.answers.read(positions)).map(({ index, status }) => [index, status]))
   for (const [index, { controller }] of answers.entries()) {
     const status = stored.get(index)

@@ -137,7 +137,7 @@ it('stops the answer that was running at the time of the request, and not the ne
   const stopping = stop(here, 'next')
   await until(async () => (await store.answers.listStopRequests()).includes('a'))
   const nothing = { sources: [], finishReason: null, inputTokens: null, outputTokens: null, error: null }
-  await store.answers.finish(owner, turn, { ...nothing, content: '', status: 'stopped' })
+  await store.answers.finish(owner, turn, { ...nothing, parts: [], status: 'stopped' })
   await store.turns.open(owner, { ...turn, questionId: 'q2', answerId: 'a2' })
   expect(await stopping).toBe(204)
   expect(await store.answers.listStopRequests()).toEqual([])

@@ -111,7 +111,7 @@ describe('useChat', () => {
     const source = { type: 'source-document', sourceId: '1', mediaType: 'text/plain', title: 'Pool' }
     expect(page.chat().messages.at(-1)?.parts).toEqual([
       { ...source, filename: undefined, providerMetadata: { sluice: place } },
-      { type: 'reasoning', id: '0', text: 'Hm.', state: 'done' },
+      { type: 'reasoning', id: '1', text: 'Hm.', state: 'done' },
       { type: 'text', text: 'It does not say.', state: 'done' },
     ])
     expect(page.lines()[3]).toMatch(/^assistant: .*It does not say\.$/)

@@ -63,11 +63,11 @@ describe('an answer', () => {
     expect(joinText(parts)).toBe('At nine.')
   })
 
-  it('numbers its events by the UTF-16 length of the text so far', async () => {
+  it('numbers its events by the UTF-16 length of the texts so far, and 1 for the sources', async () => {
     const { parts } = await converse({ message: 'Smile!' }, 'ü', '🏊', 'ab')
     const [start] = parts
     const ids = parts.flatMap(({ eventId }) => eventId ?? [])
-    expect(ids).toEqual([1, 3, 5].map((position) => `${start?.messageId}.${position}`))
+    expect(ids).toEqual([1, 2, 4, 6].map((position) => `${start?.messageId}.${position}`))
   })
 
   it('has sources whose positions point into the posted document', async () => {

@@ -1,15 +1,19 @@
 import type { FastifyReply } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import type { Answer } from '../chat/answer.ts'
-import { ChatRequest, toQuestion } from '../chat/question.ts'
+import { ChatRequest, readRequest } from '../chat/question.ts'
 import { ProblemError, toProblem } from '../plugins/errors.ts'
 import { headersAfterMs, openEventStream } from '../streaming/event-stream.ts'
-import { parseEventId, writeUiMessageStream } from '../streaming/ui-message-stream.ts'
+import { parseEventId, type StreamStart, writeUiMessageStream } from '../streaming/ui-message-stream.ts'
 import { answerStream, FollowHeaders, NoRunningAnswer, Params, Stopped } from './chat.schemas.ts'
 
 const streamHeaders = { 'x-vercel-ai-ui-message-stream': 'v1' }
 
-const askProblems = { 409: ['message_exists', 'answer_running'], 413: ['message_too_large'] }
+const askProblems = {
+  400: ['unsupported_part', 'tool_output_missing'],
+  409: ['message_exists', 'answer_running', 'answer_not_waiting'],
+  413: ['message_too_large'],
+}
 const followProblems = {
   400: ['invalid_event_id'],
   404: ['answer_not_found'],
@@ -29,11 +33,11 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         response: { 200: answerStream },
       },
     },
-    async (request, reply) => {
-      const answer = await app.chat.ask(request.owner, toQuestion(request.body), request.log)
+    async ({ owner, body, log }, reply) => {
+      const answer = await app.chat.ask(owner, readRequest(body), log)
       await waitForAcceptance(answer)
       if (answer.end?.status === 'failed') throw withIds(toProblem(answer.failure), answer)
-      await sendStream(reply, answer)
+      await sendStream(reply, answer, answer.start > 0 ? { position: answer.start, isContinued: true } : undefined)
     },
   )
 
@@ -61,7 +65,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
           'Answer not found. Send an event id of this conversation as `Last-Event-ID`, or omit the header.',
         )
       if (!answer || (!last && answer.end)) return reply.code(204).send()
-      await sendStream(reply, answer, last?.position)
+      await sendStream(reply, answer, last && { position: last.position, isContinued: false })
     },
   )
 
@@ -83,8 +87,8 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   )
 }
 
-async function sendStream(reply: FastifyReply, answer: Answer, position?: number) {
-  await writeUiMessageStream(openEventStream(reply, streamHeaders), answer, position)
+async function sendStream(reply: FastifyReply, answer: Answer, from?: StreamStart) {
+  await writeUiMessageStream(openEventStream(reply, streamHeaders), answer, from)
 }
 
 async function waitForAcceptance(answer: Answer) {

@@ -10,11 +10,14 @@ export const ReadQuery = z.object({
   before: ConversationId.optional().meta({ description: 'A message id. Returns older messages.' }),
 })
 
+const MessagePart = z.looseObject({ type: z.string() })
+
 const MessageResponse = z
   .object({
     id: z.string(),
     role: z.enum(['user', 'assistant']),
-    content: z.string(),
+    content: z.string().meta({ description: 'The plain text' }),
+    parts: z.array(MessagePart).meta({ description: 'As `useChat` takes them as initial messages' }),
     status: z.enum(['streaming', 'complete', 'stopped', 'interrupted', 'failed']),
     sources: z.array(SourceResponse),
     createdAt: z.iso.datetime(),
@@ -56,6 +59,7 @@ export const ConversationResponse = z
             id: 'm1',
             role: 'user',
             content: summary.title,
+            parts: [{ type: 'text', text: summary.title }],
             status: 'complete',
             sources: [],
             createdAt: summary.createdAt,

@@ -80,10 +80,10 @@ describe('a conversation', () => {
     const createdAt = '2026-11-24T09:00:00.000Z'
     const message = { role: 'user' as const, status: 'complete' as const, sources: [], createdAt }
     const conversation = { id: 'c', title: 'a', createdAt }
-    const messages = ids.map((id) => ({ ...message, id, content: null }))
+    const messages = ids.map((id) => ({ ...message, id, content: null, parts: null }))
     const readContent = (id: string) => Readable.from(id === 'gone' ? [] : ['lo', 'ng'])
     const json = await text(Readable.from(writeConversation({ ...conversation, messages }, readContent)))
-    const expected = left.map((id) => ({ ...message, id, content: 'long' }))
+    const expected = left.map((id) => ({ ...message, id, content: 'long', parts: [{ type: 'text', text: 'long' }] }))
     expect(JSON.parse(json)).toEqual({ ...conversation, messages: expected })
   })
 

@@ -1,6 +1,6 @@
-import type { Store } from '@repo/db'
+import { fromStored, type Store } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
-import type { z } from 'zod'
+import { toUiParts } from '../chat/ui-parts.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
 import { sendJsonPieces, writeJsonPieces } from '../streaming/json-pieces.ts'
@@ -48,10 +48,10 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       if (!conversation) throw notFound()
       const { title, createdAt } = conversation
       const messages = conversation.messages.map(toMessage).reverse()
-      const response = { id, title, createdAt: createdAt.toISOString(), messages }
-      if (hasAllContents(response)) return response
+      const response = { id, title, createdAt: createdAt.toISOString() }
+      if (messages.every(isShort)) return { ...response, messages: messages.map(toResponse) }
       const readContent = (messageId: string) => app.store.conversations.readContent(owner, id, messageId)
-      return sendJsonPieces(reply, writeConversation(response, readContent))
+      return sendJsonPieces(reply, writeConversation({ ...response, messages }, readContent))
     },
   )
 
@@ -100,8 +100,16 @@ const toMessage = ({ createdAt, ...message }: StoredMessage): Message => ({
   createdAt: createdAt.toISOString(),
 })
 
-const hasAllContents = (conversation: Conversation): conversation is z.output<typeof ConversationResponse> =>
-  conversation.messages.every(({ content }) => content !== null)
+type ShortMessage = Message & { content: string }
+const isShort = (message: Message): message is ShortMessage => message.content !== null
+
+const toResponse = (message: ShortMessage) => ({ ...message, parts: toUiMessageParts(message, message.content) })
+
+/** Returns the parts of a message. Of an answer whose content is read later, texts are empty. */
+function toUiMessageParts({ role, parts, sources }: Message, content: string) {
+  if (role === 'user') return [{ type: 'text' as const, text: content }]
+  return toUiParts(fromStored({ content, parts }), sources)
+}
 
 /**
  * Yields a conversation as JSON. Long messages are read when they are due, piece by piece, so that neither memory nor the
@@ -114,7 +122,10 @@ export async function* writeConversation(
 ): AsyncGenerator<string> {
   let before = `${JSON.stringify(conversation).slice(0, -1)},"messages":[`
   for (const message of messages) {
-    for await (const piece of message.content === null ? writeLong(message, readContent) : writeJsonPieces(message)) {
+    const pieces = isShort(message)
+      ? writeJsonPieces(toResponse(message))
+      : writeLong(message, () => readContent(message.id))
+    for await (const piece of pieces) {
       yield `${before}${piece}`
       before = ''
     }
@@ -123,16 +134,53 @@ export async function* writeConversation(
   yield before === ',' ? ']}' : `${before}]}`
 }
 
-async function* writeLong(
-  { content: _, ...message }: Message,
-  readContent: (messageId: string) => AsyncIterable<string>,
-): AsyncGenerator<string> {
-  let before = `${JSON.stringify(message).slice(0, -1)},"content":"`
-  for await (const piece of readContent(message.id)) {
-    yield `${before}${JSON.stringify(piece).slice(1, -1)}`
+/** Yields a long message, whose content is read twice: as a whole, and as the texts of its parts. */
+async function* writeLong(message: Message, readContent: () => AsyncIterable<string>): AsyncGenerator<string> {
+  const { content: _, parts, ...rest } = message
+  let before = `${JSON.stringify(rest).slice(0, -1)},"content":"`
+  for await (const piece of readContent()) {
+    yield `${before}${toJson(piece)}`
     before = ''
   }
-  if (before === '') yield '"}'
+  if (before !== '') return
+  yield '","parts":['
+  const texts = createTextReader(readContent())
+  const lengths = parts?.flatMap((part) => (part.type === 'text' ? part.length : [])) ?? [Number.POSITIVE_INFINITY]
+  const shown = parts ? toUiMessageParts(message, '') : toUiMessageParts(message, ' ')
+  for (const [index, part] of shown.entries()) {
+    if (index > 0) yield ','
+    if (part.type !== 'text') yield JSON.stringify(part)
+    else {
+      const { text, ...others } = part
+      yield `${JSON.stringify(others).slice(0, -1)},"text":"`
+      for await (const piece of texts.take(lengths.shift() ?? 0)) yield toJson(piece)
+      yield '"}'
+    }
+  }
+  yield ']}'
+}
+
+function toJson(text: string): string {
+  return JSON.stringify(text).slice(1, -1)
+}
+
+/** Divides a text that arrives in pieces. */
+function createTextReader(pieces: AsyncIterable<string>) {
+  const iterator = pieces[Symbol.asyncIterator]()
+  let left = ''
+  return {
+    /** Yields the next `length` UTF-16 units, or less at the end. */
+    take: async function* (length: number): AsyncGenerator<string> {
+      for (let missing = length; missing > 0; ) {
+        const next = left || (await iterator.next()).value
+        if (!next) return
+        const piece: string = next.slice(0, missing)
+        left = next.slice(piece.length)
+        missing -= piece.length
+        yield piece
+      }
+    },
+  }
 }
 
 const notFound = () =>

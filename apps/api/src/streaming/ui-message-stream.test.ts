@@ -139,8 +139,8 @@ describe('a reader that does not read', () => {
     const responses: ServerResponse[] = []
     const server = createServer(({ headers: { 'last-event-id': eventId } }, response) => {
       responses.push(response)
-      const position = typeof eventId === 'string' ? parseEventId(eventId).position : undefined
-      void writeUiMessageStream(createEventStream(response), answer, position)
+      const from = typeof eventId === 'string' ? { ...parseEventId(eventId), isContinued: false } : undefined
+      void writeUiMessageStream(createEventStream(response), answer, from)
     }).listen()
     await once(server, 'listening')
     onTestFinished(() => {

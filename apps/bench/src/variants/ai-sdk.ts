@@ -84,14 +84,15 @@ function createChat({ store, owner, embedder, model }: ChatOptions) {
 
     const result = streamText({
       model,
-      messages: buildPrompt({ passages, history, question: message }),
+      messages: buildPrompt({ passages, history, question: message }).filter((message) => message.role !== 'tool'),
       allowSystemInMessages: true, // only the template's prompt; users' messages keep their own role
       onEnd: async ({ text, finishReason, usage: { inputTokens = null, outputTokens = null } }) => {
-        const end = { content: toStorableText(text), sources, finishReason, inputTokens, outputTokens }
+        const parts = [{ type: 'text' as const, text: toStorableText(text) }]
+        const end = { parts, sources, finishReason, inputTokens, outputTokens }
         await store.answers.finish(owner, turn, { ...end, status: 'complete', error: null })
       },
       onError: async () => {
-        const nothing = { content: '', sources: [], finishReason: null, inputTokens: null, outputTokens: null }
+        const nothing = { parts: [], sources: [], finishReason: null, inputTokens: null, outputTokens: null }
         await store.answers.finish(owner, turn, { ...nothing, status: 'failed', error: 'The model failed.' })
       },
     })

@@ -1,6 +1,9 @@
+import { once } from 'node:events'
+import { createServer, get } from 'node:http'
+import { get as secureGet } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { sql } from 'drizzle-orm'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { connect } from '../client.ts'
 import { createTestDatabase } from '../testing.ts'
 import { assertNoConnectionHeld, ConnectionHeldError } from './guard.ts'
@@ -48,6 +51,30 @@ describe('inside a transaction a model call', () => {
       db.transaction(() => new Promise((resolve, reject) => setTimeout(() => callModel().then(resolve, reject), 1))),
     'with options for the transaction': () => db.transaction(() => callModel(), { accessMode: 'read only' }),
   }
+
+  it('may not send a request either, however it is made', async () => {
+    const seen: (string | undefined)[] = []
+    const server = createServer(({ url }, response) => response.end(String(seen.push(url)))).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    onTestFinished(() => void server.close())
+    const origin = `http://127.0.0.1:${Object(server.address()).port}`
+    const requests: Record<string, (url: string) => Promise<unknown>> = {
+      fetch: (url) => fetch(url).catch(({ cause }) => Promise.reject(cause)),
+      'fetch with a body': (url) =>
+        fetch(url, { method: 'POST', body: 'a' }).catch(({ cause }) => Promise.reject(cause)),
+      'node:http': (url) => once(get(url), 'response'),
+      'node:https': () => once(secureGet('https://127.0.0.1:9/'), 'response'),
+    }
+    for (const [name, request] of Object.entries(requests)) {
+      await expect(
+        db.transaction(() => request(`${origin}/inside`)),
+        name,
+      ).rejects.toThrow(ConnectionHeldError)
+    }
+    await db.transaction(async () => {})
+    expect((await fetch(`${origin}/outside`)).status).toBe(200)
+    expect(seen).toEqual(['/outside'])
+  })
 
   it.each(Object.entries(refused))('throws: %s', async (_, work) => {
     await expect(work()).rejects.toMatchObject({ name: 'ConnectionHeldError', code: 'connection_held' })

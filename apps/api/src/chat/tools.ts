@@ -1,0 +1,104 @@
+import type { Config } from '@repo/config'
+import type { Db, Json, Store } from '@repo/db'
+import type { Llm, Passage, ToolDefinition } from '@repo/llm'
+import type { RetrievedPassage } from '@repo/rag'
+import { z } from 'zod'
+import { loadFiles } from '../load-files.ts'
+
+/** What a tool may use. Never await the network inside a transaction: it throws `ConnectionHeldError`. */
+export type ToolContext = {
+  /** Whose question is answered. Pass it to every query. */
+  owner: string
+  db: Db
+  store: Store
+  llm: Llm
+  /** Aborted at the tool's deadline, and when the answer ends. */
+  signal: AbortSignal
+  /** Adds passages to the sources of the answer, and returns them with the number by which the model may cite each. */
+  cite: (passages: RetrievedPassage[]) => Passage[]
+}
+
+/** A tool as its file defines it. `Input` is what `input` returns. */
+export type ToolOptions<Input> = {
+  /** Tells the model what the tool does and when to call it. */
+  description: string
+  input: z.ZodType<Input>
+  /** Runs the tool. Without it, the answer waits until the client sends the output (`addToolOutput` of `useChat`). */
+  handler?: (context: ToolContext, input: Input) => Promise<Json>
+  /** Whether the user has to approve a call before it runs (`addToolApprovalResponse` of `useChat`). Default: no. */
+  needsApproval?: boolean | ((input: Input) => boolean)
+  /** Whether the tool is offered with these settings. Default: always. */
+  isOffered?: (config: Config) => boolean
+}
+
+/** What a call of a tool needs, once its input has been checked. */
+export type CheckedCall = {
+  needsApproval: boolean
+  /** Undefined if the client runs the tool. */
+  run?: ((context: ToolContext) => Promise<Json>) | undefined
+}
+
+export type Tool = Pick<ToolOptions<never>, 'description' | 'isOffered'> & {
+  parameters: object
+  /** Throws a `ToolError` if the input does not match the tool's schema. */
+  check: (input: Json) => CheckedCall
+}
+
+export type Tools = ReadonlyMap<string, Tool>
+
+/** A problem with a call. The model and the user see its message, so it says what to do and contains no secret. */
+export class ToolError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'ToolError'
+  }
+}
+
+/** Defines a tool. Export it by default from a file in `tools/`, whose name becomes the tool's: see `tools/README.md`. */
+export function defineTool<Input>({
+  input: schema,
+  handler,
+  needsApproval = false,
+  ...tool
+}: ToolOptions<Input>): Tool {
+  return {
+    ...tool,
+    parameters: z.toJSONSchema(schema, { io: 'input' }),
+    check: (given) => {
+      const { data, error } = schema.safeParse(given)
+      if (error) throw new ToolError(`The input is invalid. ${z.prettifyError(error)}`)
+      return {
+        needsApproval: typeof needsApproval === 'function' ? needsApproval(data) : needsApproval,
+        run: handler && ((context) => handler(context, data)),
+      }
+    },
+  }
+}
+
+/** Returns the tools of a folder that are offered, by their names. `load` imports a file by its name. */
+export async function loadTools(
+  folder: URL,
+  load: (name: string) => Promise<{ default?: unknown }>,
+  config: Config,
+): Promise<Tools> {
+  const tools = new Map<string, Tool>()
+  await loadFiles(
+    folder,
+    load,
+    (file, exported) => {
+      if (!isTool(exported)) throw new Error('No tool found. Add `export default defineTool({ … })`.')
+      if (exported.isOffered?.(config) !== false) tools.set(file.replaceAll('-', '_'), exported)
+    },
+    (file) => `tools/${file} cannot be used`,
+  )
+  return tools
+}
+
+function isTool(value: unknown): value is Tool {
+  return typeof value === 'object' && value !== null && 'check' in value && 'parameters' in value
+}
+
+/** Returns tools as a model sees them. */
+export function describeTools(tools: Tools): ToolDefinition[] {
+  return [...tools].map(([name, { description, parameters }]) => ({ name, description, parameters }))
+}

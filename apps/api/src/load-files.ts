@@ -1,0 +1,44 @@
+import { readdirSync } from 'node:fs'
+import { parse } from 'node:path'
+import { toSourceStack } from '@repo/telemetry'
+
+/**
+ * Imports each file of a folder and passes its name and its default export to `use`. Skips its test and its schemas,
+ * which are beside it. `load` imports a file by its name. Callers pass it, because the bundler follows only imports whose
+ * folder it can see. Throws an error whose one-line message starts with `toProblem` of the file, and contains the reason,
+ * its location and what to do.
+ */
+export async function loadFiles(
+  folder: URL,
+  load: (name: string) => Promise<{ default?: unknown }>,
+  use: (name: string, exported: unknown) => unknown,
+  toProblem: (file: string) => string,
+): Promise<void> {
+  const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !/\.(?:test|schemas)\.ts$/.test(file))
+  for (const file of files.sort()) {
+    try {
+      const { name } = parse(file)
+      await use(name, (await load(name)).default)
+    } catch (error) {
+      throw new Error(`${toProblem(file)}: ${explain(error)}`, { cause: error })
+    }
+  }
+}
+
+/** What to do, by the code of errors whose message does not say it. */
+const advice: Record<string, string> = {
+  ERR_MODULE_NOT_FOUND: 'End relative imports in .ts. Install packages with `npm install NAME -w @repo/api`.',
+  ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX:
+    'Node only strips types. Use a union of strings instead of an enum, and a field instead of a parameter property.',
+  FST_ERR_DUPLICATED_ROUTE: 'It is declared twice, in this file or in another one. Rename or remove one.',
+}
+
+/** Returns an error's message, file and line, and what to do. Stack frames below the loader do not help authors. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  const [stack = ''] = toSourceStack(error.stack ?? '').split(import.meta.url)
+  const location = stack.match(/(?:^|file:\/\/)(?!.*node_modules)(\/.+?:\d+)/m)?.[1]?.replaceAll('%20', ' ')
+  const sentence = `${error.message}${location ? ` (${location})` : ''}`
+  const whatToDo = 'code' in error ? advice[String(error.code)] : undefined
+  return (whatToDo ? `${sentence}. ${whatToDo}` : sentence).replaceAll(`${process.cwd()}/`, '')
+}

@@ -1,0 +1,20 @@
+import { z } from 'zod'
+import { defineTool, ToolError } from '../chat/tools.ts'
+
+const pageLength = 8000 // characters: about 2,000 tokens
+
+export default defineTool({
+  description:
+    'Reads a document of the user from a position. Call it when a passage that you have found is not enough. If there is more, the result says at which position, as `next`.',
+  input: z.object({
+    documentId: z.uuid().describe('The `documentId` of a passage'),
+    start: z.int().min(0).default(0).describe('Where to start, in characters'),
+  }),
+  isOffered: ({ RETRIEVAL }) => RETRIEVAL === 'tool',
+  handler: async ({ owner, store }, { documentId, start }) => {
+    const found = await store.documents.readText(owner, documentId, { start, end: start + pageLength })
+    if (!found) throw new ToolError('There is no document with this id. Use the `documentId` of a passage.')
+    const next = start + found.text.length
+    return { title: found.title, text: found.text, ...(next < found.length && { next }) }
+  },
+})

@@ -1,0 +1,17 @@
+import { retrievePassages } from '@repo/rag'
+import { z } from 'zod'
+import { defineTool } from '../chat/tools.ts'
+
+export default defineTool({
+  description:
+    "Searches the user's documents and returns the best passages. Call it before you answer a question that they may answer. After each statement that is based on a passage, cite it as [n], where n is the passage's number.",
+  input: z.object({
+    query: z.string().min(1).max(1000).describe('What to search for, as a full question or keywords'),
+  }),
+  isOffered: ({ RETRIEVAL }) => RETRIEVAL === 'tool',
+  handler: async ({ owner, store, llm, signal, cite }, { query }) => {
+    const found = await retrievePassages({ store, embedder: llm.embedder }, owner, query, { limit: 6, signal })
+    const passages = cite(found)
+    return { passages: passages.map((passage, index) => ({ ...passage, documentId: found[index]?.documentId ?? '' })) }
+  },
+})

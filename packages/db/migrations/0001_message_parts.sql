@@ -1,0 +1,12 @@
+CREATE TABLE "answer_pieces" (
+	"owner_id" uuid NOT NULL,
+	"conversation_id" text NOT NULL,
+	"message_id" text NOT NULL,
+	"start" integer NOT NULL,
+	"length" integer NOT NULL,
+	"parts" jsonb NOT NULL,
+	CONSTRAINT "answer_pieces_key" PRIMARY KEY("owner_id","conversation_id","message_id","start")
+);
+--> statement-breakpoint
+ALTER TABLE "messages" ADD COLUMN "parts" jsonb;--> statement-breakpoint
+ALTER TABLE "answer_pieces" ADD CONSTRAINT "answer_pieces_message" FOREIGN KEY ("owner_id","conversation_id","message_id") REFERENCES "public"."messages"("owner_id","conversation_id","id") ON DELETE cascade ON UPDATE no action;
