@@ -99,6 +99,17 @@ export type Source = {
   page?: number
 }
 
+/** Metadata as JSON. A filter matches if all its fields are equal. */
+export type Metadata = { [key: string]: string | number | boolean }
+
+/** The documents that an answer may be found in: those that match both. */
+export type Scope = {
+  /** Entries that a document's metadata contains. */
+  filter?: Metadata | undefined
+  /** Other owners' documents and unknown ids match nothing. */
+  documentIds?: string[] | undefined
+}
+
 export const messages = pgTable(
   'messages',
   {
@@ -111,6 +122,8 @@ export const messages = pgTable(
     content: text('content').notNull(),
     status: text('status').$type<MessageStatus>().notNull(),
     sources: jsonb('sources').$type<Source[]>().notNull().default([]),
+    /** Of a question. Null: all documents. */
+    scope: jsonb('scope').$type<Scope>(),
     finishReason: text('finish_reason'),
     inputTokens: integer('input_tokens'),
     outputTokens: integer('output_tokens'),
@@ -137,8 +150,6 @@ export const messages = pgTable(
   ],
 )
 
-/** Metadata as JSON. A filter matches if all its fields are equal. */
-export type Metadata = { [key: string]: string | number | boolean }
 export type DocumentStatus = 'queued' | 'processing' | 'ready' | 'failed'
 
 export const documents = pgTable(

@@ -86,6 +86,7 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
     documents.add(owner, { title: 'Stolen', contentHash: 'stolen', uploadId: arriving.id }).catch(() => false),
   'uploads.discard': (owner) => uploads.discard(owner, abandonedUpload.id),
   'passages.search': (owner) => passages.search(owner, search),
+  'passages.search, by id': (owner) => passages.search(owner, { ...search, scope: { documentIds: [ready.id] } }),
   'conversations.remove': (owner) => conversations.remove(owner, 'ended'),
   'documents.remove': (owner) => documents.remove(owner, ready.id),
 }

@@ -62,13 +62,30 @@ describe('reopening a turn', () => {
     const first = await answeredTurn()
     const last = await answeredTurn(first.conversationId, 'the last question')
     const answerId = nextId('a')
-    expect(await turns.reopen(owner, { ...last, answerId })).toBe('the last question')
+    expect(await turns.reopen(owner, { ...last, answerId })).toEqual({ question: 'the last question', scope: null })
     expect((await read(first.conversationId)).map(({ id, status }) => [id, status])).toEqual([
       [first.questionId, 'complete'],
       [first.answerId, 'complete'],
       [last.questionId, 'complete'],
       [answerId, 'streaming'],
     ])
+  })
+
+  it('returns the scope stored with the question, and replaces it with a given one', async () => {
+    const turn = await openTurn()
+    await answers.finish(owner, turn, complete)
+    const [opened, ids] = [{ filter: { team: 'ops' } }, { documentIds: [crypto.randomUUID()] }]
+    const next = { ...turn, questionId: nextId('q'), answerId: nextId('a'), scope: opened }
+    await turns.open(owner, next)
+    for (const [given, stored] of [
+      [undefined, opened],
+      [ids, ids],
+      [undefined, ids],
+    ]) {
+      await answers.finish(owner, next, complete)
+      next.answerId = nextId('a')
+      expect(await turns.reopen(owner, { ...next, scope: given })).toEqual({ question: 'a question', scope: stored })
+    }
   })
 
   it('changes nothing for a question that is not the last, an answer, or an unknown id', async () => {

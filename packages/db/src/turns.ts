@@ -2,7 +2,7 @@ import { and, desc, eq, lt, ne, type SQL, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
 import { asConflict } from './errors.ts'
-import { conversations, messages } from './schema.ts'
+import { conversations, messages, type Scope } from './schema.ts'
 
 export type Turn = {
   conversationId: string
@@ -10,10 +10,15 @@ export type Turn = {
   title: string
   questionId: string
   question: string
+  /** Stored with the question. */
+  scope?: Scope | undefined
   answerId: string
 }
 
+export type StoredQuestion = { question: string; scope: Scope | null }
 export type PastMessage = { role: 'user' | 'assistant'; content: string }
+
+type ReopenedTurn = Pick<Turn, 'conversationId' | 'questionId' | 'scope' | 'answerId'>
 
 const { placeholder } = sql
 const historyLimit = 50 // messages; the prompt's token budget is usually reached first
@@ -29,14 +34,14 @@ export function createTurns(db: Db) {
      * Throws `ConflictError`: `message_exists` if the question's id exists, `answer_running` while another answer runs.
      */
     open: (owner: string, turn: Turn, limit = historyLimit): Promise<PastMessage[]> =>
-      asConflict(openTurn.execute({ owner, ...turn, limit })),
+      asConflict(openTurn.execute({ owner, ...turn, scope: toJson(turn.scope), limit })),
 
     /**
-     * Replaces the answer to the conversation's last question with an empty running one. Returns that question, or
-     * undefined if `questionId` is not the last one. Throws `ConflictError` (`answer_running`).
+     * Replaces the answer to the conversation's last question with an empty running one. Returns that question with its
+     * scope, or undefined if `questionId` is not the last one. A given scope replaces the stored one. Throws
+     * `ConflictError` (`answer_running`).
      */
-    reopen: (owner: string, turn: Pick<Turn, 'conversationId' | 'questionId' | 'answerId'>) =>
-      reopenTurn(db, owner, turn),
+    reopen: (owner: string, turn: ReopenedTurn): Promise<StoredQuestion | undefined> => reopenTurn(db, owner, turn),
 
     /** Returns the messages before a stored question, as `open` does. */
     history: (
@@ -57,7 +62,8 @@ function prepareOpenTurn(db: Db) {
       .returning({ id: conversations.id }),
   )
   const key = { ownerId: placeholder('owner'), conversationId: placeholder('conversationId') }
-  const question = { ...key, id: placeholder('questionId'), content: placeholder('question') }
+  const scope = sql`${placeholder('scope')}::jsonb`
+  const question = { ...key, id: placeholder('questionId'), content: placeholder('question'), scope }
   const answer = { ...key, id: placeholder('answerId'), content: '' }
   const turn = db.$with('turn').as(
     db
@@ -72,16 +78,21 @@ function prepareOpenTurn(db: Db) {
   return selectHistory(db.with(conversation, turn), inConversation).prepare('open_turn')
 }
 
-async function reopenTurn(db: Db, owner: string, turn: Pick<Turn, 'conversationId' | 'questionId' | 'answerId'>) {
+async function reopenTurn(db: Db, owner: string, turn: ReopenedTurn): Promise<StoredQuestion | undefined> {
   const { conversationId, questionId, answerId } = turn
+  const scope = sql`${toJson(turn.scope)}::jsonb`
   const rows = await asConflict(
-    db.execute<{ question: string }>(sql`
+    db.execute<StoredQuestion>(sql`
       with last_question as (
-        select id, position, content from ${messages}
+        select id, position, content, scope from ${messages}
         where owner_id = ${owner} and conversation_id = ${conversationId} and role = 'user'
         order by position desc limit 1
       ), question as (
-        select position, content from last_question where id = ${questionId}
+        select position, content, coalesce(${scope}, scope) as scope from last_question where id = ${questionId}
+      ), scoped as (
+        update ${messages} set scope = ${scope} from question
+        where owner_id = ${owner} and conversation_id = ${conversationId} and id = ${questionId}
+          and ${scope} is not null
       ), replaced as (
         delete from ${messages} using question
         where owner_id = ${owner} and conversation_id = ${conversationId}
@@ -93,10 +104,12 @@ async function reopenTurn(db: Db, owner: string, turn: Pick<Turn, 'conversationI
       )
       insert into ${messages} (owner_id, conversation_id, id, role, content, status)
       select ${owner}::uuid, ${conversationId}, ${answerId}, 'assistant', '', 'streaming' from question, touched
-      returning (select content from question) as question`),
+      returning (select content from question) as question, (select scope from question) as scope`),
   )
-  return rows.at(0)?.question
+  return rows.at(0)
 }
+
+const toJson = (scope: Scope | undefined) => (scope ? JSON.stringify(scope) : null)
 
 function prepareHistory(db: Db) {
   const question = db

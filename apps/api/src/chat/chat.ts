@@ -171,14 +171,14 @@ async function stopElsewhere(store: Store, owner: string, conversationId: string
 
 /** Stores the question, or reads the stored one when it is regenerated. */
 async function openTurn(store: Store, owner: string, question: Question, answerId: string): Promise<OpenTurn> {
-  const { conversationId, questionId, text } = question
+  const { conversationId, questionId, text, scope } = question
   if (question.regenerate) {
-    const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId })
+    const stored = await store.turns.reopen(owner, { conversationId, questionId, scope, answerId })
     const read = () => store.turns.history(owner, conversationId, questionId)
-    if (stored !== undefined) return { question: stored, history: await read() }
+    if (stored) return { question: stored.question, scope: stored.scope ?? undefined, history: await read() }
   }
-  const turn = { conversationId, title: toTitle(text), questionId, question: text, answerId }
-  return { question: text, history: await store.turns.open(owner, turn) }
+  const turn = { conversationId, title: toTitle(text), questionId, question: text, scope, answerId }
+  return { question: text, scope, history: await store.turns.open(owner, turn) }
 }
 
 /** Returns the first 80 characters of the question, without dividing a character. */

@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { toStorableText } from '@repo/db'
+import { type Scope, toStorableText } from '@repo/db'
 import { z } from 'zod'
 import { ProblemError } from '../plugins/errors.ts'
+import { scopeFields, toScope } from './scope.ts'
 
 /** A question from `POST /chat`, in any client's format. */
 export type Question = {
   conversationId: string
   questionId: string
   text: string
+  scope?: Scope | undefined
   /** Answers a stored question again and replaces its answer. */
   regenerate: boolean
 }
@@ -37,11 +39,13 @@ export const ChatRequest = z
     messages: z.array(z.unknown()).min(1, 'must end with a message from the user').optional(),
     trigger: z.enum(['submit-message', 'regenerate-message']).optional(),
     messageId: z.string().nullish(),
+    ...scopeFields,
   })
   .meta({
     description: '`message` with an optional `conversationId`, or `id`, `messages` and `trigger` of the AI SDK.',
     examples: [
       { message: 'Why does this project use PgBouncer?', conversationId: 'opening-hours' },
+      { message: 'Who is on call?', filter: { team: 'ops' } },
       {
         id: 'opening-hours',
         messages: [{ id: 'm1', role: 'user', parts: [{ type: 'text', text: 'When does the office open?' }] }],
@@ -64,7 +68,7 @@ export function toQuestion(body: z.output<typeof ChatRequest>): Question {
       `The message exceeds ${maxMessageLength} characters. Post long text to /documents.`,
     )
   }
-  return { ...question, text: toStorableText(question.text) }
+  return { ...question, text: toStorableText(question.text), scope: toScope(body) }
 }
 
 function fromPlainMessage({ message, conversationId }: z.output<typeof ChatRequest>): Question {

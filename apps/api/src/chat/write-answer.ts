@@ -1,4 +1,4 @@
-import type { PastMessage, Store } from '@repo/db'
+import type { PastMessage, Scope, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
 import { buildPrompt, rewriteQuestion } from '@repo/rag'
 import type { Answer, Outcome } from './answer.ts'
@@ -8,8 +8,8 @@ import { findPassages } from './find-passages.ts'
 
 export type WriteOptions = { store: Store; llm: Llm; limits: AnswerLimits; systemPrompt?: string | undefined }
 
-/** A stored question, and the conversation before it, newest first. */
-export type OpenTurn = { question: string; history: PastMessage[] }
+/** A stored question with its scope, and the conversation before it, newest first. */
+export type OpenTurn = { question: string; scope?: Scope | undefined; history: PastMessage[] }
 
 /**
  * Fills the answer: retrieves passages, builds the prompt and streams the model's output. No step waits for a client, and
@@ -27,13 +27,14 @@ export async function writeAnswer(options: WriteOptions, answer: Answer, turn: O
 async function streamAnswer(
   { store, llm, limits, systemPrompt }: WriteOptions,
   answer: Answer,
-  { question, history }: OpenTurn,
+  { question, scope, history }: OpenTurn,
 ): Promise<Outcome> {
   const { owner, controller } = answer
   const { signal } = controller
   const asked = history.flatMap(({ role, content }) => (role === 'user' ? [content] : [])).reverse()
   const searchText = rewriteQuestion([...asked, question])
-  const { passages, sources } = await findPassages({ store, embedder: llm.embedder }, owner, searchText, signal)
+  const options = { store, embedder: llm.embedder }
+  const { passages, sources } = await findPassages(options, owner, searchText, { scope, signal })
   answer.sources = sources
   const messages = buildPrompt({ systemPrompt, passages, history, question })
   const events = await llm.chat.stream({ messages, passages, signal })
