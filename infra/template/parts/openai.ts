@@ -93,6 +93,7 @@ export const part: Part = {
     'apps/bench/src/watch/stalls.ts': [`post(\`\${url}/v1/`],
     'biome.json': ['"apps/api/src/openai/routes.ts"'],
     'docs/clients.md': [
+      ['fields of `POST /chat` and `POST /v1/chat/completions` do', 'fields of `POST /chat` do'],
       "## OpenAI's API",
       [' Below `/v1`, they use OpenAI\'s envelope: `{"error": {"message", "type", "param", "code"}}`.', ''],
     ],

@@ -153,7 +153,7 @@ describe('a search', () => {
           embedding: JSON.stringify([1, 0, 0]),
           embeddingModel: model,
           limit: 10,
-          filter,
+          scope: { filter },
         }),
       )
     expect(await find({ team: 'ops' })).toEqual(['a lantern of ours', 'nothing like it'])

@@ -1,7 +1,7 @@
 import { and, asc, desc, eq, inArray, is, Placeholder, type SQL, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Db } from './client.ts'
-import { chunks, documents, type Metadata } from './schema.ts'
+import { chunks, documents, type Scope } from './schema.ts'
 
 export type Search = {
   text: string
@@ -11,12 +11,12 @@ export type Search = {
   limit: number
   /** The weight of the vector score relative to the text score, from 0 to 1. Default: 1. */
   vectorWeight?: number
-  /** Searches only documents whose metadata contains all of these entries. */
-  filter?: Metadata | undefined
+  /** The documents to search. Default: all. */
+  scope?: Scope | undefined
 }
 
 const { placeholder } = sql
-const [owner, filter] = [sql`${placeholder('owner')}::uuid`, sql`${placeholder('filter')}::jsonb`]
+const owner = sql`${placeholder('owner')}::uuid`
 /** Candidates per retriever. */
 const candidateCount = sql.raw('50')
 /** Characters of a question whose words are searched. Queries of 20,000 words exceed the stack of Postgres. */
@@ -35,7 +35,7 @@ export function createPassages(db: Db) {
         .where(and(eq(ownerId, owner), inArray(id, chunkIds))),
 
     /** Returns the best chunks for a question, best first: nearest vectors and matching words, fused by score. */
-    search: (owner: string, { text, embedding, embeddingModel, limit, vectorWeight = 1, filter }: Search) =>
+    search: (owner: string, { text, embedding, embeddingModel, limit, vectorWeight = 1, scope }: Search) =>
       search.execute({
         owner,
         text: text.slice(0, longestText),
@@ -43,7 +43,7 @@ export function createPassages(db: Db) {
         vectorWeight,
         embedding,
         model: embeddingModel,
-        filter: filter ? JSON.stringify(filter) : null,
+        scope: scope ? JSON.stringify(scope) : null,
       }),
   }
 }
@@ -56,17 +56,20 @@ export function describeSearch() {
 
 function buildSearch(db: Db) {
   const [embedding, model] = [sql`${placeholder('embedding')}::halfvec`, sql`${placeholder('model')}`]
-  const vectors = sql`search_vectors(${owner}, ${embedding}, ${model}, ${filter}, ${candidateCount})`
+  const scope = db.$with('scope', { documents: sql<string[]>`documents` }).as(sql`
+    select list_documents(${owner}, ${placeholder('scope')}::jsonb) as documents`)
+  const documentIds = sql.raw('(select documents from scope)')
+  const vectors = sql`search_vectors(${owner}, ${embedding}, ${model}, ${documentIds}, ${candidateCount})`
   const byVector = asRetriever(db, 'by_vector', vectors, normalizeDistance)
   const byText = asRetriever(
     db,
     'by_text',
-    sql`search_words(${owner}, ${placeholder('text')}, ${model}, ${filter}, ${candidateCount})`,
+    sql`search_words(${owner}, ${placeholder('text')}, ${model}, ${documentIds}, ${candidateCount})`,
     normalizeScore,
   )
   const fused = fuse(db, byVector, byText)
   return db
-    .with(byVector, byText, fused)
+    .with(scope, byVector, byText, fused)
     .select({
       chunkId: chunks.id,
       documentId: chunks.documentId,

@@ -120,6 +120,16 @@ export type AnswerPart =
 
 /** A part as it is stored in its message. Text is stored once, in `content`: its part has only its length in UTF-16 units. */
 export type StoredPart = Exclude<AnswerPart, { type: 'text' }> | { type: 'text'; length: number }
+/** Metadata as JSON. A filter matches if all its fields are equal. */
+export type Metadata = { [key: string]: string | number | boolean }
+
+/** The documents that an answer may be found in: those that match both. */
+export type Scope = {
+  /** Entries that a document's metadata contains. */
+  filter?: Metadata | undefined
+  /** Other owners' documents and unknown ids match nothing. */
+  documentIds?: string[] | undefined
+}
 
 export const messages = pgTable(
   'messages',
@@ -136,6 +146,8 @@ export const messages = pgTable(
     parts: jsonb('parts').$type<StoredPart[]>(),
     status: text('status').$type<MessageStatus>().notNull(),
     sources: jsonb('sources').$type<Source[]>().notNull().default([]),
+    /** Of a question. Null: all documents. */
+    scope: jsonb('scope').$type<Scope>(),
     finishReason: text('finish_reason'),
     inputTokens: integer('input_tokens'),
     outputTokens: integer('output_tokens'),
@@ -190,8 +202,6 @@ export const answerPieces = pgTable(
   ],
 )
 
-/** Metadata as JSON. A filter matches if all its fields are equal. */
-export type Metadata = { [key: string]: string | number | boolean }
 export type DocumentStatus = 'queued' | 'processing' | 'ready' | 'failed'
 
 export const documents = pgTable(

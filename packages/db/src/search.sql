@@ -2,9 +2,10 @@
 -- chunks, so owners with few chunks use generic plans, which a session makes once. For owners with many chunks, the query
 -- that reads them is planned for each search with its values, so Postgres can choose the right index for rare or common
 -- words. `enable_seqscan` is off because a generic plan would scan the whole table if one owner has most of it.
+-- A search may be restricted to some `documents` of the owner, which `list_documents` returns. Null means all of them.
 
 -- Returns an owner's nearest chunks. `distance` is the cosine distance, from 0 to 2.
-create or replace function search_vectors(owner uuid, query halfvec, model text, filter jsonb, depth int)
+create or replace function search_vectors(owner uuid, query halfvec, model text, documents uuid[], depth int)
 returns table (id uuid, distance float8, rank bigint)
 language plpgsql stable rows 50 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -13,6 +14,10 @@ declare
   total float8;
 begin
   select * into size, total from count_chunks(owner);
+  if documents is not null then
+    return query select * from search_vectors_within(documents, owner, query, model, depth, total);
+    return;
+  end if;
   -- If most chunks belong to other owners, an index scan visits many before it finds enough of this owner. Comparing all
   -- of the owner's chunks is then much faster, contrary to Postgres' estimate.
   if size <= 300 or size <= 10000 and size * 10 < total then
@@ -21,7 +26,6 @@ begin
       from (
         select id, embedding <=> query as distance from chunks
         where owner_id = owner and embedding_model || '' = model -- `|| ''` prevents the use of the index of all models
-          and (filter is null or document_id in (select id from documents where owner_id = owner and metadata @> filter))
         order by distance
         limit depth) as nearest;
     return;
@@ -32,12 +36,47 @@ begin
     select id, least(distance, 2), row_number() over (order by distance + 0, id)
     from (
       select id, embedding::halfvec(%1$s) <=> $2::halfvec(%1$s) as distance from chunks
-      where owner_id = $1 and embedding_model = %2$L %3$s
+      where owner_id = $1 and embedding_model = %2$L
       order by distance
-      limit $4) as nearest
-    $query$, vector_dims(query), model,
-    case when filter is not null then 'and document_id in (select id from documents where owner_id = $1 and metadata @> $3)' end)
-    using owner, query, filter, depth;
+      limit $3) as nearest
+    $query$, vector_dims(query), model)
+    using owner, query, depth;
+end $$;
+
+-- Returns the nearest chunks among some documents of an owner.
+create or replace function search_vectors_within(
+  documents uuid[], owner uuid, query halfvec, model text, depth int, total float8)
+returns table (id uuid, distance float8, rank bigint)
+language plpgsql stable rows 50 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+#variable_conflict use_column
+declare
+  found uuid[];
+begin
+  if count_few_chunks(documents, total) is null then
+    -- `is true` keeps the subquery a filter, which hashes the documents once. A join would scan the index in vain.
+    execute format($query$
+      select array(
+        select id from chunks
+        where owner_id = $1 and embedding_model = %2$L and (document_id in (select unnest($3))) is true
+        order by embedding::halfvec(%1$s) <=> $2::halfvec(%1$s)
+        limit $4)
+      $query$, vector_dims(query), model)
+      into found using owner, query, documents, depth;
+  end if;
+  if cardinality(found) = depth then
+    return query
+      select id, least(distance, 2), row_number() over (order by distance, id)
+      from (select id, embedding <=> query as distance from chunks where id = any(found)) as nearest;
+    return;
+  end if;
+  -- The documents have few chunks, or the index stopped before it reached them (`hnsw.max_scan_tuples`): compare them all.
+  return query
+    select id, least(distance, 2), row_number() over (order by distance, id)
+    from (
+      select id, embedding <=> query as distance from chunks
+      where owner_id = owner and document_id in (select unnest(documents)) and embedding_model = model
+      order by distance
+      limit depth) as nearest;
 end $$;
 
 -- Returns an owner's best chunks for any of a question's words, by BM25 (Robertson and Zaragoza 2009) with its usual
@@ -45,7 +84,7 @@ end $$;
 -- common to scan, it is estimated from `pg_stats`.
 -- `model` is the caller's embedding model. During `reindex` a document has chunks of several models. Only the chunks of
 -- one model are searched: this model if there are any.
-create or replace function search_words(owner uuid, question text, model text, filter jsonb, depth int)
+create or replace function search_words(owner uuid, question text, model text, documents uuid[], depth int)
 returns table (id uuid, score float8, rank bigint)
 language plpgsql stable rows 50 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -61,6 +100,7 @@ declare
   sought tsquery;
 begin
   select * into size, total from count_chunks(owner);
+  if documents is not null then size := coalesce(count_few_chunks(documents, total), size); end if;
   if size > read_budget then -- with fewer chunks, all are read for every word
     select most_common_elems::text, most_common_elem_freqs into common_words, common_shares
     from pg_stats where schemaname = current_schema() and tablename = 'chunks' and attname = 'search';
@@ -102,7 +142,7 @@ begin
   return query
     with matched as materialized (
       select id, search, length(search)::float8 as length
-      from match_words(owner, sought, model, filter, size <= read_budget or size <= 5000 and size * 10 < total)),
+      from match_words(owner, sought, model, documents, size <= read_budget or size <= 5000 and size * 10 < total)),
     hits as materialized (
       select id, length, place, ts_rank('{1, 1, 1, 1}', search, word)::float8 as rank
       from matched, unnest(words) with ordinality as asked (word, place)
@@ -120,19 +160,21 @@ begin
 end $$;
 
 -- Returns an owner's chunks that contain the given words. Searches the chunks of one model per document.
-create or replace function match_words(owner uuid, sought tsquery, model text, filter jsonb, few boolean)
+create or replace function match_words(owner uuid, sought tsquery, model text, documents uuid[], few boolean)
 returns table (id uuid, search tsvector)
 language plpgsql stable rows 500 set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
-  if not few then perform set_config('plan_cache_mode', 'force_custom_plan', true); end if; -- until the function returns
+  if not few or documents is not null then
+    perform set_config('plan_cache_mode', 'force_custom_plan', true); -- until the function returns
+  end if;
   return query
     select id, search from chunks
     where owner_id = owner
       -- The word index covers all owners. For an owner with few chunks, reading them all is faster, so only custom plans
       -- may use the index: they know that `sought` is not null.
       and (sought is null or search @@ sought)
-      and (filter is null or document_id in (select id from documents where owner_id = owner and metadata @> filter))
+      and (documents is null or document_id in (select unnest(documents)))
       and (embedding_model = model or
         not exists (select from chunks as own where own.document_id = chunks.document_id and own.embedding_model = model)
         and not exists (select from chunks as other
@@ -152,6 +194,35 @@ begin
     (select most_common_freqs[array_position(most_common_vals::text::text[], owner::text)] * total
     from pg_stats where schemaname = current_schema() and tablename = 'chunks' and attname = 'owner_id'),
     (select count(*) from chunks where owner_id = owner));
+end $$;
+
+-- Returns the number of chunks of some documents if comparing them all is faster than the vector index, otherwise null.
+-- To find 50 chunks, the index visits 50 * total / count chunks. A visit takes as long as about 20 comparisons.
+create or replace function count_few_chunks(documents uuid[], total float8) returns bigint
+language plpgsql stable as $$
+declare
+  most bigint := greatest(1000, sqrt(50 * 20 * greatest(total, 0))); -- `total` is null for few chunks, -1 if unknown
+begin
+  return (
+    select nullif(count(*), most + 1)
+    from (select from chunks where document_id in (select unnest(documents)) limit most + 1) as counted);
+end $$;
+
+-- Returns the ids of an owner's documents in a scope, or null if it does not restrict them. A scope is an object with
+-- `filter`, which their metadata contains, and `documentIds`. Both are optional.
+create or replace function list_documents(owner uuid, scope jsonb) returns uuid[]
+language plpgsql stable strict as $$
+declare
+  filter jsonb := coalesce(scope -> 'filter', '{}');
+begin
+  if scope ? 'documentIds' then
+    return array(
+      select id from documents
+      where id = any(array(select jsonb_array_elements_text(scope -> 'documentIds')::uuid))
+        and owner_id = owner and metadata @> filter);
+  end if;
+  if filter = '{}' then return null; end if;
+  return array(select id from documents where owner_id = owner and metadata @> filter);
 end $$;
 
 -- Returns the lexemes of a question, in the likely languages among those of the owner's documents, and in English, which

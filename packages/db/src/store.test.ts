@@ -95,6 +95,7 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'uploads.discard': (owner) => uploads.discard(owner, abandonedUpload.id),
   'passages.read': (owner) => passages.read(owner, [adasChunk]),
   'passages.search': (owner) => passages.search(owner, search),
+  'passages.search, by id': (owner) => passages.search(owner, { ...search, scope: { documentIds: [ready.id] } }),
   'conversations.remove': (owner) => conversations.remove(owner, 'ended'),
   'documents.remove': (owner) => documents.remove(owner, ready.id),
 }

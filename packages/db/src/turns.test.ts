@@ -62,7 +62,10 @@ describe('reopening a turn', () => {
     const first = await answeredTurn()
     const last = await answeredTurn(first.conversationId, 'the last question')
     const answerId = nextId('a')
-    expect(await turns.reopen(owner, { ...last, question: undefined, answerId })).toBe('the last question')
+    expect(await turns.reopen(owner, { ...last, question: undefined, answerId })).toEqual({
+      question: 'the last question',
+      scope: null,
+    })
     expect((await read(first.conversationId)).map(({ id, status }) => [id, status])).toEqual([
       [first.questionId, 'complete'],
       [first.answerId, 'complete'],
@@ -71,12 +74,32 @@ describe('reopening a turn', () => {
     ])
   })
 
+  it('returns the scope stored with the question, and replaces it with a given one', async () => {
+    const turn = await openTurn()
+    await answers.finish(owner, turn, complete)
+    const [opened, ids] = [{ filter: { team: 'ops' } }, { documentIds: [crypto.randomUUID()] }]
+    const next = { ...turn, questionId: nextId('q'), answerId: nextId('a'), scope: opened }
+    await turns.open(owner, next)
+    for (const [given, stored] of [
+      [undefined, opened],
+      [ids, ids],
+      [undefined, ids],
+    ]) {
+      await answers.finish(owner, next, complete)
+      next.answerId = nextId('a')
+      expect(await turns.reopen(owner, { ...next, question: undefined, scope: given })).toEqual({
+        question: 'a question',
+        scope: stored,
+      })
+    }
+  })
+
   it('replaces everything after an earlier question, which may have a new text', async () => {
     const first = await answeredTurn()
     await answeredTurn(first.conversationId)
     const answerId = nextId('a')
     const edited = { ...first, question: 'a better question', answerId }
-    expect(await turns.reopen(owner, edited)).toBe('a better question')
+    expect(await turns.reopen(owner, edited)).toMatchObject({ question: 'a better question' })
     expect((await read(first.conversationId)).map(({ id, content }) => [id, content])).toEqual([
       [first.questionId, 'a better question'],
       [answerId, ''],

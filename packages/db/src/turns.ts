@@ -4,7 +4,7 @@ import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
 import { asConflict } from './errors.ts'
 import type { StoredMessage } from './parts.ts'
-import { conversations, type MessageRole, messages, type Source, type StoredPart } from './schema.ts'
+import { conversations, type MessageRole, messages, type Scope, type Source, type StoredPart } from './schema.ts'
 
 export type Turn = {
   conversationId: string
@@ -12,13 +12,21 @@ export type Turn = {
   title: string
   questionId: string
   question: string
+  /** Stored with the question. */
+  scope?: Scope | undefined
   answerId: string
 }
 
+export type StoredQuestion = { question: string; scope: Scope | null }
 export type PastMessage = { role: MessageRole; content: string; parts?: StoredPart[] | null }
 
-/** An answer that waits for its client: for the output of a tool, or for an approval. */
-export type WaitingAnswer = StoredMessage & { sources: Source[] }
+/** An answer that waits for its client: for the output of a tool, or for an approval. `scope` is that of its question. */
+export type WaitingAnswer = StoredMessage & { sources: Source[]; scope: Scope | null }
+
+type ReopenedTurn = Pick<Turn, 'conversationId' | 'questionId' | 'scope' | 'answerId'> & {
+  /** The new text of an edited question. */
+  question?: string | undefined
+}
 
 const { placeholder } = sql
 const isWaiting = and(
@@ -27,6 +35,11 @@ const isWaiting = and(
   eq(messages.status, 'complete'),
   eq(messages.finishReason, 'tool-calls'),
 )
+const scopeOfQuestion = sql<Scope | null>`(
+  select question.scope from messages as question
+  where question.owner_id = messages.owner_id and question.conversation_id = messages.conversation_id
+    and question.role = 'user' and question.position < messages.position
+  order by question.position desc limit 1)`
 const historyLimit = 50 // messages; the prompt's token budget is usually reached first
 
 /** Creates the queries on turns. A turn is one question with its answer. */
@@ -34,7 +47,7 @@ export function createTurns(db: Db) {
   const openTurn = prepareOpenTurn(db)
   const history = prepareHistory(db)
   const readWaiting = db
-    .select({ content: messages.content, parts: messages.parts, sources: messages.sources })
+    .select({ content: messages.content, parts: messages.parts, sources: messages.sources, scope: scopeOfQuestion })
     .from(messages)
     .where(isWaiting)
     .prepare('read_waiting_answer')
@@ -51,18 +64,15 @@ export function createTurns(db: Db) {
      * Throws `ConflictError`: `message_exists` if the question's id exists, `answer_running` while another answer runs.
      */
     open: (owner: string, turn: Turn, limit = historyLimit): Promise<PastMessage[]> =>
-      asConflict(openTurn.execute({ owner, ...turn, limit })),
+      asConflict(openTurn.execute({ owner, ...turn, scope: toJson(turn.scope), limit })),
 
     /**
-     * Replaces everything after a question with an empty running answer, and its text if `question` is given. Returns
-     * the question, or undefined if it does not exist. Throws `ConflictError` (`answer_running`).
+     * Replaces everything after a question with an empty running answer, and its text and scope if they are given.
+     * Returns the question with its scope, or undefined if it does not exist. Throws `ConflictError` (`answer_running`).
      */
-    reopen: (
-      owner: string,
-      turn: Pick<Turn, 'conversationId' | 'questionId' | 'answerId'> & { question?: string | undefined },
-    ) => reopenTurn(db, owner, turn),
+    reopen: (owner: string, turn: ReopenedTurn): Promise<StoredQuestion | undefined> => reopenTurn(db, owner, turn),
 
-    /** Returns a complete answer if it waits for its client and is the conversation's last message. */
+    /** Returns a complete answer if it waits for its client. */
     readWaiting: async (owner: string, key: AnswerKey): Promise<WaitingAnswer | undefined> =>
       (await readWaiting.execute({ owner, ...key })).at(0),
 
@@ -89,7 +99,8 @@ function prepareOpenTurn(db: Db) {
       .returning({ id: conversations.id }),
   )
   const key = { ownerId: placeholder('owner'), conversationId: placeholder('conversationId') }
-  const question = { ...key, id: placeholder('questionId'), content: placeholder('question') }
+  const scope = sql`${placeholder('scope')}::jsonb`
+  const question = { ...key, id: placeholder('questionId'), content: placeholder('question'), scope }
   const answer = { ...key, id: placeholder('answerId'), content: '' }
   const turn = db.$with('turn').as(
     db
@@ -104,17 +115,14 @@ function prepareOpenTurn(db: Db) {
   return selectHistory(db.with(conversation, turn), inConversation).prepare('open_turn')
 }
 
-async function reopenTurn(
-  db: Db,
-  owner: string,
-  { conversationId, questionId, answerId, question }: Parameters<ReturnType<typeof createTurns>['reopen']>[1],
-) {
+async function reopenTurn(db: Db, owner: string, turn: ReopenedTurn): Promise<StoredQuestion | undefined> {
+  const { conversationId, questionId, answerId, question: text = null } = turn
   const rows = await asConflict(
-    db.execute<{ question: string }>(sql`
+    db.execute<StoredQuestion>(sql`
       with question as (
-        update ${messages} set content = coalesce(${question ?? null}, content)
+        update ${messages} set content = coalesce(${text}, content), scope = coalesce(${toJson(turn.scope)}::jsonb, scope)
         where owner_id = ${owner} and conversation_id = ${conversationId} and id = ${questionId} and role = 'user'
-        returning position, content
+        returning position, content, scope
       ), replaced as (
         delete from ${messages} using question
         where owner_id = ${owner} and conversation_id = ${conversationId}
@@ -126,10 +134,12 @@ async function reopenTurn(
       )
       insert into ${messages} (owner_id, conversation_id, id, role, content, status)
       select ${owner}::uuid, ${conversationId}, ${answerId}, 'assistant', '', 'streaming' from question, touched
-      returning (select content from question) as question`),
+      returning (select content from question) as question, (select scope from question) as scope`),
   )
-  return rows.at(0)?.question
+  return rows.at(0)
 }
+
+const toJson = (scope: Scope | undefined) => (scope ? JSON.stringify(scope) : null)
 
 function prepareHistory(db: Db) {
   const question = db

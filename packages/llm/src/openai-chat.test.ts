@@ -1,7 +1,6 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
-import { json } from 'node:stream/consumers'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createHttpClient } from './http/http-client.ts'
@@ -515,13 +514,9 @@ describe('tools', () => {
   const toolCall = { toolCallId: 't', toolName: 'add', input: '{"a":1}' }
 
   async function send(request: Partial<ChatRequest>, ...chunks: string[]) {
-    const bodies: unknown[] = []
-    const { url } = await startHttpServer(async (incoming, response) => {
-      bodies.push(await json(incoming))
-      beginStream(response).end(chunks.join(''))
-    })
+    const { url, requests } = await startHttpServer((response) => beginStream(response).end(chunks.join('')))
     const events = await readAll(createChat(url).stream({ ...ask(), ...request }))
-    return { body: Object(bodies[0]), events }
+    return { body: JSON.parse(requests[0] ?? ''), events }
   }
 
   it('are offered with the calls so far and their results', async () => {

@@ -1,4 +1,4 @@
-import type { Metadata, Store } from '@repo/db'
+import type { Scope, Store } from '@repo/db'
 import type { Embedder } from '@repo/llm'
 
 export type RetrieveOptions = { store: Store; embedder: Pick<Embedder, 'name' | 'weight' | 'embedQuery'> }
@@ -6,8 +6,8 @@ export type RetrievedPassage = Awaited<ReturnType<Store['passages']['search']>>[
 
 export type SearchOptions = {
   limit: number
-  /** Restricts the search to documents whose metadata contains all of these values. */
-  filter?: Metadata | undefined
+  /** The documents to search. Default: all. */
+  scope?: Scope | undefined
   signal?: AbortSignal
 }
 
@@ -18,9 +18,9 @@ export async function retrievePassages(
   { store, embedder }: RetrieveOptions,
   owner: string,
   question: string,
-  { limit, filter, signal }: SearchOptions,
+  { limit, scope, signal }: SearchOptions,
 ): Promise<RetrievedPassage[]> {
   const embedding = await embedder.embedQuery(question, signal)
   const { name: embeddingModel, weight: vectorWeight = 1 } = embedder
-  return store.passages.search(owner, { text: question, embedding, embeddingModel, vectorWeight, limit, filter })
+  return store.passages.search(owner, { text: question, embedding, embeddingModel, vectorWeight, limit, scope })
 }

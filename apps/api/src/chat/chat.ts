@@ -49,9 +49,9 @@ export function createChat(options: ChatOptions) {
   }
 
   const goOn = async (owner: string, { responses, ...key }: Continuation, log: FastifyBaseLogger) => {
-    const { beginning, added } = await readWaiting(store, owner, key, responses)
-    const answer = createAnswer(owner, key, beginning)
-    return start(answer, () => continueTurn(store, answer, added), log)
+    const waiting = await readWaiting(store, owner, key, responses)
+    const answer = createAnswer(owner, key, waiting.beginning)
+    return start(answer, () => continueTurn(store, answer, waiting), log)
   }
 
   /** Stops the running answer first, also if another client replaces the same question at the same time. */
@@ -196,15 +196,15 @@ async function stopElsewhere(store: Store, owner: string, conversationId: string
 
 /** Stores the question, or reads or replaces the stored one. */
 async function openTurn(store: Store, owner: string, question: Question, answerId: string): Promise<OpenTurn> {
-  const { conversationId, questionId, text, action } = question
+  const { conversationId, questionId, text, scope, action } = question
   if (action !== 'ask') {
     const edited = action === 'edit' ? text : undefined
-    const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId, question: edited })
+    const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId, question: edited, scope })
     const read = () => store.turns.history(owner, conversationId, questionId)
-    if (stored !== undefined) return { question: stored, history: await read() }
+    if (stored) return { question: stored.question, scope: stored.scope ?? undefined, history: await read() }
   }
-  const turn = { conversationId, title: toTitle(text), questionId, question: text, answerId }
-  return { question: text, history: await store.turns.open(owner, turn) }
+  const turn = { conversationId, title: toTitle(text), questionId, question: text, scope, answerId }
+  return { question: text, scope, history: await store.turns.open(owner, turn) }
 }
 
 /** Returns the first 80 characters of the question, without dividing a character. */

@@ -1,9 +1,19 @@
-import { type AnswerKey, type AnswerPart, fromStored, type Store, toStorableJson, toStorableText } from '@repo/db'
+import {
+  type AnswerKey,
+  type AnswerPart,
+  fromStored,
+  type Scope,
+  type Store,
+  toStorableJson,
+  toStorableText,
+} from '@repo/db'
 import { ProblemError } from '../plugins/errors.ts'
 import type { Answer, Beginning, OtherPart } from './answer.ts'
 import type { ToolResponse } from './question.ts'
 import { listOpenCalls, maxOutputLength } from './run-tools.ts'
 import type { OpenTurn } from './write-answer.ts'
+
+type Waiting = { beginning: Beginning; added: OtherPart[]; scope: Scope | undefined }
 
 /**
  * Reads an answer that waits for its client, and what the client's responses add to it. Throws `ProblemError`: 409 if it
@@ -14,20 +24,21 @@ export async function readWaiting(
   owner: string,
   key: AnswerKey,
   responses: ToolResponse[],
-): Promise<{ beginning: Beginning; added: OtherPart[] }> {
+): Promise<Waiting> {
   const stored = await store.turns.readWaiting(owner, key)
   if (!stored) throw notWaiting()
   const parts = fromStored(stored)
-  return { beginning: { parts, sources: stored.sources }, added: toParts(parts, responses) }
+  const scope = stored.scope ?? undefined
+  return { beginning: { parts, sources: stored.sources }, added: toParts(parts, responses), scope }
 }
 
 /** Makes the answer run again, adds the client's responses and returns its turn. Throws `ProblemError` 409. */
-export async function continueTurn(store: Store, answer: Answer, added: OtherPart[]): Promise<OpenTurn> {
+export async function continueTurn(store: Store, answer: Answer, { added, scope }: Waiting): Promise<OpenTurn> {
   const { owner, key } = answer
   if (!(await store.turns.continue(owner, key))) throw notWaiting()
   for (const part of added) answer.add(part)
   const [question, ...history] = await store.turns.history(owner, key.conversationId, key.answerId)
-  return { question: question?.content ?? '', history }
+  return { question: question?.content ?? '', scope, history }
 }
 
 function notWaiting(): ProblemError {

@@ -1,18 +1,18 @@
-import type { Source, Store } from '@repo/db'
+import type { Scope, Source, Store } from '@repo/db'
 import type { Embedder, Passage } from '@repo/llm'
 import { type RetrievedPassage, retrievePassages } from '@repo/rag'
 import type { Answer } from './answer.ts'
 
 const passageCount = 6 // of at most 300 tokens each: about 2,000 tokens with titles
 
-/** Returns the owner's best passages for a question, as the model and as clients receive them. */
+/** Returns the owner's best passages in a scope for a question, as the model and as clients receive them. */
 export async function findPassages(
   options: { store: Store; embedder: Embedder },
   owner: string,
   question: string,
-  signal: AbortSignal,
+  { scope, signal }: { scope: Scope | undefined; signal: AbortSignal },
 ): Promise<{ passages: Passage[]; sources: Source[] }> {
-  const found = await retrievePassages(options, owner, question, { limit: passageCount, signal })
+  const found = await retrievePassages(options, owner, question, { limit: passageCount, scope, signal })
   return {
     passages: found.map((passage, index) => ({ n: index + 1, title: passage.heading, text: passage.text })),
     sources: found.map((passage, index) => toSource(passage, index + 1)),

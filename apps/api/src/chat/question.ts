@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto'
-import { toStorableText } from '@repo/db'
+import { type Scope, toStorableText } from '@repo/db'
 import { z } from 'zod'
 import { ProblemError } from '../plugins/errors.ts'
+import { scopeFields, toScope } from './scope.ts'
 
 /** A question from `POST /chat`, in any client's format. */
 export type Question = {
   conversationId: string
   questionId: string
   text: string
+  scope?: Scope | undefined
   /** Whether it is new, replaces a stored question, or asks for another answer to a stored one. */
   action: 'ask' | 'edit' | 'regenerate'
 }
@@ -57,11 +59,13 @@ export const ChatRequest = z
     messages: z.array(z.unknown()).min(1, 'must end with a message from the user').optional(),
     trigger: z.enum(['submit-message', 'regenerate-message']).optional(),
     messageId: z.string().nullish(),
+    ...scopeFields,
   })
   .meta({
     description: '`message` with an optional `conversationId`, or `id`, `messages` and `trigger` of the AI SDK.',
     examples: [
       { message: 'Why does this project use PgBouncer?', conversationId: 'opening-hours' },
+      { message: 'Who is on call?', filter: { team: 'ops' } },
       {
         id: 'opening-hours',
         messages: [{ id: 'm1', role: 'user', parts: [{ type: 'text', text: 'When does the office open?' }] }],
@@ -75,12 +79,12 @@ export const ChatRequest = z
  * missing, has no text or has a part that is not supported, 413 for one that is too long.
  */
 export function readRequest(body: z.output<typeof ChatRequest>): Question | Continuation {
-  if (!body.messages) return checkText(fromPlainMessage(body))
+  if (!body.messages) return checkQuestion(fromPlainMessage(body), body)
   const last = AssistantMessage.safeParse(body.messages.at(-1)).data
-  return last ? toContinuation(body, last) : checkText(fromUiMessages(body, body.messages))
+  return last ? toContinuation(body, last) : checkQuestion(fromUiMessages(body, body.messages), body)
 }
 
-function checkText(question: Question): Question {
+function checkQuestion(question: Question, body: z.output<typeof ChatRequest>): Question {
   if (question.text.trim() === '') throw invalid('message', 'must be a non-empty string')
   if (question.text.length > maxMessageLength) {
     throw new ProblemError(
@@ -89,7 +93,7 @@ function checkText(question: Question): Question {
       `The message exceeds ${maxMessageLength} characters. Post long text to /documents.`,
     )
   }
-  return { ...question, text: toStorableText(question.text) }
+  return { ...question, text: toStorableText(question.text), scope: toScope(body) }
 }
 
 function fromPlainMessage({ message, conversationId }: z.output<typeof ChatRequest>): Question {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { type AnswerPart, type Db, type Json, type Store, toStorableJson, toStorableText } from '@repo/db'
+import { type AnswerPart, type Db, type Json, type Scope, type Store, toStorableJson, toStorableText } from '@repo/db'
 import type { Llm, Passage } from '@repo/llm'
 import type { RetrievedPassage } from '@repo/rag'
 import { describeError } from '@repo/telemetry'
@@ -18,6 +18,9 @@ export type ToolOptions = {
   deadlineMs?: number
 }
 
+/** The documents that an answer may be found in, and the passages that it may cite so far. */
+export type ToolTurn = { scope?: Scope | undefined; cited: Passage[] }
+
 type Call = Extract<AnswerPart, { type: 'tool-call' }>
 
 export const maxOutputLength = 64_000 // UTF-16 units of JSON: about 16,000 tokens
@@ -26,10 +29,10 @@ export const maxOutputLength = 64_000 // UTF-16 units of JSON: about 16,000 toke
  * Runs all calls of an answer that have no result yet, side by side, and adds their results as they arrive. A call that
  * fails becomes a `tool-error`, never a failure of the answer. Returns whether a call is left for the client.
  */
-export async function runTools(options: ToolOptions, answer: Answer, cited: Passage[]): Promise<boolean> {
+export async function runTools(options: ToolOptions, answer: Answer, turn: ToolTurn): Promise<boolean> {
   const isLeft = await Promise.all(
     listOpenCalls(answer.parts).map(async (call) => {
-      const part = await settle(options, answer, cited, call)
+      const part = await settle(options, answer, turn, call)
       if (part) answer.add(part)
       return !part || part.type === 'approval-request'
     }),
@@ -51,7 +54,7 @@ function isResult(part: AnswerPart) {
 async function settle(
   options: ToolOptions,
   answer: Answer,
-  cited: Passage[],
+  turn: ToolTurn,
   call: Call,
 ): Promise<OtherPart | undefined> {
   const { toolCallId, toolName, input } = call
@@ -63,7 +66,7 @@ async function settle(
     if (!approval) return { type: 'approval-request', toolCallId, approvalId: randomUUID() }
     if (approval.approved === false) return { type: 'tool-denied', toolCallId }
     if (!run || approval.approved === undefined) return undefined
-    const output = await runWithin(options, answer, cited, run)
+    const output = await runWithin(options, answer, turn, run)
     return { type: 'tool-result', toolCallId, output: toStorable(output) }
   } catch (error) {
     answer.controller.signal.throwIfAborted()
@@ -85,7 +88,7 @@ function findApproval(parts: readonly AnswerPart[], toolCallId: string): { appro
 async function runWithin(
   { db, store, llm, deadlineMs = 10_000 }: ToolOptions,
   answer: Answer,
-  cited: Passage[],
+  { scope, cited }: ToolTurn,
   run: (context: ToolContext) => Promise<Json>,
 ): Promise<Json> {
   const late = AbortSignal.timeout(deadlineMs)
@@ -98,7 +101,7 @@ async function runWithin(
   signal.addEventListener('abort', abort, { once: true })
   const cite = (found: RetrievedPassage[]) => addSources(answer, cited, found)
   try {
-    return await Promise.race([run({ owner: answer.owner, db, store, llm, signal, cite }), aborted.promise])
+    return await Promise.race([run({ owner: answer.owner, scope, db, store, llm, signal, cite }), aborted.promise])
   } finally {
     signal.removeEventListener('abort', abort)
   }

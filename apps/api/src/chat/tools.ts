@@ -1,5 +1,5 @@
 import type { Config } from '@repo/config'
-import type { Db, Json, Store } from '@repo/db'
+import type { Db, Json, Scope, Store } from '@repo/db'
 import type { Llm, Passage, ToolDefinition } from '@repo/llm'
 import type { RetrievedPassage } from '@repo/rag'
 import { z } from 'zod'
@@ -9,6 +9,8 @@ import { loadFiles } from '../load-files.ts'
 export type ToolContext = {
   /** Whose question is answered. Pass it to every query. */
   owner: string
+  /** The documents that the answer may be found in. Undefined: all of the owner's. */
+  scope: Scope | undefined
   db: Db
   store: Store
   llm: Llm

@@ -1,4 +1,4 @@
-import type { PastMessage } from '@repo/db'
+import type { PastMessage, Scope } from '@repo/db'
 import type { ChatRequest, Passage, ToolDefinition } from '@repo/llm'
 import { buildPrompt, rewriteQuestion, toChatMessages } from '@repo/rag'
 import type { Answer, Outcome } from './answer.ts'
@@ -18,8 +18,8 @@ export type WriteOptions = ToolOptions & {
   systemPrompt?: string | undefined
 }
 
-/** A stored question, and the conversation before it, newest first. */
-export type OpenTurn = { question: string; history: PastMessage[] }
+/** A stored question with its scope, and the conversation before it, newest first. */
+export type OpenTurn = { question: string; scope?: Scope | undefined; history: PastMessage[] }
 
 /**
  * Fills the answer: retrieves passages, builds the prompt, streams the model's output and runs the tools that it calls. No
@@ -43,9 +43,9 @@ async function writeSteps(options: WriteOptions, answer: Answer, turn: OpenTurn)
   const tools = describeTools(options.tools)
   const usages: Finish['usage'][] = []
   for (;;) {
-    const isWaiting = await runTools(options, answer, cited)
+    const isWaiting = await runTools(options, answer, { cited, scope: turn.scope })
     if (isWaiting) return { end: toEnd({ finishReason: 'tool-calls', usage: addUsages(usages) }) }
-    const mustAnswer = countSteps(answer) + 1 >= options.maxSteps
+    const mustAnswer = tools.length === 0 || countSteps(answer) + 1 >= options.maxSteps
     const messages = [...prompt, ...toChatMessages(answer.parts)]
     if (tools.length > 0) answer.add({ type: 'step-start' })
     const finish = await writeStep(options, answer, { messages, passages: cited, tools, mustAnswer })
@@ -82,7 +82,7 @@ async function writeStep({ llm, limits }: WriteOptions, answer: Answer, step: St
 async function retrieve(
   { store, llm, retrieval }: WriteOptions,
   answer: Answer,
-  { question, history }: OpenTurn,
+  { question, scope, history }: OpenTurn,
 ): Promise<Passage[] | undefined> {
   const { owner, controller } = answer
   if (retrieval === 'off') return []
@@ -90,12 +90,11 @@ async function retrieve(
   if (answer.parts.length > 0) return readPassages(store, owner, answer)
   const asked = history.flatMap(({ role, content }) => (role === 'user' ? [content] : [])).reverse()
   const searchText = rewriteQuestion([...asked, question])
-  const { passages, sources } = await findPassages(
-    { store, embedder: llm.embedder },
-    owner,
-    searchText,
-    controller.signal,
-  )
+  const { signal } = controller
+  const { passages, sources } = await findPassages({ store, embedder: llm.embedder }, owner, searchText, {
+    scope,
+    signal,
+  })
   answer.sources = sources
   if (sources.length > 0) answer.add({ type: 'sources', count: sources.length })
   return passages

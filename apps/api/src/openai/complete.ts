@@ -5,6 +5,7 @@ import type { FastifyReply } from 'fastify'
 import type { z } from 'zod'
 import { findPassages } from '../chat/find-passages.ts'
 import { maxMessageLength } from '../chat/question.ts'
+import { toScope } from '../chat/scope.ts'
 import type { Call } from './call.ts'
 import { writeChunkStream } from './chunk-stream.ts'
 import { limitCompletion } from './limit-completion.ts'
@@ -57,20 +58,21 @@ export function forbidRetry(reply: FastifyReply): void {
 
 /**
  * Retrieves passages for the user's last message and adds them to the client's instructions. Its other messages stay
- * unchanged. `retrieval` is our own parameter and is not forwarded.
+ * unchanged. `retrieval`, `filter` and `documentIds` are our own parameters and are not forwarded.
  */
 async function prepare(
   { store, llm, systemPrompt }: CompletionOptions,
   owner: string,
-  { retrieval, ...body }: Body,
+  { retrieval, filter, documentIds, ...body }: Body,
   signal: AbortSignal,
 ): Promise<Prepared> {
   if (!retrieval) return { request: { body, passages: [], signal }, citations: undefined }
+  const scope = toScope({ filter, documentIds })
   const questions = body.messages.filter(({ role }) => role === 'user')
   const asked = questions.slice(-maxQuestions).map(readQuestion)
   const question = asked.at(-1) ?? ''
   const { passages, sources } = question
-    ? await findPassages({ store, embedder: llm.embedder }, owner, rewriteQuestion(asked), signal)
+    ? await findPassages({ store, embedder: llm.embedder }, owner, rewriteQuestion(asked), { scope, signal })
     : { passages: [], sources: [] }
   const [system] = buildPrompt({ systemPrompt, passages, history: [], question })
   const messages = addInstructions(body.messages, system?.content ?? '')

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { scopeFields } from '../chat/scope.ts'
 import { SourceResponse } from '../chat/source.schemas.ts'
 
 const Model = z.object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
@@ -31,6 +32,7 @@ export const CompletionRequest = z
     max_tokens: positive,
     max_completion_tokens: positive,
     retrieval: z.boolean().default(true).meta({ description: 'Ours: false leaves the documents out' }),
+    ...scopeFields,
   })
   .meta({
     description: 'As in https://platform.openai.com/docs/api-reference/chat/create; other parameters go to the model.',

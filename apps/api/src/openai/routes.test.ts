@@ -25,7 +25,7 @@ const openai = connect(alice)
 const send = (path: string, body: unknown) => post(`${url}/v1${path}`, alice, body)
 
 const text = 'The swimming pool is open from nine to five.\n\nA ticket to the pool costs four euros.'
-const payload = { title: 'Pool', text }
+const payload = { title: 'Pool', text, metadata: { team: 'sports' } }
 const document = (await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })).json()
 await work()
 
@@ -139,6 +139,22 @@ describe('citations', () => {
     expect(JSON.stringify(lastCall())).not.toContain('euros')
   })
 
+  it.each([
+    [{ filter: { team: 'sports' } }, ['Pool']],
+    [{ documentIds: [document.id] }, ['Pool']],
+    [{ filter: { team: 'sports' }, documentIds: [crypto.randomUUID()] }, []],
+    [{ filter: { team: 'none' } }, []],
+  ])('come only from documents in the scope, which the model’s server does not receive: %j', async (scope, titles) => {
+    for (const stream of [false, true]) {
+      upstream.next(stream ? sendChunks(...hello, stop) : sendJson(completion({ content: 'Hi' })))
+      const answer = await (await send('/chat/completions', { ...body, ...scope, stream })).text()
+      const [, json = ''] = answer.match(/^(?:data: )?(.*)$/m) ?? []
+      expect(JSON.parse(json).citations.map(({ title }: { title: string }) => title)).toEqual(titles)
+      for (const key of ['filter', 'documentIds']) expect(lastCall()).not.toHaveProperty(key)
+      expect(JSON.stringify(lastCall()).includes('four euros')).toBe(titles.length > 0)
+    }
+  })
+
   it('are the model’s own, in its own schema, when retrieval is off', async () => {
     upstream.next(sendJson({ ...completion({ content: 'Hi' }), citations: ['https://example.org'] }))
     const response = await send('/chat/completions', { ...body, retrieval: false })
@@ -190,7 +206,8 @@ describe('the model', () => {
       vendor_only: [{ a: null }],
     }
     upstream.next(sendJson(completion({ content: 'Hi' })))
-    const response = await send('/chat/completions', { ...body, ...more, retrieval: false })
+    const ours = { retrieval: false, filter: { team: 'sports' }, documentIds: [document.id] }
+    const response = await send('/chat/completions', { ...body, ...more, ...ours })
     expect(lastCall()).toEqual({ ...body, ...more, stream: false })
     expect(await response.json()).not.toHaveProperty('citations')
   })
@@ -279,6 +296,8 @@ describe('an error before the first byte', () => {
     ['max_completion_tokens', { messages, max_completion_tokens: 'many' }],
     ['stream_options.include_usage', { messages, stream_options: { include_usage: 1 } }],
     ['retrieval', { messages, retrieval: 'no' }],
+    ['filter', { messages, filter: 'team' }],
+    ['documentIds', { messages, documentIds: 'handbook' }],
   ])('names an invalid parameter: %s of %o', async (param, body) => {
     const response = await send('/chat/completions', { model: 'the-model', ...body })
     expect(response.status).toBe(400)

@@ -1,5 +1,6 @@
 import { toStorableText } from '@repo/db'
 import { z } from 'zod'
+import { DocumentIds } from '../chat/scope.ts'
 import { MetadataText } from '../documents/metadata.ts'
 
 export const SearchQuery = z.object({
@@ -14,6 +15,16 @@ export const SearchQuery = z.object({
     description: 'JSON. Only documents whose metadata contains all of these entries',
     examples: ['{"team":"ops"}'],
   }),
+  documentIds: z
+    .string()
+    .max(4000)
+    .transform((ids) => ids.split(','))
+    .pipe(DocumentIds)
+    .optional()
+    .meta({
+      description: 'Only these documents, at most 50 ids separated by commas',
+      examples: ['3f0d2c8e-6f0b-4c39-9a53-0d3f8f2f5c11'],
+    }),
   explain: z.enum(['0', '1']).default('0').meta({ description: '`1` adds the rank of each passage in each retriever' }),
 })
 

@@ -62,11 +62,21 @@ it('returns only documents whose metadata matches the filter', async () => {
   expect(await find('{"team":"dev"}')).toEqual(['Ops'])
 })
 
+it('returns only the documents with the given ids', async () => {
+  const { items } = await search('q=harbour')
+  const ids = [...new Set(items.map(({ documentId }: { documentId: string }) => documentId))]
+  expect(ids.length).toBeGreaterThan(2)
+  const found = (await search(`q=harbour&documentIds=${ids[0]},${ids[1]},${crypto.randomUUID()}`)).items
+  expect(new Set(found.map(({ documentId }: { documentId: string }) => documentId))).toEqual(new Set(ids.slice(0, 2)))
+})
+
 it.each([
   ['q=', '/q'],
   ['q=a&filter=team', '/filter'],
   ['q=a&filter=%5B%5D', '/filter'],
   ['q=a&filter=%7B%22a%22:%7B%7D%7D', '/filter'],
+  ['q=a&documentIds=', '/documentIds/0'],
+  [`q=a&documentIds=${Array.from({ length: 51 }, () => crypto.randomUUID())}`, '/documentIds'],
   ['q=a&explain=yes', '/explain'],
   ['q=%20', '/q'],
   ['', '/q'],

@@ -1,5 +1,6 @@
 import { type RetrievedPassage, retrievePassages } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
+import { toScope } from '../chat/scope.ts'
 import { SearchQuery, SearchResponse } from './search.schemas.ts'
 
 const routes: FastifyPluginAsyncZod = async (app) => {
@@ -14,9 +15,9 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         response: { 200: SearchResponse },
       },
     },
-    async ({ owner, query: { q, k, filter, explain } }) => {
+    async ({ owner, query: { q, k, explain, ...scope } }) => {
       const options = { store: app.store, embedder: app.llm.embedder }
-      const found = await retrievePassages(options, owner, q, { limit: k, filter })
+      const found = await retrievePassages(options, owner, q, { limit: k, scope: toScope(scope) })
       return { items: explain === '1' ? found.map((passage) => ({ ...passage, ranking: toRanking(passage) })) : found }
     },
   )

@@ -1,7 +1,10 @@
 import { z } from 'zod'
+import { isInScope } from '../chat/scope.ts'
 import { defineTool, ToolError } from '../chat/tools.ts'
 
 const pageLength = 8000 // characters: about 2,000 tokens
+
+const notFound = () => new ToolError('There is no document with this id. Use the `documentId` of a passage.')
 
 export default defineTool({
   description:
@@ -11,9 +14,11 @@ export default defineTool({
     start: z.int().min(0).default(0).describe('Where to start, in characters'),
   }),
   isOffered: ({ RETRIEVAL }) => RETRIEVAL === 'tool',
-  handler: async ({ owner, store }, { documentId, start }) => {
+  handler: async ({ owner, scope, store }, { documentId, start }) => {
+    const document = await store.documents.find(owner, documentId)
+    if (!document || !isInScope(document, scope)) throw notFound()
     const found = await store.documents.readText(owner, documentId, { start, end: start + pageLength })
-    if (!found) throw new ToolError('There is no document with this id. Use the `documentId` of a passage.')
+    if (!found) throw notFound()
     const next = start + found.text.length
     return { title: found.title, text: found.text, ...(next < found.length && { next }) }
   },

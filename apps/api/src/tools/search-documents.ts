@@ -9,8 +9,8 @@ export default defineTool({
     query: z.string().min(1).max(1000).describe('What to search for, as a full question or keywords'),
   }),
   isOffered: ({ RETRIEVAL }) => RETRIEVAL === 'tool',
-  handler: async ({ owner, store, llm, signal, cite }, { query }) => {
-    const found = await retrievePassages({ store, embedder: llm.embedder }, owner, query, { limit: 6, signal })
+  handler: async ({ owner, scope, store, llm, signal, cite }, { query }) => {
+    const found = await retrievePassages({ store, embedder: llm.embedder }, owner, query, { limit: 6, scope, signal })
     const passages = cite(found)
     return { passages: passages.map((passage, index) => ({ ...passage, documentId: found[index]?.documentId ?? '' })) }
   },

@@ -86,7 +86,7 @@ async function printRecall({ db, store, owner, embedder, questions }: Scaled, sh
         select id from documents where metadata @> ${JSON.stringify(filter)}::jsonb)
       order by distance limit ${depth}`)
     const farthest = exact.at(-1)?.distance ?? 0
-    const asked = { text: '', embedding, embeddingModel: embedder.name, limit: candidateCount, filter }
+    const asked = { text: '', embedding, embeddingModel: embedder.name, limit: candidateCount, scope: { filter } }
     const passages = await store.passages.search(owner, asked)
     const near = passages.filter(({ vectorDistance }) => vectorDistance !== null && vectorDistance <= farthest + 1e-6)
     found += Math.min(near.length, exact.length)

@@ -58,7 +58,7 @@ export function prepareSearch(model: string, vectorWeight = 1) {
   const query = text.replaceAll(/\$(\d+)/g, (_, n) => `$${distinct.indexOf(names[Number(n) - 1] ?? '') + 1}`)
   return async (sql: Queryable, owner: string, question: string, embedding: string): Promise<Passage[]> => {
     const values = new Map(
-      Object.entries({ owner, text: question.slice(0, 4000), embedding, model, vectorWeight, filter: null, limit: 6 }),
+      Object.entries({ owner, text: question.slice(0, 4000), embedding, model, vectorWeight, scope: null, limit: 6 }),
     )
     const inOrder = distinct.map((name) => values.get(name) ?? null)
     return (await sql.unsafe<FoundRow[]>(query, inOrder, named)).map(toPassage)
