@@ -86,7 +86,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(import('./plugins/jwt.ts'), { config, store })
   await app.register(page)
   await app.register(import('./openai/routes.ts'), { prefix: '/v1' })
-  await registerRoutes(app, new URL('./routes/', import.meta.url), (name) => import(`./routes/${name}.ts`))
+  const routes = readdirSync(new URL('./routes/', import.meta.url))
+  await registerRoutes(app, routes, (name) => import(`./routes/${name}.ts`))
   return app
 }
 
@@ -163,15 +164,15 @@ function reportRequests(app: FastifyInstance, countRequest: Metrics['countReques
 
 /**
  * Registers each file of a folder under its name: routes/notes.ts serves /notes. Skips its test and its schemas, which
- * are beside it. `load` imports a file by its name. Callers pass it, because the bundler follows only imports whose
- * folder it can see. Throws an error whose one-line message contains the file, the problem, its location and what to do.
+ * are beside it. `load` imports a file by its name. Callers pass it and the names, because the bundler sees only literal
+ * folders. Throws an error whose one-line message contains the file, the problem, its location and what to do.
  */
 export async function registerRoutes(
   app: FastifyInstance,
-  folder: URL,
+  names: string[],
   load: (name: string) => Promise<{ default?: unknown }>,
 ): Promise<void> {
-  const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !/\.(?:test|schemas)\.ts$/.test(file))
+  const files = names.filter((file) => file.endsWith('.ts') && !/\.(?:test|schemas)\.ts$/.test(file))
   for (const file of files.sort()) {
     try {
       const module = await load(parse(file).name)
