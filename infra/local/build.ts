@@ -139,11 +139,14 @@ const keepLocations = (outdir: string): Plugin => ({
       if (/\bimport\.meta\.filename\b|\b__filename\b|const __dirname\b/.test(source))
         return { errors: [{ text: unsupported }] }
       const beside = (name: string) => join(dirname(path), name)
+      const missing = [...source.matchAll(program)].find(([, name = '']) => !bundles.has(beside(name)))
+      if (missing)
+        return { errors: [{ text: `${missing[1]} is not bundled. Add it to \`programs\` in infra/local/build.ts.` }] }
       const locate = (to: string) => `new URL(${JSON.stringify(relative(outdir, to))}, bundleUrl)`
       const folder = `decodeURIComponent(${locate(dirname(path))}.pathname)`
       const contents = source
         .replaceAll(folderList, (_, name) => JSON.stringify(readdirSync(beside(name))))
-        .replaceAll(program, (_, name) => locate(bundles.get(beside(name)) ?? fail(name)))
+        .replaceAll(program, (_, name) => locate(bundles.get(beside(name)) ?? ''))
         .replaceAll(/\bimport\.meta\.url\b/g, `${locate(path)}.href`)
         .replaceAll(/\bimport\.meta\.dirname\b|\b__dirname\b/g, folder)
       return { contents, loader: path.endsWith('.ts') ? 'ts' : 'js' }
@@ -152,10 +155,6 @@ const keepLocations = (outdir: string): Plugin => ({
 
 const folderList = /\breaddirSync\(new URL\('(\.\/[\w/-]+\/)', import\.meta\.url\)\)/g
 const program = /\bnew URL\('(\.\/[\w/-]+\.ts)', import\.meta\.url\)/g
-
-const fail = (name: string): never => {
-  throw new Error(`${name} is not bundled. Add it to \`programs\` in infra/local/build.ts.`)
-}
 
 const unsupported = 'In a bundle, find files with `new URL(NAME, import.meta.url)`.'
 
