@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
+import { makeDocx, makePdfWithCmap } from '../packages/testing/src/files.ts'
 import { mockAnswer, startMockModel } from '../packages/testing/src/mock-model/mock-model.ts'
 import { askAsTheReadmeDoes, expectReadmeAnswers, readCommands, readSection } from './testing.ts'
 import { ask, type Reading } from './testing-chats.ts'
@@ -43,6 +44,31 @@ it('the superuser cannot log in over any network', async () => {
     const attempt = compose.sh(`docker compose exec -T pgbouncer sh -c 'psql "${url}" -c "select 1"'`)
     await expect(attempt).rejects.toThrow('authentication failed')
   }
+})
+
+it('the image contains no sources, and only the static files of one package', async () => {
+  const find = (expression: string) => compose.sh(`docker compose exec -T api find . ${expression}`)
+  expect(await find("-name '*.ts'")).toBe('')
+  expect(await find("-path '*/node_modules/*' -mindepth 3 -maxdepth 4")).toBe(
+    './node_modules/@fastify/swagger-ui\n./node_modules/@fastify/swagger-ui/static\n',
+  )
+})
+
+it.each([
+  ['a PDF that needs a character map', makePdfWithCmap('Japan1', '90ms-RKSJ-H', Buffer.from('8d6082cc92aa', 'hex'))],
+  ['a Word document', makeDocx(['The solstice is long.'])],
+  ['a page', Buffer.from('<!doctype html><html><body>The perigee is near.</body></html>')],
+])('the worker reads %s', async (_, bytes) => {
+  const body = new FormData()
+  body.append('file', new File([new Uint8Array(bytes)], 'file'))
+  const { id } = JSON.parse(await (await compose.call('/documents', { method: 'POST', body })).text())
+  const read = async () => JSON.parse(await (await compose.call(`/documents/${id}`)).text())
+  await expect.poll(read).toMatchObject({ status: 'ready', error: null })
+})
+
+it('the API reads a large JSON body', async () => {
+  const { status } = await compose.post('/documents', { title: 'large', text: 'The gantry is tall. '.repeat(10_000) })
+  expect(status).toBe(202)
 })
 
 it('a second migration changes nothing', async () => {

@@ -4,7 +4,6 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import Fastify from 'fastify'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -18,7 +17,7 @@ async function loadRoutes(files: Record<string, string>) {
   const app = Fastify()
   onTestFinished(() => rm(folder, { recursive: true }))
   for (const [name, source] of Object.entries(files)) await writeFile(join(folder, name), source)
-  await registerRoutes(app, pathToFileURL(`${folder}/`), (name) => import(`${folder}/${name}.ts`))
+  await registerRoutes(app, Object.keys(files), (name) => import(`${folder}/${name}.ts`))
   return app
 }
 
@@ -32,10 +31,11 @@ async function loadInNode(folders: Record<string, string>[]): Promise<string[]> 
     }
     const script = `import { registerRoutes } from '${new URL('app.ts', import.meta.url)}'
       import Fastify from '${import.meta.resolve('fastify')}'
+      import { readdirSync } from 'node:fs'
       import { pathToFileURL } from 'node:url'
       for (let index = 0; index < ${folders.length}; index += 1) {
         const folder = pathToFileURL(index + '/')
-        const text = await registerRoutes(Fastify(), folder, (name) => import(new URL(name + '.ts', folder))).then(() => 'served', ({ message }) => message)
+        const text = await registerRoutes(Fastify(), readdirSync(folder), (name) => import(new URL(name + '.ts', folder))).then(() => 'served', ({ message }) => message)
         console.log(JSON.stringify(text.replaceAll(index + '/', '')))
       }`
     const { stdout } = await execute(process.execPath, ['--input-type=module', '--eval', script], { cwd: parent })

@@ -11,7 +11,7 @@ import { loadFiles } from './load-files.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
 import cors from './plugins/cors.ts'
-import errors, { handleClientError, handleError } from './plugins/errors.ts'
+import errors, { handleClientError, handleError } from './plugins/error-handler.ts'
 import openapi from './plugins/openapi.ts'
 import overload, { type WatchDelay } from './plugins/overload.ts'
 import page from './plugins/page.ts'
@@ -71,7 +71,11 @@ export type AppOptions = {
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, store, logger, tracing, watchDelay } = options
   const app = createServer(config, logger)
-  const tools = await loadTools(new URL('./tools/', import.meta.url), (name) => import(`./tools/${name}.ts`), config)
+  const tools = await loadTools(
+    readdirSync(new URL('./tools/', import.meta.url)),
+    (name) => import(`./tools/${name}.ts`),
+    config,
+  )
   const { metrics, quotas } = decorateApp(app, options, options.tools ?? tools)
 
   if (tracing) await app.register(tracing.traceRequests)
@@ -89,7 +93,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(import('./plugins/jwt.ts'), { config, store })
   await app.register(page)
   await app.register(import('./openai/routes.ts'), { prefix: '/v1' })
-  await registerRoutes(app, new URL('./routes/', import.meta.url), (name) => import(`./routes/${name}.ts`))
+  const routes = readdirSync(new URL('./routes/', import.meta.url))
+  await registerRoutes(app, routes, (name) => import(`./routes/${name}.ts`))
   return app
 }
 
@@ -168,17 +173,17 @@ function reportRequests(app: FastifyInstance, countRequest: Metrics['countReques
   })
 }
 
-/** Registers each file of a folder under its name: routes/notes.ts serves /notes. Throws as `loadFiles` does. */
+/** Registers each of a folder's files under its name: routes/notes.ts serves /notes. Throws as `loadFiles` does. */
 export async function registerRoutes(
   app: FastifyInstance,
-  folder: URL,
+  files: string[],
   load: (name: string) => Promise<{ default?: unknown }>,
 ): Promise<void> {
   const register = async (name: string, plugin: unknown) => {
     if (!isPlugin(plugin)) throw new Error('No plugin found. Add `export default async (app) => { … }`.')
     await app.register(plugin, { prefix: `/${name}` })
   }
-  await loadFiles(folder, load, register, (file) => `routes/${file} cannot be served`)
+  await loadFiles(files, load, register, (file) => `routes/${file} cannot be served`)
 }
 
 function isPlugin(value: unknown): value is (app: FastifyInstance) => Promise<void> {

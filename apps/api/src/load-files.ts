@@ -1,20 +1,19 @@
-import { readdirSync } from 'node:fs'
 import { parse } from 'node:path'
 import { toSourceStack } from '@repo/telemetry'
 
 /**
- * Imports each file of a folder and passes its name and its default export to `use`. Skips its test and its schemas,
- * which are beside it. `load` imports a file by its name. Callers pass it, because the bundler follows only imports whose
- * folder it can see. Throws an error whose one-line message starts with `toProblem` of the file, and contains the reason,
+ * Imports each of these files and passes its name and its default export to `use`. Skips tests and schemas, which are
+ * beside the files. `load` imports a file by its name. Callers pass it and the names, because the bundler sees only
+ * literal folders. Throws an error whose one-line message starts with `toProblem` of the file, and contains the reason,
  * its location and what to do.
  */
 export async function loadFiles(
-  folder: URL,
+  names: string[],
   load: (name: string) => Promise<{ default?: unknown }>,
   use: (name: string, exported: unknown) => unknown,
   toProblem: (file: string) => string,
 ): Promise<void> {
-  const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !/\.(?:test|schemas)\.ts$/.test(file))
+  const files = names.filter((file) => file.endsWith('.ts') && !/\.(?:test|schemas)\.ts$/.test(file))
   for (const file of files.sort()) {
     try {
       const { name } = parse(file)

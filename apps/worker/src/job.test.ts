@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -39,7 +39,7 @@ it('a file in jobs/ runs once for each job that is sent under its name, and agai
       }`,
     'greet.test.ts': 'throw new Error("not a job")',
   })
-  const jobs = await loadJobs(folder, loadFrom(folder))
+  const jobs = await loadJobs(readdirSync(folder), loadFrom(folder))
   expect(jobs.map(({ name }) => name)).toEqual(['greet'])
   const { stop } = await startJobs({ databaseUrl: test.databaseUrl, context, jobs, concurrency: 1 })
   await sendJob(db, 'greet', { name: 'ada' })
@@ -54,5 +54,5 @@ it('a file in jobs/ runs once for each job that is sent under its name, and agai
 
 it('a file without a job is reported by name', async () => {
   const folder = writeJobs({ 'empty.ts': 'export const a = 1' })
-  await expect(loadJobs(folder, loadFrom(folder))).rejects.toThrow('jobs/empty.ts has no default export')
+  await expect(loadJobs(readdirSync(folder), loadFrom(folder))).rejects.toThrow('jobs/empty.ts has no default export')
 })

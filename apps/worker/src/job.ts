@@ -1,4 +1,3 @@
-import { readdirSync } from 'node:fs'
 import { parse } from 'node:path'
 import type { Db, JobOptions, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'
@@ -32,11 +31,11 @@ type JobModule = { default?: unknown; options?: Partial<JobOptions>; pollSeconds
 
 /**
  * Loads all jobs of a folder. A file is named after its queue: `sendJob(db, 'send-mail', { to })` runs
- * jobs/send-mail.ts. `load` imports a file by its name. Callers pass it, because the bundler follows only imports whose
- * folder it can see. Throws an error that names the file if a file does not export a job.
+ * jobs/send-mail.ts. `load` imports a file by its name. Callers pass it and the names, because the bundler sees only
+ * literal folders. Throws an error that names the file if a file does not export a job.
  */
-export async function loadJobs(folder: URL, load: (name: string) => Promise<JobModule>): Promise<Job[]> {
-  const files = readdirSync(folder).filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+export async function loadJobs(names: string[], load: (name: string) => Promise<JobModule>): Promise<Job[]> {
+  const files = names.filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
   return Promise.all(
     files.map(async (file) => {
       const { name } = parse(file)

@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -25,7 +26,8 @@ async function startWorker(config: WorkerConfig) {
   const database = connect({ url: databaseUrl, poolSize: concurrency + 1, applicationName: 'sluice-worker' })
   const tracing = await startTracing(config, 'sluice-worker', log)
   const llm = createModels(config, { tracing })
-  const jobs = await loadJobs(new URL('./jobs/', import.meta.url), (name) => import(`./jobs/${name}.ts`))
+  const jobFiles = readdirSync(new URL('./jobs/', import.meta.url))
+  const jobs = await loadJobs(jobFiles, (name) => import(`./jobs/${name}.ts`))
   await waitUntilReachable(database, (error) => log.error({ err: error }, 'the database is unavailable'))
   const context = { db: database.db, store: createStore(database.db), llm, log }
   const { stop } = await startJobs({ databaseUrl, context, jobs, concurrency })

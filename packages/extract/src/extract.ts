@@ -3,13 +3,14 @@ import { join } from 'node:path'
 import type { Writable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
+import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { toStorableText } from '@repo/db'
 import { DocumentError, decodeText, type Extracted, type PostedFile, textType } from '@repo/rag'
 import { z } from 'zod'
 
 const root = join(import.meta.dirname, '../../..')
-const child = join(import.meta.dirname, 'child.ts')
+const child = fileURLToPath(new URL('./child.ts', import.meta.url))
 
 /** Limits for reading one file. A PDF of 1,000 pages takes about 5 s and 200 MB. */
 type Limits = { timeMs: number; memoryMb: number; textLength: number }

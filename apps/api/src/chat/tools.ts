@@ -77,15 +77,15 @@ export function defineTool<Input>({
   }
 }
 
-/** Returns the tools of a folder that are offered, by their names. `load` imports a file by its name. */
+/** Returns the tools of a folder's files that are offered, by their names. `load` imports a file by its name. */
 export async function loadTools(
-  folder: URL,
+  files: string[],
   load: (name: string) => Promise<{ default?: unknown }>,
   config: Config,
 ): Promise<Tools> {
   const tools = new Map<string, Tool>()
   await loadFiles(
-    folder,
+    files,
     load,
     (file, exported) => {
       if (!isTool(exported)) throw new Error('No tool found. Add `export default defineTool({ … })`.')

@@ -1,14 +1,8 @@
-import { randomUUID } from 'node:crypto'
 import { STATUS_CODES } from 'node:http'
-import type { Duplex } from 'node:stream'
 import { ConflictError, describeDatabaseError } from '@repo/db'
 import { LlmError, type LlmErrorCode } from '@repo/llm'
-import { describeError } from '@repo/telemetry'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { securityHeaders } from './security.ts'
 
 /** RFC 9457, with a stable `code` for programs and a `detail` for people. */
 const Problem = z
@@ -146,7 +140,8 @@ const requestErrors: Record<string, [status: number, code: string, detail: strin
   ],
 }
 
-function fromRequestError(error: unknown): ProblemError | undefined {
+/** Returns the response to a request that Fastify or Node's HTTP parser rejects; undefined for other errors. */
+export function fromRequestError(error: unknown): ProblemError | undefined {
   if (!(error instanceof Error) || !('code' in error)) return undefined
   const known = requestErrors[String(error.code)]
   if (known) return new ProblemError(...known)
@@ -154,51 +149,6 @@ function fromRequestError(error: unknown): ProblemError | undefined {
   return isClientError
     ? new ProblemError(400, 'bad_request', 'Invalid request. See /docs for what this route accepts.')
     : undefined
-}
-
-/** Sends every error as problem+json, or in OpenAI's envelope below /v1/. Logs unexpected errors once. */
-async function errors(app: FastifyInstance) {
-  handleProtocolErrors(app)
-  app.setErrorHandler(handleError)
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(request, reply, new ProblemError(404, 'route_not_found', 'Route not found. See /docs for all routes.')),
-  )
-}
-
-/** Handles requests that Node itself would reject without a body, or not answer at all. */
-function handleProtocolErrors(app: FastifyInstance) {
-  app.server.on('connect', (_request, socket: Duplex) =>
-    sendToSocket(
-      socket,
-      new ProblemError(400, 'bad_request', 'The CONNECT method is not supported. See /docs for all routes.'),
-    ),
-  )
-  // RFC 9110, section 10.1.1: a server may ignore unknown expectations.
-  app.server.on('checkExpectation', app.routing)
-  // RFC 9112, section 3.2. `requireHostHeader` is off so that this error has the same format as all others.
-  app.addHook('onRequest', async ({ raw, headers }) => {
-    if (headers.host === undefined && raw.httpVersion === '1.1')
-      throw new ProblemError(400, 'bad_request', 'The `host` header is missing. Send it.')
-  })
-}
-
-/** Sends an error response. Also handles errors that occur before routing (`frameworkErrors`). */
-export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
-  const problem = toProblem(error)
-  const { status, code } = problem
-  // A ProblemError is thrown on purpose. Its cause, if any, was already logged with the answer that failed.
-  if (status >= 500 && !(error instanceof ProblemError))
-    request.log.error({ status, code, error: describeError(error) }, 'request failed')
-  return sendProblem(request, reply, problem)
-}
-
-function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemError) {
-  reply.code(problem.status).header('x-request-id', request.id)
-  if (problem.status === 401) reply.header('www-authenticate', 'Bearer') // RFC 9110, section 11.6.1
-  if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(problem.retryAfterSeconds))
-  if (problem.safeToRetry) reply.header('x-should-retry', 'true')
-  if (!isOpenAi(request.url)) reply.type('application/problem+json')
-  return reply.send(toErrorBody(problem, request.url, request.id))
 }
 
 /** Whether errors of this URL are sent in OpenAI's envelope. */
@@ -211,40 +161,10 @@ export function toErrorBody(problem: ProblemError, url: string, requestId: strin
   return isOpenAi(url) ? toOpenAiError(problem) : toBody(problem, requestId)
 }
 
-function toBody({ status, code, message, extra }: ProblemError, requestId: string): z.output<typeof Problem> {
+/** Returns an error as problem+json. */
+export function toBody({ status, code, message, extra }: ProblemError, requestId: string): z.output<typeof Problem> {
   const title = STATUS_CODES[status] ?? 'Error'
   return { type: 'about:blank', title, status, code, detail: message, requestId, ...extra }
-}
-
-/** Writes an error to the socket. Invalid HTTP never becomes a request that a reply could be sent for. */
-export function handleClientError(error: NodeJS.ErrnoException, socket: Duplex) {
-  const known = requestErrors[error.code ?? ''] ?? [
-    400,
-    'bad_request',
-    'Invalid HTTP request. Check the client or the proxy that sent it.',
-  ]
-  sendToSocket(socket, new ProblemError(...known))
-}
-
-/** Whether a response has started, so that a second one would corrupt it. Node's own handler checks the same field. */
-function hasResponse(socket: Duplex): boolean {
-  return '_httpMessage' in socket && Object(socket._httpMessage).headersSent === true
-}
-
-function sendToSocket(socket: Duplex, problem: ProblemError) {
-  const { status } = problem
-  const requestId = randomUUID()
-  const body = JSON.stringify(toBody(problem, requestId))
-  const head = [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-    'content-type: application/problem+json; charset=utf-8',
-    `content-length: ${Buffer.byteLength(body)}`,
-    `x-request-id: ${requestId}`,
-    ...Object.entries(securityHeaders).map(([name, value]) => `${name}: ${value}`),
-    'connection: close',
-  ]
-  if (socket.writable && !hasResponse(socket)) socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
-  socket.destroy()
 }
 
 /** Converts `/messages/0/content` to OpenAI's notation: `messages[0].content`. */
@@ -263,5 +183,3 @@ export function toOpenAiError({ status, code, message, param }: ProblemError): z
   const type = status >= 500 ? 'server_error' : status === 429 ? 'rate_limit_error' : 'invalid_request_error'
   return { error: { message, type, param: param || null, code: openAiCodes[code] ?? code } }
 }
-
-export default fp(errors, { name: 'errors' })

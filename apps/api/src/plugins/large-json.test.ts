@@ -2,7 +2,7 @@ import { PassThrough } from 'node:stream'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import Fastify from 'fastify'
 import { expect, it, onTestFinished } from 'vitest'
-import errors from './errors.ts'
+import errors from './error-handler.ts'
 import { createJsonReader } from './large-json.ts'
 import validation from './validation.ts'
 

@@ -3,7 +3,7 @@ import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import Fastify from 'fastify'
 import { expect, it, onTestFinished } from 'vitest'
 import { testApp } from '../testing.ts'
-import errors from './errors.ts'
+import errors from './error-handler.ts'
 import overload from './overload.ts'
 
 /** An invalid request without a key. Checking the key, the body or the database would return another error. */

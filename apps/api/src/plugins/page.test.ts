@@ -5,7 +5,7 @@ import { brotliCompressSync } from 'node:zlib'
 import Fastify from 'fastify'
 import { afterAll, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
-import errors from './errors.ts'
+import errors from './error-handler.ts'
 import page from './page.ts'
 import security from './security.ts'
 

@@ -1,0 +1,82 @@
+import { randomUUID } from 'node:crypto'
+import { STATUS_CODES } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { describeError } from '@repo/telemetry'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { fromRequestError, isOpenAi, ProblemError, toBody, toErrorBody, toProblem } from './errors.ts'
+import { securityHeaders } from './security.ts'
+
+/** Sends every error as problem+json, or in OpenAI's envelope below /v1/. Logs unexpected errors once. */
+async function errors(app: FastifyInstance) {
+  handleProtocolErrors(app)
+  app.setErrorHandler(handleError)
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(request, reply, new ProblemError(404, 'route_not_found', 'Route not found. See /docs for all routes.')),
+  )
+}
+
+/** Handles requests that Node itself would reject without a body, or not answer at all. */
+function handleProtocolErrors(app: FastifyInstance) {
+  app.server.on('connect', (_request, socket: Duplex) =>
+    sendToSocket(
+      socket,
+      new ProblemError(400, 'bad_request', 'The CONNECT method is not supported. See /docs for all routes.'),
+    ),
+  )
+  // RFC 9110, section 10.1.1: a server may ignore unknown expectations.
+  app.server.on('checkExpectation', app.routing)
+  // RFC 9112, section 3.2. `requireHostHeader` is off so that this error has the same format as all others.
+  app.addHook('onRequest', async ({ raw, headers }) => {
+    if (headers.host === undefined && raw.httpVersion === '1.1')
+      throw new ProblemError(400, 'bad_request', 'The `host` header is missing. Send it.')
+  })
+}
+
+/** Sends an error response. Also handles errors that occur before routing (`frameworkErrors`). */
+export function handleError(error: unknown, request: FastifyRequest, reply: FastifyReply) {
+  const problem = toProblem(error)
+  const { status, code } = problem
+  // A ProblemError is thrown on purpose. Its cause, if any, was already logged with the answer that failed.
+  if (status >= 500 && !(error instanceof ProblemError))
+    request.log.error({ status, code, error: describeError(error) }, 'request failed')
+  return sendProblem(request, reply, problem)
+}
+
+function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemError) {
+  reply.code(problem.status).header('x-request-id', request.id)
+  if (problem.status === 401) reply.header('www-authenticate', 'Bearer') // RFC 9110, section 11.6.1
+  if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(problem.retryAfterSeconds))
+  if (problem.safeToRetry) reply.header('x-should-retry', 'true')
+  if (!isOpenAi(request.url)) reply.type('application/problem+json')
+  return reply.send(toErrorBody(problem, request.url, request.id))
+}
+
+/** Writes an error to the socket. Invalid HTTP never becomes a request that a reply could be sent for. */
+export function handleClientError(error: NodeJS.ErrnoException, socket: Duplex) {
+  const detail = 'Invalid HTTP request. Check the client or the proxy that sent it.'
+  sendToSocket(socket, fromRequestError(error) ?? new ProblemError(400, 'bad_request', detail))
+}
+
+/** Whether a response has started, so that a second one would corrupt it. Node's own handler checks the same field. */
+function hasResponse(socket: Duplex): boolean {
+  return '_httpMessage' in socket && Object(socket._httpMessage).headersSent === true
+}
+
+function sendToSocket(socket: Duplex, problem: ProblemError) {
+  const { status } = problem
+  const requestId = randomUUID()
+  const body = JSON.stringify(toBody(problem, requestId))
+  const head = [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'content-type: application/problem+json; charset=utf-8',
+    `content-length: ${Buffer.byteLength(body)}`,
+    `x-request-id: ${requestId}`,
+    ...Object.entries(securityHeaders).map(([name, value]) => `${name}: ${value}`),
+    'connection: close',
+  ]
+  if (socket.writable && !hasResponse(socket)) socket.write(`${head.join('\r\n')}\r\n\r\n${body}`)
+  socket.destroy()
+}
+
+export default fp(errors, { name: 'errors' })
