@@ -22,7 +22,14 @@ let made = 0
 async function chat(store: Store, owner: string) {
   const id = ++made
   const turn = { conversationId: `c${id}`, title: '', questionId: `q${id}`, question: 'When?', answerId: `a${id}` }
-  const end = { sources: [], finishReason: null, inputTokens: null, outputTokens: null, error: null }
+  const end = {
+    sources: [],
+    finishReason: null,
+    inputTokens: null,
+    outputTokens: null,
+    cachedTokens: null,
+    error: null,
+  }
   await store.turns.open(owner, turn)
   await store.passages.search(owner, {
     text: 'When?',

@@ -11,12 +11,19 @@ export type ChatRequest = {
    * them.
    */
   passages: Passage[]
+  /** The user's words in the last message from the user, without the passages. Unset: the whole message. */
+  question?: string | undefined
   /** Aborting it ends the model call at once. The pending promise or iteration rejects with its reason. */
   signal: AbortSignal
 }
 
 export type FinishReason = 'stop' | 'length' | 'content-filter' | 'tool-calls' | 'other'
-export type Usage = { inputTokens: number; outputTokens: number }
+export type Usage = {
+  inputTokens: number
+  outputTokens: number
+  /** Those of `inputTokens` that the model server read from its prompt cache. Undefined if it does not report them. */
+  cachedInputTokens?: number
+}
 
 export type AnswerEvent =
   | { type: 'text-delta'; text: string }

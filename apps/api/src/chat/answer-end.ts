@@ -22,13 +22,14 @@ export function toEnd(finish: Finish | undefined): Outcome['end'] {
     finishReason: finish?.finishReason ?? 'other',
     inputTokens: finish?.usage?.inputTokens ?? null,
     outputTokens: finish?.usage?.outputTokens ?? null,
+    cachedTokens: finish?.usage?.cachedInputTokens ?? null,
     error: null,
   }
 }
 
 /** Returns the outcome of an answer that ended with this error. */
 export function toOutcome(error: unknown): Outcome {
-  const nothing = { finishReason: null, inputTokens: null, outputTokens: null }
+  const nothing = { finishReason: null, inputTokens: null, outputTokens: null, cachedTokens: null }
   const reason = error instanceof AnswerEndedError ? error.reason : undefined
   if (reason === 'timeout') return { end: toEnd({ finishReason: 'length' }) }
   if (reason) return { end: { ...nothing, status: reason, error: null } }

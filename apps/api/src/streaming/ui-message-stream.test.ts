@@ -126,7 +126,16 @@ it('a reader that catches up never receives half a character', async () => {
   onTestFinished(() => void server.close())
   const whole = 'a'.repeat(16_383) // one less than a piece
   answer.append('text', `${whole}😀b`)
-  answer.close({ end: { status: 'complete', finishReason: null, inputTokens: null, outputTokens: null, error: null } })
+  answer.close({
+    end: {
+      status: 'complete',
+      finishReason: null,
+      inputTokens: null,
+      outputTokens: null,
+      cachedTokens: null,
+      error: null,
+    },
+  })
   const address = server.address()
   const parts = await readParts(await fetch(`http://127.0.0.1:${Object(address).port}`))
   expect(parts.flatMap(({ delta }) => delta ?? [])).toEqual([whole, '😀b'])
@@ -154,6 +163,7 @@ describe('a reader that does not read', () => {
     finishReason: 'stop',
     inputTokens: null,
     outputTokens: null,
+    cachedTokens: null,
     error: null,
   } as const
 

@@ -87,11 +87,25 @@ function createChat({ store, owner, embedder, model }: ChatOptions) {
       messages: buildPrompt({ passages, history, question: message }),
       allowSystemInMessages: true, // only the template's prompt; users' messages keep their own role
       onEnd: async ({ text, finishReason, usage: { inputTokens = null, outputTokens = null } }) => {
-        const end = { content: toStorableText(text), sources, finishReason, inputTokens, outputTokens }
+        const end = {
+          content: toStorableText(text),
+          sources,
+          finishReason,
+          inputTokens,
+          outputTokens,
+          cachedTokens: null,
+        }
         await store.answers.finish(owner, turn, { ...end, status: 'complete', error: null })
       },
       onError: async () => {
-        const nothing = { content: '', sources: [], finishReason: null, inputTokens: null, outputTokens: null }
+        const nothing = {
+          content: '',
+          sources: [],
+          finishReason: null,
+          inputTokens: null,
+          outputTokens: null,
+          cachedTokens: null,
+        }
         await store.answers.finish(owner, turn, { ...nothing, status: 'failed', error: 'The model failed.' })
       },
     })
