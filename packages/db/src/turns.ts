@@ -1,4 +1,4 @@
-import { and, desc, eq, lt, ne, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, lt, ne, type SQL, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
 import { asConflict } from './errors.ts'
@@ -13,10 +13,11 @@ export type Turn = {
   answerId: string
 }
 
-export type PastMessage = { role: 'user' | 'assistant'; content: string }
+/** `start` is where its text begins in the text of the whole conversation, in bytes of UTF-8. */
+export type PastMessage = { role: 'user' | 'assistant'; content: string; start: number }
 
 const { placeholder } = sql
-const historyLimit = 50 // messages; the prompt's token budget is usually reached first
+const historyLimit = 100 // messages; the prompt's budget is usually reached first
 
 /** Creates the queries on turns. A turn is one question with its answer. */
 export function createTurns(db: Db) {
@@ -24,8 +25,9 @@ export function createTurns(db: Db) {
   const history = prepareHistory(db)
   return {
     /**
-     * Stores a question with an empty running answer, and creates the conversation if necessary. Returns at most `limit`
-     * earlier messages that have text, newest first. All in one statement.
+     * Stores a question with an empty running answer, and creates the conversation if necessary. Returns the newest
+     * earlier messages that have text, newest first. All in one statement. `limit` is their maximum number. When it is
+     * exceeded, the older half is omitted at once, so that the first message stays the same for many turns.
      * Throws `ConflictError`: `message_exists` if the question's id exists, `answer_running` while another answer runs.
      */
     open: (owner: string, turn: Turn, limit = historyLimit): Promise<PastMessage[]> =>
@@ -69,7 +71,7 @@ function prepareOpenTurn(db: Db) {
       .returning({ id: messages.id }),
   )
   // A statement does not see its own inserts, so this selects only earlier messages.
-  return selectHistory(db.with(conversation, turn), inConversation).prepare('open_turn')
+  return selectHistory(db, inConversation, db.with(conversation, turn)).prepare('open_turn')
 }
 
 async function reopenTurn(db: Db, owner: string, turn: Pick<Turn, 'conversationId' | 'questionId' | 'answerId'>) {
@@ -106,12 +108,28 @@ function prepareHistory(db: Db) {
   return selectHistory(db, and(inConversation, lt(messages.position, question))).prepare('turn_history')
 }
 
-/** Selects messages with text, newest first. */
-function selectHistory(query: Pick<Db, 'select'>, condition: SQL | undefined) {
-  return query
-    .select({ role: messages.role, content: messages.content })
+/** Selects messages with text, newest first. Sizes are in bytes, because Postgres knows them without reading the text. */
+function selectHistory(db: Db, condition: SQL | undefined, query: Pick<Db, 'select'> = db) {
+  const { role, content, position } = messages
+  const size = sql`octet_length(${content})`
+  const past = db
+    .select({
+      role,
+      content,
+      position,
+      start: sql<number>`(sum(${size}) over (order by ${position}) - ${size})::int`.as('start'),
+      number: sql<number>`row_number() over (order by ${position})`.as('number'),
+      count: sql<number>`count(*) over ()`.as('count'),
+    })
     .from(messages)
-    .where(and(condition, ne(messages.content, '')))
-    .orderBy(desc(messages.position))
-    .limit(placeholder('limit'))
+    .where(and(condition, ne(content, '')))
+    .as('past')
+  const limit = sql`${placeholder('limit')}::int`
+  const block = sql`greatest(${limit} / 2, 1)`
+  const omitted = sql`(greatest(${past.count} - ${limit}, 0) + ${block} - 1) / ${block} * ${block}`
+  return query
+    .select({ role: past.role, content: past.content, start: past.start })
+    .from(past)
+    .where(gt(past.number, omitted))
+    .orderBy(desc(past.position))
 }

@@ -17,9 +17,9 @@ const wordPattern = /\s*\S{1,16}|\s+$/gu
 export function createOfflineChat({ wordIntervalMs = defaultWordIntervalMs }: OfflineChatOptions = {}): ChatModel {
   return {
     name: 'offline',
-    stream: async ({ messages, passages, signal }) => {
+    stream: async ({ messages, passages, question, signal }) => {
       signal.throwIfAborted()
-      const answer = composeAnswer(messages, passages)
+      const answer = composeAnswer(messages, passages, question)
       const inputTokens = messages.reduce((sum, { content }) => sum + countTokens(content), 0)
       const usage = { inputTokens, outputTokens: countTokens(answer) }
       return toEvents(streamWords(answer, wordIntervalMs, signal), { type: 'finish', finishReason: 'stop', usage })

@@ -36,7 +36,7 @@ async function streamAnswer(
   const { passages, sources } = await findPassages({ store, embedder: llm.embedder }, owner, searchText, signal)
   answer.sources = sources
   const messages = buildPrompt({ systemPrompt, passages, history, question })
-  const events = await llm.chat.stream({ messages, passages, signal })
+  const events = await llm.chat.stream({ messages, passages, question, signal })
   answer.accept()
   let finish: Finish | undefined
   for await (const batch of events) {
