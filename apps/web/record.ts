@@ -25,7 +25,7 @@ const load = ['bench', '--live', '--only', 'three-thousand', '--streams', '500',
 /** Answers the typed question by quoting the end of the first passage in the prompt. The load gets the mock. */
 function answerInstead({ messages = [] }: MockBody, response: ServerResponse): boolean {
   if (messages.at(-1)?.content.includes('[mock ')) return false
-  const [, , passage = ''] = messages[0]?.content.match(/<(passage-\w+) n="1".*?>\n(.*?)\n<\/\1>/s) ?? []
+  const [, , passage = ''] = messages.at(-1)?.content.match(/<(passage-\w+) n="1".*?>\n(.*?)\n<\/\1>/s) ?? []
   const quotes = passage.split('\n\n').slice(-2)
   void streamWords(quotes.map((quote) => `${quote} [1]`).join('\n\n'), response)
   return true

@@ -67,6 +67,7 @@ describe('the rules and the dashboard', async () => {
     expect([...reported].filter((name) => !used.includes(name ?? '')).sort()).toEqual([
       'sluice_event_loop_delay_last_second_seconds',
       'sluice_event_loop_delay_seconds',
+      'sluice_model_cached_tokens_total',
       'sluice_model_tokens_total',
       'sluice_pool_in_use',
     ])

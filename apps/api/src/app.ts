@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { readdirSync } from 'node:fs'
 import type { Config } from '@repo/config'
 import type { Database, Db, Store } from '@repo/db'
 import type { Llm } from '@repo/llm'

@@ -20,7 +20,7 @@ const models = createModels(readConfig({ DATABASE_URL: 'postgres://nobody@127.0.
 /** Answers at once, unless the question tells it to wait. */
 const chat: typeof models.chat = {
   name: models.chat.name,
-  stream: (request) => (request.messages.at(-1)?.content.startsWith(holdOn) ? spoken.llm : models).chat.stream(request),
+  stream: (request) => (request.question?.startsWith(holdOn) ? spoken.llm : models).chat.stream(request),
 }
 const limits = { OWNER_REQUESTS_PER_MINUTE: '1000000', OWNER_STREAMS: '1000' } // else `usage` has no rows
 const { app, store, alice, work, close } = await testApp({ llm: { ...models, chat }, environment: limits })

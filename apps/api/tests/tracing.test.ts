@@ -69,10 +69,15 @@ describe('a traced chat', () => {
     leaving.abort()
     const [request] = await collector.findTrace(traceId, 'POST /chat')
     answer.say(' two')
-    answer.end()
+    answer.end({ prompt_tokens: 100, completion_tokens: 2, prompt_tokens_details: { cached_tokens: 64 } })
     const spans = await collector.findTrace(traceId, ...chatSpans)
     const stream = spans.find(({ name }) => name === 'stream')
     expect(stream?.attributes).toMatchObject({ 'sluice.status': 'complete', 'sluice.deltas': 2 })
+    expect(stream?.attributes).toMatchObject({
+      'gen_ai.usage.input_tokens': 100,
+      'gen_ai.usage.cache_read.input_tokens': 64,
+      'gen_ai.usage.output_tokens': 2,
+    })
     expect(stream?.endTimeUnixNano).toBeGreaterThan(request?.endTimeUnixNano ?? 0n)
   })
 

@@ -21,6 +21,7 @@ export const part: Part = {
     'apps/api/src/chat/chat.ts': ['type RunningCall', 'openCall: '],
     'apps/api/src/chat/find-passages.test.ts': ["it('works the same for clients of OpenAI"],
     'apps/api/src/chat/injection.test.ts': ["it('a client of OpenAI"],
+    'apps/api/src/chat/prompt-cache.test.ts': ["it('is counted for OpenAI"],
     'apps/api/src/documents/upload.ts': [['param: path.slice(1), ', '']],
     'apps/api/src/plugins/error-handler.ts': [
       ['isOpenAi, ', ''],

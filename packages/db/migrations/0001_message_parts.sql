@@ -10,4 +10,5 @@ CREATE TABLE "answer_pieces" (
 --> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "parts" jsonb;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "scope" jsonb;--> statement-breakpoint
+ALTER TABLE "messages" ADD COLUMN "cached_tokens" integer;--> statement-breakpoint
 ALTER TABLE "answer_pieces" ADD CONSTRAINT "answer_pieces_message" FOREIGN KEY ("owner_id","conversation_id","message_id") REFERENCES "public"."messages"("owner_id","conversation_id","id") ON DELETE cascade ON UPDATE no action;

@@ -31,6 +31,9 @@ describe('finishing an answer', () => {
     expect(await answers.finish(owner, turn, { ...complete, parts: text('late'), status: 'failed' })).toBe(false)
     const stored = await readOne(turn.conversationId, turn.answerId)
     expect(stored).toMatchObject({ content: 'an answer', status: 'complete', sources })
+    const tokens = { input: messages.inputTokens, output: messages.outputTokens, cached: messages.cachedTokens }
+    const rows = await db.select(tokens).from(messages).where(eq(messages.id, turn.answerId))
+    expect(rows).toEqual([{ input: 12, output: 3, cached: 8 }])
   })
 
   it('accepts an end without a reason and token counts', async () => {

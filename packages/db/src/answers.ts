@@ -14,6 +14,8 @@ export type AnswerEnd = {
   finishReason: string | null
   inputTokens: number | null
   outputTokens: number | null
+  /** Those of `inputTokens` that the model server read from its prompt cache. Null if it does not report them. */
+  cachedTokens: number | null
   /** Why the answer failed, as a sentence for users. */
   error: string | null
 }
@@ -169,6 +171,7 @@ function prepareFinish(db: Db) {
       finishReason: sql`${placeholder('finishReason')}`,
       inputTokens: sql`${placeholder('inputTokens')}::int`,
       outputTokens: sql`${placeholder('outputTokens')}::int`,
+      cachedTokens: sql`${placeholder('cachedTokens')}::int`,
       error: sql`${placeholder('error')}`,
       heartbeatAt: sql`'epoch'`, // rejects late progress, also for an answer that ends as interrupted
     })

@@ -22,7 +22,14 @@ let made = 0
 async function chat(store: Store, owner: string) {
   const id = ++made
   const turn = { conversationId: `c${id}`, title: '', questionId: `q${id}`, question: 'When?', answerId: `a${id}` }
-  const end = { sources: [], finishReason: null, inputTokens: null, outputTokens: null, error: null }
+  const end = {
+    sources: [],
+    finishReason: null,
+    inputTokens: null,
+    outputTokens: null,
+    cachedTokens: null,
+    error: null,
+  }
   await store.turns.open(owner, turn)
   await store.passages.search(owner, {
     text: 'When?',
@@ -53,7 +60,7 @@ describe('prepared statements through PgBouncer', () => {
       select statement, (generic_plans + custom_plans)::int as uses from pg_prepared_statements`)
     for (const hot of [
       /^with "conversation" as \(insert into "conversations"/,
-      /^select "role", "content" from "messages"/,
+      /^select "role", "content", "start" from \(select/,
       /^update "messages" set "content"/,
       /^with "by_vector" as/,
       /^select .* from "conversations" left join "messages"/,

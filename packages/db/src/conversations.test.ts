@@ -94,7 +94,7 @@ describe('the messages of a conversation', () => {
     const owner = await owners.ensure('pages')
     for (const n of [1, 2, 3]) {
       await openTurn(owner, 'c', n)
-      const end = { sources: [], finishReason: null, inputTokens: 1, outputTokens: 1, error: null }
+      const end = { sources: [], finishReason: null, inputTokens: 1, outputTokens: 1, cachedTokens: null, error: null }
       await answers.finish(
         owner,
         { conversationId: 'c', answerId: `a${n}` },

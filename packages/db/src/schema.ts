@@ -151,6 +151,8 @@ export const messages = pgTable(
     finishReason: text('finish_reason'),
     inputTokens: integer('input_tokens'),
     outputTokens: integer('output_tokens'),
+    /** Input tokens that the model server read from its prompt cache, if it reports them. */
+    cachedTokens: integer('cached_tokens'),
     /** Why the answer failed, as a sentence for users. */
     error: text('error'),
     createdAt: createdAt(),

@@ -15,6 +15,7 @@ export const complete: AnswerEnd = {
   finishReason: 'stop',
   inputTokens: 12,
   outputTokens: 3,
+  cachedTokens: 8,
   error: null,
 }
 

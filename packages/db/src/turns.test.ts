@@ -1,7 +1,7 @@
 import { eq, sql } from 'drizzle-orm'
 import { describe, expect, it } from 'vitest'
 import { conversations as conversationsTable } from './schema.ts'
-import { complete, createScene, nextId } from './testing-turns.ts'
+import { complete, createScene, nextId, text } from './testing-turns.ts'
 
 const { db, owner, turns, answers, conversations, openTurn, answeredTurn, read, readOne } = await createScene()
 
@@ -183,12 +183,34 @@ describe('the history of a turn', () => {
     const third = await answeredTurn(first.conversationId, 'three')
     const history = (limit: number) => turns.history(owner, first.conversationId, third.questionId, limit)
     const expected = [
-      { role: 'user', content: 'two', parts: null },
-      { role: 'assistant', content: 'answer to one', parts: null },
-      { role: 'user', content: 'one', parts: null },
+      { role: 'user', content: 'two', parts: null, start: 16, size: 3 },
+      { role: 'assistant', content: 'answer to one', parts: null, start: 3, size: 13 },
+      { role: 'user', content: 'one', parts: null, start: 0, size: 3 },
     ]
     expect(await history(10)).toEqual(expected)
     expect(await history(2)).toEqual(expected.slice(0, 2))
+  })
+
+  it('says where each message begins in the text of the conversation, in bytes', async () => {
+    const { conversationId } = await answeredTurn(undefined, 'wie überall 🙂')
+    const { questionId } = await openTurn(conversationId)
+    const [answer, question] = await turns.history(owner, conversationId, questionId)
+    expect(question).toMatchObject({ content: 'wie überall 🙂', start: 0 })
+    expect(answer?.start).toBe(Buffer.byteLength('wie überall 🙂'))
+  })
+
+  it('begins at the same message for many turns when there are more than the limit', async () => {
+    const { conversationId } = await answeredTurn(undefined, '0')
+    const begins: (string | undefined)[] = []
+    for (let n = 1; n <= 12; n++) {
+      const turn = { conversationId, title: '', questionId: nextId('q'), question: `${n}`, answerId: nextId('a') }
+      const history = await turns.open(owner, turn, 8)
+      expect(history).toEqual(await turns.history(owner, conversationId, turn.questionId, 8))
+      expect(history).toHaveLength(n < 4 ? 2 * n : n % 2 === 0 ? 8 : 6)
+      begins.push(history.at(-1)?.content)
+      await answers.finish(owner, turn, { ...complete, parts: text(`answer to ${n}`) })
+    }
+    expect(begins).toEqual(['0', '0', '0', '0', '2', '2', '4', '4', '6', '6', '8', '8'])
   })
 
   it('is empty for the first question and for an unknown one', async () => {

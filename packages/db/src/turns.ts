@@ -1,4 +1,4 @@
-import { and, desc, eq, isNotNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
+import { and, desc, eq, gt, isNotNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
 import type { AnswerKey } from './answers.ts'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
@@ -18,7 +18,18 @@ export type Turn = {
 }
 
 export type StoredQuestion = { question: string; scope: Scope | null }
-export type PastMessage = { role: MessageRole; content: string; parts?: StoredPart[] | null }
+
+/**
+ * `size` is about what it adds to a prompt, in bytes of UTF-8: its text, and its tool calls with their results. `start` is
+ * the size of everything before it in the conversation.
+ */
+export type PastMessage = {
+  role: MessageRole
+  content: string
+  parts?: StoredPart[] | null
+  start: number
+  size: number
+}
 
 /** An answer that waits for its client: for the output of a tool, or for an approval. `scope` is that of its question. */
 export type WaitingAnswer = StoredMessage & { sources: Source[]; scope: Scope | null }
@@ -40,7 +51,7 @@ const scopeOfQuestion = sql<Scope | null>`(
   where question.owner_id = messages.owner_id and question.conversation_id = messages.conversation_id
     and question.role = 'user' and question.position < messages.position
   order by question.position desc limit 1)`
-const historyLimit = 50 // messages; the prompt's token budget is usually reached first
+const historyLimit = 100 // messages; the prompt's budget is usually reached first
 
 /** Creates the queries on turns. A turn is one question with its answer. */
 export function createTurns(db: Db) {
@@ -59,8 +70,9 @@ export function createTurns(db: Db) {
     .prepare('continue_answer')
   return {
     /**
-     * Stores a question with an empty running answer, and creates the conversation if necessary. Returns at most `limit`
-     * earlier messages that have text, newest first. All in one statement.
+     * Stores a question with an empty running answer, and creates the conversation if necessary. Returns the newest
+     * earlier messages that have text, newest first. All in one statement. `limit` is their maximum number. When it is
+     * exceeded, the older half is omitted at once, so that the first message stays the same for many turns.
      * Throws `ConflictError`: `message_exists` if the question's id exists, `answer_running` while another answer runs.
      */
     open: (owner: string, turn: Turn, limit = historyLimit): Promise<PastMessage[]> =>
@@ -112,7 +124,7 @@ function prepareOpenTurn(db: Db) {
       .returning({ id: messages.id }),
   )
   // A statement does not see its own inserts, so this selects only earlier messages.
-  return selectHistory(db.with(conversation, turn), inConversation).prepare('open_turn')
+  return selectHistory(db, inConversation, db.with(conversation, turn)).prepare('open_turn')
 }
 
 async function reopenTurn(db: Db, owner: string, turn: ReopenedTurn): Promise<StoredQuestion | undefined> {
@@ -149,12 +161,34 @@ function prepareHistory(db: Db) {
   return selectHistory(db, and(inConversation, lt(messages.position, question))).prepare('turn_history')
 }
 
-/** Selects messages that are not empty, newest first. */
-function selectHistory(query: Pick<Db, 'select'>, condition: SQL | undefined) {
-  return query
-    .select({ role: messages.role, content: messages.content, parts: messages.parts })
+/**
+ * Selects messages that are not empty, newest first. Sizes are in bytes, because Postgres knows those of texts without
+ * reading them.
+ */
+function selectHistory(db: Db, condition: SQL | undefined, query: Pick<Db, 'select'> = db) {
+  const { role, content, parts, position } = messages
+  const hasCalls = sql`jsonb_path_exists(${parts}, '$[*] ? (@.type == "tool-call")')`
+  const size = sql<number>`(octet_length(${content}) + case when ${hasCalls} then octet_length(${parts}::text) else 0 end)`
+  const past = db
+    .select({
+      role,
+      content,
+      parts,
+      position,
+      size: sql<number>`${size}`.as('size'),
+      start: sql<number>`(sum(${size}) over (order by ${position}) - ${size})::int`.as('start'),
+      number: sql<number>`row_number() over (order by ${position})`.as('number'),
+      count: sql<number>`count(*) over ()`.as('count'),
+    })
     .from(messages)
-    .where(and(condition, or(ne(messages.content, ''), isNotNull(messages.parts))))
-    .orderBy(desc(messages.position))
-    .limit(placeholder('limit'))
+    .where(and(condition, or(ne(content, ''), isNotNull(parts))))
+    .as('past')
+  const limit = sql`${placeholder('limit')}::int`
+  const block = sql`greatest(${limit} / 2, 1)`
+  const omitted = sql`(greatest(${past.count} - ${limit}, 0) + ${block} - 1) / ${block} * ${block}`
+  return query
+    .select({ role: past.role, content: past.content, parts: past.parts, start: past.start, size: past.size })
+    .from(past)
+    .where(gt(past.number, omitted))
+    .orderBy(desc(past.position))
 }

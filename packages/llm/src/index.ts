@@ -24,6 +24,7 @@ export {
   readMessageText,
   UnsupportedParameterError,
 } from './openai-api.ts'
+export { readUsage } from './usage.ts'
 
 type ModelServer = {
   /** The base URL of the model server, e.g. `https://api.openai.com/v1`. */

@@ -20,6 +20,8 @@ export type ChatRequest = {
    * them.
    */
   passages: Passage[]
+  /** The user's words in the last message from the user, without the passages. Unset: the whole message. */
+  question?: string | undefined
   /** The tools that the model may call. */
   tools?: ToolDefinition[]
   /** Whether the model must answer without calling a tool. */
@@ -29,7 +31,12 @@ export type ChatRequest = {
 }
 
 export type FinishReason = 'stop' | 'length' | 'content-filter' | 'tool-calls' | 'other'
-export type Usage = { inputTokens: number; outputTokens: number }
+export type Usage = {
+  inputTokens: number
+  outputTokens: number
+  /** Those of `inputTokens` that the model server read from its prompt cache. Undefined if it does not report them. */
+  cachedInputTokens?: number
+}
 
 export type AnswerEvent =
   | { type: 'text-delta'; text: string }

@@ -20,6 +20,8 @@ export type CompletionRequest = {
    * them.
    */
   passages: Passage[]
+  /** The user's words in the last message from the user, without the passages. Unset: the whole message. */
+  question?: string | undefined
   /** Aborting it ends the model call at once. The pending promise or iteration rejects with its reason. */
   signal: AbortSignal
 }

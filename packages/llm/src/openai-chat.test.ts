@@ -15,20 +15,26 @@ async function* flatten<T>(batches: AsyncIterable<T[]>): AsyncGenerator<T, undef
 
 const text = (...texts: string[]): AnswerEvent[] => texts.map((text) => ({ type: 'text-delta', text }))
 const reasoning = (...texts: string[]): AnswerEvent[] => texts.map((text) => ({ type: 'reasoning-delta', text }))
-const finish = (finishReason: FinishReason, inputTokens: number, outputTokens: number): AnswerEvent[] => [
-  { type: 'finish', finishReason, usage: { inputTokens, outputTokens } },
-]
+const finish = (
+  finishReason: FinishReason,
+  inputTokens: number,
+  outputTokens: number,
+  cachedInputTokens?: number,
+): AnswerEvent[] => {
+  const cached = cachedInputTokens === undefined ? {} : { cachedInputTokens }
+  return [{ type: 'finish', finishReason, usage: { inputTokens, outputTokens, ...cached } }]
+}
 
 const vendors: Record<string, AnswerEvent[]> = {
-  openai: [...text('A pooler', ' lends', ' connections — naïvely put, 汉字 🙂', '.'), ...finish('stop', 19, 10)],
+  openai: [...text('A pooler', ' lends', ' connections — naïvely put, 汉字 🙂', '.'), ...finish('stop', 19, 10, 0)],
   ollama: [...reasoning('The user asks', ' about Ä.'), ...text('Ä is', ' a vowel.'), ...finish('stop', 14, 23)],
   vllm: [...reasoning('9.8 is', ' larger.'), ...text('9.8', ' 更大', '。'), ...finish('length', 21, 20)],
-  'llama-cpp': [...reasoning('Short'), ...text('Oui', ' – 👍'), ...finish('stop', 44, 6)],
+  'llama-cpp': [...reasoning('Short'), ...text('Oui', ' – 👍'), ...finish('stop', 44, 6, 0)],
   groq: [...reasoning('Okay', ', count.'), ...text('Three', ' “r”s'), ...finish('stop', 17, 12)],
   mistral: [...text('Bonjour', ', ça va'), ...finish('length', 13, 8)],
   'mistral-reasoning': [...reasoning('2 and 2', ' make 4.'), ...text('Vier', ' – four'), ...finish('stop', 10, 46)],
   gemini: [...text('Two lines:\n', '\tone "quoted" \\ and 😀'), ...finish('stop', 5, 12)],
-  deepseek: [...reasoning('First', ', a check.'), ...text('Yes', '.'), ...finish('stop', 11, 37)],
+  deepseek: [...reasoning('First', ', a check.'), ...text('Yes', '.'), ...finish('stop', 11, 37, 0)],
   openrouter: [...reasoning('Hmm.'), ...text('Sure', ', vas-y'), ...finish('stop', 20, 5)],
   anthropic: [...text('Hello', ' there'), ...finish('length', 8, 4)],
 }

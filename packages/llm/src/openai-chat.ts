@@ -8,6 +8,7 @@ import { LlmError } from './llm.ts'
 import { readPlainDelta } from './plain-delta.ts'
 import { isRefusal, type TokenLimit } from './token-limit.ts'
 import { createToolCallReader } from './tool-calls.ts'
+import { readUsage } from './usage.ts'
 import { readVendorError } from './vendor-error.ts'
 
 /** How the answer ends, according to the events so far. */
@@ -130,7 +131,8 @@ function readEvent({ name, data }: SseEvent, ending: Ending, parts: AnswerEvent[
   const failure = readVendorError(chunk, name)
   if (failure) throw failure
   if (!isObject(chunk)) throw new LlmError('model_protocol', 'the model sent an event that is not a JSON object')
-  if (isObject(chunk.usage)) ending.usage = readUsage(chunk.usage)
+  const usage = readUsage(chunk)
+  if (usage) ending.usage = usage
   const choice: unknown = Array.isArray(chunk.choices) ? chunk.choices[0] : undefined
   if (!isObject(choice)) return
   if (failureReasons.includes(choice.finish_reason)) throw new LlmError('model_failed', 'the model aborted its answer')
@@ -155,8 +157,4 @@ function addText(parts: AnswerEvent[], type: 'text-delta' | 'reasoning-delta', c
     if (item.type === 'thinking') addText(parts, 'reasoning-delta', item.thinking)
     else addText(parts, type, item.text)
   }
-}
-
-function readUsage({ prompt_tokens: inputTokens, completion_tokens: outputTokens }: Record<string, unknown>) {
-  return typeof inputTokens === 'number' && typeof outputTokens === 'number' ? { inputTokens, outputTokens } : undefined
 }

@@ -36,6 +36,14 @@ describe('createOfflineChat', () => {
     expect(events.at(-1)).toMatchObject({ finishReason: 'stop', usage: { outputTokens: Math.ceil(text.length / 4) } })
   })
 
+  it('answers the question, not the passages before it in the same message', async () => {
+    const question = 'How long are backups kept?'
+    const { text } = await collect(askAbout(question))
+    const before =
+      'The passages below were found. Why is the sky blue? Because of the refund, which takes three days.\n\n'
+    expect((await collect(askAbout(`${before}${question}`, { question }))).text).toBe(text)
+  })
+
   it('streams Chinese in pieces too', async () => {
     const { events } = await collect(askAbout('退款需要多长时间？'))
     expect(events.slice(0, 2).map((event) => event.type === 'text-delta' && event.text)).toEqual([

@@ -22,11 +22,11 @@ const wordPattern = /\s*\S{1,16}|\s+$/gu
 export function createOfflineChat({ wordIntervalMs = defaultWordIntervalMs }: OfflineChatOptions = {}): ChatModel {
   return {
     name: 'offline',
-    stream: async ({ messages, passages, tools, mustAnswer, signal }) => {
+    stream: async ({ messages, passages, question, tools, mustAnswer, signal }) => {
       signal.throwIfAborted()
       const mayCall = !mustAnswer && messages.at(-1)?.role === 'user'
       if (mayCall && tools?.some(({ name }) => name === searchTool)) return callSearch(toQuery(messages))
-      const answer = composeAnswer(messages, passages)
+      const answer = composeAnswer(messages, passages, question)
       const inputTokens = messages.reduce((sum, { content }) => sum + countTokens(content), 0)
       const usage = { inputTokens, outputTokens: countTokens(answer) }
       return toEvents(streamWords(answer, wordIntervalMs, signal), { type: 'finish', finishReason: 'stop', usage })

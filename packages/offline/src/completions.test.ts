@@ -36,6 +36,13 @@ describe('a completion', () => {
     })
   })
 
+  it('answers the question, not the passages before it in the same message', async () => {
+    const question = 'How long are backups kept?'
+    const messages = [{ role: 'user', content: `The passages below say why the sky is blue.\n\n${question}` }]
+    const completion = await completions.complete({ ...ask({ messages }), question })
+    expect(completion).toMatchObject({ choices: [{ message: { content: expect.stringContaining(answer) } }] })
+  })
+
   it('reads multi-part content and every kind of message, and no tool’s', async () => {
     const messages = [
       { role: 'developer', content: 'Be brief.' },

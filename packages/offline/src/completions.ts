@@ -41,11 +41,11 @@ export function createOfflineCompletions({
   }
 }
 
-function answer({ body, passages, signal }: CompletionRequest) {
+function answer({ body, passages, question, signal }: CompletionRequest) {
   signal.throwIfAborted()
   assertSupported(body)
   const messages = body.messages.flatMap(toChatMessage)
-  const { text: content, finishReason } = limitText(composeAnswer(messages, passages), readLimits(body))
+  const { text: content, finishReason } = limitText(composeAnswer(messages, passages, question), readLimits(body))
   const prompt_tokens = messages.reduce((sum, message) => sum + countTokens(message.content), 0)
   const completion_tokens = countTokens(content)
   const usage = { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens }

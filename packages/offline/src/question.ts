@@ -42,10 +42,13 @@ function phrases(words: string): RegExp {
   return new RegExp(`(?<![\\p{L}\\p{N}])(?:${words})(?![\\p{L}\\p{N}])`, 'iu')
 }
 
-/** What the last user message asks. A follow-up of one word or none borrows words from the question before it. */
-export function readQuestion(messages: ChatMessage[]): Question {
+/**
+ * What the last user message asks. `question` is that message without the passages that it quotes. A follow-up of one
+ * word or none borrows words from the question before it.
+ */
+export function readQuestion(messages: ChatMessage[], question?: string): Question {
   const asked = messages.filter(({ role }) => role === 'user').map(({ content }) => content.slice(-maxQuestionLength))
-  const text = asked.at(-1) ?? ''
+  const text = question?.slice(-maxQuestionLength) ?? asked.at(-1) ?? ''
   const own = readTerms(text, 1)
   const earlier = own.length <= 1 ? readTerms(asked.at(-2) ?? '', borrowedWeight) : []
   return { text, terms: [...own, ...earlier], wanted: kinds.find(({ asks }) => asks.test(text))?.wanted }

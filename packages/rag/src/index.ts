@@ -17,7 +17,7 @@ export {
   textType,
 } from './media-type.ts'
 export { DocumentError, type Extracted, type PostedFile } from './posted-file.ts'
-export { buildPrompt } from './prompt.ts'
+export { buildPrompt, quotePassages, writeInstructions } from './prompt.ts'
 export { type RetrievedPassage, retrievePassages } from './retrieve.ts'
 export { maxQuestions, rewriteQuestion } from './rewrite-question.ts'
 export { splitText } from './split.ts'

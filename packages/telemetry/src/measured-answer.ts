@@ -6,6 +6,6 @@ export type MeasuredAnswer = {
   /** Undefined until the first delta arrives. */
   firstDeltaAt?: number
   deltas: number
-  end?: Pick<AnswerEnd, 'status' | 'finishReason' | 'inputTokens' | 'outputTokens'>
+  end?: Pick<AnswerEnd, 'status' | 'finishReason' | 'inputTokens' | 'outputTokens' | 'cachedTokens'>
   ended: Promise<void>
 }

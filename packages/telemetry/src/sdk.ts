@@ -23,6 +23,7 @@ const allowed = new Set([
   'gen_ai.request.model',
   'gen_ai.response.finish_reasons',
   'gen_ai.usage.input_tokens',
+  'gen_ai.usage.cache_read.input_tokens',
   'gen_ai.usage.output_tokens',
   'sluice.status',
   'sluice.deltas',

@@ -57,6 +57,7 @@ export function traceAnswer(answer: MeasuredAnswer): void {
     if (firstDeltaAt !== undefined) span.setAttribute('sluice.first_token_ms', Math.round(firstDeltaAt - startedAt))
     if (end?.finishReason) span.setAttribute('gen_ai.response.finish_reasons', [end.finishReason])
     if (end?.inputTokens) span.setAttribute('gen_ai.usage.input_tokens', end.inputTokens)
+    if (end?.cachedTokens) span.setAttribute('gen_ai.usage.cache_read.input_tokens', end.cachedTokens)
     if (end?.outputTokens) span.setAttribute('gen_ai.usage.output_tokens', end.outputTokens)
     if (end?.status === 'failed') span.setStatus({ code: SpanStatusCode.ERROR })
     span.end()

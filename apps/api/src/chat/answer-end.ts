@@ -22,25 +22,29 @@ export function toEnd(finish: Finish | undefined): Outcome['end'] {
     finishReason: finish?.finishReason ?? 'other',
     inputTokens: finish?.usage?.inputTokens ?? null,
     outputTokens: finish?.usage?.outputTokens ?? null,
+    cachedTokens: finish?.usage?.cachedInputTokens ?? null,
     error: null,
   }
 }
 
 /** Returns the tokens of several model calls, or undefined if one of them is unknown. */
-export function addUsages(usages: Finish['usage'][]): Finish['usage'] {
-  return usages.reduce(
-    (sum, usage) =>
-      sum &&
-      usage && {
-        inputTokens: sum.inputTokens + usage.inputTokens,
-        outputTokens: sum.outputTokens + usage.outputTokens,
-      },
-  )
+export function addUsages([first, ...others]: Finish['usage'][]): Finish['usage'] {
+  return others.reduce((sum, usage) => sum && usage && addUsage(sum, usage), first)
+}
+
+function addUsage(a: Usage, b: Usage): Usage {
+  const cachedInputTokens = (a.cachedInputTokens ?? 0) + (b.cachedInputTokens ?? 0)
+  const isCounted = a.cachedInputTokens !== undefined || b.cachedInputTokens !== undefined
+  return {
+    inputTokens: a.inputTokens + b.inputTokens,
+    outputTokens: a.outputTokens + b.outputTokens,
+    ...(isCounted && { cachedInputTokens }),
+  }
 }
 
 /** Returns the outcome of an answer that ended with this error. */
 export function toOutcome(error: unknown): Outcome {
-  const nothing = { finishReason: null, inputTokens: null, outputTokens: null }
+  const nothing = { finishReason: null, inputTokens: null, outputTokens: null, cachedTokens: null }
   const reason = error instanceof AnswerEndedError ? error.reason : undefined
   if (reason === 'timeout') return { end: toEnd({ finishReason: 'length' }) }
   if (reason) return { end: { ...nothing, status: reason, error: null } }

@@ -22,7 +22,7 @@ afterAll(async () => {
 })
 
 const sources = [{ n: 1, documentId: 'd', chunkId: 'c', title: 'Pool', start: 0, end: 9 }]
-const nothing = { finishReason: null, inputTokens: null, outputTokens: null, error: null }
+const nothing = { finishReason: null, inputTokens: null, outputTokens: null, cachedTokens: null, error: null }
 
 const words = (text: string): AnswerPart[] => [
   { type: 'sources', count: 1 },

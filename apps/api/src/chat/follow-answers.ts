@@ -88,7 +88,7 @@ function readOn(entry: FollowedAnswer, stored: StoredAnswer | undefined): void {
   }
   const { status, error, finishReason } = stored ?? gone
   if (status === 'streaming') return
-  answer.close({ end: { status, error, finishReason, inputTokens: null, outputTokens: null } })
+  answer.close({ end: { status, error, finishReason, inputTokens: null, outputTokens: null, cachedTokens: null } })
 }
 
 function addParts(entry: FollowedAnswer, parts: AnswerPart[]): void {

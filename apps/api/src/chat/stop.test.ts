@@ -136,7 +136,14 @@ it('stops the answer that was running at the time of the request, and not the ne
   await store.turns.open(owner, turn)
   const stopping = stop(here, 'next')
   await until(async () => (await store.answers.listStopRequests()).includes('a'))
-  const nothing = { sources: [], finishReason: null, inputTokens: null, outputTokens: null, error: null }
+  const nothing = {
+    sources: [],
+    finishReason: null,
+    inputTokens: null,
+    outputTokens: null,
+    cachedTokens: null,
+    error: null,
+  }
   await store.answers.finish(owner, turn, { ...nothing, parts: [], status: 'stopped' })
   await store.turns.open(owner, { ...turn, questionId: 'q2', answerId: 'a2' })
   expect(await stopping).toBe(204)

@@ -101,7 +101,7 @@ describe('useChat', () => {
     expect(second.request.messages.slice(1)).toEqual([
       { role: 'user', content: 'When does the pool open?' },
       { role: 'assistant', content: 'At nine [1].' },
-      { role: 'user', content: 'And on Sunday?' },
+      { role: 'user', content: expect.stringMatching(/\n\nAnd on Sunday\?$/) },
     ])
     second.think('Hm.')
     second.say('It does not say.')

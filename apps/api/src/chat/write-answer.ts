@@ -48,7 +48,8 @@ async function writeSteps(options: WriteOptions, answer: Answer, turn: OpenTurn)
     const mustAnswer = tools.length === 0 || countSteps(answer) + 1 >= options.maxSteps
     const messages = [...prompt, ...toChatMessages(answer.parts)]
     if (tools.length > 0) answer.add({ type: 'step-start' })
-    const finish = await writeStep(options, answer, { messages, passages: cited, tools, mustAnswer })
+    const { question } = turn
+    const finish = await writeStep(options, answer, { messages, passages: cited, question, tools, mustAnswer })
     usages.push(finish.usage)
     const isOver = finish.finishReason !== 'tool-calls'
     if (isOver) return { end: toEnd({ ...finish, usage: addUsages(usages) }) }
@@ -59,7 +60,7 @@ function countSteps({ parts }: Answer): number {
   return parts.filter(({ type }) => type === 'step-start').length
 }
 
-type Step = Pick<ChatRequest, 'messages' | 'passages'> & { tools: ToolDefinition[]; mustAnswer: boolean }
+type Step = Pick<ChatRequest, 'messages' | 'passages' | 'question'> & { tools: ToolDefinition[]; mustAnswer: boolean }
 
 /** Appends the output of one model call. Returns how it ended. */
 async function writeStep({ llm, limits }: WriteOptions, answer: Answer, step: Step): Promise<Finish> {

@@ -33,6 +33,11 @@ export function measureAnswers(registry: Registry): (answer: MeasuredAnswer) => 
     labelNames: ['direction'],
     registers,
   })
+  const cachedTokens = new Counter({
+    name: 'sluice_model_cached_tokens_total',
+    help: 'Input tokens that the model server read from its prompt cache. sluice_model_tokens_total contains them too.',
+    registers,
+  })
   const answers = new Counter({
     name: 'sluice_answers_total',
     help: 'Ended answers by status.',
@@ -54,6 +59,7 @@ export function measureAnswers(registry: Registry): (answer: MeasuredAnswer) => 
     answers.inc({ status: end.status })
     tokens.inc({ direction: 'input' }, end.inputTokens ?? 0)
     tokens.inc({ direction: 'output' }, end.outputTokens ?? 0)
+    cachedTokens.inc(end.cachedTokens ?? 0)
   }
 
   return (answer) => {

@@ -18,6 +18,7 @@ await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
 await work()
 
 const answer = [chunk({ role: 'assistant', content: '' }), chunk({ content: 'At nine [1].' }), chunk({}, 'stop')]
+const passages = { type: 'text', text: expect.stringContaining('open from nine to five') }
 const lastBody = () => Object(upstream.calls.at(-1)?.body)
 const send = (body: object, headers = {}, signal?: AbortSignal) =>
   post(`${url}/v1/chat/completions`, { ...alice, ...headers }, body, signal)
@@ -56,7 +57,7 @@ describe('Open WebUI', () => {
     max_tokens: 512,
   }
 
-  it('chats with streaming and usage; its system message and the passages are merged into one', async () => {
+  it('chats with streaming and usage; its system message and our instructions are merged into one', async () => {
     upstream.next(sendChunks(...answer, usageChunk))
     const chunks = await readChunks(await send(chat, headers))
     expect(chunks).toEqual([
@@ -65,9 +66,10 @@ describe('Open WebUI', () => {
       usageChunk,
     ])
     const [system, ...rest] = lastBody().messages
-    expect(system.content).toMatch(/^Answer Ada\..*open from nine to five/s)
+    expect(system.content).toMatch(/^Answer Ada\..*Passages are data/s)
     expect(lastBody()).toMatchObject({ ...chat, messages: [{ role: 'system' }, ...rest] })
-    expect(rest).toEqual(chat.messages.slice(1))
+    expect(rest.slice(0, -1)).toEqual(chat.messages.slice(1, -1))
+    expect(rest.at(-1).content).toMatch(/open from nine to five.*\n\nWhen does the pool open\?$/s)
     expect(JSON.stringify(upstream.calls.at(-1)?.headers)).not.toMatch(/openwebui|Ada/)
   })
 
@@ -76,7 +78,7 @@ describe('Open WebUI', () => {
     const content = [{ type: 'text', text: 'When does this pool open?' }, image]
     upstream.next(sendChunks(...answer))
     await readChunks(await send({ ...chat, messages: [{ role: 'user', content }], stream_options: undefined }))
-    expect(lastBody().messages.at(-1)).toEqual({ role: 'user', content })
+    expect(lastBody().messages.at(-1)).toEqual({ role: 'user', content: [passages, ...content] })
   })
 
   /**
@@ -90,7 +92,8 @@ describe('Open WebUI', () => {
     upstream.next(sendJson(completion({ content: '{ "title": "🏊 Pool Hours" }' })))
     const response = await send(title, headers)
     expect(await response.json()).toMatchObject({ choices: [{ message: { content: '{ "title": "🏊 Pool Hours" }' } }] })
-    expect(lastBody()).toMatchObject({ ...title, messages: [{ role: 'system' }, ...title.messages] })
+    expect(lastBody()).toMatchObject({ ...title, messages: [{ role: 'system' }, { role: 'user' }] })
+    expect(lastBody().messages[1].content.endsWith(`\n\n${content}`)).toBe(true)
   })
 
   it('lists the models, using `data[].id`', async () => {
@@ -130,6 +133,7 @@ describe('LibreChat', () => {
       parameters: { type: 'object', properties: { input: { type: 'string' } }, required: ['input'] },
     },
   }
+  const question = [{ type: 'text', text: 'When does the pool open, and what is 2 + 2?' }]
   const chat = {
     model: 'the-model',
     temperature: 1,
@@ -143,7 +147,7 @@ describe('LibreChat', () => {
     tools: [calculator],
     messages: [
       { role: 'system', content: 'Be exact.' },
-      { role: 'user', content: [{ type: 'text', text: 'When does the pool open, and what is 2 + 2?' }] },
+      { role: 'user', content: question },
     ],
   }
   const call = { id: 'call_1', type: 'function', function: { name: 'calculator', arguments: '{"input":"2 + 2"}' } }
@@ -169,8 +173,8 @@ describe('LibreChat', () => {
     upstream.next(sendChunks(...answer, usageChunk))
     await readChunks(await send({ ...chat, messages: [...chat.messages, ...results] }))
     const [system, ...others] = lastBody().messages
-    expect(system.content).toMatch(/^Be exact\..*open from nine to five/s)
-    expect(others).toEqual([chat.messages[1], ...results])
+    expect(system.content).toMatch(/^Be exact\..*Passages are data/s)
+    expect(others).toEqual([{ role: 'user', content: [passages, ...question] }, ...results])
     expect(lastBody()).toMatchObject({ tools: [calculator], user: '66f0c0ffee', reasoning_effort: 'low' })
   })
 

@@ -1,6 +1,6 @@
 import { type Source, type Store, toStorableText } from '@repo/db'
 import { type CompletionModel, type Llm, readMessageText } from '@repo/llm'
-import { buildPrompt, maxQuestions, rewriteQuestion } from '@repo/rag'
+import { maxQuestions, quotePassages, rewriteQuestion, writeInstructions } from '@repo/rag'
 import type { FastifyReply } from 'fastify'
 import type { z } from 'zod'
 import { findPassages } from '../chat/find-passages.ts'
@@ -57,8 +57,9 @@ export function forbidRetry(reply: FastifyReply): void {
 }
 
 /**
- * Retrieves passages for the user's last message and adds them to the client's instructions. Its other messages stay
- * unchanged. `retrieval`, `filter` and `documentIds` are our own parameters and are not forwarded.
+ * Retrieves passages for the user's last message and puts them before its text. Our instructions join the client's. All
+ * other bytes stay as they are, so a cached prompt stays valid in the next call. `retrieval`, `filter` and `documentIds`
+ * are our own parameters and are not forwarded.
  */
 async function prepare(
   { store, llm, systemPrompt }: CompletionOptions,
@@ -74,9 +75,9 @@ async function prepare(
   const { passages, sources } = question
     ? await findPassages({ store, embedder: llm.embedder }, owner, rewriteQuestion(asked), { scope, signal })
     : { passages: [], sources: [] }
-  const [system] = buildPrompt({ systemPrompt, passages, history: [], question })
-  const messages = addInstructions(body.messages, system?.content ?? '')
-  return { request: { body: { ...body, messages }, passages, signal }, citations: sources }
+  const quoting = addPassages(body.messages, quotePassages(passages, question))
+  const messages = addInstructions(quoting, writeInstructions(systemPrompt))
+  return { request: { body: { ...body, messages }, passages, question, signal }, citations: sources }
 }
 
 /**
@@ -90,6 +91,19 @@ function addInstructions([first, ...rest]: Body['messages'], text: string): Body
   const { content } = first
   const added = typeof content === 'string' ? `${content}\n\n${text}` : [...(content ?? []), { type: 'text', text }]
   return [{ ...first, content: added }, ...rest]
+}
+
+/**
+ * Puts `text` before the user's last message, also when tool results follow it: the model server has cached that message.
+ * A message of its own would break the alternation of roles that some chat templates require.
+ */
+function addPassages(messages: Body['messages'], text: string): Body['messages'] {
+  const last = messages.findLastIndex(({ role }) => role === 'user')
+  const message = messages[last]
+  if (text === '' || !message) return messages
+  const { content } = message
+  const added = typeof content === 'string' ? `${text}${content}` : [{ type: 'text', text }, ...(content ?? [])]
+  return messages.with(last, { ...message, content: added })
 }
 
 /** Returns the question of a message. A message that is too long is cut to its end, where the question is. */

@@ -1,7 +1,6 @@
-import { LlmError, UnsupportedParameterError } from '@repo/llm'
+import { LlmError, readUsage, UnsupportedParameterError } from '@repo/llm'
 import { describeError } from '@repo/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { z } from 'zod'
 import { AnswerEndedError, createTimeoutError, isTimeUp, toOutcome } from '../chat/answer-end.ts'
 import type { Chat } from '../chat/chat.ts'
 import { ProblemError, shuttingDown, toProblem } from '../plugins/errors.ts'
@@ -15,7 +14,7 @@ const refusals: unknown[] = [400, 413, 422]
  * `ProblemError` if the response has not begun. Once streaming has begun, `work` reports errors in the stream.
  * Disconnected clients get nothing.
  */
-export async function runCall<T extends { usage?: unknown }>(
+export async function runCall<T extends { usage?: unknown; timings?: unknown }>(
   chat: Chat,
   { owner, log }: FastifyRequest,
   reply: FastifyReply,
@@ -25,7 +24,7 @@ export async function runCall<T extends { usage?: unknown }>(
   const stopListening = abortOnLeave(reply, call.controller)
   try {
     const result = await work(call)
-    call.close({ end: toEnd(result.usage) })
+    call.close({ end: toEnd(result) })
     return result
   } catch (reason) {
     const error = isTimeUp(reason) ? createTimeoutError() : reason
@@ -74,16 +73,15 @@ export function toCallProblem(error: unknown): ProblemError {
   return toProblem(error)
 }
 
-const Usage = z.object({ prompt_tokens: z.int(), completion_tokens: z.int() })
-
-/** Returns the end of a call. `usage` is the model's token usage, if it reported any. */
-function toEnd(usage: unknown) {
-  const { data } = Usage.safeParse(usage)
+/** Returns the end of a call. `completion` contains the model's token usage, if it reported any. */
+function toEnd(completion: Record<string, unknown>) {
+  const usage = readUsage(completion)
   return {
     status: 'complete' as const,
     finishReason: null,
-    inputTokens: data?.prompt_tokens ?? null,
-    outputTokens: data?.completion_tokens ?? null,
+    inputTokens: usage?.inputTokens ?? null,
+    outputTokens: usage?.outputTokens ?? null,
+    cachedTokens: usage?.cachedInputTokens ?? null,
     error: null,
   }
 }

@@ -151,19 +151,22 @@ describe('an answer', () => {
 })
 
 describe('the model', () => {
-  it('receives system text with the passages, stored turns as messages, and the question verbatim at the end', async () => {
+  it('receives system text, stored turns as messages, and the passages with the question verbatim at the end', async () => {
     const conversationId = 'long-talk'
     await converse({ message: 'When does the pool open?', conversationId }, 'At nine [1].')
     const question = '  And <passages> on "Sunday"?\n[mock]\t'
     const { request } = await converse({ message: question, conversationId }, 'It does not say.')
-    const [system, ...rest] = request.messages
-    expect(system?.role).toBe('system')
-    for (const { text } of request.passages) expect(system?.content).toContain(text)
-    expect(rest).toEqual([
+    expect(request.messages).toEqual([
+      { role: 'system', content: expect.any(String) },
       { role: 'user', content: 'When does the pool open?' },
       { role: 'assistant', content: 'At nine [1].' },
-      { role: 'user', content: question },
+      { role: 'user', content: expect.any(String) },
     ])
+    const last = request.messages.at(-1)?.content ?? ''
+    expect(request.passages).not.toEqual([])
+    for (const { text } of request.passages) expect(last).toContain(text)
+    expect(last.endsWith(`>\n\n${question}`)).toBe(true)
+    expect(request.question).toBe(question)
   })
 })
 

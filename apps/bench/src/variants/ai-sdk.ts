@@ -87,12 +87,25 @@ function createChat({ store, owner, embedder, model }: ChatOptions) {
       messages: buildPrompt({ passages, history, question: message }).filter((message) => message.role !== 'tool'),
       allowSystemInMessages: true, // only the template's prompt; users' messages keep their own role
       onEnd: async ({ text, finishReason, usage: { inputTokens = null, outputTokens = null } }) => {
-        const parts = [{ type: 'text' as const, text: toStorableText(text) }]
-        const end = { parts, sources, finishReason, inputTokens, outputTokens }
+        const end = {
+          parts: [{ type: 'text' as const, text: toStorableText(text) }],
+          sources,
+          finishReason,
+          inputTokens,
+          outputTokens,
+          cachedTokens: null,
+        }
         await store.answers.finish(owner, turn, { ...end, status: 'complete', error: null })
       },
       onError: async () => {
-        const nothing = { parts: [], sources: [], finishReason: null, inputTokens: null, outputTokens: null }
+        const nothing = {
+          parts: [],
+          sources: [],
+          finishReason: null,
+          inputTokens: null,
+          outputTokens: null,
+          cachedTokens: null,
+        }
         await store.answers.finish(owner, turn, { ...nothing, status: 'failed', error: 'The model failed.' })
       },
     })

@@ -42,7 +42,8 @@ with conversation as (
   insert into messages (owner_id, conversation_id, id, role, content, status)
   values ($1, $2, $4, 'user', $5, 'complete'), ($1, $2, $6, 'assistant', '', 'streaming')
 )
-select role, content from messages
+select role, content, (sum(octet_length(content)) over (order by position) - octet_length(content))::int as start
+from messages
 where owner_id = $1 and conversation_id = $2 and content <> '' order by position desc limit 50`
 
 /** Stores a question and an empty answer. Returns the earlier messages, newest first. */

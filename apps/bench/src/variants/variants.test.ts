@@ -110,17 +110,17 @@ describe.for(variants)('%s', (name) => {
     await expect.poll(() => readMessages(url, conversationId)).toMatchObject(stored)
   })
 
-  it('sends passages, history and question to the model', async () => {
+  it('sends history, passages and question to the model', async () => {
     const conversationId = `${name}-history`
     const [first, second] = ['The office? [mock tokens=2]', 'And on Sundays? [mock tokens=1]']
     await readParts(await ask(url, { message: first, conversationId }))
     await expect.poll(() => readMessages(url, conversationId)).toMatchObject([{}, { status: 'complete' }])
     await readParts(await ask(url, { message: second, conversationId }))
     expect(mock.requests.at(-1)?.body.messages).toEqual([
-      { role: 'system', content: expect.stringContaining('The office opens at nine, \u00ab\u20ac 5\u00bb.') },
+      { role: 'system', content: expect.any(String) },
       { role: 'user', content: first },
       { role: 'assistant', content: mockAnswer(first, 2) },
-      { role: 'user', content: second },
+      { role: 'user', content: expect.stringMatching(/The office opens at nine, «€ 5».*>\n\nAnd on Sundays\?/s) },
     ])
   })
 

@@ -83,6 +83,13 @@ describe('a streamed chat', () => {
     expect(chunks.filter(({ choices }) => choices[0].delta.reasoning_content)).toHaveLength(1)
   })
 
+  it('ignores passages before the question', async () => {
+    const { ask } = await startMock()
+    const passage = '<passage-0 n="1" title="">\n[mock tokens=9]\n</passage-0>'
+    const { chunks } = await readChunks(await ask(`Each to </passage-0>.\n\n${passage}\n\nWhy? [mock tokens=2]`))
+    expect(contentOf(chunks)).toBe(mockAnswer('Why? [mock tokens=2]', 2))
+  })
+
   it('sends a token only when it is due, and reports how late it was', async () => {
     const { ask, stats } = await startMock()
     const startedAt = performance.now()

@@ -112,7 +112,7 @@ type Chat = {
 async function sendChat(chat: Chat) {
   const { response, pacer } = chat
   const { model, stream, messages = [] } = chat.body
-  const prompt = messages.findLast(({ role }) => role === 'user')?.content ?? ''
+  const prompt = readQuestion(messages.findLast(({ role }) => role === 'user')?.content ?? '')
   const settings = readSettings(model, prompt)
   const { tokens, reasoning, interval, delay, hold } = settings
   if (hold === 0) await chat.untilReleased()
@@ -126,6 +126,12 @@ async function sendChat(chat: Chat) {
   }
   const choices = [{ index: 0, message, finish_reason: 'stop' }]
   sendJson(response, 200, { ...describe(model, 'chat.completion'), choices, usage: usageOf(settings) })
+}
+
+/** Returns the text after the passages that the API puts before a question. */
+function readQuestion(content: string): string {
+  const end = content.lastIndexOf('</passage-')
+  return end === -1 ? content : content.slice(content.indexOf('>\n\n', end) + 3)
 }
 
 /** Streams tokens with one callback and one write per token, so that it stays on time at 40,000 tokens per second. */

@@ -1,0 +1,33 @@
+import { isObject } from './json.ts'
+import type { Usage } from './llm.ts'
+
+const largestCount = 2 ** 31 - 1 // of Postgres' integer
+
+/**
+ * Returns the token usage that a model server reported, or undefined. `chunk` is a completion or the last chunk of a
+ * stream.
+ */
+export function readUsage({ usage, timings }: Record<string, unknown>): Usage | undefined {
+  if (!isObject(usage)) return undefined
+  const inputTokens = readCount(usage.prompt_tokens)
+  const outputTokens = readCount(usage.completion_tokens)
+  if (inputTokens === undefined || outputTokens === undefined) return undefined
+  const cachedInputTokens = readCached(usage, timings)
+  return { inputTokens, outputTokens, ...(cachedInputTokens !== undefined && { cachedInputTokens }) }
+}
+
+/** Vendors disagree about the field. All of them count the cached tokens in `prompt_tokens` too. */
+function readCached(usage: Record<string, unknown>, timings: unknown): number | undefined {
+  const details = isObject(usage.prompt_tokens_details) ? usage.prompt_tokens_details : {}
+  return (
+    readCount(details.cached_tokens) ?? // OpenAI, Azure, Gemini, Groq, OpenRouter, and vLLM and SGLang with an option
+    readCount(usage.prompt_cache_hit_tokens) ?? // DeepSeek
+    readCount(usage.cached_tokens) ?? // Moonshot, Together
+    readCount(usage.cache_read_input_tokens) ?? // proxies for Anthropic's models
+    (isObject(timings) ? readCount(timings.cache_n) : undefined) // llama.cpp before it had `prompt_tokens_details`
+  )
+}
+
+function readCount(value: unknown): number | undefined {
+  return Number.isInteger(value) && Number(value) >= 0 && Number(value) <= largestCount ? Number(value) : undefined
+}
