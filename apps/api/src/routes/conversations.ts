@@ -1,35 +1,97 @@
-import type { Store } from '@repo/db'
+import type { Store, ConversationSummary as StoredSummary } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import type { z } from 'zod'
-import { decodeCursor, PageQuery, toPage } from '../paging.ts'
+import { decodeCursor, encodeCursor, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
 import { sendJsonPieces, writeJsonPieces } from '../streaming/json-pieces.ts'
 import {
   ConversationList,
   ConversationResponse,
+  ConversationSummary,
   Deleted,
+  FeedbackRequest,
+  ListQuery,
+  MessageParams,
   messagePageSize,
   Params,
+  Rated,
   ReadQuery,
+  RenameRequest,
 } from './conversations.schemas.ts'
 
-const routes: FastifyPluginAsyncZod = async (app) => {
+const serveList: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
       config: { problems: { 400: ['invalid_cursor'] } },
       schema: {
         operationId: 'listConversations',
-        summary: 'List conversations, newest activity first',
-        querystring: PageQuery,
+        summary: 'List or search conversations, newest activity first',
+        querystring: ListQuery,
         response: { 200: ConversationList },
       },
     },
-    async ({ owner, query: { limit, after } }) => {
-      const rows = await app.store.conversations.list(owner, limit + 1, decodeCursor(after))
-      return toPage(rows, limit, (row) => row.updatedAt, toSummary)
+    async ({ owner, query: { q, limit, after } }) => {
+      const { conversations } = app.store
+      if (q.trim() === '') {
+        const rows = await conversations.list(owner, limit + 1, decodeCursor(after))
+        return toPage(rows, limit, (row) => row.updatedAt, toSummary)
+      }
+      const { found, next } = await conversations.search(owner, q, limit + 1, decodeCursor(after))
+      const page = toPage(found, limit, (row) => row.updatedAt, toSummary)
+      return next && page.next === null ? { ...page, next: encodeCursor(next) } : page
     },
   )
+}
+
+const serveChanges: FastifyPluginAsyncZod = async (app) => {
+  app.patch(
+    '/:id',
+    {
+      config: { problems: { 404: ['conversation_not_found'] } },
+      schema: {
+        operationId: 'renameConversation',
+        summary: 'Rename a conversation',
+        params: Params,
+        body: RenameRequest,
+        response: { 200: ConversationSummary },
+      },
+    },
+    async ({ owner, params: { id }, body: { title } }) => {
+      const renamed = await app.store.conversations.rename(owner, id, title)
+      if (!renamed) throw notFound()
+      return toSummary(renamed)
+    },
+  )
+
+  app.put(
+    '/:id/messages/:messageId/feedback',
+    {
+      config: { problems: { 404: ['answer_not_found'] } },
+      schema: {
+        operationId: 'rateAnswer',
+        summary: 'Rate an answer',
+        params: MessageParams,
+        body: FeedbackRequest,
+        response: { 204: Rated },
+      },
+    },
+    async ({ owner, params: { id, messageId }, body: { value, comment } }, reply) => {
+      const feedback = value === 0 ? null : { value, comment: comment || null }
+      if (!(await app.store.conversations.rate(owner, id, messageId, feedback)))
+        throw new ProblemError(
+          404,
+          'answer_not_found',
+          'Answer not found. Send the id of an assistant message of GET /conversations/:id.',
+        )
+      return reply.code(204).send()
+    },
+  )
+}
+
+const routes: FastifyPluginAsyncZod = async (app) => {
+  await app.register(serveList)
+  await app.register(serveChanges)
 
   app.get(
     '/:id',
@@ -74,29 +136,22 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   )
 }
 
-const toSummary = ({
-  id,
-  title,
-  createdAt,
-  updatedAt,
-}: {
-  id: string
-  title: string
-  createdAt: Date
-  updatedAt: Date
-}) => ({
-  id,
-  title,
+const toSummary = ({ createdAt, updatedAt, ...summary }: StoredSummary) => ({
+  ...summary,
   createdAt: createdAt.toISOString(),
   updatedAt: updatedAt.toISOString(),
 })
 
 type StoredMessage = NonNullable<Awaited<ReturnType<Store['conversations']['read']>>>['messages'][number]
-type Message = Omit<StoredMessage, 'createdAt'> & { createdAt: string }
+type Message = Omit<StoredMessage, 'createdAt' | 'feedback' | 'feedbackComment'> & {
+  createdAt: string
+  feedback?: { value: 1 | -1; comment?: string }
+}
 type Conversation = { id: string; title: string; createdAt: string; messages: Message[] }
 
-const toMessage = ({ createdAt, ...message }: StoredMessage): Message => ({
+const toMessage = ({ createdAt, feedback, feedbackComment, ...message }: StoredMessage): Message => ({
   ...message,
+  ...(feedback && { feedback: { value: feedback, ...(feedbackComment && { comment: feedbackComment }) } }),
   createdAt: createdAt.toISOString(),
 })
 
