@@ -8,6 +8,7 @@ import { type MeasuredAnswer, type Tracing, toSourceStack } from '@repo/telemetr
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
+import { createTitleWriter } from './chat/write-title.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
 import cors from './plugins/cors.ts'
@@ -123,7 +124,8 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
     metrics.countAnswer(answer)
     tracing?.traceAnswer(answer)
   }
-  const chat = createChat({ store, llm, log: app.log, maxStreams, quotas, limits, systemPrompt, onAnswer })
+  const titles = usesTitleModel(config) ? createTitleWriter({ store, model: llm.chat, log: app.log }) : undefined
+  const chat = createChat({ store, llm, log: app.log, maxStreams, quotas, limits, systemPrompt, titles, onAnswer })
   app.decorate('db', database.db)
   app.decorate('store', store)
   app.decorate('llm', llm)
@@ -133,10 +135,16 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
   app.decorate('systemPrompt', systemPrompt)
   app.addHook('onClose', async () => {
     chat.close()
+    titles?.close()
     quotas.close()
     metrics.close()
   })
   return { metrics, quotas }
+}
+
+/** Returns whether a language model writes titles. Without CHAT_MODEL there is none. */
+function usesTitleModel({ CHAT_MODEL, CONVERSATION_TITLES }: Config): boolean {
+  return CHAT_MODEL !== undefined && CONVERSATION_TITLES === 'model'
 }
 
 /** Closes all connections after a grace period. Node would wait a minute for each spare connection of a browser. */

@@ -97,6 +97,7 @@ const ApiEnvironment = z
     MAX_UPLOAD_MB: maxUploadMb,
     DRAIN_TIMEOUT_MS: integer(0, 3_600_000).default(30_000), // most answers end within half a minute
     SYSTEM_PROMPT: optional,
+    CONVERSATION_TITLES: z.enum(['model', 'question']).default('model'),
     AUTH: z.enum(['required', 'off']).default('required'),
     JWT_ISSUER: issuerUrl.optional(),
     JWT_AUDIENCE: optional,

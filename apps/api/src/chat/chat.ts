@@ -15,6 +15,7 @@ import { startPersistence, storeEnd } from './persist-answers.ts'
 import type { Question } from './question.ts'
 import { createStreamSlots } from './stream-slots.ts'
 import { type OpenTurn, writeAnswer } from './write-answer.ts'
+import { type TitleWriter, toTitle } from './write-title.ts'
 
 export type ChatOptions = {
   store: Store
@@ -27,6 +28,8 @@ export type ChatOptions = {
   systemPrompt?: string | undefined
   /** Limits of one answer. */
   limits: AnswerLimits
+  /** Unset: a conversation's title stays its first question. */
+  titles?: TitleWriter | undefined
   /** Called for each answer that begins in this process. */
   onAnswer: (answer: MeasuredAnswer) => void
 }
@@ -47,12 +50,6 @@ export function createChat(options: ChatOptions) {
   const followed = createFollowedAnswers(options)
   const slots = createStreamSlots(maxStreams, quotas, limits)
 
-  const run = async (answer: Answer, turn: OpenTurn, log: FastifyBaseLogger) => {
-    const outcome = await completeAnswer({ ...options, log }, answer, turn)
-    running.delete(answer.key.answerId)
-    answer.close(outcome)
-  }
-
   return {
     /**
      * Stores the question, starts the model and returns the answer, which is still empty. Its result goes to `log`.
@@ -67,7 +64,7 @@ export function createChat(options: ChatOptions) {
         const turn = await openTurn(store, owner, question, answerId)
         running.set(answerId, answer)
         options.onAnswer(answer)
-        void run(answer, turn, log)
+        void run({ ...options, log }, running, answer, turn)
         return answer
       } catch (error) {
         answer.close(toOutcome(error))
@@ -149,6 +146,13 @@ function isIn(owner: string, conversationId: string) {
   return (answer: Answer) => answer.owner === owner && answer.key.conversationId === conversationId
 }
 
+async function run(options: ChatOptions, running: Map<string, Answer>, answer: Answer, turn: OpenTurn) {
+  const outcome = await completeAnswer(options, answer, turn)
+  running.delete(answer.key.answerId)
+  answer.close(outcome)
+  options.titles?.write(answer, turn, options.log)
+}
+
 /** Completes an answer. Never rejects: every failure goes to the answer, its row and the log. */
 async function completeAnswer(options: ChatOptions, answer: Answer, turn: OpenTurn): Promise<Outcome> {
   const startedAt = performance.now()
@@ -179,10 +183,4 @@ async function openTurn(store: Store, owner: string, question: Question, answerI
   }
   const turn = { conversationId, title: toTitle(text), questionId, question: text, answerId }
   return { question: text, history: await store.turns.open(owner, turn) }
-}
-
-/** Returns the first 80 characters of the question, without dividing a character. */
-function toTitle(question: string): string {
-  const line = question.replaceAll(/\s+/g, ' ').trim()
-  return line.length <= 80 ? line : Array.from(line.slice(0, 160)).slice(0, 80).join('')
 }
