@@ -19,6 +19,7 @@ const compose = await useCompose(
       WORKER_REPLICAS: '2',
       OPENAI_BASE_URL: model.url.replace('127.0.0.1', 'host.docker.internal'),
       CHAT_MODEL: 'mock',
+      CONVERSATION_TITLES: 'question', // else the model gets a second call per conversation
       DRAIN_TIMEOUT_MS: '2000', // most answers of these tests end within it, some do not
       MODEL_FIRST_BYTE_TIMEOUT_MS: '600000', // the model waits until a test releases it
       MODEL_IDLE_TIMEOUT_MS: '600000',

@@ -11,7 +11,13 @@ export type Api = Awaited<ReturnType<typeof startApi>>
 export async function startApi(start: Stack['start'], name: string, environment: Record<string, string>) {
   const port = await findFreePort()
   const url = `http://127.0.0.1:${port}`
-  const env = { LOG_LEVEL: 'warn', CHAT_MODEL: 'mock', ...environment, PORT: `${port}` }
+  const env = {
+    LOG_LEVEL: 'warn',
+    CHAT_MODEL: 'mock',
+    CONVERSATION_TITLES: 'question',
+    ...environment,
+    PORT: `${port}`,
+  }
   const launch = () => start(name, [process.execPath, program('api/dist/server.js')], { env })
   const isReady = async () => (await fetch(`${url}/health/ready`).catch(() => undefined))?.ok
   const untilReady = async () => {

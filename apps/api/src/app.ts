@@ -8,6 +8,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
 import { loadTools, type Tools } from './chat/tools.ts'
+import { createTitleWriter } from './chat/write-title.ts'
 import { loadFiles } from './load-files.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
 import auth from './plugins/auth.ts'
@@ -133,8 +134,9 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
     tracing?.traceAnswer(answer)
   }
   const { db } = database
+  const titles = usesTitleModel(config) ? createTitleWriter({ store, model: llm.chat, log: app.log }) : undefined
   const chat = createChat({
-    ...{ db, store, llm, tools, log: app.log, quotas, onAnswer },
+    ...{ db, store, llm, tools, log: app.log, quotas, titles, onAnswer },
     ...{ maxStreams, maxSteps, limits, retrieval, systemPrompt },
   })
   app.decorate('db', db)
@@ -146,10 +148,16 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
   app.decorate('systemPrompt', systemPrompt)
   app.addHook('onClose', async () => {
     chat.close()
+    titles?.close()
     quotas.close()
     metrics.close()
   })
   return { metrics, quotas }
+}
+
+/** Returns whether a language model writes titles. Without CHAT_MODEL there is none. */
+function usesTitleModel({ CHAT_MODEL, CONVERSATION_TITLES }: Config): boolean {
+  return CHAT_MODEL !== undefined && CONVERSATION_TITLES === 'model'
 }
 
 /** Closes all connections after a grace period. Node would wait a minute for each spare connection of a browser. */

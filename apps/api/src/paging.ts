@@ -34,12 +34,12 @@ export function toPage<Row extends { id: string }, Item>(
   const page = rows.slice(0, limit)
   const last = page.at(-1)
   const hasMore = rows.length > limit
-  const next = hasMore && last ? encodeCursor(timeOf(last), last.id) : null
+  const next = hasMore && last ? encodeCursor({ time: timeOf(last).toISOString(), id: last.id }) : null
   return { items: page.map(toItem), next }
 }
 
-function encodeCursor(time: Date, id: string): string {
-  return Buffer.from(JSON.stringify([time.toISOString(), id])).toString('base64url')
+export function encodeCursor({ time, id }: Cursor): string {
+  return Buffer.from(JSON.stringify([time, id])).toString('base64url')
 }
 
 function parseJson(text: string): unknown {

@@ -49,7 +49,8 @@ export async function testApp({
   const test = await createTestDatabase()
   const databaseUrl = new URL(test.databaseUrl)
   if (gate) databaseUrl.host = gate.host
-  const config: Config = readConfig({ DATABASE_URL: databaseUrl.href, ...environment })
+  const defaults = { DATABASE_URL: databaseUrl.href, CONVERSATION_TITLES: 'question' } // else each first answer is two calls
+  const config: Config = readConfig({ ...defaults, ...environment })
   const database = connect({ url: config.DATABASE_URL, poolSize: config.DATABASE_POOL_SIZE })
   const store = createStore(database.db)
   const models = llm ?? createModels(config)

@@ -77,7 +77,16 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
     { ...get(`/chat/${conversationId}/stream`), headers: { 'last-event-id': `${answerId}.0` } },
   ],
   'POST /chat/{id}/stop': ({ conversationId }) => [{ method: 'POST', path: `/chat/${conversationId}/stop` }],
-  'GET /conversations': () => [get('/conversations?limit=100')],
+  'GET /conversations': () => [get('/conversations?limit=100'), get('/conversations?q=zyzzyva')],
+  'PATCH /conversations/{id}': ({ conversationId }) => [
+    json('PATCH', `/conversations/${conversationId}`, { title: 'a'.repeat(200) }),
+  ],
+  'PUT /conversations/{id}/messages/{messageId}/feedback': ({ conversationId, answerId }) => [
+    json('PUT', `/conversations/${conversationId}/messages/${answerId}/feedback`, {
+      value: 1,
+      comment: 'a'.repeat(2000),
+    }),
+  ],
   'GET /documents': () => [get('/documents?limit=100')],
   'GET /documents/{id}': ({ documentId }) => [get(`/documents/${documentId}`)],
   'DELETE /documents/{id}': () => [{ method: 'DELETE', path: `/documents/${randomUUID()}` }],

@@ -2,8 +2,8 @@ import { z } from 'zod'
 
 // Builds requests to every route from openapi.json alone, so a new route needs no change here.
 
-/** A part of a request that accepts a text. */
-export type Place = { in: 'query' | 'header' | 'body'; name: string }
+/** A part of a request that accepts a text, or the second id of a path. */
+export type Place = { in: 'path' | 'query' | 'header' | 'body'; name: string }
 
 export type Operation = {
   method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
@@ -75,13 +75,15 @@ function readOperation(
   const params = parameters.flatMap(({ in: where, name, schema }) =>
     where === 'path' || !isText(schema) ? [] : [{ in: where, name }],
   )
+  const [, second] = parameters.flatMap(({ in: where, name }) => (where === 'path' ? [{ in: where, name }] : []))
   const texts = Object.entries(schema?.properties ?? {}).filter(([, property]) => isText(property))
   const required = parameters.filter(({ in: where, required }) => where === 'query' && required)
   return {
     method: z.enum(['GET', 'POST', 'PUT', 'PATCH', 'DELETE']).parse(method.toUpperCase()),
     path,
     hasId: path.includes('{'),
-    places: [...params, ...texts.map(([name]) => ({ in: 'body' as const, name }))],
+    // With two ids in the path, each pair of values is a request. Texts would multiply their number again.
+    places: second ? [second] : [...params, ...texts.map(([name]) => ({ in: 'body' as const, name }))],
     query: Object.fromEntries(required.map(({ name, schema }) => [name, String(toExample(schema))])),
     body: media && schema && readBody(media, schema),
   }
@@ -112,10 +114,10 @@ function isText({ type, enum: words, const: word }: Property): boolean {
 
 /** Returns a request for `app.inject`. */
 export function fillRequest({ method, path, query, body }: Operation, { id = '', place, value = '' }: Filling) {
-  const given = (where: Place['in']) => (place?.in === where ? { [place.name]: value } : {})
+  const given = (where: Place['in']): Record<string, string> => (place?.in === where ? { [place.name]: value } : {})
   return {
     method,
-    url: path.replaceAll(/\{\w+\}/g, encodeURIComponent(id)),
+    url: path.replaceAll(/\{(\w+)\}/g, (_, name) => encodeURIComponent(given('path')[name] ?? id)),
     query: { ...query, ...given('query') },
     headers: given('header'),
     ...(body && { payload: { ...body, ...given('body') } }),

@@ -138,10 +138,10 @@ async function startMock(stack: Stack) {
   }
 }
 
-/** Returns the environment of the API as shipped, except for `AUTH`. */
+/** Returns the environment of the API as shipped, except for `AUTH` and titles: the other variants write none. */
 function createEnvironment({ databaseUrl }: Stack, modelUrl: string) {
   const models = { OPENAI_BASE_URL: modelUrl, CHAT_MODEL: 'mock', EMBEDDING_MODEL: 'mock-embed-384' }
-  return { PATH: process.env.PATH, DATABASE_URL: databaseUrl, ...models, AUTH: 'off' }
+  return { PATH: process.env.PATH, DATABASE_URL: databaseUrl, ...models, AUTH: 'off', CONVERSATION_TITLES: 'question' }
 }
 
 async function isOk(url: string): Promise<boolean> {

@@ -88,6 +88,53 @@ describe('list-keys and revoke-key', async () => {
   })
 })
 
+describe('feedback', async () => {
+  const { db, close } = connect({ url: DATABASE_URL, poolSize: 1 })
+  const { owners, turns, conversations } = createStore(db)
+  for (const name of ['mary', 'dorothy']) {
+    const owner = await owners.ensure(name)
+    const question = `What does ${name} ask?`
+    await turns.open(owner, { conversationId: 'c', title: 'a title', questionId: 'q', question, answerId: name })
+    await conversations.rate(owner, 'c', name, { value: -1, comment: 'Zwei\nZeilen' })
+  }
+  await close()
+  const manage = (...args: string[]) => runProgram('apps/cli/dist/manage.js', { DATABASE_URL }, 'feedback', ...args)
+  const tomorrow = new Date(Date.now() + 24 * 60 * 60_000).toISOString()
+
+  it('prints one JSON line per rated answer, with its question', async () => {
+    const { code, out, err } = await manage()
+    const lines = out.trim().split('\n')
+    const rows = lines.map((line) => JSON.parse(line))
+    expect(rows.map(({ owner }) => owner)).toEqual(['mary', 'dorothy'])
+    expect(rows[0]).toMatchObject({
+      value: -1,
+      comment: 'Zwei\nZeilen',
+      question: 'What does mary ask?',
+      messageId: 'mary',
+    })
+    expect({ code, err }).toEqual({ code: 0, err: '' })
+  })
+
+  it.each([
+    [['--owner', 'dorothy'], 1],
+    [['--owner=dorothy', '--since', '2026-01-01'], 1],
+    [['--since', tomorrow], 0],
+  ])('%j limits it', async (args, count) => {
+    const { code, out } = await manage(...args)
+    expect({ code, lines: out.split('\n').length - 1 }).toEqual({ code: 0, lines: count })
+  })
+
+  it.each([
+    [['--owner', 'nobody'], /^Command failed: No owner has the name nobody\. .*list-keys.*\n$/],
+    [['--since', 'yesterday'], /^Command failed: Invalid date yesterday\. Use a date like .*\n$/],
+    [['--since', '2026-13-01'], /^Command failed: Invalid date 2026-13-01\. Use a date like .*\n$/],
+  ])('%j fails with one line', async (args, message) => {
+    const { code, out, err } = await manage(...args)
+    expect(err).toMatch(message)
+    expect({ code, out }).toEqual({ code: 1, out: '' })
+  })
+})
+
 describe('doctor', () => {
   const healthy = {
     DATABASE_URL,
@@ -180,10 +227,20 @@ it.each([
   'revoke-key a b',
   'list-keys a',
   'ingest',
+  'feedback all',
+  'feedback --since',
   'destroy --owner ada',
 ])('prints the usage of every command after “%s”', async (args) => {
   const { code, out, err } = await runProgram('apps/cli/dist/manage.js', { DATABASE_URL }, ...args.split(' '))
-  for (const command of ['doctor', 'create-key --owner NAME', 'list-keys', 'revoke-key ID', 'ingest PATH…', 'reindex'])
+  for (const command of [
+    'doctor',
+    'create-key --owner NAME',
+    'list-keys',
+    'revoke-key ID',
+    'ingest PATH…',
+    'reindex',
+    'feedback',
+  ])
     expect(err).toMatch(new RegExp(`^npm run manage -- ${command} +\\w.*$`, 'm'))
   expect({ code, out }).toEqual({ code: 2, out: '' })
 })

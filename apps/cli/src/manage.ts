@@ -6,11 +6,12 @@ import { createModels } from '@repo/models'
 import { runCommand } from './command.ts'
 import { checks } from './doctor/checks.ts'
 import { examine } from './doctor/examine.ts'
+import { exportFeedback } from './export-feedback.ts'
 import { ingestFiles, ingestPoolSize } from './ingest-files.ts'
 import { reindexDocuments } from './reindex.ts'
 
-const options = { owner: { type: 'string' }, keep: { type: 'boolean' } } as const
-type Arguments = { owner?: string | boolean; keep?: string | boolean; operands: string[] }
+const options = { owner: { type: 'string' }, since: { type: 'string' }, keep: { type: 'boolean' } } as const
+type Arguments = { [Name in keyof typeof options]?: string | boolean } & { operands: string[] }
 
 /** `run` returns the exit code. `args` documents the options and operands that follow the name. */
 const commands = [
@@ -49,6 +50,12 @@ const commands = [
     args: '',
     what: 'embed all documents with the current model, then delete the vectors of other models (--keep: keep them)',
     run: reindex,
+  },
+  {
+    name: 'feedback',
+    args: '',
+    what: 'print rated answers as JSON lines (--owner NAME: only of this owner, --since DATE: only rated since then)',
+    run: printFeedback,
   },
 ]
 
@@ -119,6 +126,14 @@ async function reindex({ keep }: Arguments): Promise<number> {
   return withModels(async (db, embedder) => {
     const failed = await reindexDocuments({ db, embedder, keepOthers: keep === true, report })
     return failed > 0 ? 1 : 0
+  })
+}
+
+async function printFeedback({ owner, since }: Arguments): Promise<number> {
+  if (typeof owner === 'boolean' || typeof since === 'boolean') return showUsage()
+  return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
+    await exportFeedback({ db, owner, since, output: process.stdout })
+    return 0
   })
 }
 

@@ -99,6 +99,7 @@ const ApiEnvironment = z
     SYSTEM_PROMPT: optional,
     RETRIEVAL: z.enum(['always', 'tool', 'off']).default('always'),
     MAX_STEPS: integer(1, 100).default(5), // model calls per answer; each takes seconds, and few questions need more
+    CONVERSATION_TITLES: z.enum(['model', 'question']).default('model'),
     AUTH: z.enum(['required', 'off']).default('required'),
     JWT_ISSUER: issuerUrl.optional(),
     JWT_AUDIENCE: optional,

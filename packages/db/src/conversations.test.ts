@@ -119,3 +119,55 @@ describe('removing a conversation', () => {
     expect(await conversations.read(owner, 'c', 10)).toBeUndefined()
   })
 })
+
+describe('the title', () => {
+  it('is changed by renaming, which leaves the order of activity', async () => {
+    const owner = await owners.ensure('renames')
+    await openTurn(owner, 'c')
+    const [before] = await conversations.list(owner, 1)
+    expect(await conversations.rename(owner, 'c', 'Herons')).toEqual({ ...before, title: 'Herons' })
+    expect(await conversations.list(owner, 1)).toEqual([{ ...before, title: 'Herons' }])
+    expect(await conversations.rename(owner, 'unknown', 'Herons')).toBeUndefined()
+    expect(await conversations.rename(await owners.ensure('other'), 'c', 'Egrets')).toBeUndefined()
+  })
+
+  it('is replaced only while it is the expected one', async () => {
+    const owner = await owners.ensure('replaces')
+    await openTurn(owner, 'c')
+    expect(await conversations.replaceTitle(owner, 'c', 'another title', 'Egrets')).toBe(false)
+    expect(await conversations.replaceTitle(owner, 'c', 'a title', 'Herons')).toBe(true)
+    expect(await conversations.replaceTitle(owner, 'c', 'a title', 'Egrets')).toBe(false)
+    expect((await conversations.list(owner, 1))[0]?.title).toBe('Herons')
+  })
+})
+
+describe('a rating', () => {
+  it('is stored with an answer, replaced and removed', async () => {
+    const owner = await owners.ensure('rates')
+    await openTurn(owner, 'c')
+    const read = async () => {
+      const answer = (await conversations.read(owner, 'c', 10))?.messages.find(({ id }) => id === 'a1')
+      return [answer?.feedback, answer?.feedbackComment]
+    }
+    expect(await read()).toEqual([null, null])
+    expect(await conversations.rate(owner, 'c', 'a1', { value: 1, comment: 'good' })).toBe(true)
+    expect(await read()).toEqual([1, 'good'])
+    expect(await conversations.rate(owner, 'c', 'a1', { value: -1, comment: null })).toBe(true)
+    expect(await read()).toEqual([-1, null])
+    expect(await conversations.rate(owner, 'c', 'a1', null)).toBe(true)
+    expect(await read()).toEqual([null, null])
+  })
+
+  it('is rejected for questions, and for answers that are unknown or of another owner', async () => {
+    const [owner, other] = [await owners.ensure('rates-own'), await owners.ensure('rates-other')]
+    await openTurn(owner, 'c')
+    const good = { value: 1 as const, comment: null }
+    for (const [rater, conversation, id] of [
+      [owner, 'c', 'q1'],
+      [owner, 'c', 'a2'],
+      [owner, 'd', 'a1'],
+      [other, 'c', 'a1'],
+    ] as const)
+      expect(await conversations.rate(rater, conversation, id, good)).toBe(false)
+  })
+})

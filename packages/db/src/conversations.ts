@@ -2,10 +2,22 @@ import { and, desc, eq, inArray, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { addPieces, type Piece } from './parts.ts'
 import { selectPieces } from './pieces.ts'
-import { conversations, messages, type StoredPart } from './schema.ts'
+import { conversations, messages, type Rating, type StoredPart } from './schema.ts'
 
 /** A position in a list ordered by time and id, newest first. Time `infinity` is the start of the list. */
 export type Cursor = { time: string; id: string }
+
+export type ConversationSummary = { id: string; title: string; createdAt: Date; updatedAt: Date }
+
+export const conversationSummary = {
+  id: conversations.id,
+  title: conversations.title,
+  createdAt: conversations.createdAt,
+  updatedAt: conversations.updatedAt,
+}
+
+/** An owner's rating of an answer. `null` removes it. */
+export type Feedback = { value: Rating; comment: string | null } | null
 
 const { placeholder } = sql
 const owned = eq(conversations.ownerId, placeholder('owner'))
@@ -24,6 +36,7 @@ export function createConversations(db: Db) {
   const list = prepareList(db)
   const read = prepareRead(db)
   const readPiece = prepareReadPiece(db)
+  const setTitle = prepareSetTitle(db)
   const remove = db
     .delete(conversations)
     .where(isConversation)
@@ -56,6 +69,18 @@ export function createConversations(db: Db) {
       }
     },
 
+    /** Renames a conversation. Returns undefined if it does not exist. */
+    rename: async (owner: string, id: string, title: string): Promise<ConversationSummary | undefined> =>
+      (await setTitle.execute({ owner, conversationId: id, title, from: null })).at(0),
+
+    /** Replaces the title `from`. Returns false if the conversation has another title or does not exist. */
+    replaceTitle: async (owner: string, id: string, from: string, title: string): Promise<boolean> =>
+      (await setTitle.execute({ owner, conversationId: id, title, from })).length > 0,
+
+    /** Stores or removes the owner's rating of an answer. Returns false if there is no such answer. */
+    rate: async (owner: string, conversationId: string, id: string, feedback: Feedback): Promise<boolean> =>
+      rateAnswer(db, owner, conversationId, id, feedback),
+
     /** Deletes a conversation with its messages. Returns false if it does not exist. */
     remove: async (owner: string, id: string): Promise<boolean> =>
       (await remove.execute({ owner, conversationId: id })).length > 0,
@@ -65,12 +90,7 @@ export function createConversations(db: Db) {
 function prepareList(db: Db) {
   const isOlder = sql`(${conversations.updatedAt}, ${conversations.id}) < (${placeholder('time')}::timestamptz, ${placeholder('id')})`
   return db
-    .select({
-      id: conversations.id,
-      title: conversations.title,
-      createdAt: conversations.createdAt,
-      updatedAt: conversations.updatedAt,
-    })
+    .select(conversationSummary)
     .from(conversations)
     .where(and(owned, isOlder))
     .orderBy(desc(conversations.updatedAt), desc(conversations.id))
@@ -99,6 +119,8 @@ function prepareRead(db: Db) {
         pieces: selectPieces(isUnfinished),
         status: messages.status,
         sources: messages.sources,
+        feedback: messages.feedback,
+        feedbackComment: messages.feedbackComment,
         createdAt: messages.createdAt,
       },
     })
@@ -127,4 +149,34 @@ function prepareReadPiece(db: Db) {
     .from(messages)
     .where(and(inConversation, eq(messages.id, placeholder('id'))))
     .prepare('read_piece')
+}
+
+/** Leaves `updated_at` as it is: a new title is no activity. */
+function prepareSetTitle(db: Db) {
+  const hasTitle = sql`(${placeholder('from')}::text is null or ${conversations.title} = ${placeholder('from')})`
+  return db
+    .update(conversations)
+    .set({ title: sql`${placeholder('title')}` })
+    .where(and(isConversation, hasTitle))
+    .returning(conversationSummary)
+    .prepare('set_title')
+}
+
+async function rateAnswer(db: Db, owner: string, conversationId: string, id: string, feedback: Feedback) {
+  const isAnswer = and(
+    eq(messages.ownerId, owner),
+    eq(messages.conversationId, conversationId),
+    eq(messages.id, id),
+    eq(messages.role, 'assistant'),
+  )
+  const rated = await db
+    .update(messages)
+    .set({
+      feedback: feedback?.value ?? null,
+      feedbackComment: feedback?.comment ?? null,
+      feedbackAt: feedback && sql`now()`,
+    })
+    .where(isAnswer)
+    .returning({ id: messages.id })
+  return rated.length > 0
 }

@@ -3,12 +3,13 @@ export { and, asc, desc, eq, gt, gte, inArray, isNull, lt, lte, ne, not, or, sql
 export type { AnswerEnd, AnswerKey, Position, Progress, StoredAnswer } from './answers.ts'
 export type { DocumentContent, DocumentVersion, NewChunk } from './chunks.ts'
 export { assertDriverPatched, connect, type Database, type DatabaseOptions, type Db } from './client.ts'
-export type { Cursor } from './conversations.ts'
+export type { ConversationSummary, Cursor, Feedback } from './conversations.ts'
 export type { DocumentSummary, NewDocument } from './documents.ts'
 export { assertNoConnectionHeld, ConnectionHeldError } from './driver/guard.ts'
 export type { Pool } from './driver/semaphore.ts'
 export { createEmbedders } from './embedders.ts'
 export { ConflictError, type DatabaseFailure, describeDatabaseError, isOutage } from './errors.ts'
+export { createFeedbackExport, type RatedAnswer } from './feedback.ts'
 export {
   countJobs,
   type DocumentJob,

@@ -86,6 +86,7 @@ export const conversations = pgTable(
 )
 
 export type MessageRole = 'user' | 'assistant'
+export type Rating = 1 | -1
 export type MessageStatus = 'streaming' | 'complete' | 'stopped' | 'interrupted' | 'failed'
 
 /** A passage that was given to an answer, cited as `[n]`. Offsets count UTF-16 units of the document's text. */
@@ -155,6 +156,10 @@ export const messages = pgTable(
     cachedTokens: integer('cached_tokens'),
     /** Why the answer failed, as a sentence for users. */
     error: text('error'),
+    /** The owner's rating of an answer. Null: not rated. */
+    feedback: integer('feedback').$type<Rating>(),
+    feedbackComment: text('feedback_comment'),
+    feedbackAt: time('feedback_at'),
     createdAt: createdAt(),
     /** The last heartbeat of the process that generates this answer. */
     heartbeatAt: time('heartbeat_at').notNull().defaultNow(),
@@ -172,6 +177,7 @@ export const messages = pgTable(
     uniqueIndex('messages_one_running_answer')
       .on(table.ownerId, table.conversationId)
       .where(sql`${table.status} = 'streaming'`),
+    index('messages_feedback').on(table.position).where(sql`${table.feedback} is not null`),
     index('messages_stop_requested').on(table.id).where(sql`${table.status} = 'streaming' and ${table.stopRequested}`),
   ],
 )

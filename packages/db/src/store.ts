@@ -4,6 +4,7 @@ import { createConversations } from './conversations.ts'
 import { createDocuments } from './documents.ts'
 import { createOwners } from './owners.ts'
 import { createPassages } from './passages.ts'
+import { createConversationSearch } from './search-conversations.ts'
 import { createTurns } from './turns.ts'
 import { createUploads } from './uploads.ts'
 import { createUsage } from './usage.ts'
@@ -12,7 +13,7 @@ import { createUsage } from './usage.ts'
 export function createStore(db: Db) {
   return {
     owners: createOwners(db),
-    conversations: createConversations(db),
+    conversations: { ...createConversations(db), ...createConversationSearch(db) },
     turns: createTurns(db),
     answers: createAnswers(db),
     documents: createDocuments(db),

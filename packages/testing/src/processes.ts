@@ -64,9 +64,13 @@ export async function runProgram(file: string, env: Record<string, string>, ...a
   return { code: await ended, ...written }
 }
 
-/** Starts the API on a free port and waits until it listens. It requires no keys unless `env` sets AUTH. */
+/**
+ * Starts the API on a free port and waits until it listens. It requires no keys unless `env` sets AUTH, and calls a model
+ * for titles only if `env` sets CONVERSATION_TITLES.
+ */
 export async function startApi(env: Record<string, string>, nodeOptions: string[] = []) {
-  const api = startProgram('apps/api/dist/server.js', { PORT: '0', AUTH: 'off', ...env }, [], nodeOptions)
+  const defaults = { PORT: '0', AUTH: 'off', CONVERSATION_TITLES: 'question' }
+  const api = startProgram('apps/api/dist/server.js', { ...defaults, ...env }, [], nodeOptions)
   const { address: url = '' } = await api.findLog(({ msg }) => msg === 'listening')
   return { ...api, url }
 }

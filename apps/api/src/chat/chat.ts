@@ -15,12 +15,15 @@ import { startPersistence, storeEnd } from './persist-answers.ts'
 import type { Continuation, Question } from './question.ts'
 import { createStreamSlots } from './stream-slots.ts'
 import { type OpenTurn, type WriteOptions, writeAnswer } from './write-answer.ts'
+import { type TitleWriter, toTitle } from './write-title.ts'
 
 export type ChatOptions = WriteOptions & {
   /** Maximum number of concurrent answers in this process. */
   maxStreams: number
   /** Counts each owner's answers, and rejects those beyond the quota. */
   quotas: Quotas
+  /** Unset: a conversation's title stays its first question. */
+  titles?: TitleWriter | undefined
   /** Called for each answer that begins in this process. */
   onAnswer: (answer: MeasuredAnswer) => void
 }
@@ -132,11 +135,6 @@ type Places = { opening: Set<Answer>; running: Map<string, Answer>; slots: Retur
 
 /** Returns a function that starts the model for an answer once `open` has stored its turn. */
 function createStart(options: ChatOptions, { opening, running, slots }: Places) {
-  const run = async (answer: Answer, turn: OpenTurn, log: FastifyBaseLogger) => {
-    const outcome = await completeAnswer({ ...options, log }, answer, turn)
-    running.delete(answer.key.answerId)
-    answer.close(outcome)
-  }
   return async (answer: Answer, open: () => Promise<OpenTurn>, log: FastifyBaseLogger): Promise<Answer> => {
     void answer.ended.then(slots.acquire(answer.owner, answer.controller))
     opening.add(answer)
@@ -144,7 +142,7 @@ function createStart(options: ChatOptions, { opening, running, slots }: Places) 
       const turn = await open()
       running.set(answer.key.answerId, answer)
       options.onAnswer(answer)
-      void run(answer, turn, log)
+      void run({ ...options, log }, running, answer, turn)
       return answer
     } catch (error) {
       answer.close(toOutcome(error))
@@ -172,6 +170,13 @@ function tooManyReaders(): ProblemError {
 
 function isIn(owner: string, conversationId: string) {
   return (answer: Answer) => answer.owner === owner && answer.key.conversationId === conversationId
+}
+
+async function run(options: ChatOptions, running: Map<string, Answer>, answer: Answer, turn: OpenTurn) {
+  const outcome = await completeAnswer(options, answer, turn)
+  running.delete(answer.key.answerId)
+  answer.close(outcome)
+  options.titles?.write(answer, turn, options.log)
 }
 
 /** Completes an answer. Never rejects: every failure goes to the answer, its row and the log. */
@@ -205,10 +210,4 @@ async function openTurn(store: Store, owner: string, question: Question, answerI
   }
   const turn = { conversationId, title: toTitle(text), questionId, question: text, scope, answerId }
   return { question: text, scope, history: await store.turns.open(owner, turn) }
-}
-
-/** Returns the first 80 characters of the question, without dividing a character. */
-function toTitle(question: string): string {
-  const line = question.replaceAll(/\s+/g, ' ').trim()
-  return line.length <= 80 ? line : Array.from(line.slice(0, 160)).slice(0, 80).join('')
 }

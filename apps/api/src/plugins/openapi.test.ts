@@ -5,7 +5,15 @@ import { testApp } from '../testing.ts'
 
 const { app, alice, close } = await testApp()
 afterAll(close)
+const asked = { message: 'When does the office open?', conversationId: 'described' }
+await app.inject({ method: 'POST', url: '/chat', headers: alice, payload: asked })
+const described = (await app.inject({ url: '/conversations/described', headers: alice })).json()
+const ids: Record<string, string> = { id: described.id, messageId: described.messages[1].id }
 
+const Method = z
+  .string()
+  .toUpperCase()
+  .pipe(z.enum(['POST', 'PUT', 'PATCH']))
 const Media = z.object({ schema: z.looseObject({}), example: z.unknown().optional(), examples: z.unknown().optional() })
 const Response = z.object({
   description: z.string(),
@@ -138,7 +146,9 @@ describe.each(operations)('$name', ({ method, path, responses, ...operation }) =
       if (isOurs) expect(examples.length).toBeGreaterThan(0)
       for (const payload of examples) {
         expect(check(media.schema, payload)).toMatchObject({ success: true })
-        const response = await app.inject({ method: 'POST', url: path, headers: alice, payload: Object(payload) })
+        const url = path.replaceAll(/\{(\w+)\}/g, (_, id) => ids[id] ?? '')
+        const request = { method: Method.parse(method), url, headers: alice, payload: Object(payload) }
+        const response = await app.inject(request)
         expect(response.statusCode, response.body).toBeLessThan(300)
       }
     }

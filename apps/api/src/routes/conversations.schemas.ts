@@ -1,16 +1,45 @@
+import { toStorableText } from '@repo/db'
 import { z } from 'zod'
 import { ConversationId } from '../chat/question.ts'
 import { SourceResponse } from '../chat/source.schemas.ts'
+import { PageQuery } from '../paging.ts'
 
 export const messagePageSize = 50 // messages per response
 
 export const Params = z.object({ id: ConversationId.meta({ examples: ['opening-hours'] }) })
+
+export const MessageParams = Params.extend({
+  messageId: ConversationId.meta({ description: 'An answer', examples: ['580c896d-e351-448d-a15e-87136161cb60'] }),
+})
+
+export const ListQuery = PageQuery.extend({
+  q: z.string().max(200).default('').transform(toStorableText).meta({
+    description: 'Only conversations that contain each of these words in their title or in a message',
+  }),
+})
+
+/** One line, so that lists stay readable. */
+const toLine = (text: string) => toStorableText(text).replaceAll(/\s+/g, ' ')
+
+export const RenameRequest = z
+  .object({ title: z.string().trim().min(1).max(200).transform(toLine) })
+  .meta({ examples: [{ title: 'Opening hours' }] })
+
+export const FeedbackRequest = z
+  .object({
+    value: z.literal([1, -1, 0]).meta({ description: '1 is good, -1 is bad, 0 removes the rating' }),
+    comment: z.string().trim().max(2000).transform(toStorableText).optional(),
+  })
+  .meta({ examples: [{ value: 1, comment: 'Exactly what I needed.' }] })
 
 export const ReadQuery = z.object({
   before: ConversationId.optional().meta({ description: 'A message id. Returns older messages.' }),
 })
 
 const MessagePart = z.looseObject({ type: z.string() })
+const FeedbackResponse = z
+  .object({ value: z.literal([1, -1]), comment: z.string().optional() })
+  .meta({ id: 'Feedback', description: "The owner's rating of an answer" })
 
 const MessageResponse = z
   .object({
@@ -20,6 +49,7 @@ const MessageResponse = z
     parts: z.array(MessagePart).meta({ description: 'As `useChat` takes them as initial messages' }),
     status: z.enum(['streaming', 'complete', 'stopped', 'interrupted', 'failed']),
     sources: z.array(SourceResponse),
+    feedback: FeedbackResponse.optional(),
     createdAt: z.iso.datetime(),
   })
   .meta({ id: 'Message', description: 'A message of a conversation' })
@@ -30,14 +60,18 @@ const summary = {
   createdAt: '2026-11-24T09:00:00.000Z',
 }
 
-const ConversationSummary = z
+export const ConversationSummary = z
   .object({
     id: z.string(),
     title: z.string(),
     createdAt: z.iso.datetime(),
     updatedAt: z.iso.datetime(),
   })
-  .meta({ id: 'ConversationSummary', description: 'A conversation without its messages' })
+  .meta({
+    id: 'ConversationSummary',
+    description: 'A conversation without its messages',
+    examples: [{ ...summary, updatedAt: summary.createdAt }],
+  })
 
 export const ConversationResponse = z
   .object({
@@ -73,4 +107,5 @@ export const ConversationList = z
   .object({ items: z.array(ConversationSummary), next: z.string().nullable() })
   .meta({ description: 'A page', examples: [{ items: [{ ...summary, updatedAt: summary.createdAt }], next: null }] })
 
+export const Rated = z.undefined().meta({ description: 'The rating has been stored or removed' })
 export const Deleted = z.undefined().meta({ description: 'The conversation has been deleted' })

@@ -2,12 +2,12 @@ import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
+import { writeConversation } from '../streaming/write-conversation.ts'
 import { testApp } from '../testing.ts'
-import { writeConversation } from './conversations.ts'
 
 const model = createScriptedModel()
-const { app, alice, listen, close } = await testApp({ llm: model.llm })
+const { app, alice, bob, listen, close } = await testApp({ llm: model.llm })
 const url = await listen()
 afterAll(close)
 
@@ -138,5 +138,123 @@ describe('the list', () => {
   ])('400 for %s', async (query, code) => {
     expect(await get(`/conversations?${query}`)).toMatchObject({ status: 400, code })
     expect(await get(`/documents?${query}`)).toMatchObject({ status: 400, code })
+  })
+})
+
+describe('renaming', () => {
+  const rename = (id: string, payload: unknown, headers = alice) =>
+    app.inject({ method: 'PATCH', url: `/conversations/${id}`, headers, payload: Object(payload) })
+
+  it('returns the summary with the new title, and leaves the time of the last activity', async () => {
+    await converse('named')
+    const before = (await get('/conversations?limit=1')).items[0]
+    const response = await rename('named', { title: '  Herons\n and egrets ' })
+    expect(response.statusCode).toBe(200)
+    expect(response.json()).toEqual({ ...before, title: 'Herons and egrets' })
+    expect((await get('/conversations?limit=1')).items[0]).toEqual(response.json())
+    expect((await get('/conversations/named')).title).toBe('Herons and egrets')
+  })
+
+  it.each([{}, { title: '' }, { title: ' \n ' }, { title: 'a'.repeat(201) }, { title: 1 }])(
+    '400 for %j',
+    async (body) => {
+      expect((await rename('named', body)).json()).toMatchObject({ status: 400, code: 'invalid_request' })
+    },
+  )
+
+  it('accepts 200 characters, and replaces what cannot be stored', async () => {
+    await converse('odd')
+    expect((await rename('odd', { title: ` ${'a'.repeat(200)} ` })).json().title).toBe('a'.repeat(200))
+    expect((await rename('odd', { title: 'a\0b' })).json().title).toBe('a\ufffdb')
+  })
+
+  it('404 for an unknown conversation, and for one of another owner', async () => {
+    await converse('hers')
+    for (const response of [await rename('unknown', { title: 'a' }), await rename('hers', { title: 'a' }, bob)])
+      expect(response.json()).toMatchObject({ status: 404, code: 'conversation_not_found' })
+  })
+})
+
+describe('feedback', () => {
+  const rate = (path: string, payload: unknown, headers = alice) =>
+    app.inject({ method: 'PUT', url: `/conversations/${path}/feedback`, headers, payload: Object(payload) })
+
+  it('is returned with its answer until it is removed', async () => {
+    await converse('rated')
+    const [question, answer] = (await get('/conversations/rated')).messages
+    expect([question, answer].map((message) => 'feedback' in message)).toEqual([false, false])
+    const path = `rated/messages/${answer.id}`
+    const readFeedback = async () => (await get('/conversations/rated')).messages[1].feedback
+    expect((await rate(path, { value: -1, comment: ' wrong bird ' })).statusCode).toBe(204)
+    expect(await readFeedback()).toEqual({ value: -1, comment: 'wrong bird' })
+    expect((await rate(path, { value: 1 })).statusCode).toBe(204)
+    expect(await readFeedback()).toEqual({ value: 1 })
+    expect((await rate(path, { value: 0, comment: 'never mind' })).statusCode).toBe(204)
+    expect((await get('/conversations/rated')).messages[1]).toEqual(answer)
+  })
+
+  it('is returned with long messages, too', async () => {
+    await converse('rated-long', 'long '.repeat(6000))
+    const { answer, response } = await begin('rated-long')
+    answer.say('long '.repeat(10_000))
+    answer.end()
+    await readParts(response)
+    const { id } = (await get('/conversations/rated-long')).messages.at(-1)
+    await rate(`rated-long/messages/${id}`, { value: 1, comment: 'a "good" one' })
+    expect((await get('/conversations/rated-long')).messages.at(-1)).toMatchObject({
+      content: 'long '.repeat(10_000),
+      feedback: { value: 1, comment: 'a "good" one' },
+    })
+  })
+
+  it.each([{}, { value: 2 }, { value: '1' }, { value: 1, comment: 'a'.repeat(2001) }, { value: 1, comment: 1 }])(
+    '400 for %j',
+    async (body) => {
+      expect((await rate('rated/messages/any', body)).json()).toMatchObject({ status: 400, code: 'invalid_request' })
+    },
+  )
+
+  it('404 for a question, and for an answer that is unknown or of another owner', async () => {
+    await converse('rated-not')
+    const [question, answer] = (await get('/conversations/rated-not')).messages
+    for (const response of [
+      await rate(`rated-not/messages/${question.id}`, { value: 1 }),
+      await rate('rated-not/messages/unknown', { value: 1 }),
+      await rate(`unknown/messages/${answer.id}`, { value: 1 }),
+      await rate(`rated-not/messages/${answer.id}`, { value: 1 }, bob),
+    ])
+      expect(response.json()).toMatchObject({ status: 404, code: 'answer_not_found' })
+  })
+})
+
+describe('the search', () => {
+  const find = async (query: string) => (await get(`/conversations?${query}`)).items.map(({ id }: { id: string }) => id)
+
+  it('returns the conversations whose title or messages contain the words, page by page', async () => {
+    for (const id of ['bird-1', 'bird-2', 'bird-3']) await converse(id, `Where does kingfisher number ${id} nest?`)
+    await converse('bird-4', 'Where does the pelican nest?')
+    expect(await find('q=KINGFISHER%20nest')).toEqual(['bird-3', 'bird-2', 'bird-1'])
+    const { items, next } = await get('/conversations?q=kingfisher&limit=2')
+    expect(items).toHaveLength(2)
+    const rest = await get(`/conversations?q=kingfisher&limit=2&after=${next}`)
+    expect(rest).toMatchObject({ items: [{ id: 'bird-1' }], next: null })
+    expect(await find('q=kingfisher%20nest%20pelican')).toEqual([])
+  })
+
+  it('returns a cursor if it ends early, even with an empty page', async () => {
+    const next = { time: '2026-01-01T00:00:00.000Z', id: 'c7' }
+    vi.spyOn(app.store.conversations, 'search').mockResolvedValueOnce({ found: [], next })
+    const page = await get('/conversations?q=kingfisher')
+    expect(page.items).toEqual([])
+    const search = vi.spyOn(app.store.conversations, 'search')
+    expect(await get(`/conversations?q=kingfisher&after=${page.next}`)).toEqual({ items: [], next: null })
+    expect(search.mock.lastCall?.at(-1)).toEqual(next)
+    vi.restoreAllMocks()
+  })
+
+  it('lists everything without words, and 400 for more than 200 characters', async () => {
+    expect(await get('/conversations?q=%20')).toEqual(await get('/conversations'))
+    expect(await get(`/conversations?q=${'a'.repeat(201)}`)).toMatchObject({ status: 400, code: 'invalid_request' })
+    expect(await find('q=%00%ed%a0%80')).toEqual([])
   })
 })

@@ -1,35 +1,97 @@
-import { fromStored, type Store } from '@repo/db'
+import type { ConversationSummary as StoredSummary } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
-import { toUiParts } from '../chat/ui-parts.ts'
-import { decodeCursor, PageQuery, toPage } from '../paging.ts'
+import { decodeCursor, encodeCursor, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
-import { sendJsonPieces, writeJsonPieces } from '../streaming/json-pieces.ts'
+import { sendJsonPieces } from '../streaming/json-pieces.ts'
+import { isShort, toMessage, toResponse, writeConversation } from '../streaming/write-conversation.ts'
 import {
   ConversationList,
   ConversationResponse,
+  ConversationSummary,
   Deleted,
+  FeedbackRequest,
+  ListQuery,
+  MessageParams,
   messagePageSize,
   Params,
+  Rated,
   ReadQuery,
+  RenameRequest,
 } from './conversations.schemas.ts'
 
-const routes: FastifyPluginAsyncZod = async (app) => {
+const serveList: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
       config: { problems: { 400: ['invalid_cursor'] } },
       schema: {
         operationId: 'listConversations',
-        summary: 'List conversations, newest activity first',
-        querystring: PageQuery,
+        summary: 'List or search conversations, newest activity first',
+        querystring: ListQuery,
         response: { 200: ConversationList },
       },
     },
-    async ({ owner, query: { limit, after } }) => {
-      const rows = await app.store.conversations.list(owner, limit + 1, decodeCursor(after))
-      return toPage(rows, limit, (row) => row.updatedAt, toSummary)
+    async ({ owner, query: { q, limit, after } }) => {
+      const { conversations } = app.store
+      if (q.trim() === '') {
+        const rows = await conversations.list(owner, limit + 1, decodeCursor(after))
+        return toPage(rows, limit, (row) => row.updatedAt, toSummary)
+      }
+      const { found, next } = await conversations.search(owner, q, limit + 1, decodeCursor(after))
+      const page = toPage(found, limit, (row) => row.updatedAt, toSummary)
+      return next && page.next === null ? { ...page, next: encodeCursor(next) } : page
     },
   )
+}
+
+const serveChanges: FastifyPluginAsyncZod = async (app) => {
+  app.patch(
+    '/:id',
+    {
+      config: { problems: { 404: ['conversation_not_found'] } },
+      schema: {
+        operationId: 'renameConversation',
+        summary: 'Rename a conversation',
+        params: Params,
+        body: RenameRequest,
+        response: { 200: ConversationSummary },
+      },
+    },
+    async ({ owner, params: { id }, body: { title } }) => {
+      const renamed = await app.store.conversations.rename(owner, id, title)
+      if (!renamed) throw notFound()
+      return toSummary(renamed)
+    },
+  )
+
+  app.put(
+    '/:id/messages/:messageId/feedback',
+    {
+      config: { problems: { 404: ['answer_not_found'] } },
+      schema: {
+        operationId: 'rateAnswer',
+        summary: 'Rate an answer',
+        params: MessageParams,
+        body: FeedbackRequest,
+        response: { 204: Rated },
+      },
+    },
+    async ({ owner, params: { id, messageId }, body: { value, comment } }, reply) => {
+      const feedback = value === 0 ? null : { value, comment: comment || null }
+      if (!(await app.store.conversations.rate(owner, id, messageId, feedback)))
+        throw new ProblemError(
+          404,
+          'answer_not_found',
+          'Answer not found. Send the id of an assistant message of GET /conversations/:id.',
+        )
+      return reply.code(204).send()
+    },
+  )
+}
+
+const routes: FastifyPluginAsyncZod = async (app) => {
+  await app.register(serveList)
+  await app.register(serveChanges)
 
   app.get(
     '/:id',
@@ -74,114 +136,11 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   )
 }
 
-const toSummary = ({
-  id,
-  title,
-  createdAt,
-  updatedAt,
-}: {
-  id: string
-  title: string
-  createdAt: Date
-  updatedAt: Date
-}) => ({
-  id,
-  title,
+const toSummary = ({ createdAt, updatedAt, ...summary }: StoredSummary) => ({
+  ...summary,
   createdAt: createdAt.toISOString(),
   updatedAt: updatedAt.toISOString(),
 })
-
-type StoredMessage = NonNullable<Awaited<ReturnType<Store['conversations']['read']>>>['messages'][number]
-type Message = Omit<StoredMessage, 'createdAt'> & { createdAt: string }
-type Conversation = { id: string; title: string; createdAt: string; messages: Message[] }
-
-const toMessage = ({ createdAt, ...message }: StoredMessage): Message => ({
-  ...message,
-  createdAt: createdAt.toISOString(),
-})
-
-type ShortMessage = Message & { content: string }
-const isShort = (message: Message): message is ShortMessage => message.content !== null
-
-const toResponse = (message: ShortMessage) => ({ ...message, parts: toUiMessageParts(message, message.content) })
-
-/** Returns the parts of a message. Of an answer whose content is read later, texts are empty. */
-function toUiMessageParts({ role, parts, sources }: Message, content: string) {
-  if (role === 'user') return [{ type: 'text' as const, text: content }]
-  return toUiParts(fromStored({ content, parts }), sources)
-}
-
-/**
- * Yields a conversation as JSON. Long messages are read when they are due, piece by piece, so that neither memory nor the
- * event loop holds a whole one. One that was deleted or answered again meanwhile is left out. If it is deleted while it
- * is read, the response is cut off.
- */
-export async function* writeConversation(
-  { messages, ...conversation }: Conversation,
-  readContent: (messageId: string) => AsyncIterable<string>,
-): AsyncGenerator<string> {
-  let before = `${JSON.stringify(conversation).slice(0, -1)},"messages":[`
-  for (const message of messages) {
-    const pieces = isShort(message)
-      ? writeJsonPieces(toResponse(message))
-      : writeLong(message, () => readContent(message.id))
-    for await (const piece of pieces) {
-      yield `${before}${piece}`
-      before = ''
-    }
-    before ||= ','
-  }
-  yield before === ',' ? ']}' : `${before}]}`
-}
-
-/** Yields a long message, whose content is read twice: as a whole, and as the texts of its parts. */
-async function* writeLong(message: Message, readContent: () => AsyncIterable<string>): AsyncGenerator<string> {
-  const { content: _, parts, ...rest } = message
-  let before = `${JSON.stringify(rest).slice(0, -1)},"content":"`
-  for await (const piece of readContent()) {
-    yield `${before}${toJson(piece)}`
-    before = ''
-  }
-  if (before !== '') return
-  yield '","parts":['
-  const texts = createTextReader(readContent())
-  const lengths = parts?.flatMap((part) => (part.type === 'text' ? part.length : [])) ?? [Number.POSITIVE_INFINITY]
-  const shown = parts ? toUiMessageParts(message, '') : toUiMessageParts(message, ' ')
-  for (const [index, part] of shown.entries()) {
-    if (index > 0) yield ','
-    if (part.type !== 'text') yield JSON.stringify(part)
-    else {
-      const { text, ...others } = part
-      yield `${JSON.stringify(others).slice(0, -1)},"text":"`
-      for await (const piece of texts.take(lengths.shift() ?? 0)) yield toJson(piece)
-      yield '"}'
-    }
-  }
-  yield ']}'
-}
-
-function toJson(text: string): string {
-  return JSON.stringify(text).slice(1, -1)
-}
-
-/** Divides a text that arrives in pieces. */
-function createTextReader(pieces: AsyncIterable<string>) {
-  const iterator = pieces[Symbol.asyncIterator]()
-  let left = ''
-  return {
-    /** Yields the next `length` UTF-16 units, or less at the end. */
-    take: async function* (length: number): AsyncGenerator<string> {
-      for (let missing = length; missing > 0; ) {
-        const next = left || (await iterator.next()).value
-        if (!next) return
-        const piece: string = next.slice(0, missing)
-        left = next.slice(piece.length)
-        missing -= piece.length
-        yield piece
-      }
-    },
-  }
-}
 
 const notFound = () =>
   new ProblemError(404, 'conversation_not_found', 'Conversation not found. See GET /conversations for yours.')
