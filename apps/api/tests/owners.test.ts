@@ -19,7 +19,7 @@ const spoken = createScriptedModel()
 const models = createModels(readConfig({ DATABASE_URL: 'postgres://nobody@127.0.0.1:9/nothing' }))
 /** Answers at once, unless the question tells it to wait. */
 const chat: typeof models.chat = {
-  name: models.chat.name,
+  ...models.chat,
   stream: (request) => (request.messages.at(-1)?.content.startsWith(holdOn) ? spoken.llm : models).chat.stream(request),
 }
 const limits = { OWNER_REQUESTS_PER_MINUTE: '1000000', OWNER_STREAMS: '1000' } // else `usage` has no rows

@@ -17,6 +17,7 @@ const wordPattern = /\s*\S{1,16}|\s+$/gu
 export function createOfflineChat({ wordIntervalMs = defaultWordIntervalMs }: OfflineChatOptions = {}): ChatModel {
   return {
     name: 'offline',
+    capabilities: { images: false, tools: true, reasoning: false },
     stream: async ({ messages, passages, signal }) => {
       signal.throwIfAborted()
       const answer = composeAnswer(messages, passages)
