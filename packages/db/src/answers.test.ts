@@ -26,10 +26,10 @@ describe('finishing an answer', () => {
   it('stores how it ended, once', async () => {
     const turn = await openTurn()
     const sources = [{ n: 1, documentId: 'd', chunkId: 'c', title: "It's", start: 0, end: 9, page: 2 }]
-    expect(await answers.finish(owner, turn, { ...complete, sources })).toBe(true)
+    expect(await answers.finish(owner, turn, { ...complete, sources, model: 'gpt' })).toBe(true)
     expect(await answers.finish(owner, turn, { ...complete, content: 'late', status: 'failed' })).toBe(false)
     const stored = await readOne(turn.conversationId, turn.answerId)
-    expect(stored).toMatchObject({ content: 'an answer', status: 'complete', sources })
+    expect(stored).toMatchObject({ content: 'an answer', status: 'complete', sources, model: 'gpt' })
   })
 
   it('accepts an end without a reason and token counts', async () => {

@@ -9,6 +9,8 @@ export type AnswerEnd = {
   content: string
   status: Exclude<MessageStatus, 'streaming'>
   sources: Source[]
+  /** The name of the chat model that wrote it, if one was called. */
+  model?: string | undefined
   finishReason: string | null
   inputTokens: number | null
   outputTokens: number | null
@@ -64,7 +66,13 @@ export function createAnswers(db: Db) {
      * Returns false if the answer is gone or ended in another way.
      */
     finish: async (owner: string, key: AnswerKey, end: AnswerEnd): Promise<boolean> => {
-      const rows = await finish.execute({ owner, ...key, ...end, sources: JSON.stringify(end.sources) })
+      const rows = await finish.execute({
+        owner,
+        ...key,
+        ...end,
+        model: end.model ?? null,
+        sources: JSON.stringify(end.sources),
+      })
       return rows.length > 0
     },
 
@@ -119,6 +127,7 @@ function prepareFinish(db: Db) {
       content: sql`${placeholder('content')}`,
       status: sql`${placeholder('status')}`,
       sources: sql`${placeholder('sources')}::jsonb`,
+      model: sql`${placeholder('model')}`,
       finishReason: sql`${placeholder('finishReason')}`,
       inputTokens: sql`${placeholder('inputTokens')}::int`,
       outputTokens: sql`${placeholder('outputTokens')}::int`,

@@ -92,6 +92,7 @@ function prepareRead(db: Db) {
         content: shortContent,
         status: messages.status,
         sources: messages.sources,
+        model: messages.model,
         createdAt: messages.createdAt,
       },
     })

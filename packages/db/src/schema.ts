@@ -111,6 +111,8 @@ export const messages = pgTable(
     content: text('content').notNull(),
     status: text('status').$type<MessageStatus>().notNull(),
     sources: jsonb('sources').$type<Source[]>().notNull().default([]),
+    /** The name of the chat model that wrote this answer. Null while it runs. */
+    model: text('model'),
     finishReason: text('finish_reason'),
     inputTokens: integer('input_tokens'),
     outputTokens: integer('output_tokens'),

@@ -178,7 +178,8 @@ describe('the time limit of an answer', () => {
     const search = async () => []
     const store = { ...long.app.store, passages: { ...long.app.store.passages, search } }
     const limits = { maxTokens: 9, timeoutMs: 9 }
-    const outcome = writeAnswer({ store, llm, limits }, answer, { question: 'Why?', history: [] })
+    const turn = { question: 'Why?', history: [], model: llm.chat }
+    const outcome = writeAnswer({ store, llm, limits, onFallback: () => {} }, answer, turn)
     const spoken = await takeAnswer()
     spoken.say('half')
     await expect.poll(() => answer.text()).toBe('half')

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Store } from '@repo/db'
-import type { Llm } from '@repo/llm'
+import type { Fallback, Llm } from '@repo/llm'
 import type { MeasuredAnswer } from '@repo/telemetry'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
@@ -10,6 +10,7 @@ import type { Quotas } from '../plugins/quotas.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
 import { AnswerEndedError, toOutcome } from './answer-end.ts'
 import type { AnswerLimits } from './answer-limits.ts'
+import { findModel } from './find-model.ts'
 import { createFollowedAnswers } from './follow-answers.ts'
 import { startPersistence, storeEnd } from './persist-answers.ts'
 import type { Question } from './question.ts'
@@ -29,6 +30,8 @@ export type ChatOptions = {
   limits: AnswerLimits
   /** Called for each answer that begins in this process. */
   onAnswer: (answer: MeasuredAnswer) => void
+  /** Called for each model call that a fallback took over. */
+  onFallback: (fallback: Fallback) => void
 }
 
 /** An answer for its client only. Aborting its controller cancels the model call. */
@@ -56,7 +59,8 @@ export function createChat(options: ChatOptions) {
   return {
     /**
      * Stores the question, starts the model and returns the answer, which is still empty. Its result goes to `log`.
-     * Throws `ConflictError`, or `ProblemError`: 503 when all slots are taken, 429 when the owner's quota is used up.
+     * Throws `ConflictError`, or `ProblemError`: 404 for an unknown model, 503 when all slots are taken, 429 when the
+     * owner's quota is used up.
      */
     ask: async (owner: string, question: Question, log = options.log): Promise<Answer> => {
       const answerId = randomUUID()
@@ -64,7 +68,7 @@ export function createChat(options: ChatOptions) {
       void answer.ended.then(slots.acquire(owner, answer.controller))
       opening.add(answer)
       try {
-        const turn = await openTurn(store, owner, question, answerId)
+        const turn = await openTurn(options, owner, question, answerId)
         running.set(answerId, answer)
         options.onAnswer(answer)
         void run(answer, turn, log)
@@ -169,16 +173,22 @@ async function stopElsewhere(store: Store, owner: string, conversationId: string
   }
 }
 
-/** Stores the question, or reads the stored one when it is regenerated. */
-async function openTurn(store: Store, owner: string, question: Question, answerId: string): Promise<OpenTurn> {
+/** Stores the question, or reads the stored one when it is regenerated. Throws `ProblemError` 404 for an unknown model. */
+async function openTurn(
+  { store, llm }: ChatOptions,
+  owner: string,
+  question: Question,
+  answerId: string,
+): Promise<OpenTurn> {
   const { conversationId, questionId, text } = question
+  const model = question.model === undefined ? llm.chat : findModel(llm.chatModels, question.model)
   if (question.regenerate) {
     const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId })
     const read = () => store.turns.history(owner, conversationId, questionId)
-    if (stored !== undefined) return { question: stored, history: await read() }
+    if (stored !== undefined) return { question: stored, history: await read(), model }
   }
   const turn = { conversationId, title: toTitle(text), questionId, question: text, answerId }
-  return { question: text, history: await store.turns.open(owner, turn) }
+  return { question: text, history: await store.turns.open(owner, turn), model }
 }
 
 /** Returns the first 80 characters of the question, without dividing a character. */

@@ -21,12 +21,17 @@ const longestPauseMs = 3000
  * reason, the answer waits in memory for at most a minute.
  */
 export async function storeEnd({ store, log }: PersistOptions, answer: Answer, outcome: Outcome): Promise<Outcome> {
-  const { owner, key, sources } = answer
+  const { owner, key, sources, model } = answer
   const deadline = performance.now() + storeTimeoutMs
   answer.flush()
   for (let pauseMs = 100; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
     try {
-      const isStored = await store.answers.finish(owner, key, { ...outcome.end, sources, content: answer.text() })
+      const isStored = await store.answers.finish(owner, key, {
+        ...outcome.end,
+        sources,
+        model,
+        content: answer.text(),
+      })
       return isStored ? outcome : toOutcome(new AnswerEndedError('stopped')) // its conversation was deleted
     } catch (error) {
       if (!describeDatabaseError(error) || performance.now() + pauseMs > deadline) return toOutcome(error)

@@ -10,6 +10,8 @@ export type Question = {
   text: string
   /** Answers a stored question again and replaces its answer. */
   regenerate: boolean
+  /** The name of the model to ask. Undefined: the default one. */
+  model?: string | undefined
 }
 
 /** `useChat` creates ids of 16 characters, the server UUIDs. */
@@ -37,6 +39,7 @@ export const ChatRequest = z
     messages: z.array(z.unknown()).min(1, 'must end with a message from the user').optional(),
     trigger: z.enum(['submit-message', 'regenerate-message']).optional(),
     messageId: z.string().nullish(),
+    model: z.string().nullish().meta({ description: 'One of GET /models. Default: the one marked as `default`' }),
   })
   .meta({
     description: '`message` with an optional `conversationId`, or `id`, `messages` and `trigger` of the AI SDK.',
@@ -64,7 +67,7 @@ export function toQuestion(body: z.output<typeof ChatRequest>): Question {
       `The message exceeds ${maxMessageLength} characters. Post long text to /documents.`,
     )
   }
-  return { ...question, text: toStorableText(question.text) }
+  return { ...question, text: toStorableText(question.text), model: body.model ?? undefined }
 }
 
 function fromPlainMessage({ message, conversationId }: z.output<typeof ChatRequest>): Question {

@@ -9,7 +9,7 @@ import { answerStream, FollowHeaders, NoRunningAnswer, Params, Stopped } from '.
 
 const streamHeaders = { 'x-vercel-ai-ui-message-stream': 'v1' }
 
-const askProblems = { 409: ['message_exists', 'answer_running'], 413: ['message_too_large'] }
+const askProblems = { 404: ['model_not_found'], 409: ['message_exists', 'answer_running'], 413: ['message_too_large'] }
 const followProblems = {
   400: ['invalid_event_id'],
   404: ['answer_not_found'],

@@ -17,6 +17,7 @@ const MessageResponse = z
     content: z.string(),
     status: z.enum(['streaming', 'complete', 'stopped', 'interrupted', 'failed']),
     sources: z.array(SourceResponse),
+    model: z.string().nullable().meta({ description: 'The model that wrote this answer. Null while it runs' }),
     createdAt: z.iso.datetime(),
   })
   .meta({ id: 'Message', description: 'A message of a conversation' })
@@ -58,6 +59,7 @@ export const ConversationResponse = z
             content: summary.title,
             status: 'complete',
             sources: [],
+            model: null,
             createdAt: summary.createdAt,
           },
         ],
