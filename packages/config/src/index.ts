@@ -87,6 +87,8 @@ const ApiEnvironment = z
   .object({
     ...models,
     ...tracing,
+    CHAT_MODELS: optional, // chat-models.ts reads it and the file
+    CHAT_MODELS_FILE: optional,
     NODE_ENV: optional,
     DATABASE_URL: postgresUrl,
     DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat uses a connection for 3 to 10 ms in total

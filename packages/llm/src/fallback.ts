@@ -5,7 +5,7 @@ export type Fallback = { model: string; fallback: string; error: LlmError }
 
 type Chained = { name: string; fallback?: string | undefined }
 
-export type FallbackOptions<Model> = {
+type FallbackOptions<Model> = {
   models: ReadonlyMap<string, Model>
   /** Called for each model that failed, before its fallback is called. */
   onFallback: (fallback: Fallback) => void

@@ -9,7 +9,7 @@ import { createOpenAiEmbedder } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
 import { toTokenLimit } from './token-limit.ts'
 
-export { callWithFallback, type Fallback, type FallbackOptions, streamWithFallback } from './fallback.ts'
+export { callWithFallback, type Fallback, streamWithFallback } from './fallback.ts'
 export { takeTurn } from './http/turns.ts'
 export { listJsonParts } from './http/write-json.ts'
 export * from './llm.ts'
@@ -113,18 +113,15 @@ function createClients(options: LlmOptions) {
   return { connect, close }
 }
 
-/** Returns the chat models, the default one first. Returns none if there is no default. */
+/** Returns the chat models, the default one first, or none if there is no default. */
 function chooseChats(options: LlmOptions, connect: Connect): ChatPair[] {
-  const { chatModel: name, chatModels = [], fallback, baseUrl, apiKey, maxAnswerTokens } = options
-  const others = chatModels.filter((model) => model.name !== name)
-  const further = others.map((model) => createChat(model, options, connect))
-  if (name) {
-    const described = chatModels.find((model) => model.name === name)
-    return [createChat(described ?? { name, model: name, baseUrl, apiKey }, options, connect), ...further]
-  }
+  const { chatModel: own, chatModels = [], fallback, baseUrl, apiKey, maxAnswerTokens } = options
+  const described = chatModels.find(({ name }) => name === own)
+  const others = chatModels.filter(({ name }) => name !== own).map((model) => createChat(model, options, connect))
+  if (own) return [createChat(described ?? { name: own, model: own, baseUrl, apiKey }, options, connect), ...others]
   if (!fallback) return []
   const { chat, completions } = fallback
-  return [{ chat: { maxAnswerTokens, ...chat }, completions: { maxAnswerTokens, ...completions } }, ...further]
+  return [{ chat: { maxAnswerTokens, ...chat }, completions: { maxAnswerTokens, ...completions } }, ...others]
 }
 
 function createChat(
