@@ -113,7 +113,12 @@ export const part: Part = {
       '- `openai-completions.ts` and',
       ['`chat` and `completions`, or `embedder` and `embeddings`', '`chat` or `embedder`'],
     ],
-    'packages/llm/src/index.test.ts': ['completions: {', 'embeddings: {'],
+    'packages/llm/src/index.test.ts': [
+      'completions: {',
+      'embeddings: {',
+      ['{ chat, chatModels, completionModels }', '{ chat, chatModels }'],
+      'expect([...completionModels',
+    ],
     'packages/llm/src/guard.ts': [
       'import type { CompletionModel, EmbeddingModel }',
       'export function guardCompletions',
@@ -135,7 +140,7 @@ export const part: Part = {
       'completions: ',
       ['const { embedder, embeddings } =', 'const embedder ='],
       'embeddings: guardEmbeddings',
-      [": Pick<Models, 'embedder' | 'embeddings'>", ': Embedder'],
+      [": Pick<Models, 'embedder' | 'embeddings'>", ": Models['embedder']"],
       'if (name) {',
       [
         "if (fallback) return fallback\n  throw new Error('No embedding",
