@@ -154,6 +154,10 @@ export const part: Part = {
       'embeddings: ',
       'completionModels: ',
     ],
+    'packages/models/src/index.test.ts': [
+      ['{ chatModels, completionModels }', '{ chatModels }'],
+      'for (const model of completionModels',
+    ],
     'packages/llm/src/token-limit.ts': ['export function lowerTokenLimits'],
     'packages/llm/src/token-limit.test.ts': [
       'const completions = ',
