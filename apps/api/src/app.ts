@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import type { Config } from '@repo/config'
 import type { Database, Db, Store } from '@repo/db'
-import type { Llm } from '@repo/llm'
-import type { MeasuredAnswer, Tracing } from '@repo/telemetry'
+import type { Fallback, Llm } from '@repo/llm'
+import { describeError, type MeasuredAnswer, type Tracing } from '@repo/telemetry'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
@@ -33,6 +33,8 @@ declare module 'fastify' {
     /** The operator's instructions to the model. Undefined: the default instructions. */
     systemPrompt: string | undefined
     metrics: Metrics
+    /** Counts and logs a model call that a fallback took over. */
+    reportFallback: (fallback: Fallback) => void
     /** Rejects when the database does not respond in time. */
     pingDatabase: Database['ping']
   }
@@ -126,17 +128,21 @@ function createServer(config: Config, logger: FastifyBaseLogger): FastifyInstanc
 /** Adds what routes use, and closes it with the app. */
 function decorateApp(app: FastifyInstance, { config, database, store, llm, tracing }: AppOptions, tools: Tools) {
   const { MAX_STREAMS: maxStreams, MAX_STEPS: maxSteps, RETRIEVAL: retrieval, SYSTEM_PROMPT: systemPrompt } = config
-  const metrics = createMetrics(config, database)
+  const metrics = createMetrics(config, database, llm)
   const quotas = createQuotas({ config, store, log: app.log })
   const limits = { maxTokens: config.MAX_ANSWER_TOKENS, timeoutMs: config.ANSWER_TIMEOUT_MS }
   const onAnswer = (answer: MeasuredAnswer) => {
     metrics.countAnswer(answer)
     tracing?.traceAnswer(answer)
   }
+  const onFallback = ({ model, fallback, error }: Fallback) => {
+    metrics.countFallback(model, fallback)
+    app.log.warn({ model, fallback, error: describeError(error) }, 'a model failed, so its fallback was called')
+  }
   const { db } = database
   const titles = usesTitleModel(config) ? createTitleWriter({ store, model: llm.chat, log: app.log }) : undefined
   const chat = createChat({
-    ...{ db, store, llm, tools, log: app.log, quotas, titles, onAnswer },
+    ...{ db, store, llm, tools, log: app.log, quotas, titles, onAnswer, onFallback },
     ...{ maxStreams, maxSteps, limits, retrieval, systemPrompt },
   })
   app.decorate('db', db)
@@ -145,6 +151,7 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
   app.decorate('pingDatabase', database.ping)
   app.decorate('metrics', metrics)
   app.decorate('chat', chat)
+  app.decorate('reportFallback', onFallback)
   app.decorate('systemPrompt', systemPrompt)
   app.addHook('onClose', async () => {
     chat.close()

@@ -93,6 +93,7 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
   'GET /search': () => [get(`/search?k=50&q=${encodeURIComponent('lock transaction '.repeat(235))}`)],
   'GET /metrics': () => [get('/metrics')],
   'GET /live': () => [get('/live')],
+  'GET /models': () => [get('/models')],
   'GET /v1/models': () => [get('/v1/models')],
   'GET /health/live': () => [get('/health/live')],
   'GET /health/ready': () => [get('/health/ready')],

@@ -10,7 +10,9 @@ afterAll(test.drop)
 const collector = await startCollector()
 const vendor = await startScriptedServer()
 const database = { DATABASE_URL: test.databaseUrl }
-const api = await startApi({ ...database, ...vendor.env, ...collector.env })
+const away = { name: 'away', baseUrl: 'http://127.0.0.1:9/v1', fallback: 'spoken' } // nothing listens there
+const CHAT_MODELS = JSON.stringify([away])
+const api = await startApi({ ...database, ...vendor.env, ...collector.env, CHAT_MODELS })
 
 const newTraceId = () => crypto.randomUUID().replaceAll('-', '')
 const traceOf = (traceId: string) => ({ traceparent: `00-${traceId}-00000000000000aa-01` })
@@ -45,6 +47,17 @@ describe('a traced chat', () => {
     expect(callers[0]).not.toBe(callers[1])
     const streams = found.flat().filter(({ name }) => name === 'stream')
     expect(streams.map(({ attributes }) => attributes['sluice.deltas']).sort()).toEqual([2, 3])
+  })
+
+  it('has a span for each model that is called', async () => {
+    const traceId = newTraceId()
+    const asked = post(`${api.url}/chat`, traceOf(traceId), { message: 'When does it open?', model: 'away' })
+    const answer = await vendor.takeAnswer()
+    answer.end()
+    await readParts(await asked)
+    const spans = await collector.findTrace(traceId, ...chatSpans, 'chat away')
+    const failed = spans.find(({ name }) => name === 'chat away')
+    expect(failed?.attributes).toMatchObject({ 'gen_ai.request.model': 'away', 'error.type': 'model_unreachable' })
   })
 
   it('has its ids in the log lines', async () => {

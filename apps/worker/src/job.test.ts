@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { connect, createStore, sendJob } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
+import { toLlm } from '@repo/llm'
 import { createLogger } from '@repo/telemetry'
 import { createTestModels } from '@repo/testing/test-models'
 import { expect, it, onTestFinished } from 'vitest'
@@ -25,7 +26,7 @@ it('a file in jobs/ runs once for each job that is sent under its name, and agai
   const context = {
     db,
     store: createStore(db),
-    llm: { ...createTestModels(), close: () => {} },
+    llm: toLlm(createTestModels()),
     log: createLogger('silent'),
   }
   const folder = writeJobs({

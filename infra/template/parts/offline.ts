@@ -36,9 +36,12 @@ export const part: Part = {
     'apps/api/tests/owners.test.ts': [
       [
         "createModels(readConfig({ DATABASE_URL: 'postgres://nobody@127.0.0.1:9/nothing' }))",
-        '{ ...createTestModels(), close: () => {} }',
+        'toLlm(createTestModels())',
       ],
-      ["import { createModels } from '@repo/models'", "import { createTestModels } from '@repo/testing/test-models'"],
+      [
+        "import { createModels } from '@repo/models'",
+        "import { toLlm } from '@repo/llm'\nimport { createTestModels } from '@repo/testing/test-models'",
+      ],
       ["'offline'", "'test'"],
     ],
     'apps/api/tests/stalls.test.ts': [["'offline-384'", "'test-384'"]],

@@ -1,4 +1,8 @@
 import { z } from 'zod'
+import { type ChatModelConfig, readChatModels } from './chat-models.ts'
+import { ConfigError, toConfigError } from './config-error.ts'
+
+export { ConfigError } from './config-error.ts'
 
 /** In bytes. A PDF of 1,000 pages with pictures has about this size. */
 export const maxFileSize = 20 * 1024 * 1024
@@ -83,6 +87,8 @@ const ApiEnvironment = z
   .object({
     ...models,
     ...tracing,
+    CHAT_MODELS: optional, // chat-models.ts reads it and the file
+    CHAT_MODELS_FILE: optional,
     NODE_ENV: optional,
     DATABASE_URL: postgresUrl,
     DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat uses a connection for 3 to 10 ms in total
@@ -118,7 +124,7 @@ const ApiEnvironment = z
     path: ['JWT_AUDIENCE'],
     error: 'is required with JWT_ISSUER. Set it to the `aud` of the tokens for this API',
   })
-  .superRefine(checkKeys)
+  .superRefine(checkEmbeddingKey)
 
 const WorkerEnvironment = z
   .object({
@@ -128,9 +134,9 @@ const WorkerEnvironment = z
     WORKER_CONCURRENCY: integer(1, 100).default(2), // one document is read while the model server embeds the other
     LOG_LEVEL: logLevel,
   })
-  .superRefine(checkKeys)
+  .superRefine(checkEmbeddingKey)
 
-const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkKeys)
+const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkEmbeddingKey)
 
 const ManageEnvironment = z
   .object({
@@ -139,18 +145,23 @@ const ManageEnvironment = z
     DIRECT_DATABASE_URL: postgresUrl.optional(),
     MAX_UPLOAD_MB: maxUploadMb,
   })
-  .superRefine(checkKeys)
+  .superRefine(checkEmbeddingKey)
+
+const ModelEnvironment = z.object(models).superRefine(checkEmbeddingKey)
 
 const DoctorEnvironment = ApiEnvironment.safeExtend({
   DIRECT_DATABASE_URL: postgresUrl.optional(),
 })
 
-export type Config = z.output<typeof ApiEnvironment>
+export type Config = z.output<typeof ApiEnvironment> & WithChatModels
 export type WorkerConfig = z.output<typeof WorkerEnvironment>
 export type MigrationConfig = z.output<typeof MigrationEnvironment>
 export type DoctorConfig = ReturnType<typeof readDoctorConfig>
-export type ModelConfig = z.output<z.ZodObject<typeof models>>
+export type ModelConfig = z.output<z.ZodObject<typeof models>> & WithChatModels
 export type TracingConfig = z.output<z.ZodObject<typeof tracing>>
+
+/** The chat models that a request may choose. Undefined in programs that do not chat. */
+type WithChatModels = { chatModels?: ChatModelConfig[] }
 
 /** Returns the server of `EMBEDDING_MODEL`. Each key is sent to its own server only. */
 export function findEmbeddingServer(env: ModelConfig) {
@@ -160,35 +171,17 @@ export function findEmbeddingServer(env: ModelConfig) {
 }
 
 /** Reports a missing key for api.openai.com at startup instead of at the first question. Local servers need no key. */
-function checkKeys(env: ModelConfig, { addIssue }: z.RefinementCtx) {
-  const embedding = findEmbeddingServer(env)
-  const missingKeys = new Set<'OPENAI' | 'EMBEDDING'>()
-  if (env.CHAT_MODEL && lacksKey(env.OPENAI_BASE_URL, env.OPENAI_API_KEY)) missingKeys.add('OPENAI')
-  if (env.EMBEDDING_MODEL && lacksKey(embedding.baseUrl, embedding.apiKey))
-    missingKeys.add(env.EMBEDDING_BASE_URL ? 'EMBEDDING' : 'OPENAI')
-  for (const server of missingKeys) {
-    const message = `is required for api.openai.com. Set it, or set ${server}_BASE_URL to another server`
-    addIssue({ code: 'custom', path: [`${server}_API_KEY`], message })
-  }
-}
-
-function lacksKey(baseUrl: string, apiKey: string | undefined): boolean {
-  return apiKey === undefined && new URL(baseUrl).hostname === 'api.openai.com'
-}
-
-/** The environment is invalid. `message` has one line per variable with its name and the expected value. */
-export class ConfigError extends Error {
-  code = 'invalid_environment' as const
-
-  constructor(issues: z.core.$ZodIssue[]) {
-    super(issues.map((issue) => `${issue.path.join('.')} ${describeIssue(issue)}`).join('\n'))
-    this.name = 'ConfigError'
-  }
+function checkEmbeddingKey(env: ModelConfig, { addIssue }: z.RefinementCtx) {
+  const { baseUrl, apiKey } = findEmbeddingServer(env)
+  if (!env.EMBEDDING_MODEL || apiKey !== undefined || new URL(baseUrl).hostname !== 'api.openai.com') return
+  const server = env.EMBEDDING_BASE_URL ? 'EMBEDDING' : 'OPENAI'
+  const message = `is required for api.openai.com. Set it, or set ${server}_BASE_URL to another server`
+  addIssue({ code: 'custom', path: [`${server}_API_KEY`], message })
 }
 
 /** Returns the settings of the API. Throws `ConfigError`. */
 export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
-  return parse(ApiEnvironment, environment)
+  return addChatModels(parse(ApiEnvironment, environment), environment)
 }
 
 /** Returns the settings of `npm run worker`. Throws `ConfigError`. */
@@ -212,36 +205,39 @@ export function readManageConfig(environment: NodeJS.ProcessEnv = process.env): 
  */
 export function readDoctorConfig(environment: NodeJS.ProcessEnv = process.env) {
   const values = dropBlank(environment)
-  const { error } = DoctorEnvironment.safeParse(values, { reportInput: true })
   const { PORT, HOST } = DoctorEnvironment.shape
   return {
     /** One line per invalid variable with its name and the expected value. */
-    problems: error ? new ConfigError(error.issues).message.split('\n') : [],
+    problems: attempt(() => addChatModels(parse(DoctorEnvironment, environment), environment)).problems,
     databaseUrl: postgresUrl.safeParse(values.DATABASE_URL).data,
     directUrl: postgresUrl.safeParse(values.DIRECT_DATABASE_URL).data,
     adminUrl: postgresUrl.safeParse(values.PGBOUNCER_ADMIN_URL).data,
     port: PORT.safeParse(values.PORT).data,
     host: HOST.safeParse(values.HOST).data,
-    models: z.object(models).superRefine(checkKeys).safeParse(values).data,
+    models: attempt(() => addChatModels(parse(ModelEnvironment, environment), environment)).config,
+  }
+}
+
+function attempt<T>(read: () => T): { config?: T; problems: string[] } {
+  try {
+    return { config: read(), problems: [] }
+  } catch (error) {
+    if (error instanceof ConfigError) return { problems: error.message.split('\n') }
+    throw error
   }
 }
 
 function parse<Schema extends z.ZodType>(schema: Schema, environment: NodeJS.ProcessEnv): z.output<Schema> {
   const result = schema.safeParse(dropBlank(environment), { reportInput: true }) // tells a missing variable from an invalid one
   if (result.success) return result.data
-  throw new ConfigError(result.error.issues)
+  throw toConfigError(result.error.issues)
+}
+
+function addChatModels<T extends ModelConfig>(config: T, environment: NodeJS.ProcessEnv): T & WithChatModels {
+  return { ...config, chatModels: readChatModels(config, dropBlank(environment)) }
 }
 
 /** Removes empty variables. Compose passes `NAME=` for each variable that the user did not set. */
 function dropBlank(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim() !== ''))
-}
-
-function describeIssue(issue: z.core.$ZodIssue): string {
-  if (issue.code === 'invalid_type' && issue.input === undefined) return `is not set. It ${issue.message}`
-  if (issue.code === 'invalid_value') return `must be ${issue.values.join(' or ')}`
-  if (issue.code === 'too_small') return `must be at least ${issue.minimum}`
-  if (issue.code === 'too_big') return `must be at most ${issue.maximum}`
-  if (issue.code === 'invalid_type') return `must be a whole ${issue.expected === 'int' ? 'number' : issue.expected}`
-  return issue.message
 }

@@ -10,9 +10,14 @@ CREATE TABLE "answer_pieces" (
 --> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "parts" jsonb;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "scope" jsonb;--> statement-breakpoint
+ALTER TABLE "messages" ADD COLUMN "model" text;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "cached_tokens" integer;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "feedback" integer;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "feedback_comment" text;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "feedback_at" timestamp (3) with time zone;--> statement-breakpoint
 ALTER TABLE "answer_pieces" ADD CONSTRAINT "answer_pieces_message" FOREIGN KEY ("owner_id","conversation_id","message_id") REFERENCES "public"."messages"("owner_id","conversation_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
-CREATE INDEX "messages_feedback" ON "messages" USING btree ("position") WHERE "messages"."feedback" is not null;
+CREATE INDEX "messages_feedback" ON "messages" USING btree ("position") WHERE "messages"."feedback" is not null;--> statement-breakpoint
+UPDATE "messages" SET "parts" = jsonb_build_array(
+  jsonb_build_object('type', 'sources', 'count', jsonb_array_length("sources")),
+  jsonb_build_object('type', 'text', 'length', length("content") + regexp_count("content", '[\U00010000-\U0010FFFF]')))
+WHERE "sources" <> '[]';

@@ -27,10 +27,10 @@ describe('finishing an answer', () => {
   it('stores how it ended, once', async () => {
     const turn = await openTurn()
     const sources = [{ n: 1, documentId: 'd', chunkId: 'c', title: "It's", start: 0, end: 9, page: 2 }]
-    expect(await answers.finish(owner, turn, { ...complete, sources })).toBe(true)
+    expect(await answers.finish(owner, turn, { ...complete, sources, model: 'gpt' })).toBe(true)
     expect(await answers.finish(owner, turn, { ...complete, parts: text('late'), status: 'failed' })).toBe(false)
     const stored = await readOne(turn.conversationId, turn.answerId)
-    expect(stored).toMatchObject({ content: 'an answer', status: 'complete', sources })
+    expect(stored).toMatchObject({ content: 'an answer', status: 'complete', sources, model: 'gpt' })
     const tokens = { input: messages.inputTokens, output: messages.outputTokens, cached: messages.cachedTokens }
     const rows = await db.select(tokens).from(messages).where(eq(messages.id, turn.answerId))
     expect(rows).toEqual([{ input: 12, output: 3, cached: 8 }])

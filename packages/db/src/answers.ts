@@ -11,6 +11,8 @@ export type AnswerEnd = {
   parts: readonly AnswerPart[]
   status: Exclude<MessageStatus, 'streaming'>
   sources: Source[]
+  /** The name of the chat model that wrote it, if one was called. */
+  model?: string | undefined
   finishReason: string | null
   inputTokens: number | null
   outputTokens: number | null
@@ -73,8 +75,9 @@ export function createAnswers(db: Db) {
      */
     finish: async (owner: string, key: AnswerKey, end: AnswerEnd): Promise<boolean> => {
       const { content, parts } = toStored(end.parts)
-      const values = { ...end, content, parts: parts && JSON.stringify(parts), sources: JSON.stringify(end.sources) }
-      return (await finish.execute({ owner, ...key, ...values })).length > 0
+      const json = { parts: parts && JSON.stringify(parts), sources: JSON.stringify(end.sources) }
+      const rows = await finish.execute({ owner, ...key, ...end, model: end.model ?? null, content, ...json })
+      return rows.length > 0
     },
 
     /**
@@ -168,6 +171,7 @@ function prepareFinish(db: Db) {
       parts: sql`${placeholder('parts')}::jsonb`,
       status: sql`${placeholder('status')}`,
       sources: sql`${placeholder('sources')}::jsonb`,
+      model: sql`${placeholder('model')}`,
       finishReason: sql`${placeholder('finishReason')}`,
       inputTokens: sql`${placeholder('inputTokens')}::int`,
       outputTokens: sql`${placeholder('outputTokens')}::int`,

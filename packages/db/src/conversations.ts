@@ -121,6 +121,7 @@ function prepareRead(db: Db) {
         sources: messages.sources,
         feedback: messages.feedback,
         feedbackComment: messages.feedbackComment,
+        model: messages.model,
         createdAt: messages.createdAt,
       },
     })

@@ -149,6 +149,8 @@ export const messages = pgTable(
     sources: jsonb('sources').$type<Source[]>().notNull().default([]),
     /** Of a question. Null: all documents. */
     scope: jsonb('scope').$type<Scope>(),
+    /** The name of the chat model that wrote this answer. Null while it runs. */
+    model: text('model'),
     finishReason: text('finish_reason'),
     inputTokens: integer('input_tokens'),
     outputTokens: integer('output_tokens'),

@@ -142,7 +142,13 @@ describe('an answer that waits for its client', () => {
 
   it('is read and runs again, once', async () => {
     const { turn, call } = await waitingTurn()
-    expect(await turns.readWaiting(owner, turn)).toEqual({ content: '', parts: [call], sources: [] })
+    expect(await turns.readWaiting(owner, turn)).toEqual({
+      content: '',
+      parts: [call],
+      sources: [],
+      scope: null,
+      model: null,
+    })
     expect(await turns.continue(owner, turn)).toBe(true)
     expect(await turns.continue(owner, turn)).toBe(false)
     expect(await turns.readWaiting(owner, turn)).toBeUndefined()

@@ -32,7 +32,7 @@ export type PastMessage = {
 }
 
 /** An answer that waits for its client: for the output of a tool, or for an approval. `scope` is that of its question. */
-export type WaitingAnswer = StoredMessage & { sources: Source[]; scope: Scope | null }
+export type WaitingAnswer = StoredMessage & { sources: Source[]; scope: Scope | null; model: string | null }
 
 type ReopenedTurn = Pick<Turn, 'conversationId' | 'questionId' | 'scope' | 'answerId'> & {
   /** The new text of an edited question. */
@@ -58,7 +58,13 @@ export function createTurns(db: Db) {
   const openTurn = prepareOpenTurn(db)
   const history = prepareHistory(db)
   const readWaiting = db
-    .select({ content: messages.content, parts: messages.parts, sources: messages.sources, scope: scopeOfQuestion })
+    .select({
+      content: messages.content,
+      parts: messages.parts,
+      sources: messages.sources,
+      model: messages.model,
+      scope: scopeOfQuestion,
+    })
     .from(messages)
     .where(isWaiting)
     .prepare('read_waiting_answer')

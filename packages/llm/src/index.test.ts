@@ -91,3 +91,89 @@ describe('without a configured model', () => {
     expect(() => createLlm({ ...vendor, chatModel: 'a' })).toThrow(/^No embedding model .* EMBEDDING_MODEL/)
   })
 })
+
+describe('further chat models', () => {
+  const server = { ...options, baseUrl: 'http://127.0.0.1:9/v1', maxAnswerTokens: 100, embeddingModel: 'e' }
+  const ask = async (model: ReturnType<typeof createLlm>['chat'] | undefined) => {
+    const { signal } = new AbortController()
+    const events = await model?.stream({ messages: [{ role: 'user', content: 'a' }], passages: [], signal })
+    for await (const _ of events ?? []);
+  }
+
+  it('are listed after the default one, each with its description', () => {
+    const { chat, chatModels, completionModels } = createLlm({
+      ...server,
+      chatModel: 'a',
+      chatModels: [
+        { name: 'b', model: 'b', baseUrl: server.baseUrl, contextTokens: 5, maxAnswerTokens: 6 },
+        {
+          name: 'a',
+          model: 'a',
+          baseUrl: server.baseUrl,
+          fallback: 'b',
+          capabilities: { images: false, tools: false, reasoning: true },
+        },
+      ],
+    })
+    expect(chat).toBe(chatModels.get('a'))
+    expect([...chatModels.values()]).toMatchObject([
+      {
+        name: 'a',
+        fallback: 'b',
+        maxAnswerTokens: 100,
+        capabilities: { images: false, tools: false, reasoning: true },
+      },
+      {
+        name: 'b',
+        contextTokens: 5,
+        maxAnswerTokens: 6,
+        capabilities: { images: true, tools: true, reasoning: false },
+      },
+    ])
+    expect([...completionModels.keys()]).toEqual(['a', 'b'])
+  })
+
+  it('are called on their own server, with their own key, name and limit', async () => {
+    const [first, second] = [await startVendor(), await startVendor()]
+    const { chatModels, close } = createLlm({
+      ...server,
+      baseUrl: `${first.origin}/v1`,
+      apiKey: 'first-key',
+      chatModel: 'a',
+      chatModels: [{ name: 'b', model: 'vendor/b', baseUrl: `${second.origin}/v1`, apiKey: 'second-key' }],
+    })
+    for (const model of chatModels.values()) await ask(model)
+    close()
+    expect(first.calls).toEqual([{ path: '/v1/chat/completions', key: 'Bearer first-key', model: 'a' }])
+    expect(second.calls).toEqual([{ path: '/v1/chat/completions', key: 'Bearer second-key', model: 'vendor/b' }])
+  })
+
+  it('share the connections of their server', async () => {
+    const { url, sockets } = await startHttpServer((response) => {
+      response.setHeader('content-type', 'text/event-stream').end('data: [DONE]\n\n')
+    })
+    const more = [
+      { name: 'b', model: 'b', baseUrl: `${url}/` },
+      { name: 'c', model: 'c', baseUrl: url, apiKey: 'another key' },
+    ]
+    const { chatModels, close } = createLlm({ ...server, baseUrl: url, chatModel: 'a', chatModels: more })
+    for (const model of chatModels.values()) await ask(model)
+    close()
+    expect(sockets).toHaveLength(2)
+  })
+
+  it('cannot be called while beforeCall throws', async () => {
+    const beforeCall = () => {
+      throw new Error('a connection is held')
+    }
+    const more = [{ name: 'b', model: 'b', baseUrl: server.baseUrl }]
+    const { chatModels } = createLlm({ ...server, beforeCall, chatModel: 'a', chatModels: more })
+    for (const model of chatModels.values()) await expect(ask(model)).rejects.toThrow('a connection is held')
+  })
+
+  it('cannot have the name of the model without a key', () => {
+    const fallback = createLlm({ ...server, chatModel: 'a' })
+    const twice = [{ name: 'a', model: 'a', baseUrl: server.baseUrl }]
+    expect(() => createLlm({ ...server, fallback, chatModels: twice })).toThrow('Two chat models are named a.')
+  })
+})

@@ -1,18 +1,20 @@
+import { guardChat, guardCompletions, guardEmbedder, guardEmbeddings } from './guard.ts'
 import { createHttpClient, type HttpClient } from './http/http-client.ts'
-import type { ChatModel, Embedder } from './llm.ts'
+import type { Capabilities, ChatModel, ModelDescription } from './llm.ts'
 import type { Llm, Models } from './models.ts'
-import type { CompletionModel, EmbeddingModel } from './openai-api.ts'
+import type { CompletionModel } from './openai-api.ts'
 import { createOpenAiChat } from './openai-chat.ts'
 import { createOpenAiCompletions } from './openai-completions.ts'
 import { createOpenAiEmbedder } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
 import { toTokenLimit } from './token-limit.ts'
 
+export { callWithFallback, type Fallback, streamWithFallback } from './fallback.ts'
 export { takeTurn } from './http/turns.ts'
 export { listJsonParts } from './http/write-json.ts'
 export * from './llm.ts'
 export { measureChunk } from './measure-chunk.ts'
-export type { Llm, Models } from './models.ts'
+export { type Llm, type Models, toLlm } from './models.ts'
 export {
   asksForUsage,
   type CompletionBody,
@@ -32,12 +34,18 @@ type ModelServer = {
   apiKey?: string | undefined
 }
 
+/** A chat model and its server. `name` is what clients send, `model` what the server receives. */
+export type ChatModelOptions = ModelServer &
+  Omit<ModelDescription, 'capabilities'> & { name: string; model: string; capabilities?: Capabilities | undefined }
+
 export type LlmOptions = ModelServer & {
   /** The embedding model's server. Unset: the chat model's server. A key is never sent to the other server. */
   embeddingServer?: ModelServer | undefined
   /** Unset: the fallback's model. Chat and embedding models are independent of each other. */
   chatModel?: string
   embeddingModel?: string
+  /** Further chat models. One with the name `chatModel` describes the default model. */
+  chatModels?: ChatModelOptions[] | undefined
   /** The models to use when none is named. */
   fallback?: Models
   /** Sent to the vendor as `dimensions`. Unset: the model's default width. */
@@ -51,41 +59,85 @@ export type LlmOptions = ModelServer & {
   firstByteTimeoutMs: number
   /** Deadline between two reads of a stream. */
   idleTimeoutMs: number
-  /** The token limit per answer, sent to the chat model's server. Unset: no limit is sent. */
+  /** The token limit per answer, sent to the server of chat models that have none of their own. Unset: none is sent. */
   maxAnswerTokens?: number
   /** Returns the headers of one call, for example its trace context. Called once per call. */
   callHeaders?: (() => Record<string, string>) | undefined
 }
 
-/** Returns an OpenAI-compatible model if one is named, otherwise the fallback's. Throws if there is neither. */
+type ChatPair = Pick<Models, 'chat' | 'completions'>
+type Connect = (server: ModelServer) => HttpClient
+
+/** Nearly all servers support tools, and most current models images. A server that does not responds with an error. */
+const defaultCapabilities: Capabilities = { images: true, tools: true, reasoning: false }
+
+/** Returns the named models, which are OpenAI-compatible, or the fallback's. Throws if there is neither. */
 export function createLlm(options: LlmOptions): Llm {
-  const { baseUrl, apiKey } = options.embeddingServer ?? options
-  const chatHttp = createHttpClient(options)
-  const embeddingHttp = createHttpClient({ ...options, baseUrl, apiKey })
-  const { chat, completions } = chooseChat(options, chatHttp)
-  const { embedder, embeddings } = chooseEmbedder(options, embeddingHttp)
+  const { connect, close } = createClients(options)
   const { beforeCall } = options
-  return {
+  const chatModels = new Map<string, ChatModel>()
+  const completionModels = new Map<string, CompletionModel>()
+  const pairs = chooseChats(options, connect).map(({ chat, completions }) => ({
     chat: guardChat(chat, beforeCall),
-    embedder: guardEmbedder(embedder, beforeCall),
     completions: guardCompletions(completions, beforeCall),
+  }))
+  for (const { chat, completions } of pairs) {
+    if (chatModels.has(chat.name)) throw new Error(`Two chat models are named ${chat.name}. Rename one in CHAT_MODELS.`)
+    chatModels.set(chat.name, chat)
+    completionModels.set(chat.name, completions)
+  }
+  const [chosen] = pairs
+  if (!chosen) throw new Error('No chat model is configured. Set CHAT_MODEL, and OPENAI_BASE_URL or OPENAI_API_KEY.')
+  const { embedder, embeddings } = chooseEmbedder(options, connect(options.embeddingServer ?? options))
+  return {
+    ...chosen,
+    embedder: guardEmbedder(embedder, beforeCall),
     embeddings: guardEmbeddings(embeddings, beforeCall),
-    close: () => {
-      chatHttp.close()
-      embeddingHttp.close()
-    },
+    chatModels,
+    completionModels,
+    close,
   }
 }
 
-function chooseChat(
-  { chatModel: name, fallback, baseUrl, maxAnswerTokens }: LlmOptions,
-  http: HttpClient,
-): Pick<Models, 'chat' | 'completions'> {
-  const limit = maxAnswerTokens ? toTokenLimit(baseUrl, maxAnswerTokens) : undefined
-  if (name)
-    return { chat: createOpenAiChat(http, name, limit), completions: createOpenAiCompletions(http, name, limit) }
-  if (fallback) return fallback
-  throw new Error('No chat model is configured. Set CHAT_MODEL, and OPENAI_BASE_URL or OPENAI_API_KEY.')
+/** Models with the same server and key share one HTTP client. */
+function createClients(options: LlmOptions) {
+  const clients = new Map<string, HttpClient>()
+  const connect: Connect = ({ baseUrl, apiKey }) => {
+    const key = JSON.stringify([baseUrl.replace(/\/+$/, ''), apiKey])
+    const client = clients.get(key) ?? createHttpClient({ ...options, baseUrl, apiKey })
+    clients.set(key, client)
+    return client
+  }
+  const close = () => {
+    for (const client of clients.values()) client.close()
+  }
+  return { connect, close }
+}
+
+/** Returns the chat models, the default one first, or none if there is no default. */
+function chooseChats(options: LlmOptions, connect: Connect): ChatPair[] {
+  const { chatModel: own, chatModels = [], fallback, baseUrl, apiKey, maxAnswerTokens } = options
+  const described = chatModels.find(({ name }) => name === own)
+  const others = chatModels.filter(({ name }) => name !== own).map((model) => createChat(model, options, connect))
+  if (own) return [createChat(described ?? { name: own, model: own, baseUrl, apiKey }, options, connect), ...others]
+  if (!fallback) return []
+  const { chat, completions } = fallback
+  return [{ chat: { maxAnswerTokens, ...chat }, completions: { maxAnswerTokens, ...completions } }, ...others]
+}
+
+function createChat(
+  { name, model, ...details }: ChatModelOptions,
+  { maxAnswerTokens: defaultLimit }: LlmOptions,
+  connect: Connect,
+): ChatPair {
+  const { capabilities = defaultCapabilities, contextTokens, maxAnswerTokens = defaultLimit, fallback } = details
+  const limit = maxAnswerTokens ? toTokenLimit(details.baseUrl, maxAnswerTokens) : undefined
+  const description = { name, contextTokens, maxAnswerTokens, fallback }
+  const http = connect(details)
+  return {
+    chat: { ...createOpenAiChat(http, model, limit), ...description, capabilities },
+    completions: { ...createOpenAiCompletions(http, model, limit), ...description },
+  }
 }
 
 function chooseEmbedder(
@@ -100,66 +152,4 @@ function chooseEmbedder(
   }
   if (fallback) return fallback
   throw new Error('No embedding model is configured. Set EMBEDDING_MODEL, and EMBEDDING_BASE_URL if it runs elsewhere.')
-}
-
-function guardChat(model: ChatModel, beforeCall: () => void): ChatModel {
-  return {
-    name: model.name,
-    stream: async (request) => {
-      beforeCall()
-      return guardEvents(await model.stream(request), beforeCall)
-    },
-  }
-}
-
-function guardCompletions(model: CompletionModel, beforeCall: () => void): CompletionModel {
-  return {
-    name: model.name,
-    complete: async (request) => {
-      beforeCall()
-      return model.complete(request)
-    },
-    stream: async (request) => {
-      beforeCall()
-      return guardEvents(await model.stream(request), beforeCall)
-    },
-  }
-}
-
-function guardEmbeddings(model: EmbeddingModel, beforeCall: () => void): EmbeddingModel {
-  return {
-    name: model.name,
-    create: async (body, signal) => {
-      beforeCall()
-      return model.create(body, signal)
-    },
-  }
-}
-
-/** Checks each `next` too: inside a transaction, waiting for a token also holds the connection. */
-function guardEvents<T>(events: AsyncIterable<T>, beforeCall: () => void): AsyncIterable<T> {
-  return {
-    [Symbol.asyncIterator]: () => {
-      const inner = events[Symbol.asyncIterator]()
-      const next = () => {
-        beforeCall()
-        return inner.next()
-      }
-      return { next, return: async () => inner.return?.() ?? { done: true, value: undefined } }
-    },
-  }
-}
-
-function guardEmbedder(embedder: Embedder, beforeCall: () => void): Embedder {
-  return {
-    ...embedder,
-    embed: async (texts, signal) => {
-      beforeCall()
-      return embedder.embed(texts, signal)
-    },
-    embedQuery: async (text, signal) => {
-      beforeCall()
-      return embedder.embedQuery(text, signal)
-    },
-  }
 }

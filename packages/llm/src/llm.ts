@@ -46,7 +46,30 @@ export type AnswerEvent =
   | ({ type: 'tool-call' } & ToolCall) // complete
   | { type: 'finish'; finishReason: FinishReason; usage?: Usage }
 
-export type ChatModel = {
+/** What a chat model supports. */
+export type Capabilities = {
+  images: boolean
+  tools: boolean
+  /** Whether the model thinks before it answers. For clients only: reasoning is passed on in any case. */
+  reasoning: boolean
+}
+
+/** What is known about a chat model besides its name. */
+export type ModelDescription = {
+  capabilities: Capabilities
+  /** The size of its context, prompt and answer together. Unset: unknown. */
+  contextTokens?: number | undefined
+  /** The token limit of one answer, reasoning included. Unset: none. */
+  maxAnswerTokens?: number | undefined
+  /** The name of the model that answers when this one fails before its first event. */
+  fallback?: string | undefined
+}
+
+/** A chat model that a request may choose. */
+export type ChatModel = ChatProvider & ModelDescription
+
+/** How a vendor's API streams answers. */
+export type ChatProvider = {
   name: string
   /**
    * Resolves when the model has accepted the request (HTTP 2xx), before its first token. Events that arrive together

@@ -9,7 +9,21 @@ export type Models = {
   embeddings: EmbeddingModel
 }
 
+/** `chat` and `completions` are the default chat model. */
 export type Llm = Models & {
+  /** All chat models by the name that clients send, the default one first. */
+  chatModels: ReadonlyMap<string, ChatModel>
+  completionModels: ReadonlyMap<string, CompletionModel>
   /** Closes idle sockets to the model servers. */
   close: () => void
+}
+
+/** Returns models without a choice: the chat model is the only one. */
+export function toLlm(models: Models, close = () => {}): Llm {
+  return {
+    ...models,
+    chatModels: new Map([[models.chat.name, models.chat]]),
+    completionModels: new Map([[models.completions.name, models.completions]]),
+    close,
+  }
 }

@@ -1,4 +1,4 @@
-import type { Passage } from './llm.ts'
+import type { ModelDescription, Passage } from './llm.ts'
 
 // OpenAI's HTTP API, for clients that use it. Fields that we do not read pass through in both directions.
 
@@ -26,7 +26,11 @@ export type CompletionRequest = {
   signal: AbortSignal
 }
 
-export type CompletionModel = {
+/** A model of a completion that a request may choose. */
+export type CompletionModel = CompletionProvider & Omit<ModelDescription, 'capabilities'>
+
+/** How a vendor's API completes. */
+export type CompletionProvider = {
   name: string
   /** Returns one `chat.completion`. Throws an `LlmError` or an `UnsupportedParameterError`, as `stream` does. */
   complete: (request: CompletionRequest) => Promise<Record<string, unknown>>

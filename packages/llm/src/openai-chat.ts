@@ -3,7 +3,7 @@ import type { HttpAnswer } from './http/http-call.ts'
 import type { HttpClient } from './http/http-client.ts'
 import type { SseEvent } from './http/sse-parser.ts'
 import { isObject, parseJson } from './json.ts'
-import type { AnswerEvent, ChatMessage, ChatModel, ChatRequest, FinishReason, Usage } from './llm.ts'
+import type { AnswerEvent, ChatMessage, ChatProvider, ChatRequest, FinishReason, Usage } from './llm.ts'
 import { LlmError } from './llm.ts'
 import { readPlainDelta } from './plain-delta.ts'
 import { isRefusal, type TokenLimit } from './token-limit.ts'
@@ -32,7 +32,7 @@ const failureReasons: unknown[] = ['error', 'insufficient_system_resource', 'abo
  * Mistral, Gemini, DeepSeek, OpenRouter and Anthropic's compatible endpoint; `fixtures/` shows the differences. `limit`
  * is sent with each request.
  */
-export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenLimit): ChatModel {
+export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenLimit): ChatProvider {
   let attempts: OptionalFields[] = limit ? [usageAndLimit, limitAlone, usageAlone, noFields] : [usageAlone, noFields]
 
   /**

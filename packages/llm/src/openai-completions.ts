@@ -4,7 +4,7 @@ import type { HttpClient } from './http/http-client.ts'
 import type { SseEvent } from './http/sse-parser.ts'
 import { isObject, parseJson } from './json.ts'
 import { LlmError } from './llm.ts'
-import { asksForUsage, type CompletionBody, type CompletionModel, type CompletionRequest } from './openai-api.ts'
+import { asksForUsage, type CompletionBody, type CompletionProvider, type CompletionRequest } from './openai-api.ts'
 import { isRefusal, lowerTokenLimits, type TokenLimit } from './token-limit.ts'
 import { readVendorError } from './vendor-error.ts'
 
@@ -18,7 +18,7 @@ const hasNoChoices = /"choices"\s*:\s*\[\s*\]/
  * unchanged. Only chunks without choices and possible errors are parsed. `limit` applies when the client set none or a
  * larger one.
  */
-export function createOpenAiCompletions(http: HttpClient, model: string, limit?: TokenLimit): CompletionModel {
+export function createOpenAiCompletions(http: HttpClient, model: string, limit?: TokenLimit): CompletionProvider {
   let added = limit && { [limit.name]: limit.tokens }
 
   const post = async ({ body, signal }: CompletionRequest, stream: boolean) => {

@@ -1,4 +1,4 @@
-import { readMigrationConfig } from '@repo/config'
+import { readConfig, readMigrationConfig } from '@repo/config'
 import { ConnectionHeldError, connect, type Database } from '@repo/db'
 import { createTestDatabase, type TestDatabase } from '@repo/db/testing'
 import { createTestModels } from '@repo/testing/test-models'
@@ -51,4 +51,21 @@ it('a stream that was opened outside a transaction cannot be read inside one', a
     return undefined
   })
   await expect(read).rejects.toThrow(ConnectionHeldError)
+})
+
+it('no chat model that a request may choose can be called inside a transaction', async () => {
+  const OPENAI_BASE_URL = 'http://127.0.0.1:9/v1' // nothing listens there
+  const { chatModels, completionModels } = createModels(
+    readConfig({ DATABASE_URL: 'postgres://a@127.0.0.1/b', OPENAI_BASE_URL, CHAT_MODEL: 'a', CHAT_MODELS: 'b,c' }),
+  )
+  const { signal } = new AbortController()
+  expect([...chatModels.keys()]).toEqual(['a', 'b', 'c'])
+  for (const model of chatModels.values()) {
+    const ask = database.db.transaction(() => model.stream({ messages: [], passages: [], signal }))
+    await expect(ask).rejects.toThrow(ConnectionHeldError)
+  }
+  for (const model of completionModels.values()) {
+    const ask = database.db.transaction(() => model.complete({ body: { messages: [] }, passages: [], signal }))
+    await expect(ask).rejects.toThrow(ConnectionHeldError)
+  }
 })

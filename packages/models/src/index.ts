@@ -22,6 +22,7 @@ export function createModels(
     ...(config.OPENAI_API_KEY && { apiKey: config.OPENAI_API_KEY }),
     embeddingServer: findEmbeddingServer(config),
     ...(config.CHAT_MODEL && { chatModel: config.CHAT_MODEL }),
+    chatModels: config.chatModels,
     ...(config.EMBEDDING_MODEL && { embeddingModel: config.EMBEDDING_MODEL }),
     ...(config.EMBEDDING_DIMENSIONS && { embeddingDimensions: config.EMBEDDING_DIMENSIONS }),
     fallback,

@@ -22,6 +22,7 @@ const wordPattern = /\s*\S{1,16}|\s+$/gu
 export function createOfflineChat({ wordIntervalMs = defaultWordIntervalMs }: OfflineChatOptions = {}): ChatModel {
   return {
     name: 'offline',
+    capabilities: { images: false, tools: true, reasoning: false },
     stream: async ({ messages, passages, question, tools, mustAnswer, signal }) => {
       signal.throwIfAborted()
       const mayCall = !mustAnswer && messages.at(-1)?.role === 'user'

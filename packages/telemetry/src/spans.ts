@@ -1,6 +1,6 @@
 import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import type { Store } from '@repo/db'
-import { type Llm, LlmError } from '@repo/llm'
+import { type ChatModel, type CompletionModel, type Llm, LlmError } from '@repo/llm'
 import type { MeasuredAnswer } from './measured-answer.ts'
 
 const tracer = trace.getTracer('sluice')
@@ -8,12 +8,10 @@ const tracer = trace.getTracer('sluice')
 type SpanDescription = { name: string; attributes: Record<string, string> }
 
 /** Adds a span to each model call, named as in https://opentelemetry.io/docs/specs/semconv/gen-ai/. */
-export function traceModels({ chat, embedder, completions, embeddings, close }: Llm): Llm {
+export function traceModels({ embedder, embeddings, chatModels, completionModels, ...llm }: Llm): Llm {
   return {
-    chat: {
-      ...chat,
-      stream: (request) => traceStream(describeModelCall('chat', chat.name), () => chat.stream(request)),
-    },
+    ...llm,
+    chat: traceChat(llm.chat),
     embedder: {
       ...embedder,
       embed: (texts, signal) =>
@@ -21,18 +19,30 @@ export function traceModels({ chat, embedder, completions, embeddings, close }: 
       embedQuery: (text, signal) =>
         traceCall(describeModelCall('embeddings', embedder.name), () => embedder.embedQuery(text, signal)),
     },
-    completions: {
-      ...completions,
-      complete: (request) =>
-        traceCall(describeModelCall('chat', completions.name), () => completions.complete(request)),
-      stream: (request) => traceStream(describeModelCall('chat', completions.name), () => completions.stream(request)),
-    },
+    completions: traceCompletions(llm.completions),
     embeddings: {
       ...embeddings,
       create: (body, signal) =>
         traceCall(describeModelCall('embeddings', embeddings.name), () => embeddings.create(body, signal)),
     },
-    close,
+    chatModels: new Map(chatModels.entries().map(([name, model]) => [name, traceChat(model)])),
+    completionModels: new Map(completionModels.entries().map(([name, model]) => [name, traceCompletions(model)])),
+  }
+}
+
+function traceChat(model: ChatModel): ChatModel {
+  return {
+    ...model,
+    stream: (request) => traceStream(describeModelCall('chat', model.name), () => model.stream(request)),
+  }
+}
+
+function traceCompletions(model: CompletionModel): CompletionModel {
+  const description = describeModelCall('chat', model.name)
+  return {
+    ...model,
+    complete: (request) => traceCall(description, () => model.complete(request)),
+    stream: (request) => traceStream(description, () => model.stream(request)),
   }
 }
 

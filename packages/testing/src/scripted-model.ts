@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream'
-import type { AnswerEvent, ChatRequest, FinishReason, Llm } from '@repo/llm'
+import { type AnswerEvent, type ChatRequest, type FinishReason, type Llm, toLlm } from '@repo/llm'
 import { vi } from 'vitest'
 import { createTestModels } from './test-models.ts'
 
@@ -34,7 +34,8 @@ export function createScriptedModel() {
     })
     return events
   }
-  const llm: Llm = { ...createTestModels(), chat: { name: 'spoken', stream }, close: () => {} }
+  const models = createTestModels()
+  const llm: Llm = toLlm({ ...models, chat: { ...models.chat, name: 'spoken', stream } })
   return {
     llm,
     answers,

@@ -10,7 +10,11 @@ export function createTestModels(): Models {
   const toChunk = (delta: object, finish_reason: string | null = null) =>
     JSON.stringify({ ...described, object: 'chat.completion.chunk', choices: [{ index: 0, delta, finish_reason }] })
   return {
-    chat: { name: 'test', stream: async ({ passages }) => streamEvents(quote(passages)) },
+    chat: {
+      name: 'test',
+      capabilities: { images: false, tools: false, reasoning: false },
+      stream: async ({ passages }) => streamEvents(quote(passages)),
+    },
     embedder: {
       name,
       embed: async (texts, signal) => {

@@ -179,7 +179,8 @@ describe('the time limit of an answer', () => {
     const store = { ...long.app.store, passages: { ...long.app.store.passages, search } }
     const limits = { maxTokens: 9, timeoutMs: 9 }
     const options = { ...{ db: long.app.db, store, llm, tools: new Map(), log: long.app.log }, limits, maxSteps: 5 }
-    const outcome = writeAnswer({ ...options, retrieval: 'always' }, answer, { question: 'Why?', history: [] })
+    const turn = { question: 'Why?', history: [], model: llm.chat }
+    const outcome = writeAnswer({ ...options, retrieval: 'always', onFallback: () => {} }, answer, turn)
     const spoken = await takeAnswer()
     spoken.say('half')
     await expect.poll(() => answer.text()).toBe('half')

@@ -29,13 +29,15 @@ export type Reader = {
 }
 
 /** How an answer ended. */
-type End = Omit<AnswerEnd, 'parts' | 'sources'>
+type End = Omit<AnswerEnd, 'parts' | 'sources' | 'model'>
 
 /** `failure` is the error of a failed answer, for a client that has not received a response yet. */
 export type Outcome = { end: End; failure?: unknown }
 
 type State = Partial<Outcome> & {
   sources: Source[]
+  /** The name of the model that writes it, once a model is called. */
+  model?: string | undefined
   /** From `performance.now()`. `firstDeltaAt` is undefined until the first delta arrives. */
   startedAt: number
   firstDeltaAt?: number

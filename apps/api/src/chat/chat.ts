@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ConflictError, type Store } from '@repo/db'
+import type { Fallback } from '@repo/llm'
 import type { MeasuredAnswer } from '@repo/telemetry'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
@@ -10,6 +11,7 @@ import { type Answer, createAnswer, type Outcome } from './answer.ts'
 import { AnswerEndedError, toOutcome } from './answer-end.ts'
 import type { AnswerLimits } from './answer-limits.ts'
 import { continueTurn, readWaiting } from './continue-answer.ts'
+import { findModel } from './find-model.ts'
 import { createFollowedAnswers } from './follow-answers.ts'
 import { startPersistence, storeEnd } from './persist-answers.ts'
 import type { Continuation, Question } from './question.ts'
@@ -26,6 +28,8 @@ export type ChatOptions = WriteOptions & {
   titles?: TitleWriter | undefined
   /** Called for each answer that begins in this process. */
   onAnswer: (answer: MeasuredAnswer) => void
+  /** Called for each model call that a fallback took over. */
+  onFallback: (fallback: Fallback) => void
 }
 
 /** An answer for its client only. Aborting its controller cancels the model call. */
@@ -48,13 +52,13 @@ export function createChat(options: ChatOptions) {
 
   const begin = (owner: string, question: Question, log: FastifyBaseLogger) => {
     const answer = createAnswer(owner, { conversationId: question.conversationId, answerId: randomUUID() })
-    return start(answer, () => openTurn(store, owner, question, answer.key.answerId), log)
+    return start(answer, () => openTurn(options, question, answer), log)
   }
 
   const goOn = async (owner: string, { responses, ...key }: Continuation, log: FastifyBaseLogger) => {
     const waiting = await readWaiting(store, owner, key, responses)
     const answer = createAnswer(owner, key, waiting.beginning)
-    return start(answer, () => continueTurn(store, answer, waiting), log)
+    return start(answer, () => continueTurn(options, answer, waiting), log)
   }
 
   /** Stops the running answer first, also if another client replaces the same question at the same time. */
@@ -81,8 +85,9 @@ export function createChat(options: ChatOptions) {
   return {
     /**
      * Stores the question, starts the model and returns the answer, which is still empty. Or goes on with an answer that
-     * waits for its client. The result goes to `log`. Throws `ConflictError`, or `ProblemError`: 503 when all slots are
-     * taken, 429 when the owner's quota is used up, 409 if the answer does not wait, 400 if a response is missing.
+     * waits for its client. The result goes to `log`. Throws `ConflictError`, or `ProblemError`: 404 for an unknown model,
+     * 503 when all slots are taken, 429 when the owner's quota is used up, 409 if the answer does not wait, 400 if a
+     * response is missing.
      */
     ask: async (owner: string, asked: Question | Continuation, log = options.log): Promise<Answer> => {
       if ('responses' in asked) return goOn(owner, asked, log)
@@ -199,15 +204,17 @@ async function stopElsewhere(store: Store, owner: string, conversationId: string
   }
 }
 
-/** Stores the question, or reads or replaces the stored one. */
-async function openTurn(store: Store, owner: string, question: Question, answerId: string): Promise<OpenTurn> {
+/** Stores the question, or reads or replaces the stored one. Throws `ProblemError` 404 for an unknown model. */
+async function openTurn({ store, llm }: ChatOptions, question: Question, { owner, key }: Answer): Promise<OpenTurn> {
   const { conversationId, questionId, text, scope, action } = question
+  const { answerId } = key
+  const model = question.model === undefined ? llm.chat : findModel(llm.chatModels, question.model)
   if (action !== 'ask') {
     const edited = action === 'edit' ? text : undefined
     const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId, question: edited, scope })
     const read = () => store.turns.history(owner, conversationId, questionId)
-    if (stored) return { question: stored.question, scope: stored.scope ?? undefined, history: await read() }
+    if (stored) return { question: stored.question, scope: stored.scope ?? undefined, history: await read(), model }
   }
   const turn = { conversationId, title: toTitle(text), questionId, question: text, scope, answerId }
-  return { question: text, scope, history: await store.turns.open(owner, turn) }
+  return { question: text, scope, history: await store.turns.open(owner, turn), model }
 }

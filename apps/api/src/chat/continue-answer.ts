@@ -7,13 +7,14 @@ import {
   toStorableJson,
   toStorableText,
 } from '@repo/db'
+import type { Llm } from '@repo/llm'
 import { ProblemError } from '../plugins/errors.ts'
 import type { Answer, Beginning, OtherPart } from './answer.ts'
 import type { ToolResponse } from './question.ts'
 import { listOpenCalls, maxOutputLength } from './run-tools.ts'
 import type { OpenTurn } from './write-answer.ts'
 
-type Waiting = { beginning: Beginning; added: OtherPart[]; scope: Scope | undefined }
+type Waiting = { beginning: Beginning; added: OtherPart[]; scope: Scope | undefined; model: string | null }
 
 /**
  * Reads an answer that waits for its client, and what the client's responses add to it. Throws `ProblemError`: 409 if it
@@ -29,16 +30,20 @@ export async function readWaiting(
   if (!stored) throw notWaiting()
   const parts = fromStored(stored)
   const scope = stored.scope ?? undefined
-  return { beginning: { parts, sources: stored.sources }, added: toParts(parts, responses), scope }
+  return { beginning: { parts, sources: stored.sources }, added: toParts(parts, responses), scope, model: stored.model }
 }
 
 /** Makes the answer run again, adds the client's responses and returns its turn. Throws `ProblemError` 409. */
-export async function continueTurn(store: Store, answer: Answer, { added, scope }: Waiting): Promise<OpenTurn> {
+export async function continueTurn(
+  { store, llm }: { store: Store; llm: Llm },
+  answer: Answer,
+  { added, scope, model }: Waiting,
+): Promise<OpenTurn> {
   const { owner, key } = answer
   if (!(await store.turns.continue(owner, key))) throw notWaiting()
   for (const part of added) answer.add(part)
   const [question, ...history] = await store.turns.history(owner, key.conversationId, key.answerId)
-  return { question: question?.content ?? '', scope, history }
+  return { question: question?.content ?? '', scope, history, model: llm.chatModels.get(model ?? '') ?? llm.chat }
 }
 
 function notWaiting(): ProblemError {

@@ -26,8 +26,8 @@ export async function storeEnd({ store, log }: PersistOptions, answer: Answer, o
   answer.flush()
   for (let pauseMs = 100; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
     try {
-      const { parts, sources } = answer
-      const isStored = await store.answers.finish(owner, key, { ...outcome.end, parts, sources })
+      const { parts, sources, model } = answer
+      const isStored = await store.answers.finish(owner, key, { ...outcome.end, parts, sources, model })
       return isStored ? outcome : toOutcome(new AnswerEndedError('stopped')) // its conversation was deleted
     } catch (error) {
       if (!describeDatabaseError(error) || performance.now() + pauseMs > deadline) return toOutcome(error)

@@ -128,7 +128,7 @@ describe('the model receives', () => {
     const payload = {
       message: 'hello',
       temperature: 2,
-      model: 'another',
+      top_p: 'another',
       system: 'obey',
       toString: 'a',
       hasOwnProperty: 1,

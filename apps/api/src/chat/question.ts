@@ -12,6 +12,8 @@ export type Question = {
   scope?: Scope | undefined
   /** Whether it is new, replaces a stored question, or asks for another answer to a stored one. */
   action: 'ask' | 'edit' | 'regenerate'
+  /** The name of the model to ask. Undefined: the default one. */
+  model?: string | undefined
 }
 
 /** A request to go on with an answer that waits for its client. */
@@ -59,6 +61,7 @@ export const ChatRequest = z
     messages: z.array(z.unknown()).min(1, 'must end with a message from the user').optional(),
     trigger: z.enum(['submit-message', 'regenerate-message']).optional(),
     messageId: z.string().nullish(),
+    model: z.string().nullish().meta({ description: 'One of GET /models. Default: the one marked as `default`' }),
     ...scopeFields,
   })
   .meta({
@@ -93,7 +96,7 @@ function checkQuestion(question: Question, body: z.output<typeof ChatRequest>): 
       `The message exceeds ${maxMessageLength} characters. Post long text to /documents.`,
     )
   }
-  return { ...question, text: toStorableText(question.text), scope: toScope(body) }
+  return { ...question, text: toStorableText(question.text), scope: toScope(body), model: body.model ?? undefined }
 }
 
 function fromPlainMessage({ message, conversationId }: z.output<typeof ChatRequest>): Question {

@@ -1,5 +1,5 @@
 import type { PastMessage, Scope } from '@repo/db'
-import type { ChatRequest, Passage, ToolDefinition } from '@repo/llm'
+import { type ChatModel, type ChatRequest, type Fallback, type Passage, streamWithFallback } from '@repo/llm'
 import { buildPrompt, rewriteQuestion, toChatMessages } from '@repo/rag'
 import type { Answer, Outcome } from './answer.ts'
 import { addUsages, createTimeoutError, type Finish, isTimeUp, toEnd, toOutcome } from './answer-end.ts'
@@ -16,10 +16,11 @@ export type WriteOptions = ToolOptions & {
   /** Whether passages are searched for each question, by the model with a tool, or not at all. */
   retrieval: 'always' | 'tool' | 'off'
   systemPrompt?: string | undefined
+  onFallback: (fallback: Fallback) => void
 }
 
-/** A stored question with its scope, and the conversation before it, newest first. */
-export type OpenTurn = { question: string; scope?: Scope | undefined; history: PastMessage[] }
+/** A stored question with its scope, the conversation before it, newest first, and the model to ask. */
+export type OpenTurn = { question: string; scope?: Scope | undefined; history: PastMessage[]; model: ChatModel }
 
 /**
  * Fills the answer: retrieves passages, builds the prompt, streams the model's output and runs the tools that it calls. No
@@ -38,21 +39,23 @@ export async function writeAnswer(options: WriteOptions, answer: Answer, turn: O
 /** Calls the model and the tools that it asks for, in turn, until it answers or its client has to act. */
 async function writeSteps(options: WriteOptions, answer: Answer, turn: OpenTurn): Promise<Outcome> {
   const passages = await retrieve(options, answer, turn)
-  const prompt = buildPrompt({ ...turn, systemPrompt: options.systemPrompt, passages })
+  const { contextTokens, capabilities } = turn.model
+  const prompt = buildPrompt({ ...turn, systemPrompt: options.systemPrompt, passages, contextTokens })
   const cited = [...(passages ?? [])]
-  const tools = describeTools(options.tools)
+  const tools = capabilities.tools ? describeTools(options.tools) : []
   const usages: Finish['usage'][] = []
+  let model = turn.model
   for (;;) {
     const isWaiting = await runTools(options, answer, { cited, scope: turn.scope })
     if (isWaiting) return { end: toEnd({ finishReason: 'tool-calls', usage: addUsages(usages) }) }
     const mustAnswer = tools.length === 0 || countSteps(answer) + 1 >= options.maxSteps
     const messages = [...prompt, ...toChatMessages(answer.parts)]
     if (tools.length > 0) answer.add({ type: 'step-start' })
-    const { question } = turn
-    const finish = await writeStep(options, answer, { messages, passages: cited, question, tools, mustAnswer })
+    const request = { messages, passages: cited, question: turn.question, tools, mustAnswer }
+    const { finish, writer } = await writeStep(options, answer, { model, isFirst: usages.length === 0, request })
+    model = writer
     usages.push(finish.usage)
-    const isOver = finish.finishReason !== 'tool-calls'
-    if (isOver) return { end: toEnd({ ...finish, usage: addUsages(usages) }) }
+    if (finish.finishReason !== 'tool-calls') return { end: toEnd({ ...finish, usage: addUsages(usages) }) }
   }
 }
 
@@ -60,34 +63,49 @@ function countSteps({ parts }: Answer): number {
   return parts.filter(({ type }) => type === 'step-start').length
 }
 
-type Step = Pick<ChatRequest, 'messages' | 'passages' | 'question'> & { tools: ToolDefinition[]; mustAnswer: boolean }
+type Step = { model: ChatModel; isFirst: boolean; request: Omit<ChatRequest, 'signal'> & { mustAnswer: boolean } }
+type Written = { finish: Finish; writer: ChatModel }
 
-/** Appends the output of one model call. Returns how it ended. */
-async function writeStep({ llm, limits }: WriteOptions, answer: Answer, step: Step): Promise<Finish> {
-  const events = await llm.chat.stream({ ...step, signal: answer.controller.signal })
+/** Appends the output of one model call. Returns how it ended, and the model that wrote it. */
+async function writeStep(options: WriteOptions, answer: Answer, step: Step): Promise<Written> {
+  const { model: writer, events } = await openStream(options, answer, step)
+  const { mustAnswer } = step.request
+  const { limits } = options
+  const maxTokens = writer.maxAnswerTokens ?? limits.maxTokens
+  const append = createAppender({ ...limits, maxTokens }, answer, { mustAnswer })
   answer.accept()
-  const append = createAppender(limits, answer, step)
   let finish: Finish = { finishReason: 'other' }
   for await (const batch of events) {
     for (const event of batch) {
       if (event.type === 'finish') finish = event
-      else if (!append(event)) return { finishReason: 'length' } // leaving the loop cancels the model call
+      else if (!append(event)) return { finish: { finishReason: 'length' }, writer } // leaving the loop cancels the call
     }
     if (answer.backlog.isFull()) await answer.backlog.untilRoom()
   }
-  const disobeys = step.mustAnswer && finish.finishReason === 'tool-calls'
-  return disobeys ? { ...finish, finishReason: 'other' } : finish
+  const disobeys = mustAnswer && finish.finishReason === 'tool-calls'
+  return { finish: disobeys ? { ...finish, finishReason: 'other' } : finish, writer }
+}
+
+/** Calls the model. Its fallback may take over in the first step, as long as the client has seen no word. */
+async function openStream({ llm, onFallback }: WriteOptions, answer: Answer, { model, isFirst, request }: Step) {
+  const { signal } = answer.controller
+  const open = (called: ChatModel) => {
+    answer.model = called.name
+    return called.stream({ ...request, tools: called.capabilities.tools ? (request.tools ?? []) : [], signal })
+  }
+  if (!isFirst) return { model, events: await open(model) }
+  return streamWithFallback({ models: llm.chatModels, onFallback }, model, open)
 }
 
 /** Returns the passages for a question, or undefined if it is not searched for. An answer that goes on keeps its own. */
 async function retrieve(
   { store, llm, retrieval }: WriteOptions,
   answer: Answer,
-  { question, scope, history }: OpenTurn,
+  { question, scope, history, model }: OpenTurn,
 ): Promise<Passage[] | undefined> {
   const { owner, controller } = answer
   if (retrieval === 'off') return []
-  if (retrieval === 'tool') return undefined
+  if (retrieval === 'tool' && model.capabilities.tools) return undefined
   if (answer.parts.length > 0) return readPassages(store, owner, answer)
   const asked = history.flatMap(({ role, content }) => (role === 'user' ? [content] : [])).reverse()
   const searchText = rewriteQuestion([...asked, question])

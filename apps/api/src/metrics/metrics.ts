@@ -2,7 +2,9 @@ import cluster from 'node:cluster'
 import { Registry } from '@prometheus-io/client'
 import type { Config } from '@repo/config'
 import type { Database } from '@repo/db'
+import type { Llm } from '@repo/llm'
 import { measureAnswers } from './answers.ts'
+import { measureFallbacks } from './fallbacks.ts'
 import { createLive } from './live.ts'
 import { readPooler, readPoolerState } from './pooler.ts'
 import { measureLastSecond, measurePool, measureProcess, measureRequests } from './process.ts'
@@ -15,6 +17,7 @@ export type Metrics = ReturnType<typeof createMetrics>
 export function createMetrics(
   config: Pick<Config, 'DATABASE_URL' | 'PGBOUNCER_ADMIN_URL'>,
   database: Pick<Database, 'db' | 'pool'>,
+  llm: Pick<Llm, 'chatModels'>,
 ) {
   const registry = new Registry()
   const ends = [measureProcess(registry), measureLastSecond(registry)]
@@ -22,6 +25,7 @@ export function createMetrics(
   const readSum = cluster.worker ? createSumReader(cluster.worker, registry) : async () => registry
   return {
     countAnswer: measureAnswers(registry),
+    countFallback: measureFallbacks(registry, llm),
     countRequest: measureRequests(registry),
     contentType: registry.contentType,
     /** Returns Prometheus' text format, summed over all processes. PgBouncer and the queues are read once. */

@@ -1,5 +1,12 @@
 import { type Source, type Store, toStorableText } from '@repo/db'
-import { type CompletionModel, type Llm, readMessageText } from '@repo/llm'
+import {
+  type CompletionModel,
+  callWithFallback,
+  type Fallback,
+  type Llm,
+  readMessageText,
+  streamWithFallback,
+} from '@repo/llm'
 import { maxQuestions, quotePassages, rewriteQuestion, writeInstructions } from '@repo/rag'
 import type { FastifyReply } from 'fastify'
 import type { z } from 'zod'
@@ -12,7 +19,14 @@ import { limitCompletion } from './limit-completion.ts'
 import type { CompletionRequest } from './routes.schemas.ts'
 import { sendChunks } from './send-chunks.ts'
 
-export type CompletionOptions = { store: Store; llm: Llm; systemPrompt: string | undefined }
+export type CompletionOptions = {
+  store: Store
+  llm: Llm
+  systemPrompt: string | undefined
+  /** The model to ask. */
+  model: CompletionModel
+  onFallback: (fallback: Fallback) => void
+}
 
 type Body = z.output<typeof CompletionRequest>
 
@@ -29,8 +43,8 @@ export async function complete(
 ): Promise<Record<string, unknown>> {
   const { request, citations } = await prepare(options, owner, body, call.controller.signal)
   forbidRetry(reply)
-  const completion = limitCompletion(await options.llm.completions.complete(request))
-  return { ...completion, ...(citations && { citations }) }
+  const { result } = await callWithFallback(toChain(options), options.model, (model) => model.complete(request))
+  return { ...limitCompletion(result), ...(citations && { citations }) }
 }
 
 /** Streams the answer as OpenAI chunks. */
@@ -45,10 +59,15 @@ export function streamCompletion(
   return writeChunkStream(reply, signal, async (stream) => {
     const { request, citations } = await prepare(options, owner, body, signal)
     forbidRetry(reply)
-    const batches = await options.llm.completions.stream(request)
+    const { model, events } = await streamWithFallback(toChain(options), options.model, (m) => m.stream(request))
     stream.open()
-    return sendChunks(stream, { call, batches, citations, choices: body.n ?? 1 })
+    const { maxAnswerTokens: maxTokens = call.limits.maxTokens } = model
+    return sendChunks(stream, { call, batches: events, citations, choices: body.n ?? 1, maxTokens })
   })
+}
+
+function toChain({ llm, onFallback }: CompletionOptions) {
+  return { models: llm.completionModels, onFallback }
 }
 
 /** Tells OpenAI's clients not to retry. Each attempt costs money, and they would make two more. */

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
-import { ProblemError } from '../plugins/errors.ts'
+import { findModel } from '../chat/find-model.ts'
 import { sendJsonPieces } from '../streaming/json-pieces.ts'
 import { complete, forbidRetry, streamCompletion } from './complete.ts'
 import { CompletionRequest, completed, EmbeddingRequest, EmbeddingResponse, ModelList } from './routes.schemas.ts'
@@ -11,9 +11,10 @@ const refusals = { 400: ['unsupported_parameter', 'model_rejected'], 404: ['mode
 const maxBodyBytes = 8 * 1024 * 1024 // a conversation with some images, or 2,048 texts to embed
 
 const routes: FastifyPluginAsyncZod = async (app) => {
-  const { store, llm, systemPrompt } = app
+  const { store, llm, systemPrompt, reportFallback: onFallback } = app
   const created = Math.floor(Date.now() / 1000)
-  const models = [...new Set([llm.completions.name, llm.embeddings.name])].map((id) => ({
+  const embedders = new Map([[llm.embeddings.name, llm.embeddings]])
+  const models = [...new Set([...llm.completionModels.keys(), ...embedders.keys()])].map((id) => ({
     id,
     object: 'model' as const,
     created,
@@ -42,9 +43,9 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     },
     async (request, reply) => {
       const { owner, body } = request
-      assertServed(body.model, llm.completions.name)
+      const model = findModel(llm.completionModels, body.model)
       const answer = body.stream ? streamCompletion : complete
-      const options = { store, llm, systemPrompt }
+      const options = { store, llm, systemPrompt, model, onFallback }
       const completion = await runCall(app.chat, request, reply, (call) => answer(options, owner, body, call, reply))
       return reply.sent ? reply : completion
     },
@@ -63,21 +64,16 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async ({ body }, reply) => {
-      assertServed(body.model, llm.embeddings.name)
+      const model = findModel(embedders, body.model)
       const controller = new AbortController()
       abortOnLeave(reply, controller)
       forbidRetry(reply)
-      const list = await llm.embeddings.create(body, controller.signal).catch((error) => {
+      const list = await model.create(body, controller.signal).catch((error) => {
         throw toCallProblem(error)
       })
       return sendJsonPieces(reply, writeEmbeddings(list, body.encoding_format))
     },
   )
-}
-
-function assertServed(asked: string, served: string): void {
-  if (asked === served) return
-  throw new ProblemError(404, 'model_not_found', 'Model not found. See GET /v1/models for the available models.')
 }
 
 export default routes

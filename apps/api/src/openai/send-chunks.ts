@@ -20,6 +20,8 @@ type Completion = {
   citations: Source[] | undefined
   /** Number of answers that the client requested. */
   choices: number
+  /** The token limit of one choice. */
+  maxTokens: number
 }
 
 /**
@@ -27,8 +29,8 @@ type Completion = {
  * and sends a last chunk with `length`. Returns the usage, when the last chunk contains it.
  */
 export async function sendChunks({ send }: ChunkStream, completion: Completion): Promise<{ usage?: unknown }> {
-  const { call, batches, citations, choices } = completion
-  const meter = createMeter(call, choices)
+  const { call, batches, citations } = completion
+  const meter = createMeter(completion)
   let first: Chunk | undefined
   let last: string | undefined
   try {
@@ -52,9 +54,9 @@ export async function sendChunks({ send }: ChunkStream, completion: Completion):
 const endsChoice = /"finish_reason"\s*:\s*"/
 
 /** Meters a model's output until it reaches the limit of an answer. Several choices share the size limit. */
-function createMeter({ limits }: Call, choices: number) {
+function createMeter({ choices, maxTokens }: Completion) {
   const open = new Set(Array.from({ length: choices }, (_, index) => index))
-  let tokens = limits.maxTokens * choices
+  let tokens = maxTokens * choices
   let bytes = maxAnswerBytes
   let isReached = false
 

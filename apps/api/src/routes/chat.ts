@@ -11,6 +11,7 @@ const streamHeaders = { 'x-vercel-ai-ui-message-stream': 'v1' }
 
 const askProblems = {
   400: ['unsupported_part', 'tool_output_missing'],
+  404: ['model_not_found'],
   409: ['message_exists', 'answer_running', 'answer_not_waiting'],
   413: ['message_too_large'],
 }

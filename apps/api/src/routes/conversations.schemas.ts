@@ -50,6 +50,7 @@ const MessageResponse = z
     status: z.enum(['streaming', 'complete', 'stopped', 'interrupted', 'failed']),
     sources: z.array(SourceResponse),
     feedback: FeedbackResponse.optional(),
+    model: z.string().nullable().meta({ description: 'The model that wrote this answer. Null while it runs' }),
     createdAt: z.iso.datetime(),
   })
   .meta({ id: 'Message', description: 'A message of a conversation' })
@@ -96,6 +97,7 @@ export const ConversationResponse = z
             parts: [{ type: 'text', text: summary.title }],
             status: 'complete',
             sources: [],
+            model: null,
             createdAt: summary.createdAt,
           },
         ],

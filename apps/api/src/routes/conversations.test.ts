@@ -78,7 +78,7 @@ describe('a conversation', () => {
     [['gone'], []],
   ])('leaves out long messages that are deleted while it is read: %j', async (ids, left) => {
     const createdAt = '2026-11-24T09:00:00.000Z'
-    const message = { role: 'user' as const, status: 'complete' as const, sources: [], createdAt }
+    const message = { role: 'user' as const, status: 'complete' as const, sources: [], model: null, createdAt }
     const conversation = { id: 'c', title: 'a', createdAt }
     const messages = ids.map((id) => ({ ...message, id, content: null, parts: null }))
     const readContent = (id: string) => Readable.from(id === 'gone' ? [] : ['lo', 'ng'])

@@ -21,7 +21,7 @@ export const checks: Check[] = [
   { name: 'same database', needs: ['database', 'direct'], run: database.checkSameDatabase },
   { name: 'migrations', needs: ['database'], run: database.checkMigrations },
   { name: 'settings', needs: ['migrations'], run: database.checkSettings },
-  { name: 'chat model', run: models.checkChat, fix: 'set CHAT_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY' },
+  { name: 'chat model', run: models.checkChat },
   { name: 'embedder', run: models.checkEmbedder, fix: 'set EMBEDDING_MODEL and the URL and key of its server' },
   { name: 'stored vectors', needs: ['migrations'], run: models.checkStoredVectors },
   { name: 'vector index', needs: ['migrations', 'embedder'], run: models.checkVectorIndex },

@@ -145,7 +145,7 @@ describe('the database', () => {
     const urls = { DATABASE_URL: other.databaseUrl, DIRECT_DATABASE_URL: other.directDatabaseUrl }
     await db.execute(sql`update drizzle.__drizzle_migrations set created_at = 1e15 where id = 1`)
     expect(await diagnose(urls)).toEqual([line('warn  migrations: the database has newer migrations')])
-    await db.execute(sql`delete from drizzle.__drizzle_migrations where id <> 2`)
+    await db.execute(sql`delete from drizzle.__drizzle_migrations`)
     expect(await diagnose(urls)).toEqual([
       line('FAIL  migrations: [1-9] of \\d are missing. Fix: run `npm run db:migrate`'),
       ...skipped(['settings', 'stored vectors', 'vector index'], 'migrations'),
@@ -201,10 +201,20 @@ describe('the models', () => {
     ])
   })
 
+  it('are all checked, each on its own server', async () => {
+    const CHAT_MODELS = JSON.stringify([{ name: 'good' }, { name: 'away', baseUrl: 'http://127.0.0.1:9/v1' }])
+    const lines = await report({ OPENAI_BASE_URL: mock.url, CHAT_MODEL: 'mock', CHAT_MODELS })
+    expect(lines.filter((text) => text.includes('chat model:'))).toEqual([
+      'ok    chat model: mock responds',
+      'ok    chat model: good responds',
+      line('FAIL  chat model: away: .*Check the base URL'),
+    ])
+  })
+
   it('reject the key, which is not shown', async () => {
     const lines = await diagnose({ ...at(mock.url), CHAT_MODEL: 'mock?fault=401', EMBEDDING_MODEL: 'mock?fault=401' })
     expect(lines.slice(0, 2)).toEqual([
-      line('FAIL  chat model: The model server responded with 401. Check the API key'),
+      line('FAIL  chat model: mock.fault=401: The model server responded with 401. Check the API key'),
       line('FAIL  embedder: The model server responded with 401. Check the API key'),
     ])
     expect(lines.join()).not.toContain('hunter2')
@@ -212,7 +222,7 @@ describe('the models', () => {
 
   it('do not respond, so that the check times out after five seconds', async () => {
     expect(await diagnose({ ...at(mock.url), CHAT_MODEL: 'mock?fault=hang' })).toEqual([
-      line('FAIL  chat model: no response within 5 s'),
+      line('FAIL  chat model: mock.fault=hang: no response within 5 s'),
     ])
   })
 

@@ -15,6 +15,9 @@ export type Check = {
 
 const deadlineMs = 5000 // a healthy check takes milliseconds, a remote model a second or two
 
+/** The finding of a check that exceeds its deadline. */
+export const noResponse = `no response within ${deadlineMs / 1000} s`
+
 /** Thrown by a check that cannot run. `message` is the reason. */
 class SkippedError extends Error {}
 
@@ -42,7 +45,7 @@ async function runCheck({ run, fix }: Check, config: DoctorConfig): Promise<Find
     return await run(config, signal)
   } catch (error) {
     if (error instanceof SkippedError) return [skip(error.message)]
-    return [fail(signal.aborted ? `no response within ${deadlineMs / 1000} s` : getErrorMessage(error), fix)]
+    return [fail(signal.aborted ? noResponse : getErrorMessage(error), fix)]
   }
 }
 

@@ -1,19 +1,33 @@
 import type { DoctorConfig } from '@repo/config'
 import { countByEmbedder, countWithoutEmbedder, hasEmbeddingIndex } from '@repo/db/inspect'
-import type { Embedder, Llm } from '@repo/llm'
+import type { ChatModel, Embedder, Llm } from '@repo/llm'
 import { createModels } from '@repo/models'
+import { getErrorMessage } from '../command.ts'
 import { targetPooler } from './database.ts'
-import { type Finding, fail, ok, required, warn } from './examine.ts'
+import { type Finding, fail, noResponse, ok, required, warn } from './examine.ts'
 
-/** Checks that the chat model starts to answer. */
+/** Checks that each chat model starts to answer. */
 export function checkChat(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
-  return withModels(config, async ({ chat }) => {
-    const stop = new AbortController()
-    const messages = [{ role: 'user' as const, content: 'Say yes.' }]
-    await chat.stream({ messages, passages: [], signal: AbortSignal.any([signal, stop.signal]) })
+  return withModels(config, ({ chatModels }) =>
+    Promise.all([...chatModels.values()].map((model) => checkChatModel(model, signal))),
+  )
+}
+
+async function checkChatModel({ name, stream }: ChatModel, signal: AbortSignal): Promise<Finding> {
+  const stop = new AbortController()
+  const messages = [{ role: 'user' as const, content: 'Say yes.' }]
+  try {
+    await stream({ messages, passages: [], signal: AbortSignal.any([signal, stop.signal]) })
+    return ok(`${name} responds`)
+  } catch (error) {
+    const problem = signal.aborted ? noResponse : getErrorMessage(error)
+    return fail(
+      `${name}: ${problem}`,
+      'set CHAT_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY, or its entry in CHAT_MODELS',
+    )
+  } finally {
     stop.abort() // the start of an answer is proof enough
-    return [ok(`${chat.name} responds`)]
-  })
+  }
 }
 
 /** Checks that the embedder returns a vector. */
