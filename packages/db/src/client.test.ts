@@ -60,8 +60,8 @@ describe('prepared statements through PgBouncer', () => {
       select statement, (generic_plans + custom_plans)::int as uses from pg_prepared_statements`)
     for (const hot of [
       /^with "conversation" as \(insert into "conversations"/,
-      /^select "role", "content", "start" from \(select/,
-      /^update "messages" set "content"/,
+      /^select "role", "content", "parts", "start", "size" from \(select/,
+      /^with "removed_pieces" as \(delete .* update "messages" set "content"/,
       /^with "by_vector" as/,
       /^select .* from "conversations" left join "messages"/,
     ]) {

@@ -64,6 +64,10 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'conversations.read': (owner) => conversations.read(owner, 'ended', 10),
   'conversations.read, older ones': (owner) => conversations.read(owner, 'ended', 10, 'a'),
   'conversations.readContent': (owner) => Readable.from(conversations.readContent(owner, 'ended', 'q')).toArray(),
+  'conversations.search': async (owner) => (await conversations.search(owner, 'Ada', 10)).found,
+  'conversations.replaceTitle': (owner) => conversations.replaceTitle(owner, 'ended', 'Ada’s', 'Stolen'),
+  'conversations.rename': (owner) => conversations.rename(owner, 'ended', 'Stolen'),
+  'conversations.rate': (owner) => conversations.rate(owner, 'ended', 'a', { value: 1, comment: null }),
   'turns.history': (owner) => turns.history(owner, 'ended', 'a', 10),
   'answers.saveProgress': (owner) =>
     answers.saveProgress([{ ...running, owner, start: 0, parts: text('overwritten') }]),

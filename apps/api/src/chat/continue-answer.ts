@@ -40,9 +40,9 @@ export async function continueTurn(
   { added, scope, model }: Waiting,
 ): Promise<OpenTurn> {
   const { owner, key } = answer
+  const [question, ...history] = await store.turns.history(owner, key.conversationId, key.answerId)
   if (!(await store.turns.continue(owner, key))) throw notWaiting()
   for (const part of added) answer.add(part)
-  const [question, ...history] = await store.turns.history(owner, key.conversationId, key.answerId)
   return { question: question?.content ?? '', scope, history, model: llm.chatModels.get(model ?? '') ?? llm.chat }
 }
 
