@@ -196,8 +196,9 @@ export async function registerRoutes(
   load: (name: string) => Promise<{ default?: unknown }>,
 ): Promise<void> {
   const register = async (name: string, plugin: unknown) => {
-    if (!isPlugin(plugin)) throw new Error('No plugin found. Add `export default async (app) => { … }`.')
+    if (!isPlugin(plugin)) return 'No plugin found. Add `export default async (app) => { … }`.'
     await app.register(plugin, { prefix: `/${name}` })
+    return undefined
   }
   await loadFiles(files, load, register, (file) => `routes/${file} cannot be served`)
 }

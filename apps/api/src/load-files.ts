@@ -2,7 +2,7 @@ import { parse } from 'node:path'
 import { toSourceStack } from '@repo/telemetry'
 
 /**
- * Imports each of these files and passes its name and its default export to `use`. Skips tests and schemas, which are
+ * Imports each of these files and passes its name and its default export to `use`, which may return a problem. Skips tests and schemas, which are
  * beside the files. `load` imports a file by its name. Callers pass it and the names, because the bundler sees only
  * literal folders. Throws an error whose one-line message starts with `toProblem` of the file, and contains the reason,
  * its location and what to do.
@@ -10,14 +10,15 @@ import { toSourceStack } from '@repo/telemetry'
 export async function loadFiles(
   names: string[],
   load: (name: string) => Promise<{ default?: unknown }>,
-  use: (name: string, exported: unknown) => unknown,
+  use: (name: string, exported: unknown) => string | undefined | Promise<string | undefined>,
   toProblem: (file: string) => string,
 ): Promise<void> {
   const files = names.filter((file) => file.endsWith('.ts') && !/\.(?:test|schemas)\.ts$/.test(file))
   for (const file of files.sort()) {
     try {
       const { name } = parse(file)
-      await use(name, (await load(name)).default)
+      const problem = await use(name, (await load(name)).default)
+      if (problem) throw new Error(problem)
     } catch (error) {
       throw new Error(`${toProblem(file)}: ${explain(error)}`, { cause: error })
     }

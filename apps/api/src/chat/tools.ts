@@ -88,8 +88,9 @@ export async function loadTools(
     files,
     load,
     (file, exported) => {
-      if (!isTool(exported)) throw new Error('No tool found. Add `export default defineTool({ … })`.')
+      if (!isTool(exported)) return 'No tool found. Add `export default defineTool({ … })`.'
       if (exported.isOffered?.(config) !== false) tools.set(file.replaceAll('-', '_'), exported)
+      return undefined
     },
     (file) => `tools/${file} cannot be used`,
   )

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { conversations, eq, sql } from '@repo/db'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { joinText, listTypes, post, readDelta, readParts, streamParts } from '@repo/testing/ui-stream'
@@ -175,9 +176,10 @@ it('a question that is repeated while its conversation is being deleted starts a
   const [{ id }] = (await read('vanishing')).messages
   const messages = [{ id, role: 'user', parts: [{ type: 'text', text: 'When?' }] }]
   const isWaiting = sql`datname = current_database() and wait_event_type = 'Lock'`
+  const outside = AsyncLocalStorage.snapshot() // no request may be sent inside a transaction
   const asked = await app.db.transaction(async (tx) => {
     await tx.delete(conversations).where(eq(conversations.id, 'vanishing'))
-    const again = converse({ id: 'vanishing', trigger: 'regenerate-message', messages }, 'At ten.')
+    const again = outside(() => converse({ id: 'vanishing', trigger: 'regenerate-message', messages }, 'At ten.'))
     const countWaiting = async () => (await app.db.execute(sql`select from pg_stat_activity where ${isWaiting}`)).length
     await expect.poll(countWaiting).toBe(1)
     return { again }
