@@ -47,6 +47,11 @@ const { placeholder } = sql
 const isUnfinished = inArray(messages.status, ['streaming', 'interrupted'])
 const isSameEnd = eq(messages.status, placeholder('status'))
 const isStreaming = eq(messages.status, 'streaming')
+const previousId = sql<string | null>`(
+  select previous.id from messages as previous
+  where previous.owner_id = messages.owner_id and previous.conversation_id = messages.conversation_id
+    and previous.position < messages.position
+  order by previous.position desc limit 1)`
 
 /** Stores the answers of models: their progress, their end and stop requests, readable from any process. */
 export function createAnswers(db: Db) {
@@ -56,6 +61,11 @@ export function createAnswers(db: Db) {
     .from(messages)
     .where(and(inConversation, isStreaming))
     .prepare('find_running_answer')
+  const findRunningTurn = db
+    .select({ answerId: messages.id, questionId: previousId })
+    .from(messages)
+    .where(and(inConversation, isStreaming))
+    .prepare('find_running_turn')
   const requestStop = db
     .update(messages)
     .set({ stopRequested: true })
@@ -95,6 +105,10 @@ export function createAnswers(db: Db) {
     /** Returns the id of the conversation's running answer, whichever process generates it. */
     findRunning: async (owner: string, conversationId: string): Promise<string | undefined> =>
       (await findRunning.execute({ owner, conversationId })).at(0)?.id,
+
+    /** Returns the ids of the conversation's running answer and of its question. */
+    findRunningTurn: async (owner: string, conversationId: string) =>
+      (await findRunningTurn.execute({ owner, conversationId })).at(0),
 
     /**
      * Returns what is stored of answers of any owners beyond their readers' positions, in one statement. Skips missing
