@@ -113,7 +113,11 @@ describe('while an answer is streaming, which is stopped first', () => {
     const running = await begin(conversation)
     void act(conversation)
     await expect.poll(() => running.request.signal.aborted).toBe(true)
-    await expectAnswer(conversation, expected)
+    await answer('New.')
+    // The hook itself still shows the end of the first stream, unless the page calls `stop()`.
+    await expect.poll(async () => show(await read(conversation.id))).toEqual(expected)
+    await conversation.page.settled()
+    expect(conversation.page.chat().error).toBeUndefined()
   })
 
   it.each([...last, ...others])('%s, after stop()', async (_, act, expected) => {
@@ -187,7 +191,8 @@ describe('two pages', () => {
     await other.ready()
     const running = await begin(conversation)
     await other.chat().sendMessage({ text: 'Me too?' })
-    expect(other.chat().error?.message).toContain('answer_running')
+    await other.settled('error')
+    expect(other.chat().error?.message).toContain('is still being answered')
     running.say('er 3.')
     running.end()
     await conversation.page.settled()
@@ -205,8 +210,8 @@ it('regenerate() after a failure, before and after the first word', async () => 
   void page.chat().regenerate()
   const again = await model.takeAnswer()
   again.say('Answ')
-  again.fail(new LlmError('model_failed', 'the model aborted its answer'))
   await expect.poll(page.lines).toEqual(['user: Question 1?', 'assistant: Answ'])
+  again.fail(new LlmError('model_failed', 'the model aborted its answer'))
   await page.settled('error')
   void page.chat().regenerate()
   await expectAnswer({ page, id }, ['user: Question 1?', next])
