@@ -120,7 +120,14 @@ describe('saving progress', () => {
     expect(stored).toMatchObject({ content: 'Let me see.So.', parts: toStored(parts).parts })
     expect(JSON.stringify(stored?.parts)).not.toContain('see')
     await answers.finish(owner, turn, { ...complete, parts })
-    expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ ...stored, status: 'complete' })
+    expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({
+      ...stored,
+      status: 'complete',
+      finishReason: 'stop',
+      inputTokens: 12,
+      outputTokens: 3,
+      cachedTokens: 8,
+    })
   })
 
   it('continues an answer that another process marked as abandoned', async () => {
@@ -178,7 +185,11 @@ describe('reading answers', () => {
           index: 0,
           status: 'streaming',
           sources: [],
+          model: null,
           finishReason: null,
+          inputTokens: null,
+          outputTokens: null,
+          cachedTokens: null,
           error: null,
           content: '',
           parts: null,

@@ -39,15 +39,19 @@ export type StoredAnswer = {
   parts: StoredPart[] | null
   pieces: Piece[]
   sources: Source[]
-  finishReason: string | null
-  error: string | null
-}
+  model: string | null
+} & Pick<AnswerEnd, 'finishReason' | 'inputTokens' | 'outputTokens' | 'cachedTokens' | 'error'>
 
 const { placeholder } = sql
 /** Another process may have marked answers of this process as abandoned. This process may still continue them. */
 const isUnfinished = inArray(messages.status, ['streaming', 'interrupted'])
 const isSameEnd = eq(messages.status, placeholder('status'))
 const isStreaming = eq(messages.status, 'streaming')
+const previousId = sql<string | null>`(
+  select previous.id from messages as previous
+  where previous.owner_id = messages.owner_id and previous.conversation_id = messages.conversation_id
+    and previous.position < messages.position
+  order by previous.position desc limit 1)`
 
 /** Stores the answers of models: their progress, their end and stop requests, readable from any process. */
 export function createAnswers(db: Db) {
@@ -57,6 +61,11 @@ export function createAnswers(db: Db) {
     .from(messages)
     .where(and(inConversation, isStreaming))
     .prepare('find_running_answer')
+  const findRunningTurn = db
+    .select({ answerId: messages.id, questionId: previousId })
+    .from(messages)
+    .where(and(inConversation, isStreaming))
+    .prepare('find_running_turn')
   const requestStop = db
     .update(messages)
     .set({ stopRequested: true })
@@ -96,6 +105,10 @@ export function createAnswers(db: Db) {
     /** Returns the id of the conversation's running answer, whichever process generates it. */
     findRunning: async (owner: string, conversationId: string): Promise<string | undefined> =>
       (await findRunning.execute({ owner, conversationId })).at(0)?.id,
+
+    /** Returns the ids of the conversation's running answer and of its question. */
+    findRunningTurn: async (owner: string, conversationId: string) =>
+      (await findRunningTurn.execute({ owner, conversationId })).at(0),
 
     /**
      * Returns what is stored of answers of any owners beyond their readers' positions, in one statement. Skips missing
@@ -216,7 +229,8 @@ async function readAnswers(db: Db, positions: Position[]): Promise<StoredAnswer[
   const readers = positions.map((position, index) => ({ ...position, index }))
   const isNew = sql`piece.start + piece.length > reader.position`
   return db.execute<StoredAnswer>(sql`
-    select reader.index, status, sources, finish_reason as "finishReason", error, parts,
+    select reader.index, status, sources, model, finish_reason as "finishReason", input_tokens as "inputTokens",
+      output_tokens as "outputTokens", cached_tokens as "cachedTokens", error, parts,
       substr(content, reader.characters + 1) as content, ${selectPieces(isNew)} as pieces
     from jsonb_to_recordset(${JSON.stringify(readers)}::jsonb)
       as reader(index int, owner uuid, "conversationId" text, "answerId" text, position int, characters int)

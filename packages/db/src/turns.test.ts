@@ -148,9 +148,13 @@ describe('an answer that waits for its client', () => {
       sources: [],
       scope: null,
       model: null,
+      inputTokens: 12,
+      outputTokens: 3,
+      cachedTokens: 8,
     })
-    expect(await turns.continue(owner, turn)).toBe(true)
-    expect(await turns.continue(owner, turn)).toBe(false)
+    expect(await turns.continue(owner, turn, 0)).toBe(false)
+    expect(await turns.continue(owner, turn, 1)).toBe(true)
+    expect(await turns.continue(owner, turn, 1)).toBe(false)
     expect(await turns.readWaiting(owner, turn)).toBeUndefined()
     expect(await answers.findRunning(owner, turn.conversationId)).toBe(turn.answerId)
   })
@@ -158,7 +162,7 @@ describe('an answer that waits for its client', () => {
   it('does not run again while another answer of its conversation runs', async () => {
     const { turn } = await waitingTurn()
     await openTurn(turn.conversationId)
-    await expect(turns.continue(owner, turn)).rejects.toMatchObject({ code: 'answer_running' })
+    await expect(turns.continue(owner, turn, 1)).rejects.toMatchObject({ code: 'answer_running' })
   })
 })
 

@@ -32,7 +32,14 @@ export type PastMessage = {
 }
 
 /** An answer that waits for its client: for the output of a tool, or for an approval. `scope` is that of its question. */
-export type WaitingAnswer = StoredMessage & { sources: Source[]; scope: Scope | null; model: string | null }
+export type WaitingAnswer = StoredMessage & {
+  sources: Source[]
+  scope: Scope | null
+  model: string | null
+  inputTokens: number | null
+  outputTokens: number | null
+  cachedTokens: number | null
+}
 
 type ReopenedTurn = Pick<Turn, 'conversationId' | 'questionId' | 'scope' | 'answerId'> & {
   /** The new text of an edited question. */
@@ -46,6 +53,8 @@ const isWaiting = and(
   eq(messages.status, 'complete'),
   eq(messages.finishReason, 'tool-calls'),
 )
+/** Each time that it waits, it has more parts. */
+const isUnchanged = sql`coalesce(jsonb_array_length(${messages.parts}), 0) = ${placeholder('count')}::int`
 const scopeOfQuestion = sql<Scope | null>`(
   select question.scope from messages as question
   where question.owner_id = messages.owner_id and question.conversation_id = messages.conversation_id
@@ -63,6 +72,9 @@ export function createTurns(db: Db) {
       parts: messages.parts,
       sources: messages.sources,
       model: messages.model,
+      inputTokens: messages.inputTokens,
+      outputTokens: messages.outputTokens,
+      cachedTokens: messages.cachedTokens,
       scope: scopeOfQuestion,
     })
     .from(messages)
@@ -71,7 +83,7 @@ export function createTurns(db: Db) {
   const continueAnswer = db
     .update(messages)
     .set({ status: 'streaming', finishReason: null, heartbeatAt: sql`now()`, stopRequested: false })
-    .where(isWaiting)
+    .where(and(isWaiting, isUnchanged))
     .returning({ id: messages.id })
     .prepare('continue_answer')
   return {
@@ -94,9 +106,12 @@ export function createTurns(db: Db) {
     readWaiting: async (owner: string, key: AnswerKey): Promise<WaitingAnswer | undefined> =>
       (await readWaiting.execute({ owner, ...key })).at(0),
 
-    /** Makes a waiting answer run again. Returns false if it does not wait. Throws `ConflictError` (`answer_running`). */
-    continue: async (owner: string, key: AnswerKey): Promise<boolean> =>
-      (await asConflict(continueAnswer.execute({ owner, ...key }))).length > 0,
+    /**
+     * Makes a waiting answer run again. Returns false if it does not wait, or no longer has `count` stored parts. Throws
+     * `ConflictError` (`answer_running`).
+     */
+    continue: async (owner: string, key: AnswerKey, count: number): Promise<boolean> =>
+      (await asConflict(continueAnswer.execute({ owner, ...key, count }))).length > 0,
 
     /** Returns the messages before a stored question, as `open` does. */
     history: (

@@ -1,5 +1,13 @@
 import { PassThrough } from 'node:stream'
-import { type AnswerEvent, type ChatRequest, type FinishReason, type Llm, toLlm } from '@repo/llm'
+import {
+  type AnswerEvent,
+  type Capabilities,
+  type ChatRequest,
+  type FinishReason,
+  type Llm,
+  toLlm,
+  type Usage,
+} from '@repo/llm'
 import { vi } from 'vitest'
 import { createTestModels } from './test-models.ts'
 
@@ -11,12 +19,14 @@ type ScriptedAnswer = {
   think: (text: string) => void
   call: (toolCallId: string, toolName: string, input: string) => void
   write: (event: AnswerEvent) => void
-  end: (finishReason?: FinishReason) => void
+  end: (finishReason?: FinishReason, usage?: Usage) => void
   fail: (error: Error) => void
 }
 
-/** Creates a chat model whose answers are scripted by the test, delta by delta. The embedder is that of `createTestModels`. */
-export function createScriptedModel() {
+/**
+ * Creates a chat model whose answers are scripted by the test, delta by delta. The embedder is that of `createTestModels`.
+ */
+export function createScriptedModel(capabilities: Partial<Capabilities> = {}) {
   const answers: ScriptedAnswer[] = []
   const stream = async (request: ChatRequest) => {
     const events = new PassThrough({ objectMode: true, highWaterMark: 100_000 })
@@ -29,13 +39,14 @@ export function createScriptedModel() {
       think: (text) => write({ type: 'reasoning-delta', text }),
       call: (toolCallId, toolName, input) => write({ type: 'tool-call', toolCallId, toolName, input }),
       write,
-      end: (finishReason = 'stop') => events.end([{ type: 'finish', finishReason }]),
+      end: (finishReason = 'stop', usage) => events.end([{ type: 'finish', finishReason, ...(usage && { usage }) }]),
       fail: (error) => void events.destroy(error),
     })
     return events
   }
   const models = createTestModels()
-  const llm: Llm = toLlm({ ...models, chat: { ...models.chat, name: 'spoken', stream } })
+  const described = { ...models.chat, capabilities: { ...models.chat.capabilities, ...capabilities } }
+  const llm: Llm = toLlm({ ...models, chat: { ...described, name: 'spoken', stream } })
   return {
     llm,
     answers,

@@ -8,6 +8,7 @@ import {
   type Source,
   toStorableText,
 } from '@repo/db'
+import type { Usage } from '@repo/llm'
 import { createBacklog } from './backlog.ts'
 
 /** A part of an answer that grows delta by delta. */
@@ -50,7 +51,13 @@ type State = Partial<Outcome> & {
 export type Answer = ReturnType<typeof createAnswer>
 
 /** What an answer consisted of before it ran again, after its client has sent what it waited for. */
-export type Beginning = { parts: AnswerPart[]; sources: Source[] }
+export type Beginning = {
+  parts: AnswerPart[]
+  sources: Source[]
+  model?: string | undefined
+  /** Of its model calls. Undefined if one of them is unknown. */
+  usage?: Usage | undefined
+}
 
 /**
  * Creates an answer that grows. All model output is appended here. Readers can join and leave without affecting it. It
@@ -61,7 +68,8 @@ export function createAnswer(owner: string, key: AnswerKey, beginning: Beginning
   const accepted = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
   const parts: AnswerPart[] = [...beginning.parts]
-  const state: State = { sources: beginning.sources, startedAt: performance.now(), deltas: 0, bytes: 0 }
+  const { sources, model } = beginning
+  const state: State = { sources, model, startedAt: performance.now(), deltas: 0, bytes: 0 }
   const controller = new AbortController()
   const texts = createTexts(parts, (part, delta) => {
     state.bytes += Buffer.byteLength(delta)
@@ -77,6 +85,7 @@ export function createAnswer(owner: string, key: AnswerKey, beginning: Beginning
     owner,
     key,
     parts,
+    beginning,
     /** The position where this run of the answer begins. */
     start: measureParts(parts),
     controller,

@@ -1,4 +1,5 @@
-import { type Json, toStorableJson, toStorableText } from '@repo/db'
+import { randomBytes } from 'node:crypto'
+import { type AnswerPart, type Json, type StoredPart, toStorableJson, toStorableText } from '@repo/db'
 import type { AnswerEvent } from '@repo/llm'
 import type { Answer } from './answer.ts'
 import { type AnswerLimits, appendWithin, maxAnswerBytes } from './answer-limits.ts'
@@ -9,10 +10,17 @@ type StepEvent = Exclude<AnswerEvent, { type: 'finish' }>
  * Returns a function that appends a model's events to its answer. It returns false when the answer has reached a limit.
  * Tools called in a step that must answer are left out.
  */
-export function createAppender(limits: AnswerLimits, answer: Answer, { mustAnswer }: { mustAnswer: boolean }) {
-  const earlier = new Set(answer.parts.flatMap((part) => (part.type === 'tool-call' ? part.toolCallId : [])))
-  /** Some servers number the calls of each step from 0. */
-  const toUnique = (id: string) => (earlier.has(id) ? `${id}-${answer.parts.length}` : id)
+export function createAppender(
+  limits: AnswerLimits,
+  answer: Answer,
+  { mustAnswer, pastCalls }: { mustAnswer: boolean; pastCalls: string[] },
+) {
+  const earlier = new Set([...pastCalls, ...listCallIds(answer.parts)])
+  /**
+   * Some servers number the calls of each request from 0, and `useChat` finds a call in all messages by its id. Mistral
+   * accepts ids of 9 letters and digits only.
+   */
+  const toUnique = (id: string) => (earlier.has(id) ? randomBytes(5).toString('hex').slice(1) : id)
   const ids = new Map<string, string>()
   let inputBytes = 0
 
@@ -35,6 +43,11 @@ export function createAppender(limits: AnswerLimits, answer: Answer, { mustAnswe
     answer.announceInput({ ...event, toolCallId })
     return answer.deltas < limits.maxTokens && answer.bytes + inputBytes <= maxAnswerBytes
   }
+}
+
+/** Returns the ids of all tool calls. */
+export function listCallIds(parts: readonly (AnswerPart | StoredPart)[]): string[] {
+  return parts.flatMap((part) => (part.type === 'tool-call' ? part.toolCallId : []))
 }
 
 /** Returns a tool's input, or the text itself if it is not JSON: the tool's schema then rejects it. */

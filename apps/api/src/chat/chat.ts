@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ConflictError, type Store } from '@repo/db'
+import type { Store } from '@repo/db'
 import type { Fallback } from '@repo/llm'
 import type { MeasuredAnswer } from '@repo/telemetry'
 import { describeError } from '@repo/telemetry'
@@ -10,6 +10,7 @@ import type { Quotas } from '../plugins/quotas.ts'
 import { type Answer, createAnswer, type Outcome } from './answer.ts'
 import { AnswerEndedError, toOutcome } from './answer-end.ts'
 import type { AnswerLimits } from './answer-limits.ts'
+import { createAsk } from './ask.ts'
 import { continueTurn, readWaiting } from './continue-answer.ts'
 import { findModel } from './find-model.ts'
 import { createFollowedAnswers } from './follow-answers.ts'
@@ -37,7 +38,6 @@ type RunningCall = MeasuredAnswer & { controller: AbortController }
 
 export type Chat = ReturnType<typeof createChat>
 
-const maxReplaceAttempts = 5 // several clients may replace the same question at once
 const stopTimeoutMs = 3000 // stop requests are polled every 250 ms; a slower process is assumed to be gone
 
 /** Starts answers in this process. Finds and stops running answers in any process. */
@@ -61,19 +61,6 @@ export function createChat(options: ChatOptions) {
     return start(answer, () => continueTurn(options, answer, waiting), log)
   }
 
-  /** Stops the running answer first, also if another client replaces the same question at the same time. */
-  const replace = async (owner: string, question: Question, log: FastifyBaseLogger) => {
-    for (let attempt = 1; ; attempt += 1) {
-      await stop(owner, question.conversationId)
-      try {
-        return await begin(owner, question, log)
-      } catch (error) {
-        const isOvertaken = error instanceof ConflictError && error.code === 'answer_running'
-        if (!isOvertaken || attempt === maxReplaceAttempts) throw error
-      }
-    }
-  }
-
   /** Stops the conversation's running answer in any process, and waits until its text is persisted. */
   const stop = async (owner: string, conversationId: string): Promise<void> => {
     const here = [...opening, ...running.values()].filter(isIn(owner, conversationId))
@@ -81,6 +68,7 @@ export function createChat(options: ChatOptions) {
     for (const { controller } of here) controller.abort(new AnswerEndedError('stopped'))
     await Promise.race([Promise.all(here.map(({ ended }) => ended)), sleep(stopTimeoutMs)])
   }
+  const askQuestion = createAsk({ store, begin, stop })
 
   return {
     /**
@@ -91,7 +79,7 @@ export function createChat(options: ChatOptions) {
      */
     ask: async (owner: string, asked: Question | Continuation, log = options.log): Promise<Answer> => {
       if ('responses' in asked) return goOn(owner, asked, log)
-      return asked.action === 'ask' ? begin(owner, asked, log) : replace(owner, asked, log)
+      return askQuestion(owner, asked, log)
     },
 
     /**

@@ -6,15 +6,16 @@ import {
   type Store,
   toStorableJson,
   toStorableText,
+  type WaitingAnswer,
 } from '@repo/db'
-import type { Llm } from '@repo/llm'
+import type { Llm, Usage } from '@repo/llm'
 import { ProblemError } from '../plugins/errors.ts'
 import type { Answer, Beginning, OtherPart } from './answer.ts'
 import type { ToolResponse } from './question.ts'
 import { listOpenCalls, maxOutputLength } from './run-tools.ts'
 import type { OpenTurn } from './write-answer.ts'
 
-type Waiting = { beginning: Beginning; added: OtherPart[]; scope: Scope | undefined; model: string | null }
+type Waiting = { beginning: Beginning; count: number; added: OtherPart[]; scope: Scope | undefined }
 
 /**
  * Reads an answer that waits for its client, and what the client's responses add to it. Throws `ProblemError`: 409 if it
@@ -29,21 +30,28 @@ export async function readWaiting(
   const stored = await store.turns.readWaiting(owner, key)
   if (!stored) throw notWaiting()
   const parts = fromStored(stored)
-  const scope = stored.scope ?? undefined
-  return { beginning: { parts, sources: stored.sources }, added: toParts(parts, responses), scope, model: stored.model }
+  const beginning = { parts, sources: stored.sources, model: stored.model ?? undefined, usage: toUsage(stored) }
+  const count = stored.parts?.length ?? 0
+  return { beginning, count, added: toParts(parts, responses), scope: stored.scope ?? undefined }
 }
 
 /** Makes the answer run again, adds the client's responses and returns its turn. Throws `ProblemError` 409. */
 export async function continueTurn(
   { store, llm }: { store: Store; llm: Llm },
   answer: Answer,
-  { added, scope, model }: Waiting,
+  { beginning, count, added, scope }: Waiting,
 ): Promise<OpenTurn> {
   const { owner, key } = answer
   const [question, ...history] = await store.turns.history(owner, key.conversationId, key.answerId)
-  if (!(await store.turns.continue(owner, key))) throw notWaiting()
+  if (!(await store.turns.continue(owner, key, count))) throw notWaiting() // last: a failure after it would leave it running
   for (const part of added) answer.add(part)
-  return { question: question?.content ?? '', scope, history, model: llm.chatModels.get(model ?? '') ?? llm.chat }
+  const model = llm.chatModels.get(beginning.model ?? '') ?? llm.chat
+  return { question: question?.content ?? '', scope, history, model }
+}
+
+function toUsage({ inputTokens, outputTokens, cachedTokens }: WaitingAnswer): Usage | undefined {
+  if (inputTokens === null || outputTokens === null) return undefined
+  return { inputTokens, outputTokens, ...(cachedTokens !== null && { cachedInputTokens: cachedTokens }) }
 }
 
 function notWaiting(): ProblemError {
@@ -56,7 +64,7 @@ function toParts(parts: AnswerPart[], responses: ToolResponse[]): OtherPart[] {
   return listOpenCalls(parts).map(({ toolCallId, toolName }) => {
     const response = responses.find((response) => response.toolCallId === toolCallId)
     const part = response && toPart(parts, response)
-    if (part) return part
+    if (part) return checkLength(part)
     const detail = `The output of ${toolName} (${toolCallId}), or the approval of its call, is missing. Send it.`
     throw new ProblemError(400, 'tool_output_missing', detail)
   })
@@ -65,8 +73,7 @@ function toParts(parts: AnswerPart[], responses: ToolResponse[]): OtherPart[] {
 /** Returns undefined for a response that does not fit: an output of a call that needs approval, or the reverse. */
 function toPart(parts: AnswerPart[], response: ToolResponse): OtherPart | undefined {
   const { toolCallId } = response
-  const request = parts.find((part) => part.type === 'approval-request' && part.toolCallId === toolCallId)
-  const approvalId = request?.type === 'approval-request' ? request.approvalId : undefined
+  const approvalId = findApprovalId(parts, toolCallId)
   if (response.state === 'approval-responded') {
     const { id, approved, reason } = response.approval
     if (id !== approvalId) return undefined
@@ -75,10 +82,19 @@ function toPart(parts: AnswerPart[], response: ToolResponse): OtherPart | undefi
   if (approvalId) return undefined
   if (response.state === 'output-error')
     return { type: 'tool-error', toolCallId, errorText: toStorableText(response.errorText) }
-  const output = toStorableJson(response.output)
-  if (JSON.stringify(output).length > maxOutputLength) {
-    const detail = `The output of a tool exceeds ${maxOutputLength} characters. Send less.`
-    throw new ProblemError(413, 'message_too_large', detail)
-  }
-  return { type: 'tool-result', toolCallId, output }
+  return { type: 'tool-result', toolCallId, output: toStorableJson(response.output) }
+}
+
+/** Returns the id of a request for approval that has no response yet. */
+function findApprovalId(parts: AnswerPart[], toolCallId: string): string | undefined {
+  const answered = new Set(parts.flatMap((part) => (part.type === 'approval-response' ? part.approvalId : [])))
+  return parts
+    .flatMap((part) => (part.type === 'approval-request' && part.toolCallId === toolCallId ? part.approvalId : []))
+    .find((id) => !answered.has(id))
+}
+
+function checkLength(part: OtherPart): OtherPart {
+  if (JSON.stringify(part).length <= maxOutputLength) return part
+  const detail = `The output of a tool exceeds ${maxOutputLength} characters. Send less.`
+  throw new ProblemError(413, 'message_too_large', detail)
 }

@@ -12,6 +12,8 @@ export type Question = {
   scope?: Scope | undefined
   /** Whether it is new, replaces a stored question, or asks for another answer to a stored one. */
   action: 'ask' | 'edit' | 'regenerate'
+  /** The message before it, as its client has it. */
+  previousId?: string | undefined
   /** The name of the model to ask. Undefined: the default one. */
   model?: string | undefined
 }
@@ -35,6 +37,8 @@ const UserMessage = z.object({
   parts: z.array(z.union([TextPart, OtherPart])),
 })
 
+const PreviousMessage = z.object({ id: z.string() })
+
 const toolCallId = z.string()
 const approval = z.object({ id: z.string(), approved: z.boolean(), reason: z.string().optional() })
 
@@ -52,7 +56,7 @@ const AssistantMessage = z.object({
   parts: z.array(z.unknown()),
 })
 
-/** Either a plain message, or what the AI SDK's `DefaultChatTransport` posts. Only the last of its messages is used. */
+/** Either a plain message, or what the AI SDK's `DefaultChatTransport` posts. Of its messages, the last and the id of the one before are used. */
 export const ChatRequest = z
   .looseObject({
     message: z.string().optional(),
@@ -117,6 +121,7 @@ function fromUiMessages({ id, trigger, messageId }: z.output<typeof ChatRequest>
     questionId,
     text: parts.map((part, index) => readText(part, `messages/${messages.length - 1}/parts/${index}`)).join('\n'),
     action: trigger === 'regenerate-message' ? 'regenerate' : isEdit ? 'edit' : 'ask',
+    previousId: PreviousMessage.safeParse(messages.at(-2)).data?.id,
   }
 }
 

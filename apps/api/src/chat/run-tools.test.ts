@@ -58,7 +58,7 @@ const tools = new Map(
   }),
 )
 
-const model = createScriptedModel()
+const model = createScriptedModel({ tools: true })
 const { app, alice, store, listen, close } = await testApp({ llm: model.llm, tools })
 const url = await listen()
 afterAll(async () => {

@@ -99,10 +99,16 @@ async function runWithin(
       late.aborted ? new ToolError(`The tool did not finish within ${deadlineMs / 1000} s.`) : signal.reason,
     )
   signal.addEventListener('abort', abort, { once: true })
-  const cite = (found: RetrievedPassage[]) => addSources(answer, cited, found)
+  let isOver = false
+  const cite = (found: RetrievedPassage[]) => {
+    if (isOver) throw new ToolError('The call has ended.') // its handler went on after its deadline
+    return addSources(answer, cited, found)
+  }
   try {
+    signal.throwIfAborted()
     return await Promise.race([run({ owner: answer.owner, scope, db, store, llm, signal, cite }), aborted.promise])
   } finally {
+    isOver = true
     signal.removeEventListener('abort', abort)
   }
 }

@@ -13,7 +13,7 @@ type ToolPart = {
 }
 
 export type UiPart =
-  | { type: 'text' | 'reasoning'; text: string; state: 'done' }
+  | { type: 'text' | 'reasoning'; id?: string; text: string; state: 'done' }
   | { type: 'step-start' }
   | ReturnType<typeof toSourceEvent>
   | ToolPart
@@ -33,8 +33,9 @@ export function toSourceEvent({ n, title, ...place }: Source) {
 export function toUiParts(parts: readonly AnswerPart[], sources: readonly Source[]): UiPart[] {
   const calls = new Map<string, ToolPart>()
   const left = [...sources]
-  return parts.flatMap((part): UiPart[] => {
-    if ('text' in part) return [{ type: part.type, text: part.text, state: 'done' }]
+  return parts.flatMap((part, index): UiPart[] => {
+    if (part.type === 'reasoning') return [{ ...part, id: String(index), state: 'done' }] // the id of its events
+    if (part.type === 'text') return [{ ...part, state: 'done' }]
     if (part.type === 'step-start') return [part]
     if (part.type === 'sources') return left.splice(0, part.count).map(toSourceEvent)
     if (part.type !== 'tool-call') return settle(calls, part)

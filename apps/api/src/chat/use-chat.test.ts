@@ -1,20 +1,9 @@
-import { type UseChatHelpers, type UseChatOptions, useChat } from '@ai-sdk/react'
 import { LlmError } from '@repo/llm'
 import { createScriptedModel } from '@repo/testing/scripted-model'
-import { DefaultChatTransport, type UIMessage } from 'ai'
-import { Window } from 'happy-dom'
-import { createElement } from 'react'
-import { afterAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import type { UIMessage } from 'ai'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { testApp } from '../testing.ts'
-
-// The real hook in a real React page. happy-dom provides only the page. Requests are made by Node's `fetch`, which
-// needs an absolute URL and has no cookies, so the transport needs only the address and the key.
-
-const window = new Window()
-const { document } = window
-vi.stubGlobal('window', window)
-vi.stubGlobal('document', document)
-const { createRoot } = await import('react-dom/client')
+import { createPages, type Page } from './testing-page.ts'
 
 const model = createScriptedModel()
 const { app, alice, work, listen, close } = await testApp({ llm: model.llm })
@@ -25,53 +14,10 @@ afterAll(close)
 const payload = { title: 'Pool', text: 'The swimming pool is open from nine to five.' }
 const pool = (await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })).json()
 await work()
-
-/** Shows each message's text, and its sources as `[n title]`. */
-function Page({
-  chat,
-  onChat,
-}: {
-  chat: UseChatOptions<UIMessage>
-  onChat: (chat: UseChatHelpers<UIMessage>) => void
-}) {
-  const helpers = useChat({ ...chat, transport: new DefaultChatTransport({ api, headers: alice }) })
-  onChat(helpers)
-  return helpers.messages.map(({ id, role, parts }) => {
-    const shown = parts.map((part) => {
-      if (part.type === 'source-document') return `[${part.sourceId} ${part.title}]`
-      return part.type === 'text' ? part.text : ''
-    })
-    return createElement('p', { key: id }, `${role}: ${shown.join('')}`)
-  })
-}
-
-function openPage(chat: UseChatOptions<UIMessage> = {}) {
-  const element = document.createElement('main')
-  const state: { chat?: UseChatHelpers<UIMessage> } = {}
-  const root = createRoot(element)
-  const onChat = (chat: UseChatHelpers<UIMessage>) => {
-    state.chat = chat
-  }
-  root.render(createElement(Page, { chat, onChat }))
-  onTestFinished(() => root.unmount())
-  const readChat = () => {
-    if (!state.chat) throw new Error('the page is not there yet')
-    return state.chat
-  }
-  return {
-    ready: async () => {
-      await expect.poll(() => state.chat).toBeDefined()
-      return readChat()
-    },
-    chat: readChat,
-    lines: () => Array.from(element.children, ({ textContent }) => textContent),
-    close: () => root.unmount(),
-  }
-}
+const openPage = createPages(api, alice)
 
 const read = async (id: string) => (await app.inject({ url: `/conversations/${id}`, headers: alice })).json()
-const isSettled = (page: ReturnType<typeof openPage>, status = 'ready') =>
-  expect.poll(() => page.chat().status).toBe(status)
+const isSettled = (page: Page, status = 'ready') => page.settled(status)
 
 /** Asks a question in a new page, and returns the model's side of the call. */
 async function begin(text = 'When does the pool open?') {

@@ -4,7 +4,7 @@ import { buildPrompt, rewriteQuestion, toChatMessages } from '@repo/rag'
 import type { Answer, Outcome } from './answer.ts'
 import { addUsages, createTimeoutError, type Finish, isTimeUp, toEnd, toOutcome } from './answer-end.ts'
 import type { AnswerLimits } from './answer-limits.ts'
-import { createAppender } from './append-event.ts'
+import { createAppender, listCallIds } from './append-event.ts'
 import { findPassages, readPassages } from './find-passages.ts'
 import { runTools, type ToolOptions } from './run-tools.ts'
 import { describeTools } from './tools.ts'
@@ -43,7 +43,8 @@ async function writeSteps(options: WriteOptions, answer: Answer, turn: OpenTurn)
   const prompt = buildPrompt({ ...turn, systemPrompt: options.systemPrompt, passages, contextTokens })
   const cited = [...(passages ?? [])]
   const tools = capabilities.tools ? describeTools(options.tools) : []
-  const usages: Finish['usage'][] = []
+  const usages = answer.beginning.parts.length > 0 ? [answer.beginning.usage] : []
+  const pastCalls = turn.history.flatMap(({ parts }) => listCallIds(parts ?? []))
   let model = turn.model
   for (;;) {
     const isWaiting = await runTools(options, answer, { cited, scope: turn.scope })
@@ -52,7 +53,12 @@ async function writeSteps(options: WriteOptions, answer: Answer, turn: OpenTurn)
     const messages = [...prompt, ...toChatMessages(answer.parts)]
     if (tools.length > 0) answer.add({ type: 'step-start' })
     const request = { messages, passages: cited, question: turn.question, tools, mustAnswer }
-    const { finish, writer } = await writeStep(options, answer, { model, isFirst: usages.length === 0, request })
+    const { finish, writer } = await writeStep(options, answer, {
+      model,
+      isFirst: countSteps(answer) <= 1,
+      pastCalls,
+      request,
+    })
     model = writer
     usages.push(finish.usage)
     if (finish.finishReason !== 'tool-calls') return { end: toEnd({ ...finish, usage: addUsages(usages) }) }
@@ -63,7 +69,12 @@ function countSteps({ parts }: Answer): number {
   return parts.filter(({ type }) => type === 'step-start').length
 }
 
-type Step = { model: ChatModel; isFirst: boolean; request: Omit<ChatRequest, 'signal'> & { mustAnswer: boolean } }
+type Step = {
+  model: ChatModel
+  isFirst: boolean
+  pastCalls: string[]
+  request: Omit<ChatRequest, 'signal'> & { mustAnswer: boolean }
+}
 type Written = { finish: Finish; writer: ChatModel }
 
 /** Appends the output of one model call. Returns how it ended, and the model that wrote it. */
@@ -72,7 +83,7 @@ async function writeStep(options: WriteOptions, answer: Answer, step: Step): Pro
   const { mustAnswer } = step.request
   const { limits } = options
   const maxTokens = writer.maxAnswerTokens ?? limits.maxTokens
-  const append = createAppender({ ...limits, maxTokens }, answer, { mustAnswer })
+  const append = createAppender({ ...limits, maxTokens }, answer, { mustAnswer, pastCalls: step.pastCalls })
   answer.accept()
   let finish: Finish = { finishReason: 'other' }
   for await (const batch of events) {

@@ -97,7 +97,7 @@ function parse(bytes: Uint8Array, lastOf: string | undefined, texts: MessagePort
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(bytes))
     const list = lastOf !== undefined && isObject(value) ? value[lastOf] : undefined
-    const whole = lastOf !== undefined && Array.isArray(list) ? { ...Object(value), [lastOf]: list.slice(-1) } : value
+    const whole = lastOf !== undefined && Array.isArray(list) ? { ...Object(value), [lastOf]: keepLast(list) } : value
     const problem = findProblem(whole)
     if (problem) return { problem }
     const root = { value: whole }
@@ -105,6 +105,11 @@ function parse(bytes: Uint8Array, lastOf: string | undefined, texts: MessagePort
   } catch {
     return { problem: 'invalid_json' } // a text that is nested too deeply is a RangeError
   }
+}
+
+/** Keeps the last element of a list, and the id of the one before. */
+function keepLast(list: unknown[]): unknown[] {
+  return [...list.slice(-2, -1).map((item) => (isObject(item) ? { id: item.id } : null)), ...list.slice(-1)]
 }
 
 const arriving = new Map<number, Uint8Array[]>()

@@ -32,7 +32,7 @@ export function createJsonReader() {
 
   /**
    * Returns the text of a small body, or the value of a large one. With `lastOf`, only the last element of the array
-   * with this name is kept. Rejects with Fastify's errors for bodies that are invalid or longer than `maxBytes`, and
+   * with this name is kept, and the id of the one before. Rejects with Fastify's errors for bodies that are invalid or longer than `maxBytes`, and
    * with a `ProblemError` for too many values (413) or levels (400).
    */
   const read = async (payload: Readable, maxBytes: number, lastOf?: string) => {

@@ -9,7 +9,7 @@ import { createJsonReader } from './large-json.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Name of an array in the body. Of a large body, only the last element of this array is kept. */
+    /** Name of an array in the body. Of a large body, only the last element of this array is kept, and the id of the one before. */
     lastOf?: string
   }
 }

@@ -41,6 +41,20 @@ const FeedbackResponse = z
   .object({ value: z.literal([1, -1]), comment: z.string().optional() })
   .meta({ id: 'Feedback', description: "The owner's rating of an answer" })
 
+const MetadataResponse = z
+  .object({
+    model: z.string().optional(),
+    usage: z
+      .object({
+        inputTokens: z.int(),
+        outputTokens: z.int(),
+        totalTokens: z.int(),
+        cachedInputTokens: z.int().optional().meta({ description: 'Those read from the prompt cache' }),
+      })
+      .optional(),
+  })
+  .meta({ id: 'MessageMetadata', description: 'Of a complete answer, as `finish` has it in `messageMetadata`' })
+
 const MessageResponse = z
   .object({
     id: z.string(),
@@ -51,6 +65,9 @@ const MessageResponse = z
     sources: z.array(SourceResponse),
     feedback: FeedbackResponse.optional(),
     model: z.string().nullable().meta({ description: 'The model that wrote this answer. Null while it runs' }),
+    finishReason: z.string().nullable().meta({ description: 'Why the model ended a complete answer' }),
+    error: z.string().optional().meta({ description: 'Why the answer failed' }),
+    metadata: MetadataResponse.optional(),
     createdAt: z.iso.datetime(),
   })
   .meta({ id: 'Message', description: 'A message of a conversation' })
@@ -98,6 +115,7 @@ export const ConversationResponse = z
             status: 'complete',
             sources: [],
             model: null,
+            finishReason: null,
             createdAt: summary.createdAt,
           },
         ],

@@ -78,7 +78,8 @@ describe('a conversation', () => {
     [['gone'], []],
   ])('leaves out long messages that are deleted while it is read: %j', async (ids, left) => {
     const createdAt = '2026-11-24T09:00:00.000Z'
-    const message = { role: 'user' as const, status: 'complete' as const, sources: [], model: null, createdAt }
+    const shared = { sources: [], model: null, finishReason: null, createdAt }
+    const message = { ...shared, role: 'user' as const, status: 'complete' as const }
     const conversation = { id: 'c', title: 'a', createdAt }
     const messages = ids.map((id) => ({ ...message, id, content: null, parts: null }))
     const readContent = (id: string) => Readable.from(id === 'gone' ? [] : ['lo', 'ng'])

@@ -1,5 +1,6 @@
 import type { AnswerPart } from '@repo/db'
 import type { Answer, InputEvent, OtherPart, TextPart } from '../chat/answer.ts'
+import { type MessageMetadata, toMetadata } from '../chat/metadata.ts'
 import { toSourceEvent } from '../chat/ui-parts.ts'
 import type { EventStream } from './event-stream.ts'
 
@@ -82,8 +83,12 @@ function toPartEvent(part: Exclude<OtherPart, { type: 'sources' }>): object {
   return { ...part, type: eventTypes[part.type] }
 }
 
-function toClosingEvent({ end }: Answer) {
-  if (end?.status === 'complete') return { type: 'finish', ...(end.finishReason && { finishReason: end.finishReason }) }
+function toClosingEvent({ end, model }: Answer) {
+  if (end?.status === 'complete') return toFinish(end.finishReason, toMetadata({ ...end, model }).metadata)
   if (end?.status === 'failed') return { type: 'error', errorText: end.error ?? 'The answer failed.' }
   return { type: 'abort', reason: end?.status }
+}
+
+function toFinish(finishReason: string | null, messageMetadata: MessageMetadata | undefined) {
+  return { type: 'finish', ...(finishReason && { finishReason }), ...(messageMetadata && { messageMetadata }) }
 }

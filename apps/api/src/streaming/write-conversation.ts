@@ -1,19 +1,28 @@
 import { fromStored, type Store } from '@repo/db'
+import { type MessageMetadata, toMetadata } from '../chat/metadata.ts'
 import { toUiParts } from '../chat/ui-parts.ts'
 import { writeJsonPieces } from './json-pieces.ts'
 
 type StoredMessage = NonNullable<Awaited<ReturnType<Store['conversations']['read']>>>['messages'][number]
-export type Message = Omit<StoredMessage, 'createdAt' | 'feedback' | 'feedbackComment'> & {
+type Tokens = 'inputTokens' | 'outputTokens' | 'cachedTokens'
+export type Message = Omit<StoredMessage, 'createdAt' | 'error' | 'feedback' | 'feedbackComment' | Tokens> & {
   createdAt: string
+  error?: string
+  metadata?: MessageMetadata
   feedback?: { value: 1 | -1; comment?: string }
 }
 type Conversation = { id: string; title: string; createdAt: string; messages: Message[] }
 
-export const toMessage = ({ createdAt, feedback, feedbackComment, ...message }: StoredMessage): Message => ({
-  ...message,
-  ...(feedback && { feedback: { value: feedback, ...(feedbackComment && { comment: feedbackComment }) } }),
-  createdAt: createdAt.toISOString(),
-})
+export const toMessage = (stored: StoredMessage): Message => {
+  const { createdAt, error, feedback, feedbackComment, inputTokens, outputTokens, cachedTokens, ...message } = stored
+  return {
+    ...message,
+    ...(error && { error }),
+    ...toMetadata({ ...message, inputTokens, outputTokens, cachedTokens }),
+    ...(feedback && { feedback: { value: feedback, ...(feedbackComment && { comment: feedbackComment }) } }),
+    createdAt: createdAt.toISOString(),
+  }
+}
 
 type ShortMessage = Message & { content: string }
 /** Returns whether the content of a message has been read. */
