@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -147,6 +148,19 @@ describe('docs/configuration.md', () => {
     const listed = [...read('.env.example').matchAll(/^# +([A-Z_]{4,})=/gm)].map(([, name]) => name)
     const explained = [...read('docs/configuration.md').matchAll(/^\| `([A-Z_]+)` /gm)].map(([, name]) => name)
     expect(explained.toSorted()).toEqual(listed.toSorted())
+  })
+})
+
+describe('docs/extending.md', () => {
+  const diffs = [...read('docs/extending.md').matchAll(/^```diff\n(.*?)^```/gms)].map(([, diff = '']) => diff)
+
+  it('shows diffs', () => {
+    expect(diffs.length).toBeGreaterThanOrEqual(4)
+  })
+
+  // `infra/template/extending.test.ts` applies them.
+  it.each(diffs)('shows a diff that applies to this version: %s', (diff) => {
+    execFileSync('git', ['apply', '--check'], { cwd: root, input: diff, stdio: 'pipe' })
   })
 })
 
