@@ -102,7 +102,15 @@ describe('every page', () => {
 
   it('names only source and test files that exist', () => {
     const known = new Set(files.map((file) => basename(file)))
-    const invented = ['notes.ts', 'notes.test.ts', 'NAME.schemas.ts', 'send-mail.ts', 'docker-compose.override.yml']
+    const invented = [
+      'notes.ts',
+      'notes.test.ts',
+      'NAME.schemas.ts',
+      'send-mail.ts',
+      'find-orders.ts',
+      'responses.ts',
+      'docker-compose.override.yml',
+    ]
     const current = [...texts].filter(([file]) => !file.startsWith('docs/decisions/')) // may name what was removed since
     const named = current.flatMap(([file, text]) =>
       [...text.matchAll(/`(?:[\w./-]*\/)?([\w.-]+\.(?:tsx?|mjs|sql|ya?ml))`/g)].map(([, name = '']) => ({
@@ -152,14 +160,16 @@ describe('docs/configuration.md', () => {
 })
 
 describe('docs/extending.md', () => {
-  const diffs = [...read('docs/extending.md').matchAll(/^```diff\n(.*?)^```/gms)].map(([, diff = '']) => diff)
+  const diffs = [...read('docs/extending.md').matchAll(/^```diff\n(.*?)^```/gms)].map(
+    ([, diff = '']) => [diff.match(/^\+\+\+ b\/(.*)$/m)?.[1], diff] as const,
+  )
 
   it('shows diffs', () => {
     expect(diffs.length).toBeGreaterThanOrEqual(4)
   })
 
   // `infra/template/extending.test.ts` applies them.
-  it.each(diffs)('shows a diff that applies to this version: %s', (diff) => {
+  it.each(diffs)('shows a diff of %s that applies to this version', (_, diff) => {
     execFileSync('git', ['apply', '--check'], { cwd: root, input: diff, stdio: 'pipe' })
   })
 })
