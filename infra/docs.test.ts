@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
@@ -101,7 +102,15 @@ describe('every page', () => {
 
   it('names only source and test files that exist', () => {
     const known = new Set(files.map((file) => basename(file)))
-    const invented = ['notes.ts', 'notes.test.ts', 'NAME.schemas.ts', 'send-mail.ts', 'docker-compose.override.yml']
+    const invented = [
+      'notes.ts',
+      'notes.test.ts',
+      'NAME.schemas.ts',
+      'send-mail.ts',
+      'find-orders.ts',
+      'responses.ts',
+      'docker-compose.override.yml',
+    ]
     const current = [...texts].filter(([file]) => !file.startsWith('docs/decisions/')) // may name what was removed since
     const named = current.flatMap(([file, text]) =>
       [...text.matchAll(/`(?:[\w./-]*\/)?([\w.-]+\.(?:tsx?|mjs|sql|ya?ml))`/g)].map(([, name = '']) => ({
@@ -147,6 +156,21 @@ describe('docs/configuration.md', () => {
     const listed = [...read('.env.example').matchAll(/^# +([A-Z_]{4,})=/gm)].map(([, name]) => name)
     const explained = [...read('docs/configuration.md').matchAll(/^\| `([A-Z_]+)` /gm)].map(([, name]) => name)
     expect(explained.toSorted()).toEqual(listed.toSorted())
+  })
+})
+
+describe('docs/extending.md', () => {
+  const diffs = [...read('docs/extending.md').matchAll(/^```diff\n(.*?)^```/gms)].map(
+    ([, diff = '']) => [diff.match(/^\+\+\+ b\/(.*)$/m)?.[1], diff] as const,
+  )
+
+  it('shows diffs', () => {
+    expect(diffs.length).toBeGreaterThanOrEqual(4)
+  })
+
+  // `infra/template/extending.test.ts` applies them.
+  it.each(diffs)('shows a diff of %s that applies to this version', (_, diff) => {
+    execFileSync('git', ['apply', '--check'], { cwd: root, input: diff, stdio: 'pipe' })
   })
 })
 

@@ -26,9 +26,15 @@ describe('npm run new', () => {
     ['chat', 'apps/api/src/routes/chat.ts exists. Choose another name, or remove it first.'],
     ['api-keys', 'packages/db/src/schema.ts already contains apiKeys. Choose another name.'],
     ['docs', 'docs is reserved. Choose another name.'],
+    ['tool', 'Pass a name: npm run new -- tool find-orders'],
+    [
+      'tool findNotes',
+      'Invalid name "findNotes". Use at most 40 lower-case letters, digits and single hyphens, as in find-orders.',
+    ],
+    ['tool read-document', 'apps/api/src/tools/read-document.ts exists. Choose another name, or remove it first.'],
   ])('rejects %j in one line and writes nothing', async (name, complaint) => {
     expect(await copy.run(`node infra/template/new.ts ${name}`)).toEqual({ status: 1, output: `${complaint}\n` })
-    expect((await copy.run('git status --porcelain -- apps packages')).output).not.toMatch(/notes|class|schema/)
+    expect((await copy.run('git status --porcelain -- apps packages')).output).not.toMatch(/notes|class|schema|tools/i)
   })
 
   it('undoes everything when the migration cannot be generated', async () => {

@@ -2,8 +2,10 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { nameResource, writeRoute, writeTable, writeTest } from './resource.ts'
+import { nameTool, writeTool, writeToolTest } from './tool.ts'
 
 // npm run new -- PLURAL [SINGULAR]: writes a table, its migration, a route and its test. All or nothing.
+// npm run new -- tool NAME: writes a tool and its test.
 
 const root = join(import.meta.dirname, '../..')
 const schemaFile = 'packages/db/src/schema.ts'
@@ -41,6 +43,26 @@ ${test}: run it with \`npm test -- routes/${plural}\`
 Give the table the columns that it needs, then \`npm run db:generate\`. \`npm start\` and \`npm run db:migrate\` apply it.`
 }
 
+function createTool(name: string | undefined): string {
+  if (!name) throw new Error('Pass a name: npm run new -- tool find-orders')
+  const tool = nameTool(name)
+  const files = [`apps/api/src/tools/${name}.ts`, `apps/api/src/tools/${name}.test.ts`] as const
+  const [file, test] = files
+  if (existsSync(join(root, file))) throw new Error(`${file} exists. Choose another name, or remove it first.`)
+  try {
+    write(file, writeTool().trimStart())
+    write(test, writeToolTest(tool).trimStart())
+    npmRun('fix', ...files)
+  } catch (error) {
+    for (const path of files) rmSync(join(root, path), { force: true })
+    throw error
+  }
+  return `${file}: the model may call it as ${tool}, and /docs lists it
+${test}: run it with \`npm test -- tools/${name}\`
+
+Write what the tool does: its description for the model, its input and its handler. apps/api/src/tools/README.md explains them.`
+}
+
 function findMigration(table: string): string | undefined {
   return globSync(`packages/db/migrations/????_${table}.sql`, { cwd: root }).sort().at(-1)
 }
@@ -64,7 +86,7 @@ function npmRun(script: string, ...args: string[]): string {
 const [plural, singular] = process.argv.slice(2)
 try {
   if (!plural) throw new Error('Pass a plural name: npm run new -- meeting-notes')
-  console.log(createResource(plural, singular))
+  console.log(plural === 'tool' ? createTool(singular) : createResource(plural, singular))
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
   process.exit(1)

@@ -32,6 +32,8 @@ declare module 'fastify' {
     chat: Chat
     /** The operator's instructions to the model. Undefined: the default instructions. */
     systemPrompt: string | undefined
+    /** The tools that the model may call, by name. */
+    tools: Tools
     metrics: Metrics
     /** Counts and logs a model call that a fallback took over. */
     reportFallback: (fallback: Fallback) => void
@@ -153,6 +155,7 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
   app.decorate('chat', chat)
   app.decorate('reportFallback', onFallback)
   app.decorate('systemPrompt', systemPrompt)
+  app.decorate('tools', tools)
   app.addHook('onClose', async () => {
     chat.close()
     titles?.close()

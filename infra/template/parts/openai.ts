@@ -107,7 +107,10 @@ export const part: Part = {
       '| OpenAI-compatible API',
       [' (`/v1` passes them to the client)', ''],
     ],
-    'docs/extending.md': [['`chat` and `completions`, or `embedder` and `embeddings`', '`chat` or `embedder`']],
+    'docs/extending.md': [
+      ['`embedder` and `embeddings` of', '`embedder` of'],
+      ['and return them from', 'and return it from'],
+    ],
     'docs/measurements.md': ['| 8 MB bodies of `/v1'],
     'docs/security.md': [
       [' Below `/v1`, other parameters are passed to the model.', ''],
@@ -117,7 +120,7 @@ export const part: Part = {
     'infra/replicas.test.ts': ["it('cancel the model request when a client of /v1"],
     'packages/llm/README.md': [
       '- `openai-completions.ts` and',
-      ['`chat` and `completions`, or `embedder` and `embeddings`', '`chat` or `embedder`'],
+      ['an `embedder` and `embeddings` from', 'an `embedder` from'],
     ],
     'packages/llm/src/index.test.ts': [
       'completions: {',

@@ -37,6 +37,7 @@ const ChatModelEntry = z.strictObject({
   contextTokens: count.optional(),
   maxAnswerTokens: count.optional(),
   fallback: text.optional(),
+  api: text.optional(), // packages/llm knows which ones there are
 })
 const Entries = z.array(ChatModelEntry)
 

@@ -24,7 +24,7 @@ export function dropParts(parts: readonly AnswerPart[], position: number): Answe
 }
 
 /** Returns parts in which no two texts of the same type follow each other. */
-export function joinParts(parts: readonly AnswerPart[]): AnswerPart[] {
+function joinParts(parts: readonly AnswerPart[]): AnswerPart[] {
   const joined: AnswerPart[] = []
   for (const part of parts) {
     const last = joined.at(-1)

@@ -1,10 +1,11 @@
+import { openChatApi } from './chat-api.ts'
 import { guardChat, guardCompletions, guardEmbedder, guardEmbeddings } from './guard.ts'
 import { createHttpClient, type HttpClient } from './http/http-client.ts'
 import type { Capabilities, ChatModel, ModelDescription } from './llm.ts'
 import type { Llm, Models } from './models.ts'
 import type { CompletionModel } from './openai-api.ts'
 import { createOpenAiChat } from './openai-chat.ts'
-import { createOpenAiCompletions } from './openai-completions.ts'
+import { createOpenAiCompletions, rejectCompletions } from './openai-completions.ts'
 import { createOpenAiEmbedder } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
 import { toTokenLimit } from './token-limit.ts'
@@ -36,7 +37,13 @@ type ModelServer = {
 
 /** A chat model and its server. `name` is what clients send, `model` what the server receives. */
 export type ChatModelOptions = ModelServer &
-  Omit<ModelDescription, 'capabilities'> & { name: string; model: string; capabilities?: Capabilities | undefined }
+  Omit<ModelDescription, 'capabilities'> & {
+    name: string
+    model: string
+    capabilities?: Capabilities | undefined
+    /** A file of `apis/`, without `.ts`. Unset: OpenAI's chat completions. */
+    api?: string | undefined
+  }
 
 export type LlmOptions = ModelServer & {
   /** The embedding model's server. Unset: the chat model's server. A key is never sent to the other server. */
@@ -126,7 +133,7 @@ function chooseChats(options: LlmOptions, connect: Connect): ChatPair[] {
 }
 
 function createChat(
-  { name, model, ...details }: ChatModelOptions,
+  { name, model, api, ...details }: ChatModelOptions,
   { maxAnswerTokens: defaultLimit }: LlmOptions,
   connect: Connect,
 ): ChatPair {
@@ -135,8 +142,12 @@ function createChat(
   const description = { name, contextTokens, maxAnswerTokens, fallback }
   const http = connect(details)
   return {
-    chat: { ...createOpenAiChat(http, model, limit), ...description, capabilities },
-    completions: { ...createOpenAiCompletions(http, model, limit), ...description },
+    chat: {
+      ...(api ? openChatApi(api, http, model, limit) : createOpenAiChat(http, model, limit)),
+      ...description,
+      capabilities,
+    },
+    completions: { ...(api ? rejectCompletions(name) : createOpenAiCompletions(http, model, limit)), ...description },
   }
 }
 

@@ -4,7 +4,13 @@ import type { HttpClient } from './http/http-client.ts'
 import type { SseEvent } from './http/sse-parser.ts'
 import { isObject, parseJson } from './json.ts'
 import { LlmError } from './llm.ts'
-import { asksForUsage, type CompletionBody, type CompletionProvider, type CompletionRequest } from './openai-api.ts'
+import {
+  asksForUsage,
+  type CompletionBody,
+  type CompletionProvider,
+  type CompletionRequest,
+  UnsupportedParameterError,
+} from './openai-api.ts'
 import { isRefusal, lowerTokenLimits, type TokenLimit } from './token-limit.ts'
 import { readVendorError } from './vendor-error.ts'
 
@@ -39,6 +45,14 @@ export function createOpenAiCompletions(http: HttpClient, model: string, limit?:
     complete: async (request) => readCompletion(await readText(await post(request, false), maxWholeBytes)),
     stream: async (request) => readBatches(await post(request, true), createDecoder(request.body)),
   }
+}
+
+/** Stands for a model with another API, which cannot receive a client's own body. Each call rejects. */
+export function rejectCompletions(name: string): CompletionProvider {
+  const reject = async () => {
+    throw new UnsupportedParameterError('model', `${name} cannot be used here. Use POST /chat, or another model.`)
+  }
+  return { name, complete: reject, stream: reject }
 }
 
 /** An answer is complete after its finish_reasons. Each chunk is one line of JSON. */

@@ -34,7 +34,7 @@ export type ToolOptions<Input> = {
 }
 
 /** What a call of a tool needs, once its input has been checked. */
-export type CheckedCall = {
+type CheckedCall = {
   needsApproval: boolean
   /** Undefined if the client runs the tool. */
   run?: ((context: ToolContext) => Promise<Json>) | undefined

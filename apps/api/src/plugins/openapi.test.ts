@@ -1,9 +1,12 @@
 import { Validator } from '@seriousme/openapi-schema-validator'
 import { afterAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
+import { defineTool } from '../chat/tools.ts'
 import { testApp } from '../testing.ts'
 
-const { app, alice, close } = await testApp()
+const input = z.object({ word: z.string().describe('The word to look up') })
+const tools = new Map([['look_up', defineTool({ description: 'Explains a word.', input })]])
+const { app, alice, close } = await testApp({ tools })
 afterAll(close)
 const asked = { message: 'When does the office open?', conversationId: 'described' }
 await app.inject({ method: 'POST', url: '/chat', headers: alice, payload: asked })
@@ -23,6 +26,8 @@ const Response = z.object({
 const Operation = z.object({
   operationId: z.string(),
   summary: z.string(),
+  description: z.string().optional(),
+  'x-tools': z.unknown().optional(),
   tags: z.array(z.string()),
   security: z.array(z.unknown()).optional(),
   parameters: z.array(z.object({ name: z.string(), in: z.string() })).default([]),
@@ -88,6 +93,14 @@ describe('the OpenAPI document', () => {
     const shown = listRoutes().filter((name) => !/^(head|options)|^get \/($|\*|docs|openapi\.json)/.test(name))
     expect(shown.toSorted()).toEqual(operations.map(({ name }) => name).toSorted())
     expect(shown.length).toBeGreaterThan(15)
+  })
+
+  it('lists the tools that the model may call', () => {
+    expect(paths['/chat']?.post?.description).toContain('- `look_up`: Explains a word.')
+    const parameters = { type: 'object', properties: { word: { type: 'string', description: 'The word to look up' } } }
+    expect(paths['/chat']?.post?.['x-tools']).toMatchObject([
+      { name: 'look_up', description: 'Explains a word.', parameters },
+    ])
   })
 
   it('contains no unused schemas', () => {

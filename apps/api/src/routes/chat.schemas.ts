@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { ConversationId } from '../chat/question.ts'
+import { ChatRequest, ConversationId } from '../chat/question.ts'
+import { describeTools, type Tools } from '../chat/tools.ts'
 
 export const Params = z.object({
   id: ConversationId.meta({ description: 'A conversation', examples: ['opening-hours'] }),
@@ -25,3 +26,17 @@ export const FollowHeaders = z.object({ 'last-event-id': EventId.optional() })
 export const answerStream = { description: 'The answer', content: { 'text/event-stream': { schema: ChatResponse } } }
 export const NoRunningAnswer = z.undefined().meta({ description: 'No answer is running' })
 export const Stopped = z.undefined().meta({ description: 'The answer has stopped; its text so far is kept' })
+
+/** Returns the schema of `POST /chat`. Its description lists the tools, and `x-tools` adds the schemas of their inputs. */
+export function describeAsk(tools: Tools) {
+  const offered = describeTools(tools)
+  const lines = offered.map(({ name, description }) => `- \`${name}\`: ${description}`)
+  const extra = { description: `The model may call these tools:\n\n${lines.join('\n')}`, 'x-tools': offered }
+  return {
+    operationId: 'ask',
+    summary: 'Ask a question and stream the answer',
+    ...(offered.length > 0 && extra),
+    body: ChatRequest,
+    response: { 200: answerStream },
+  }
+}

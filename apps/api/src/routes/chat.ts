@@ -1,11 +1,11 @@
 import type { FastifyReply } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import type { Answer } from '../chat/answer.ts'
-import { ChatRequest, readRequest } from '../chat/question.ts'
+import { readRequest } from '../chat/question.ts'
 import { ProblemError, toProblem } from '../plugins/errors.ts'
 import { headersAfterMs, openEventStream } from '../streaming/event-stream.ts'
 import { parseEventId, type StreamStart, writeUiMessageStream } from '../streaming/ui-message-stream.ts'
-import { answerStream, FollowHeaders, NoRunningAnswer, Params, Stopped } from './chat.schemas.ts'
+import { answerStream, describeAsk, FollowHeaders, NoRunningAnswer, Params, Stopped } from './chat.schemas.ts'
 
 const streamHeaders = { 'x-vercel-ai-ui-message-stream': 'v1' }
 
@@ -27,12 +27,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     {
       config: { rateLimit: true, streamsAnswer: true, lastOf: 'messages', problems: askProblems },
       bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, but only the last message is used
-      schema: {
-        operationId: 'ask',
-        summary: 'Ask a question and stream the answer',
-        body: ChatRequest,
-        response: { 200: answerStream },
-      },
+      schema: describeAsk(app.tools),
     },
     async ({ owner, body, log }, reply) => {
       const answer = await app.chat.ask(owner, readRequest(body), log)
