@@ -29,6 +29,7 @@ const alone = [
   'apps/bench/src/bench.test.ts',
   'apps/cli/src/ingest-files.test.ts',
   'apps/worker/src/load.test.ts',
+  'packages/db/src/progress-wal.test.ts',
 ]
 
 export default defineConfig({

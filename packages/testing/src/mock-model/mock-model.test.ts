@@ -124,11 +124,14 @@ describe('a streamed chat', () => {
 })
 
 describe('a chat with tools', () => {
-  const tools = [{ type: 'function', function: { name: 'search' } }]
+  const tools = [
+    { type: 'function', function: { name: 'read', parameters: { properties: { id: {} } } } },
+    { type: 'function', function: { name: 'search', parameters: { properties: { query: {} } } } },
+  ]
   const prompt = 'Why? [mock calls=1 reasoning=1 tokens=2]'
   const question = { role: 'user', content: prompt }
 
-  it('calls the first tool in as many steps as asked for, and then answers', async () => {
+  it('calls the first tool that accepts a query in as many steps as asked for, and then answers', async () => {
     const { post } = await startMock()
     const body = { model: 'mock', stream: true, tools }
     const { chunks, isDone } = await readChunks(await post('/chat/completions', { ...body, messages: [question] }))

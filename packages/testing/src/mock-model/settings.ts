@@ -11,7 +11,7 @@ export type Settings = {
   delay: number
   /** Number of reasoning tokens before the answer. */
   reasoning: number
-  /** Number of steps in which the model calls a tool before it answers, if tools are offered. */
+  /** Number of steps in which the model calls a tool before it answers, if a tool that accepts a `query` is offered. */
   calls: number
   /** Starts the answer with `@`, its due time in µs (see `toMachineTime`) and a space. */
   clock: boolean
@@ -27,7 +27,7 @@ const faults = /^(?:[45]\d\d|(?:hang|reset)(?:@\d+)?|(?:garbage|truncate|error|l
 /**
  * Returns the settings of a request. They come from the model name, as in `mock?tokens=50&interval=20`, and from the
  * question, which takes precedence: `[mock tokens=50 interval=20 delay=0 reasoning=5 fault=reset@10]`. With
- * `calls=2` and tools to choose from, the first two steps call the first tool.
+ * `calls=2`, the first two steps call a tool with the question as its `query`.
  *
  * Faults that replace the response: a status (`fault=429 retry-after=7`), `hang`, `reset`.
  * Faults before token N: `hang@N`, `reset@N`, `garbage@N`, `truncate@N`, `error@N`, `long@N` (a line of 2 MiB).

@@ -9,13 +9,13 @@ export type MockBody = {
   stream?: boolean
   stream_options?: { include_usage?: boolean }
   messages?: MockMessage[]
-  tools?: { function: { name: string } }[]
+  tools?: { function: { name: string; parameters?: { properties?: object } } }[]
   tool_choice?: string
   input?: string | string[]
   dimensions?: number
 }
 
-/** A step in which the mock calls the first of the offered tools. Its input is `{ query }`, with the question. */
+/** A step in which the mock calls the first of the offered tools that accepts a `query`: the question. */
 type CallStep = { id: string; name: string; input: string }
 
 const pieceCount = 4 // of an input, so that it is cut within a word
@@ -28,7 +28,8 @@ export function findCallStep(
 ): CallStep | undefined {
   const turn = messages.slice(messages.findLastIndex(({ role }) => role === 'user'))
   const step = turn.filter((message) => message.tool_calls).length
-  const name = tools[0]?.function.name
+  const tool = tools.find(({ function: { parameters } }) => 'query' in (parameters?.properties ?? {}))
+  const name = tool?.function.name
   if (step >= calls || tool_choice === 'none' || name === undefined) return undefined
   return { id: `call_${mockToken(prompt, 0)}_${step}`, name, input: JSON.stringify({ query: prompt }) }
 }
