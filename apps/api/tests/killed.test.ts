@@ -21,22 +21,15 @@ const longestMs = 2200 // an answer takes as long
 const [tokens, calls] = [40, 2]
 const settings = `[mock calls=${calls} reasoning=3 tokens=${tokens} interval=25 delay=60]`
 
-const { app, test, alice, work, close } = await testApp()
+const mock = await startMockModel()
+afterAll(mock.close)
+const models = { OPENAI_BASE_URL: mock.url, CHAT_MODEL: 'mock', EMBEDDING_MODEL: 'mock-embed-384?delay=200' }
+const { app, test, alice, work, close } = await testApp({ environment: models })
 afterAll(close)
 const payload = { title: 'Gates', text: 'The gates close at high tide.' }
 await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
 await work()
-const mock = await startMockModel()
-afterAll(mock.close)
-const env = {
-  DATABASE_URL: test.databaseUrl,
-  AUTH: 'required',
-  OPENAI_BASE_URL: mock.url,
-  CHAT_MODEL: 'mock',
-  EMBEDDING_MODEL: 'mock-embed-384?delay=200',
-  RETRIEVAL: 'tool',
-  LOG_LEVEL: 'info',
-}
+const env = { ...models, DATABASE_URL: test.databaseUrl, AUTH: 'required', RETRIEVAL: 'tool' }
 const start = () => startApi(env)
 
 /** Starts a process, asks, and kills the process at a random moment. Returns the chats when their clients have noticed. */
