@@ -24,11 +24,12 @@ const alone = [
   'infra/{compose,compose-elsewhere,compose-production,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
   'infra/template/*.test.ts',
   'infra/observability/prometheus.test.ts',
-  'apps/api/tests/{hostile,invariant,stalls,tracing-cost,upload-load}.test.ts',
+  'apps/api/tests/{hostile,invariant,killed,stalls,tracing-cost,upload-load}.test.ts',
   'apps/api/src/chat/{leaks,runaway}.test.ts',
   'apps/bench/src/bench.test.ts',
   'apps/cli/src/ingest-files.test.ts',
   'apps/worker/src/load.test.ts',
+  'packages/db/src/progress-wal.test.ts',
 ]
 
 export default defineConfig({

@@ -32,7 +32,7 @@ export type TestOptions = {
   llm?: Llm
   logger?: Logger
   /** Passes database connections through this gate; see `openTcpProxy`. */
-  gate?: Gate
+  gate?: Pick<Gate, 'host'>
   watchDelay?: WatchDelay
   tools?: Tools
 }

@@ -104,9 +104,13 @@ function addParts(entry: FollowedAnswer, parts: AnswerPart[]): void {
   }
 }
 
-/** Counts code points, as Postgres does. */
+/** Counts code points, as Postgres does. Iterating over them is many times slower than comparing code units. */
 function countCharacters(text: string): number {
   let count = 0
-  for (const _ of text) count += 1
+  for (let index = 0; index < text.length; index += 1) if (!isLowSurrogate(text.charCodeAt(index))) count += 1
   return count
+}
+
+function isLowSurrogate(unit: number): boolean {
+  return unit >= 0xdc00 && unit <= 0xdfff
 }

@@ -123,6 +123,56 @@ describe('a streamed chat', () => {
   })
 })
 
+describe('a chat with tools', () => {
+  const tools = [
+    { type: 'function', function: { name: 'read', parameters: { properties: { id: {} } } } },
+    { type: 'function', function: { name: 'search', parameters: { properties: { query: {} } } } },
+  ]
+  const prompt = 'Why? [mock calls=1 reasoning=1 tokens=2]'
+  const question = { role: 'user', content: prompt }
+
+  it('calls the first tool that accepts a query in as many steps as asked for, and then answers', async () => {
+    const { post } = await startMock()
+    const body = { model: 'mock', stream: true, tools }
+    const { chunks, isDone } = await readChunks(await post('/chat/completions', { ...body, messages: [question] }))
+    expect(isDone).toBe(true)
+    const deltas = chunks.map(({ choices }) => choices[0].delta)
+    expect(deltas[0]).toEqual({ reasoning_content: mockToken(prompt, 0) })
+    const calls = deltas.flatMap(({ tool_calls = [] }) => tool_calls)
+    expect(calls[0]).toMatchObject({ index: 0, id: `call_${mockToken(prompt, 0)}_0`, function: { name: 'search' } })
+    const input = calls.map((call) => call.function.arguments).join('')
+    expect(JSON.parse(input)).toEqual({ query: prompt })
+    expect(chunks.at(-1).choices[0].finish_reason).toBe('tool_calls')
+
+    const step = [
+      { role: 'assistant', content: null, tool_calls: [{ id: 'a' }] },
+      { role: 'tool', tool_call_id: 'a', content: '{}' },
+    ]
+    const next = await readChunks(await post('/chat/completions', { ...body, messages: [question, ...step] }))
+    expect(contentOf(next.chunks)).toBe(mockAnswer(prompt, 2))
+  })
+
+  it('calls none if it may not', async () => {
+    const { ask } = await startMock()
+    for (const more of [{}, { tools, tool_choice: 'none' }]) {
+      expect(contentOf((await readChunks(await ask(prompt, more))).chunks)).toBe(mockAnswer(prompt, 2))
+    }
+  })
+
+  it('is rejected if a call has no result, or a result no call', async () => {
+    const { post } = await startMock()
+    const call = { role: 'assistant', content: null, tool_calls: [{ id: 'a' }] }
+    const result = { role: 'tool', tool_call_id: 'a', content: '{}' }
+    for (const messages of [
+      [question, call],
+      [question, call, question],
+      [question, result],
+    ]) {
+      expect((await post('/chat/completions', { model: 'mock', messages })).status).toBe(400)
+    }
+  })
+})
+
 describe('other calls', () => {
   it('a chat without streaming returns one completion', async () => {
     const { ask } = await startMock()

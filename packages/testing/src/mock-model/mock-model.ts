@@ -6,17 +6,10 @@ import { canSharePort, listenMore } from '@repo/listen'
 import { toMachineTime } from './machine-clock.ts'
 import { createPacer, type Pacer } from './pacer.ts'
 import { mockAnswer, mockEmbedding, readSettings, type Settings, seededToken, seedOf } from './settings.ts'
+import { assertCallsAnswered, describeChat, findCallStep, type MockBody, startChunk, streamCall } from './tool-calls.ts'
 
 export { mockAnswer, mockEmbedding, mockToken } from './settings.ts'
 
-export type MockBody = {
-  model: string
-  stream?: boolean
-  stream_options?: { include_usage?: boolean }
-  messages?: { role: string; content: string }[]
-  input?: string | string[]
-  dimensions?: number
-}
 export type MockRequest = { path: string; headers: IncomingMessage['headers']; body: MockBody }
 type MockOptions = {
   port?: number
@@ -112,12 +105,15 @@ type Chat = {
 async function sendChat(chat: Chat) {
   const { response, pacer } = chat
   const { model, stream, messages = [] } = chat.body
+  assertCallsAnswered(messages)
   const prompt = readQuestion(messages.findLast(({ role }) => role === 'user')?.content ?? '')
   const settings = readSettings(model, prompt)
   const { tokens, reasoning, interval, delay, hold } = settings
   if (hold === 0) await chat.untilReleased()
   await waitUntil(pacer, performance.now() + delay + (stream ? 0 : (reasoning + tokens) * interval))
   if (failInstead(response, settings)) return
+  const call = stream && findCallStep(chat.body, settings, prompt)
+  if (call) return streamCall({ response, pacer, start: startChunk(model) }, call, settings, prompt)
   if (stream) return streamChat(chat, prompt, settings)
   const message = {
     role: 'assistant',
@@ -125,7 +121,7 @@ async function sendChat(chat: Chat) {
     reasoning_content: mockAnswer(prompt, reasoning),
   }
   const choices = [{ index: 0, message, finish_reason: 'stop' }]
-  sendJson(response, 200, { ...describe(model, 'chat.completion'), choices, usage: usageOf(settings) })
+  sendJson(response, 200, { ...describeChat(model, 'chat.completion'), choices, usage: usageOf(settings) })
 }
 
 /** Returns the text after the passages that the API puts before a question. */
@@ -139,7 +135,7 @@ function streamChat({ response, pacer, counts, body, untilReleased }: Chat, prom
   const { socket } = response
   if (!socket) return // the client has disconnected
   const { tokens, reasoning, interval, clock, fault } = settings
-  const start = `data: ${JSON.stringify(describe(body.model, 'chat.completion.chunk')).slice(0, -1)},"choices":[`
+  const start = startChunk(body.model)
   const write = (choices: string, rest = '') => writeChunk(socket, `${start}${choices}]${rest}}\n\n`)
   const [beforeContent, beforeReasoning] = ['content', 'reasoning_content'].map(
     (name) => `${start}{"index":0,"delta":{"${name}":"`,
@@ -230,10 +226,6 @@ async function sendEmbeddings(response: ServerResponse, pacer: Pacer, { model, i
     data,
     usage: { prompt_tokens: data.length, total_tokens: data.length },
   })
-}
-
-function describe(model: string, object: string) {
-  return { id: 'chatcmpl-mock', object, created: Math.floor(Date.now() / 1000), model }
 }
 
 function usageOf({ tokens, reasoning }: Settings) {

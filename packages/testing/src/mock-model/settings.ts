@@ -11,6 +11,8 @@ export type Settings = {
   delay: number
   /** Number of reasoning tokens before the answer. */
   reasoning: number
+  /** Number of steps in which the model calls a tool before it answers, if a tool that accepts a `query` is offered. */
+  calls: number
   /** Starts the answer with `@`, its due time in µs (see `toMachineTime`) and a space. */
   clock: boolean
   /** Before this token the answer waits until `release()` is called; before token 0, before the response begins. */
@@ -19,12 +21,13 @@ export type Settings = {
   fault: Fault | undefined
 }
 
-const names = ['tokens', 'interval', 'delay', 'reasoning', 'clock', 'hold', 'retry-after', 'fault']
+const names = ['tokens', 'interval', 'delay', 'reasoning', 'calls', 'clock', 'hold', 'retry-after', 'fault']
 const faults = /^(?:[45]\d\d|(?:hang|reset)(?:@\d+)?|(?:garbage|truncate|error|long)@\d+)$/
 
 /**
  * Returns the settings of a request. They come from the model name, as in `mock?tokens=50&interval=20`, and from the
- * question, which takes precedence: `[mock tokens=50 interval=20 delay=0 reasoning=5 fault=reset@10]`.
+ * question, which takes precedence: `[mock tokens=50 interval=20 delay=0 reasoning=5 fault=reset@10]`. With
+ * `calls=2`, the first two steps call a tool with the question as its `query`.
  *
  * Faults that replace the response: a status (`fault=429 retry-after=7`), `hang`, `reset`.
  * Faults before token N: `hang@N`, `reset@N`, `garbage@N`, `truncate@N`, `error@N`, `long@N` (a line of 2 MiB).
@@ -47,6 +50,7 @@ export function readSettings(model: string, prompt: string): Settings {
     interval: readNumber('interval', 0),
     delay: readNumber('delay', 0),
     reasoning: readNumber('reasoning', 0),
+    calls: readNumber('calls', 0),
     clock: readNumber('clock', 0) > 0,
     hold: values.has('hold') ? readNumber('hold', 0) : undefined,
     retryAfter: values.get('retry-after'),
