@@ -39,9 +39,7 @@ export type StoredAnswer = {
   parts: StoredPart[] | null
   pieces: Piece[]
   sources: Source[]
-  finishReason: string | null
-  error: string | null
-}
+} & Pick<AnswerEnd, 'finishReason' | 'inputTokens' | 'outputTokens' | 'cachedTokens' | 'error'>
 
 const { placeholder } = sql
 /** Another process may have marked answers of this process as abandoned. This process may still continue them. */
@@ -216,7 +214,8 @@ async function readAnswers(db: Db, positions: Position[]): Promise<StoredAnswer[
   const readers = positions.map((position, index) => ({ ...position, index }))
   const isNew = sql`piece.start + piece.length > reader.position`
   return db.execute<StoredAnswer>(sql`
-    select reader.index, status, sources, finish_reason as "finishReason", error, parts,
+    select reader.index, status, sources, finish_reason as "finishReason", input_tokens as "inputTokens",
+      output_tokens as "outputTokens", cached_tokens as "cachedTokens", error, parts,
       substr(content, reader.characters + 1) as content, ${selectPieces(isNew)} as pieces
     from jsonb_to_recordset(${JSON.stringify(readers)}::jsonb)
       as reader(index int, owner uuid, "conversationId" text, "answerId" text, position int, characters int)

@@ -122,6 +122,10 @@ function prepareRead(db: Db) {
         feedback: messages.feedback,
         feedbackComment: messages.feedbackComment,
         model: messages.model,
+        finishReason: messages.finishReason,
+        inputTokens: messages.inputTokens,
+        outputTokens: messages.outputTokens,
+        cachedTokens: messages.cachedTokens,
         createdAt: messages.createdAt,
       },
     })

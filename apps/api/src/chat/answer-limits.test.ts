@@ -57,7 +57,7 @@ describe('an answer of a model that never stops', () => {
     send(...words(9))
     const parts = await expectHungUp(() => short.ask('tokens'))
     expect(joinText(parts)).toBe('w0 w1 w2 w3 w4 ')
-    expect(parts.slice(-2)).toEqual([{ type: 'finish', finishReason: 'length' }, { type: '[DONE]' }])
+    expect(parts.slice(-2)).toMatchObject([{ type: 'finish', finishReason: 'length' }, { type: '[DONE]' }])
     const stored = await short.read('tokens')
     expect(stored).toMatchObject({ content: 'w0 w1 w2 w3 w4 ', status: 'complete' })
     const rest = await short.resume('tokens', `${stored.id}.6`)
@@ -79,7 +79,7 @@ describe('an answer of a model that never stops', () => {
   it('keeps the model’s own finish reason when it ends at exactly the limit', async () => {
     upstream.next((response) => beginChunks(response, ...words(5), chunk({}, 'stop')).end('data: [DONE]\n\n'))
     const parts = await short.ask('exact')
-    expect(parts.at(-2)).toEqual({ type: 'finish', finishReason: 'stop' })
+    expect(parts.at(-2)).toMatchObject({ type: 'finish', finishReason: 'stop' })
   })
 
   it.each(['a', 'ü', '汉', '😀'])('ends at 1 MB without dividing a character, here %s', async (character) => {
@@ -87,7 +87,7 @@ describe('an answer of a model that never stops', () => {
     send(...Array(4).fill(chunk({ content: piece })))
     const id = `size-${Buffer.byteLength(character)}`
     const parts = await expectHungUp(() => long.ask(id))
-    expect(parts.at(-2)).toEqual({ type: 'finish', finishReason: 'length' })
+    expect(parts.at(-2)).toMatchObject({ type: 'finish', finishReason: 'length' })
     const { content, status } = await long.read(id)
     expect(status).toBe('complete')
     expect(piece.repeat(4).startsWith(content)).toBe(true)

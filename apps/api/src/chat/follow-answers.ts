@@ -77,7 +77,8 @@ function toPosition({ answer: { owner, key }, position, characters }: FollowedAn
   return { owner, ...key, position, characters }
 }
 
-const gone = { status: 'stopped', error: null, finishReason: null } as const // its conversation was deleted
+const unknown = { finishReason: null, inputTokens: null, outputTokens: null, cachedTokens: null }
+const gone = { ...unknown, status: 'stopped', error: null } as const // its conversation was deleted
 
 function readOn(entry: FollowedAnswer, stored: StoredAnswer | undefined): void {
   const { answer } = entry
@@ -86,9 +87,9 @@ function readOn(entry: FollowedAnswer, stored: StoredAnswer | undefined): void {
     addParts(entry, fromStored(stored, entry))
     for (const { start, parts } of stored.pieces) addParts(entry, dropParts(parts, entry.position - start))
   }
-  const { status, error, finishReason } = stored ?? gone
+  const { status, error, finishReason, inputTokens, outputTokens, cachedTokens } = stored ?? gone
   if (status === 'streaming') return
-  answer.close({ end: { status, error, finishReason, inputTokens: null, outputTokens: null, cachedTokens: null } })
+  answer.close({ end: { status, error, finishReason, inputTokens, outputTokens, cachedTokens } })
 }
 
 function addParts(entry: FollowedAnswer, parts: AnswerPart[]): void {

@@ -81,8 +81,9 @@ async function expectExactRest(url: string, conversationId: string, parts: Part[
 
 describe('an answer that has ended', () => {
   const failure = new LlmError('model_failed', 'the model aborted its answer')
+  const messageMetadata = { finishReason: 'stop' }
   it.each([
-    ['complete', { type: 'finish', finishReason: 'stop' }, async (_, answer) => answer.end()],
+    ['complete', { type: 'finish', finishReason: 'stop', messageMetadata }, async (_, answer) => answer.end()],
     ['stopped', { type: 'abort', reason: 'stopped' }, async (id) => void (await stop(id))],
     ['failed', { type: 'error', errorText: failure.message }, async (_, answer) => answer.fail(failure)],
   ] satisfies [string, Part, (id: string, answer: Awaited<ReturnType<typeof begin>>['answer']) => Promise<void>][])(

@@ -93,7 +93,7 @@ it('an endless answer costs the process bounded memory and time, and does not af
     `${peakMb.toFixed(0)} MB, ${longestMs.toFixed(0)} ms`
   await annotate(`${chats} chats: ${show(alone)}; beside an answer without end: ${show(beside)}`)
   expect({ alone: alone.result, beside: failed }).toEqual({ alone: 0, beside: 0 })
-  expect(endless.slice(-2)).toEqual([{ type: 'finish', finishReason: 'length' }, { type: '[DONE]' }])
+  expect(endless.slice(-2)).toMatchObject([{ type: 'finish', finishReason: 'length' }, { type: '[DONE]' }])
   expect('again '.repeat(200_000).startsWith(joinText(endless))).toBe(true)
   expect(joinText(endless).length).toBe(1_000_000)
   await until(() => model.counts.endless === 0)

@@ -1,5 +1,6 @@
 import { toStorableText } from '@repo/db'
 import { z } from 'zod'
+import { AnswerMetadata } from '../chat/answer-metadata.ts'
 import { ConversationId } from '../chat/question.ts'
 import { SourceResponse } from '../chat/source.schemas.ts'
 import { PageQuery } from '../paging.ts'
@@ -49,6 +50,7 @@ const MessageResponse = z
     parts: z.array(MessagePart).meta({ description: 'As `useChat` takes them as initial messages' }),
     status: z.enum(['streaming', 'complete', 'stopped', 'interrupted', 'failed']),
     sources: z.array(SourceResponse),
+    metadata: AnswerMetadata.optional(),
     feedback: FeedbackResponse.optional(),
     model: z.string().nullable().meta({ description: 'The model that wrote this answer. Null while it runs' }),
     createdAt: z.iso.datetime(),

@@ -1,5 +1,6 @@
 import type { AnswerPart } from '@repo/db'
 import type { Answer, InputEvent, OtherPart, TextPart } from '../chat/answer.ts'
+import { toMetadata } from '../chat/answer-metadata.ts'
 import { toSourceEvent } from '../chat/ui-parts.ts'
 import type { EventStream } from './event-stream.ts'
 
@@ -83,7 +84,10 @@ function toPartEvent(part: Exclude<OtherPart, { type: 'sources' }>): object {
 }
 
 function toClosingEvent({ end }: Answer) {
-  if (end?.status === 'complete') return { type: 'finish', ...(end.finishReason && { finishReason: end.finishReason }) }
+  if (end?.status === 'complete') {
+    const messageMetadata = toMetadata(end)
+    return { type: 'finish', ...(messageMetadata && { finishReason: messageMetadata.finishReason, messageMetadata }) }
+  }
   if (end?.status === 'failed') return { type: 'error', errorText: end.error ?? 'The answer failed.' }
   return { type: 'abort', reason: end?.status }
 }

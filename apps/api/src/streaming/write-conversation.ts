@@ -1,19 +1,35 @@
 import { fromStored, type Store } from '@repo/db'
+import { type AnswerMetadata, toMetadata } from '../chat/answer-metadata.ts'
 import { toUiParts } from '../chat/ui-parts.ts'
 import { writeJsonPieces } from './json-pieces.ts'
 
 type StoredMessage = NonNullable<Awaited<ReturnType<Store['conversations']['read']>>>['messages'][number]
-export type Message = Omit<StoredMessage, 'createdAt' | 'feedback' | 'feedbackComment'> & {
+type Restated =
+  | 'createdAt'
+  | 'feedback'
+  | 'feedbackComment'
+  | 'finishReason'
+  | 'inputTokens'
+  | 'outputTokens'
+  | 'cachedTokens'
+export type Message = Omit<StoredMessage, Restated> & {
   createdAt: string
+  metadata?: AnswerMetadata
   feedback?: { value: 1 | -1; comment?: string }
 }
 type Conversation = { id: string; title: string; createdAt: string; messages: Message[] }
 
-export const toMessage = ({ createdAt, feedback, feedbackComment, ...message }: StoredMessage): Message => ({
-  ...message,
-  ...(feedback && { feedback: { value: feedback, ...(feedbackComment && { comment: feedbackComment }) } }),
-  createdAt: createdAt.toISOString(),
-})
+export function toMessage(stored: StoredMessage): Message {
+  const { createdAt, feedback, feedbackComment, finishReason, inputTokens, outputTokens, cachedTokens, ...message } =
+    stored
+  const metadata = toMetadata({ finishReason, inputTokens, outputTokens, cachedTokens })
+  return {
+    ...message,
+    ...(metadata && { metadata }),
+    ...(feedback && { feedback: { value: feedback, ...(feedbackComment && { comment: feedbackComment }) } }),
+    createdAt: createdAt.toISOString(),
+  }
+}
 
 type ShortMessage = Message & { content: string }
 /** Returns whether the content of a message has been read. */
