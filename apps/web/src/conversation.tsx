@@ -66,7 +66,7 @@ function RenameForm(props: { title: string; onSave: (title: string) => void; onC
   const leave = ({ relatedTarget }: FocusEvent) => relatedTarget && onCancel()
   const press = ({ key }: KeyboardEvent) => key === 'Escape' && onCancel()
   return (
-    <form onSubmit={save}>
+    <form className="rename" onSubmit={save}>
       <input
         ref={field}
         className="field"
