@@ -30,7 +30,6 @@ async function reply(page: Page, text: string, finishReason?: string) {
   const answer = await getOpened().model.takeAnswer()
   answer.say(text)
   answer.end(undefined, finishReason)
-  await page.getByRole('article', { name: 'Answer' }).filter({ hasText: text }).waitFor()
   await page.getByRole('button', { name: 'Ask', exact: true }).waitFor()
 }
 

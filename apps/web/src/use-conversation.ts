@@ -72,9 +72,10 @@ function useStored(api: Api, id: string, first: StoredMessage[], status: string,
   const [stored, setStored] = useState(() => toMap(first))
   const began = useRef(false)
   useEffect(() => {
-    if (status === 'streaming') began.current = true
-    if (began.current) onTurn()
-    if (!began.current || status === 'streaming') return
+    const isRunning = status === 'submitted' || status === 'streaming' // a short answer may end before a render
+    if (isRunning) began.current = true
+    if (began.current && status !== 'submitted') onTurn()
+    if (!began.current || isRunning) return
     began.current = false
     readMessages(api, id).then(
       (messages) => setStored(toMap(messages)),
