@@ -9,7 +9,7 @@ const processes = [
   'apps/bench/src/{variants,watch}/*.test.ts',
   'apps/cli/src/{bulk-load,manage,migrate,reindex-killed,seed}.test.ts',
   'apps/cli/src/doctor/doctor.test.ts',
-  'apps/web/src/page.test.ts',
+  'apps/web/src/*.test.ts',
   'apps/worker/src/{files,tracing,worker}.test.ts',
   'infra/{doctor,structure}.test.ts',
   'infra/local/*.test.ts',

@@ -26,7 +26,7 @@ const compress: Plugin = {
 export default defineConfig({
   build: {
     target: 'es2023',
-    assetsInlineLimit: 0, // the security policy forbids data: URLs
+    assetsInlineLimit: 0, // the security policy forbids data: URLs, except for images
     modulePreload: { polyfill: false },
   },
   plugins: [compress],

@@ -1,3 +1,4 @@
+import type { UIMessage } from 'ai'
 import { EventSourceParserStream } from 'eventsource-parser/stream'
 import { createContext, useContext } from 'react'
 import { z } from 'zod'
@@ -6,25 +7,38 @@ const Problem = z.object({ status: z.number(), code: z.string(), detail: z.strin
 
 const Conversations = z.object({ items: z.array(z.object({ id: z.string(), title: z.string() })) })
 
-const Source = z.object({
-  n: z.number(),
-  documentId: z.string(),
-  title: z.string(),
-  start: z.number(),
-  end: z.number(),
-  page: z.number().optional(),
-})
-export type Source = z.output<typeof Source>
+/** A passage that was given to an answer, cited as `[n]`. */
+export type Source = {
+  n: number
+  documentId: string
+  title: string
+  start: number
+  end: number
+  page?: number | undefined
+}
+
+const Model = z.object({ id: z.string(), default: z.boolean(), capabilities: z.object({ images: z.boolean() }) })
+export type Model = z.output<typeof Model>
+const Models = z.object({ items: z.array(Model) })
+
+const Feedback = z.object({ value: z.literal([1, -1]), comment: z.string().optional() })
+export type Feedback = z.output<typeof Feedback>
+
+const Metadata = z.object({ finishReason: z.string() })
+export type ChatMessage = UIMessage<z.output<typeof Metadata>>
+
+/** The server sends parts as the AI SDK defines them. */
+const Part = z.custom<ChatMessage['parts'][number]>((part) => z.object({ type: z.string() }).safeParse(part).success)
 
 const Conversation = z.object({
-  title: z.string(),
   messages: z.array(
     z.object({
       id: z.string(),
       role: z.enum(['user', 'assistant']),
-      content: z.string(),
+      parts: z.array(Part),
       status: z.enum(['streaming', 'complete', 'stopped', 'interrupted', 'failed']),
-      sources: z.array(Source),
+      metadata: Metadata.optional(),
+      feedback: Feedback.optional(),
     }),
   ),
 })
@@ -86,8 +100,14 @@ export function createApi(key: string, onUnauthorized: () => void) {
     /** For `DefaultChatTransport`. Throws `ApiError` for error responses. */
     fetch: request,
     stopAnswer: (id: string) => request(`/chat/${id}/stop`, { method: 'POST' }),
-    listConversations: async () => (await read(Conversations, '/conversations?limit=50')).items,
+    listModels: async () => (await read(Models, '/models')).items,
+    listConversations: async (query: string) =>
+      (await read(Conversations, `/conversations?${new URLSearchParams({ limit: '50', q: query })}`)).items,
     readConversation: (id: string) => read(Conversation, `/conversations/${id}`),
+    renameConversation: (id: string, title: string) =>
+      request(`/conversations/${id}`, { ...json({ title }), method: 'PATCH' }),
+    rateAnswer: (id: string, messageId: string, rating: { value: 1 | -1 | 0; comment?: string }) =>
+      request(`/conversations/${id}/messages/${messageId}/feedback`, { ...json(rating), method: 'PUT' }),
     removeConversation: (id: string) => request(`/conversations/${id}`, { method: 'DELETE' }),
     listDocuments: async () => (await read(Documents, '/documents?limit=50')).items,
     readText: (id: string, start: number, end: number) =>
@@ -98,6 +118,7 @@ export function createApi(key: string, onUnauthorized: () => void) {
   }
 }
 
+const json = (body: object) => ({ headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) })
 const sse = { accept: 'text/event-stream' }
 
 /** Uploads a file without its type, which the server detects. */

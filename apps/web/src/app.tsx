@@ -1,12 +1,13 @@
 import { generateId } from 'ai'
 import { useCallback, useEffect, useMemo, useState } from 'react'
-import { ApiProvider, createApi } from './api.ts'
+import { type Api, ApiProvider, createApi } from './api.ts'
 import { Chat } from './chat.tsx'
 import { Conversations } from './conversations.tsx'
 import { Documents } from './documents.tsx'
 import { KeyForm } from './key-form.tsx'
 import { Live } from './live.tsx'
 import { useLoaded } from './use-loaded.ts'
+import { useSettings } from './use-settings.ts'
 
 /** The open conversation. A new one is not in the URL until its first question. */
 type Current = { id: string; isNew: boolean }
@@ -29,19 +30,17 @@ export function App() {
   }
   return (
     <ApiProvider value={api}>
-      {isLocked ? (
-        <KeyForm isRejected={key !== ''} onEnter={enter} />
-      ) : (
-        <Page key={key} listConversations={api.listConversations} />
-      )}
+      {isLocked ? <KeyForm isRejected={key !== ''} onEnter={enter} /> : <Page key={key} api={api} />}
     </ApiProvider>
   )
 }
 
-function Page({ listConversations }: { listConversations: ReturnType<typeof createApi>['listConversations'] }) {
+function Page({ api }: { api: Api }) {
   const [view, setView] = useState<View>('Chat')
   const [current, setCurrent] = useState(readCurrent)
-  const list = useLoaded(listConversations)
+  const [query, setQuery] = useState('')
+  const list = useLoaded(useCallback(() => api.listConversations(query), [api, query]))
+  const settings = useSettings()
   useEffect(() => {
     const follow = () => setCurrent(readCurrent())
     addEventListener('hashchange', follow)
@@ -80,12 +79,20 @@ function Page({ listConversations }: { listConversations: ReturnType<typeof crea
             items={list.value ?? []}
             error={list.error}
             onOpen={open}
+            onSearch={setQuery}
             onChange={reload}
           />
-          <Documents />
+          <Documents {...settings} />
         </div>
         <section className="chat" aria-label="Conversation">
-          <Chat key={current.id} id={current.id} isNew={current.isNew} onBegin={begin} onTurn={reload} />
+          <Chat
+            key={current.id}
+            id={current.id}
+            isNew={current.isNew}
+            settings={settings}
+            onBegin={begin}
+            onTurn={reload}
+          />
         </section>
         <Live />
       </main>

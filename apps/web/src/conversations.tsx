@@ -1,25 +1,36 @@
-import { useState } from 'react'
+import { useEffect, useState } from 'react'
 import { toErrorMessage, useApi } from './api.ts'
+import { Conversation } from './conversation.tsx'
 
 type Props = {
   current: string
   items: { id: string; title: string }[]
   error: string | undefined
   onOpen: (id?: string) => void
+  onSearch: (query: string) => void
   onChange: () => void
 }
 
-export function Conversations({ current, items, error, onOpen, onChange }: Props) {
+export function Conversations({ current, items, error, onOpen, onSearch, onChange }: Props) {
   const api = useApi()
   const [problem, setProblem] = useState<string>()
-  const remove = async (id: string) => {
+  const [query, setQuery] = useState('')
+  useEffect(() => {
+    const timer = setTimeout(() => onSearch(query.trim()), 250) // ms; a pause in typing
+    return () => clearTimeout(timer)
+  }, [query, onSearch])
+  const attempt = async (work: () => Promise<unknown>) => {
     try {
-      await api.removeConversation(id)
-      if (id === current) onOpen()
-      onChange()
+      await work()
+      setProblem(undefined)
     } catch (failure) {
       setProblem(toErrorMessage(failure))
     }
+    onChange()
+  }
+  const remove = async (id: string) => {
+    await api.removeConversation(id)
+    if (id === current) onOpen()
   }
   return (
     <nav aria-labelledby="conversations" className="list">
@@ -29,32 +40,33 @@ export function Conversations({ current, items, error, onOpen, onChange }: Props
           New
         </button>
       </div>
+      <input
+        type="search"
+        className="field"
+        aria-label="Search conversations"
+        placeholder="Search"
+        value={query}
+        onChange={({ target }) => setQuery(target.value)}
+      />
       {(problem ?? error) && <p role="alert">{problem ?? error}</p>}
       <ul>
         {items.map(({ id, title }) => (
-          <li key={id} data-current={id === current}>
-            <a
-              href={`#${id}`}
-              aria-current={id === current ? 'page' : undefined}
-              onClick={(event) => {
-                event.preventDefault()
-                onOpen(id)
-              }}
-            >
-              {title}
-            </a>
-            <button
-              type="button"
-              className="remove"
-              aria-label={`Delete the conversation ${title}`}
-              onClick={() => void remove(id)}
-            >
-              ×
-            </button>
-          </li>
+          <Conversation
+            key={id}
+            id={id}
+            title={title}
+            isCurrent={id === current}
+            onOpen={onOpen}
+            onRename={(title) => void attempt(() => api.renameConversation(id, title))}
+            onRemove={() => void attempt(() => remove(id))}
+          />
         ))}
       </ul>
-      {items.length === 0 && !error && <p className="hint">Your conversations appear here.</p>}
+      {items.length === 0 && !error && (
+        <p className="hint" role="status">
+          {query.trim() ? 'No conversation contains these words.' : 'Your conversations appear here.'}
+        </p>
+      )}
     </nav>
   )
 }

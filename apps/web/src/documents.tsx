@@ -2,18 +2,22 @@ import { type ChangeEvent, useCallback, useEffect, useState } from 'react'
 import { type Document, toErrorMessage, useApi } from './api.ts'
 import { useDrop } from './use-drop.ts'
 import { useLoaded } from './use-loaded.ts'
+import type { Settings } from './use-settings.ts'
 
 const pollMs = 1000
 const isPending = ({ status }: Document) => status === 'queued' || status === 'processing'
 const statusLabels = { queued: 'queued', processing: 'processing', ready: 'ready', failed: 'failed' } as const
 
-export function Documents() {
+/** The documents. Those that are checked are the only ones that the next questions are answered from. */
+export function Documents({ documentIds, chooseDocuments }: Settings) {
   const { documents, error, add, remove } = useDocuments()
   const isOver = useDrop((files) => void add(files))
   const choose = ({ currentTarget }: ChangeEvent<HTMLInputElement>) => {
     void add([...(currentTarget.files ?? [])])
     currentTarget.value = ''
   }
+  const omit = (id: string) => chooseDocuments((ids) => ids.filter((other) => other !== id))
+  const toggle = (id: string, isChosen: boolean) => (isChosen ? omit(id) : chooseDocuments((ids) => [...ids, id]))
   return (
     <section aria-labelledby="documents" className="list">
       <div className="list-head">
@@ -27,24 +31,37 @@ export function Documents() {
       <ul aria-live="polite">
         {documents.map(({ id, title, status, error: reason }) => (
           <li key={id}>
-            <span className="title">
+            <label>
+              <input
+                type="checkbox"
+                aria-label={`Ask only ${title}`}
+                checked={documentIds.includes(id)}
+                disabled={status !== 'ready'}
+                onChange={() => toggle(id, documentIds.includes(id))}
+              />
               {title}
               <small data-status={status}>
                 {status === 'failed' && reason ? `failed: ${reason}` : statusLabels[status]}
               </small>
-            </span>
+            </label>
             <button
               type="button"
               className="remove"
               aria-label={`Delete the document ${title}`}
-              onClick={() => void remove(id)}
+              onClick={() => {
+                omit(id)
+                void remove(id)
+              }}
             >
               ×
             </button>
           </li>
         ))}
       </ul>
-      <p className="hint">Drop files anywhere on this page. Supported: text, Markdown, HTML, PDF and Word.</p>
+      <p className="hint">
+        Check documents to ask only those. Drop files anywhere on this page. Supported: text, Markdown, HTML, PDF and
+        Word.
+      </p>
       {isOver && <div className="drop">Drop to add to your documents</div>}
     </section>
   )

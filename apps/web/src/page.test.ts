@@ -1,45 +1,15 @@
-import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { connect, createKey, createStore } from '@repo/db'
-import { createTestDatabase } from '@repo/db/testing'
 import { makePdf } from '@repo/testing/files'
-import { startApi, startProgram, startScriptedServer, until } from '@repo/testing/processes'
+import { startApi } from '@repo/testing/processes'
 import { post, readDelta, streamParts } from '@repo/testing/ui-stream'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
 import { expectAccessible, phone, startBrowser, takeScreenshot, whyNoBrowser } from './testing-browser.ts'
+import { startPage, untilReady } from './testing-page.ts'
 
 // Tests the built page in Debian's Chromium with the real API, database and pooler, and a scripted model.
 
-const text = 'Visitors ring twice. The swimming pool is open from nine to five. Towels are by the door.'
-
-async function openAll() {
-  const build = promisify(execFile)('npm', ['run', 'build'], { cwd: fileURLToPath(new URL('..', import.meta.url)) })
-  const { stdout, stderr } = await build
-  const model = await startScriptedServer()
-  const test = await createTestDatabase()
-  afterAll(test.drop)
-  const env = { DATABASE_URL: test.databaseUrl, PGBOUNCER_ADMIN_URL: process.env.PGBOUNCER_ADMIN_URL ?? '' }
-  const { url } = await startApi({ ...env, ...model.env })
-  startProgram('apps/worker/dist/worker.js', { DATABASE_URL: test.databaseUrl })
-  const browser = await startBrowser(url)
-  await post(`${url}/documents`, {}, { title: 'The pool', text })
-  await untilReady(url, 'The pool')
-  const built = `${stdout}${stderr}`.match(/first load: .*/)?.[0] ?? ''
-  return { test, url, model, browser, built }
-}
-
-/** Waits until the worker has processed a document. */
-async function untilReady(url: string, title: string) {
-  const readStatus = async () => {
-    const { items }: { items: { title: string; status: string }[] } = await (await fetch(`${url}/documents`)).json()
-    return items.find((document) => document.title === title)?.status
-  }
-  await until(async () => (await readStatus()) === 'ready')
-}
-
-const opened = whyNoBrowser ? undefined : await openAll()
+const opened = whyNoBrowser ? undefined : await startPage()
 afterAll(() => opened?.browser.close())
 
 const getOpened = () => {

@@ -17,6 +17,6 @@ export const part: Part = {
     ],
     'infra/local/start.ts': ['await buildPage('],
     'tsconfig.json': [[', "apps/web"', '']],
-    'vitest.config.ts': ["'apps/web/src/page.test.ts'"],
+    'vitest.config.ts': ["'apps/web/src/*.test.ts'"],
   },
 }

@@ -170,6 +170,12 @@ describe('a stream that ends', () => {
     })
   }
 
+  it('shows a refusal as text', async () => {
+    const refusal = (piece: string) => `data: {"choices":[{"delta":{"content":null,"refusal":"${piece}"}}]}\n\n`
+    const { url } = await startStream(refusal('I cannot') + refusal(' help.') + stop + done)
+    expect(await collect(url)).toEqual([...text('I cannot'), ...text(' help.'), finished])
+  })
+
   it('without finish_reason but with [DONE] finishes as other', async () => {
     const { url } = await startStream(delta('a') + done)
     expect(await collect(url)).toEqual([...text('a'), { type: 'finish', finishReason: 'other' }])

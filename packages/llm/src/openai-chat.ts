@@ -145,6 +145,7 @@ function readDelta(delta: unknown, { calls }: Ending, parts: AnswerEvent[]): voi
   // A server that is migrating between the two field names sends both, with the same text.
   addText(parts, 'reasoning-delta', delta.reasoning ?? delta.reasoning_content)
   addText(parts, 'text-delta', delta.content)
+  addText(parts, 'text-delta', delta.refusal)
   calls.read(delta, parts)
 }
 

@@ -99,9 +99,9 @@ export async function startScriptedServer() {
       return {
         headers,
         say: (content: string) => void response.write(toEvent({ delta: { content } })),
-        end: (usage?: object) => {
+        end: (usage?: object, finishReason = 'stop') => {
           if (usage) response.write(`data: ${JSON.stringify({ choices: [], usage })}\n\n`)
-          response.end(`${toEvent({ delta: {}, finish_reason: 'stop' })}data: [DONE]\n\n`)
+          response.end(`${toEvent({ delta: {}, finish_reason: finishReason })}data: [DONE]\n\n`)
         },
         /** Ends the stream with an error event, as model servers do. Its message may quote user data. */
         fail: (message: string) => void response.end(`data: ${JSON.stringify({ error: { message } })}\n\n`),

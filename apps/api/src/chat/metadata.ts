@@ -1,5 +1,6 @@
 type Stored = {
   status: string
+  finishReason: string | null
   model?: string | null | undefined
   inputTokens: number | null
   outputTokens: number | null
@@ -8,6 +9,7 @@ type Stored = {
 
 /** What is known of a complete answer besides its parts. `usage` is unset if the model server reports none. */
 export type MessageMetadata = {
+  finishReason?: string
   model?: string
   usage?: { inputTokens: number; outputTokens: number; totalTokens: number; cachedInputTokens?: number }
 }
@@ -18,9 +20,10 @@ export type MessageMetadata = {
  */
 export function toMetadata(answer: Stored): { metadata?: MessageMetadata } {
   if (answer.status !== 'complete') return {}
-  const { model } = answer
+  const { finishReason, model } = answer
   const usage = toUsage(answer)
-  return model || usage ? { metadata: { ...(model && { model }), ...(usage && { usage }) } } : {}
+  const metadata = { ...(finishReason && { finishReason }), ...(model && { model }), ...(usage && { usage }) }
+  return Object.keys(metadata).length > 0 ? { metadata } : {}
 }
 
 function toUsage({ inputTokens, outputTokens, cachedTokens }: Stored): MessageMetadata['usage'] {

@@ -82,7 +82,7 @@ async function expectExactRest(url: string, conversationId: string, parts: Part[
 describe('an answer that has ended', () => {
   const failure = new LlmError('model_failed', 'the model aborted its answer')
   const usage = { inputTokens: 12, outputTokens: 3, cachedInputTokens: 8 }
-  const messageMetadata = { model: 'spoken', usage: { ...usage, totalTokens: 15 } }
+  const messageMetadata = { finishReason: 'stop', model: 'spoken', usage: { ...usage, totalTokens: 15 } }
   it.each([
     [
       'complete',

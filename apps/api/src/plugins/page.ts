@@ -3,9 +3,12 @@ import { fileURLToPath } from 'node:url'
 import files from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 
-/** Allows only the page's own files and this API: no inline styles or scripts, no external images, no HTML set by scripts. */
+/**
+ * Allows only the page's own files and this API: no inline styles or scripts, no external images, no HTML set by scripts.
+ * `data:` shows the images that users attach.
+ */
 const pagePolicy =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 
 const builtPage = fileURLToPath(new URL('../../../web/dist', import.meta.url))
 

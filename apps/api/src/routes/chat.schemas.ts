@@ -12,7 +12,7 @@ const ChatResponse = z.string().meta({
     'data: {"type":"start","messageId":"580c896d-e351-448d-a15e-87136161cb60"}\n\n' +
       'data: {"type":"text-start","id":"0"}\n\n' +
       'id: 580c896d-e351-448d-a15e-87136161cb60.4\ndata: {"type":"text-delta","id":"0","delta":"Nine"}\n\n' +
-      'data: {"type":"text-end","id":"0"}\n\ndata: {"type":"finish","finishReason":"stop","messageMetadata":{"model":"fast"}}\n\ndata: [DONE]\n\n',
+      'data: {"type":"text-end","id":"0"}\n\ndata: {"type":"finish","finishReason":"stop","messageMetadata":{"finishReason":"stop","model":"fast"}}\n\ndata: [DONE]\n\n',
   ],
 })
 

@@ -43,6 +43,7 @@ const FeedbackResponse = z
 
 const MetadataResponse = z
   .object({
+    finishReason: z.string().optional().meta({ description: 'Why the model ended the answer' }),
     model: z.string().optional(),
     usage: z
       .object({
@@ -65,7 +66,6 @@ const MessageResponse = z
     sources: z.array(SourceResponse),
     feedback: FeedbackResponse.optional(),
     model: z.string().nullable().meta({ description: 'The model that wrote this answer. Null while it runs' }),
-    finishReason: z.string().nullable().meta({ description: 'Why the model ended a complete answer' }),
     error: z.string().optional().meta({ description: 'Why the answer failed' }),
     metadata: MetadataResponse.optional(),
     createdAt: z.iso.datetime(),

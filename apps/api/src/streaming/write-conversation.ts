@@ -4,8 +4,9 @@ import { toUiParts } from '../chat/ui-parts.ts'
 import { writeJsonPieces } from './json-pieces.ts'
 
 type StoredMessage = NonNullable<Awaited<ReturnType<Store['conversations']['read']>>>['messages'][number]
+type Restated = 'createdAt' | 'error' | 'feedback' | 'feedbackComment' | 'finishReason' | Tokens
 type Tokens = 'inputTokens' | 'outputTokens' | 'cachedTokens'
-export type Message = Omit<StoredMessage, 'createdAt' | 'error' | 'feedback' | 'feedbackComment' | Tokens> & {
+export type Message = Omit<StoredMessage, Restated> & {
   createdAt: string
   error?: string
   metadata?: MessageMetadata
@@ -14,11 +15,12 @@ export type Message = Omit<StoredMessage, 'createdAt' | 'error' | 'feedback' | '
 type Conversation = { id: string; title: string; createdAt: string; messages: Message[] }
 
 export const toMessage = (stored: StoredMessage): Message => {
-  const { createdAt, error, feedback, feedbackComment, inputTokens, outputTokens, cachedTokens, ...message } = stored
+  const { createdAt, error, feedback, feedbackComment, finishReason, ...others } = stored
+  const { inputTokens, outputTokens, cachedTokens, ...message } = others
   return {
     ...message,
     ...(error && { error }),
-    ...toMetadata({ ...message, inputTokens, outputTokens, cachedTokens }),
+    ...toMetadata({ ...message, finishReason, inputTokens, outputTokens, cachedTokens }),
     ...(feedback && { feedback: { value: feedback, ...(feedbackComment && { comment: feedbackComment }) } }),
     createdAt: createdAt.toISOString(),
   }
