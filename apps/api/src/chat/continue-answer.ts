@@ -8,6 +8,7 @@ import {
   toStorableText,
 } from '@repo/db'
 import type { Llm } from '@repo/llm'
+import { listFiles } from '@repo/rag'
 import { ProblemError } from '../plugins/errors.ts'
 import type { Answer, Beginning, OtherPart } from './answer.ts'
 import type { ToolResponse } from './question.ts'
@@ -43,7 +44,8 @@ export async function continueTurn(
   if (!(await store.turns.continue(owner, key))) throw notWaiting()
   for (const part of added) answer.add(part)
   const [question, ...history] = await store.turns.history(owner, key.conversationId, key.answerId)
-  return { question: question?.content ?? '', scope, history, model: llm.chatModels.get(model ?? '') ?? llm.chat }
+  const asked = { question: question?.content ?? '', files: listFiles(question?.parts) }
+  return { ...asked, scope, history, model: llm.chatModels.get(model ?? '') ?? llm.chat }
 }
 
 function notWaiting(): ProblemError {

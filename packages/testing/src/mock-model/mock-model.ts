@@ -13,7 +13,7 @@ export type MockBody = {
   model: string
   stream?: boolean
   stream_options?: { include_usage?: boolean }
-  messages?: { role: string; content: string }[]
+  messages?: { role: string; content: string | { text?: string }[] }[]
   input?: string | string[]
   dimensions?: number
 }
@@ -129,7 +129,8 @@ async function sendChat(chat: Chat) {
 }
 
 /** Returns the text after the passages that the API puts before a question. */
-function readQuestion(content: string): string {
+function readQuestion(message: string | { text?: string }[]): string {
+  const content = typeof message === 'string' ? message : message.map(({ text = '' }) => text).join('')
   const end = content.lastIndexOf('</passage-')
   return end === -1 ? content : content.slice(content.indexOf('>\n\n', end) + 3)
 }
