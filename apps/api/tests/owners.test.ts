@@ -20,6 +20,7 @@ const models = createModels(readConfig({ DATABASE_URL: 'postgres://nobody@127.0.
 /** Answers at once, unless the question tells it to wait. */
 const chat: typeof models.chat = {
   ...models.chat,
+  capabilities: { ...models.chat.capabilities, images: true },
   stream: (request) => (request.question?.startsWith(holdOn) ? spoken.llm : models).chat.stream(request),
 }
 const limits = { OWNER_REQUESTS_PER_MINUTE: '1000000', OWNER_STREAMS: '1000' } // else `usage` has no rows
@@ -50,6 +51,9 @@ async function begin(conversationId: string) {
 const followed = await begin('alices-running')
 await begin('alices-stoppable')
 await ask('alices-ended', 'Well?')
+const image = { type: 'file', mediaType: 'image/png', url: `https://example.com/${marker}`, filename: marker }
+const withImage = { id: 'alices-image', messages: [{ id: 'image-question', role: 'user', parts: [image] }] }
+await app.inject({ method: 'POST', url: '/chat', headers: alice, payload: withImage })
 for (const operation of operations) if (operation.method === 'POST' && !operation.hasId) await write(operation)
 await work()
 const queued = { title: `Queued ${marker}`, text: marker, externalId: `queued-${marker}` }

@@ -26,7 +26,7 @@ const texts = {
 const answerLength = 1_000_000 // the longest that is persisted
 
 type Request = { method: string; path: string; body?: string; headers?: Record<string, string> }
-type Seeds = { documentId: string; conversationId: string; answerId: string }
+type Seeds = { documentId: string; conversationId: string; answerId: string; imagesId: string }
 
 const assets = globSync('*.{js,css}', { cwd: join(import.meta.dirname, '../../web/dist/assets') })
 
@@ -40,12 +40,22 @@ const bytesLeft = (share: number) => Math.floor(8 * 1024 * 1024 * share)
 const uiMessages = (count: number, text: string) =>
   Array.from({ length: count }, (_, index) => ({ id: `m${index}`, role: 'user', parts: [{ type: 'text', text }] }))
 
+/** Returns what `useChat` posts of a question with images of `data:` URLs: `count` of them have this many bytes together. */
+const withImages = (count: number, bytes: number) => {
+  const start = 'data:image/png;base64,'
+  const url = start + 'AbC+'.repeat((bytes / count - start.length) / 4)
+  const parts = Array.from({ length: count }, () => ({ type: 'file', mediaType: 'image/png', url }))
+  return { id: randomUUID(), messages: [{ id: randomUUID(), role: 'user', parts }] }
+}
+
 /** The largest inputs of every route. A new route needs a line here. */
 const largest: Record<string, (seeds: Seeds) => Request[]> = {
   'POST /chat': () => [
     json('POST', '/chat', { id: randomUUID(), messages: uiMessages(250, 'long '.repeat(6200)) }),
     json('POST', '/chat', { id: randomUUID(), messages: uiMessages(40_000, 'short') }),
     json('POST', '/chat', { message: '水'.repeat(32_000) }),
+    json('POST', '/chat', withImages(1, maxText)),
+    json('POST', '/chat', withImages(8, bytesLeft(0.99))),
   ],
   'POST /documents': () =>
     Object.values(texts).map((text) => json('POST', '/documents', { title: randomUUID(), text })),
@@ -71,7 +81,10 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
     json('POST', '/v1/embeddings', { model: 'offline-384', input: Array(2048).fill('word '.repeat(800)) }),
     json('POST', '/v1/embeddings', { model: 'offline-384', input: 'word '.repeat(maxText / 5) }),
   ],
-  'GET /conversations/{id}': ({ conversationId }) => [get(`/conversations/${conversationId}`)],
+  'GET /conversations/{id}': ({ conversationId, imagesId }) => [
+    get(`/conversations/${conversationId}`),
+    get(`/conversations/${imagesId}`),
+  ],
   'DELETE /conversations/{id}': () => [{ method: 'DELETE', path: `/conversations/${randomUUID()}` }],
   'GET /chat/{id}/stream': ({ conversationId, answerId }) => [
     { ...get(`/chat/${conversationId}/stream`), headers: { 'last-event-id': `${answerId}.0` } },
@@ -138,7 +151,7 @@ describe('the event loop, while 200 answers stream', () => {
     await test?.close()
   })
 
-  /** Creates a document of two million characters, and a conversation of 50 messages of maximum length. */
+  /** Creates a document of two million characters, and conversations of 50 messages of maximum length and of 8 images. */
   async function seed(): Promise<Seeds> {
     const [documentId, conversationId, answerId] = [randomUUID(), randomUUID(), randomUUID()]
     const { db } = database
@@ -151,7 +164,9 @@ describe('the event loop, while 200 answers stream', () => {
         case n % 2 when 0 then 'assistant' else 'user' end,
         case n % 2 when 0 then ${texts.prose.slice(0, answerLength)} else ${'水'.repeat(32_000)} end, 'complete'
       from generate_series(1, 50) n order by n`)
-    return { documentId, conversationId, answerId }
+    const imagesId = randomUUID()
+    for (let n = 0; n < 8; n += 1) await send(json('POST', '/chat', { ...withImages(1, maxText), id: imagesId }))
+    return { documentId, conversationId, answerId, imagesId }
   }
 
   async function send({ method, path, body, headers }: Request): Promise<number> {

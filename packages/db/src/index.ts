@@ -10,6 +10,7 @@ export type { Pool } from './driver/semaphore.ts'
 export { createEmbedders } from './embedders.ts'
 export { ConflictError, type DatabaseFailure, describeDatabaseError, isOutage } from './errors.ts'
 export { createFeedbackExport, type RatedAnswer } from './feedback.ts'
+export type { NewFile } from './files.ts'
 export {
   countJobs,
   type DocumentJob,

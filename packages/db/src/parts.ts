@@ -58,7 +58,8 @@ export function fromStored({ content, parts }: StoredMessage, known = { position
   if (!parts) return content === '' ? [] : [{ type: 'text', text: content }]
   const text = ' '.repeat(known.text) + content // what is known is dropped below
   let end = 0
-  const whole = parts.map((part): AnswerPart => {
+  const whole = parts.flatMap((part): AnswerPart | [] => {
+    if (part.type === 'file') return [] // only questions have files
     if (part.type !== 'text') return part
     end += part.length
     return { type: 'text', text: text.slice(end - part.length, end) }

@@ -120,7 +120,11 @@ export type AnswerPart =
   | { type: 'tool-denied'; toolCallId: string }
 
 /** A part as it is stored in its message. Text is stored once, in `content`: its part has only its length in UTF-16 units. */
-export type StoredPart = Exclude<AnswerPart, { type: 'text' }> | { type: 'text'; length: number }
+export type StoredPart = Exclude<AnswerPart, { type: 'text' }> | { type: 'text'; length: number } | StoredFile
+
+/** An image of a question. Its URL, which has `length` UTF-16 units, is in `message_files`. It may have megabytes. */
+export type StoredFile = { type: 'file'; id: string; mediaType: string; filename?: string; length: number }
+
 /** Metadata as JSON. A filter matches if all its fields are equal. */
 export type Metadata = { [key: string]: string | number | boolean }
 
@@ -206,6 +210,31 @@ export const answerPieces = pgTable(
     }),
     foreignKey({
       name: 'answer_pieces_message',
+      columns: [table.ownerId, table.conversationId, table.messageId],
+      foreignColumns: [messages.ownerId, messages.conversationId, messages.id],
+    }).onDelete('cascade'),
+  ],
+)
+
+/**
+ * The URLs of the files of questions, in pieces numbered from 0. They are read only when they are sent, so that lists and
+ * histories stay small.
+ */
+export const messageFiles = pgTable(
+  'message_files',
+  {
+    ownerId: uuid('owner_id').notNull(),
+    conversationId: text('conversation_id').notNull(),
+    messageId: text('message_id').notNull(),
+    id: uuid('id').notNull(),
+    number: integer('number').notNull(),
+    piece: text('piece').notNull(),
+  },
+  (table) => [
+    primaryKey({ name: 'message_files_key', columns: [table.ownerId, table.id, table.number] }),
+    index('message_files_by_message').on(table.ownerId, table.conversationId, table.messageId),
+    foreignKey({
+      name: 'message_files_message',
       columns: [table.ownerId, table.conversationId, table.messageId],
       foreignColumns: [messages.ownerId, messages.conversationId, messages.id],
     }).onDelete('cascade'),

@@ -2,6 +2,7 @@ import { createAnswers } from './answers.ts'
 import type { Db } from './client.ts'
 import { createConversations } from './conversations.ts'
 import { createDocuments } from './documents.ts'
+import { createMessageFiles } from './files.ts'
 import { createOwners } from './owners.ts'
 import { createPassages } from './passages.ts'
 import { createConversationSearch } from './search-conversations.ts'
@@ -16,6 +17,7 @@ export function createStore(db: Db) {
     conversations: { ...createConversations(db), ...createConversationSearch(db) },
     turns: createTurns(db),
     answers: createAnswers(db),
+    messageFiles: createMessageFiles(db),
     documents: createDocuments(db),
     passages: createPassages(db),
     uploads: createUploads(db),

@@ -64,6 +64,7 @@ describe('reopening a turn', () => {
     const answerId = nextId('a')
     expect(await turns.reopen(owner, { ...last, question: undefined, answerId })).toEqual({
       question: 'the last question',
+      parts: null,
       scope: null,
     })
     expect((await read(first.conversationId)).map(({ id, status }) => [id, status])).toEqual([
@@ -89,6 +90,7 @@ describe('reopening a turn', () => {
       next.answerId = nextId('a')
       expect(await turns.reopen(owner, { ...next, question: undefined, scope: given })).toEqual({
         question: 'a question',
+        parts: null,
         scope: stored,
       })
     }

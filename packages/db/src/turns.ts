@@ -3,8 +3,17 @@ import type { AnswerKey } from './answers.ts'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
 import { asConflict } from './errors.ts'
+import { addFiles, type NewFile } from './files.ts'
 import type { StoredMessage } from './parts.ts'
-import { conversations, type MessageRole, messages, type Scope, type Source, type StoredPart } from './schema.ts'
+import {
+  conversations,
+  type MessageRole,
+  messageFiles,
+  messages,
+  type Scope,
+  type Source,
+  type StoredPart,
+} from './schema.ts'
 
 export type Turn = {
   conversationId: string
@@ -12,16 +21,20 @@ export type Turn = {
   title: string
   questionId: string
   question: string
+  /** The order of the question's texts and files. Unset: the question is its text alone. */
+  parts?: StoredPart[] | undefined
+  /** The files that `parts` names. */
+  files?: NewFile[] | undefined
   /** Stored with the question. */
   scope?: Scope | undefined
   answerId: string
 }
 
-export type StoredQuestion = { question: string; scope: Scope | null }
+export type StoredQuestion = { question: string; parts: StoredPart[] | null; scope: Scope | null }
 
 /**
- * `size` is about what it adds to a prompt, in bytes of UTF-8: its text, and its tool calls with their results. `start` is
- * the size of everything before it in the conversation.
+ * `size` is about what it adds to a prompt, in bytes of UTF-8: its text, its tool calls with their results, and for each
+ * image about as many bytes as its tokens. `start` is the size of everything before it in the conversation.
  */
 export type PastMessage = {
   role: MessageRole
@@ -42,8 +55,10 @@ export type WaitingAnswer = StoredMessage & {
 }
 
 type ReopenedTurn = Pick<Turn, 'conversationId' | 'questionId' | 'scope' | 'answerId'> & {
-  /** The new text of an edited question. */
+  /** The new text of an edited question, with its new parts and files. */
   question?: string | undefined
+  parts?: StoredPart[] | undefined
+  files?: NewFile[] | undefined
 }
 
 const { placeholder } = sql
@@ -60,6 +75,7 @@ const scopeOfQuestion = sql<Scope | null>`(
   where question.owner_id = messages.owner_id and question.conversation_id = messages.conversation_id
     and question.role = 'user' and question.position < messages.position
   order by question.position desc limit 1)`
+const imageSize = 4000 // bytes of text with as many tokens: most models count about 1,000 per image
 const historyLimit = 100 // messages; the prompt's budget is usually reached first
 
 /** Creates the queries on turns. A turn is one question with its answer. */
@@ -89,18 +105,38 @@ export function createTurns(db: Db) {
   return {
     /**
      * Stores a question with an empty running answer, and creates the conversation if necessary. Returns the newest
-     * earlier messages that have text, newest first. All in one statement. `limit` is their maximum number. When it is
-     * exceeded, the older half is omitted at once, so that the first message stays the same for many turns.
+     * earlier messages that have text, newest first. All in one statement, or in one transaction if there are files.
+     * `limit` is their maximum number. When it is exceeded, the older half is omitted at once, so that the first message
+     * stays the same for many turns.
      * Throws `ConflictError`: `message_exists` if the question's id exists, `answer_running` while another answer runs.
      */
-    open: (owner: string, turn: Turn, limit = historyLimit): Promise<PastMessage[]> =>
-      asConflict(openTurn.execute({ owner, ...turn, scope: toJson(turn.scope), limit })),
+    open: (owner: string, { files = [], ...turn }: Turn, limit = historyLimit): Promise<PastMessage[]> => {
+      const values = { owner, ...turn, parts: toJson(turn.parts), scope: toJson(turn.scope), limit }
+      if (files.length === 0) return asConflict(openTurn.execute(values))
+      return asConflict(
+        db.transaction(async (tx) => {
+          const past = await prepareOpenTurn(tx).execute(values)
+          await addFiles(tx, owner, { ...turn, messageId: turn.questionId }, files)
+          return past
+        }),
+      )
+    },
 
     /**
-     * Replaces everything after a question with an empty running answer, and its text and scope if they are given.
-     * Returns the question with its scope, or undefined if it does not exist. Throws `ConflictError` (`answer_running`).
+     * Replaces everything after a question with an empty running answer, and its scope and its text with its files if they
+     * are given. Returns the question with its scope, or undefined if it does not exist. Throws `ConflictError`
+     * (`answer_running`).
      */
-    reopen: (owner: string, turn: ReopenedTurn): Promise<StoredQuestion | undefined> => reopenTurn(db, owner, turn),
+    reopen: (owner: string, { files = [], ...turn }: ReopenedTurn): Promise<StoredQuestion | undefined> => {
+      if (files.length === 0) return asConflict(reopenTurn(db, owner, turn))
+      return asConflict(
+        db.transaction(async (tx) => {
+          const reopened = await reopenTurn(tx, owner, turn)
+          if (reopened) await addFiles(tx, owner, { ...turn, messageId: turn.questionId }, files)
+          return reopened
+        }),
+      )
+    },
 
     /** Returns a complete answer if it waits for its client. */
     readWaiting: async (owner: string, key: AnswerKey): Promise<WaitingAnswer | undefined> =>
@@ -123,7 +159,9 @@ export function createTurns(db: Db) {
   }
 }
 
-function prepareOpenTurn(db: Db) {
+type Queries = Pick<Db, 'select' | 'insert' | '$with' | 'with'>
+
+function prepareOpenTurn(db: Queries) {
   const conversation = db.$with('conversation').as(
     db
       .insert(conversations)
@@ -132,8 +170,8 @@ function prepareOpenTurn(db: Db) {
       .returning({ id: conversations.id }),
   )
   const key = { ownerId: placeholder('owner'), conversationId: placeholder('conversationId') }
-  const scope = sql`${placeholder('scope')}::jsonb`
-  const question = { ...key, id: placeholder('questionId'), content: placeholder('question'), scope }
+  const [parts, scope] = [sql`${placeholder('parts')}::jsonb`, sql`${placeholder('scope')}::jsonb`]
+  const question = { ...key, id: placeholder('questionId'), content: placeholder('question'), parts, scope }
   const answer = { ...key, id: placeholder('answerId'), content: '' }
   const turn = db.$with('turn').as(
     db
@@ -148,31 +186,39 @@ function prepareOpenTurn(db: Db) {
   return selectHistory(db, inConversation, db.with(conversation, turn)).prepare('open_turn')
 }
 
-async function reopenTurn(db: Db, owner: string, turn: ReopenedTurn): Promise<StoredQuestion | undefined> {
+async function reopenTurn(
+  db: Pick<Db, 'execute'>,
+  owner: string,
+  turn: ReopenedTurn,
+): Promise<StoredQuestion | undefined> {
   const { conversationId, questionId, answerId, question: text = null } = turn
-  const rows = await asConflict(
-    db.execute<StoredQuestion>(sql`
-      with question as (
-        update ${messages} set content = coalesce(${text}, content), scope = coalesce(${toJson(turn.scope)}::jsonb, scope)
-        where owner_id = ${owner} and conversation_id = ${conversationId} and id = ${questionId} and role = 'user'
-        returning position, content, scope
-      ), replaced as (
-        delete from ${messages} using question
-        where owner_id = ${owner} and conversation_id = ${conversationId}
-          and messages.position > question.position and status <> 'streaming'
-      ), touched as (
-        update ${conversations} set updated_at = now() from question
-        where owner_id = ${owner} and id = ${conversationId}
-        returning id
-      )
-      insert into ${messages} (owner_id, conversation_id, id, role, content, status)
-      select ${owner}::uuid, ${conversationId}, ${answerId}, 'assistant', '', 'streaming' from question, touched
-      returning (select content from question) as question, (select scope from question) as scope`),
-  )
+  const isEdit = sql`${text}::text is not null`
+  const rows = await db.execute<StoredQuestion>(sql`
+    with question as (
+      update ${messages} set content = coalesce(${text}, content), scope = coalesce(${toJson(turn.scope)}::jsonb, scope),
+        parts = case when ${isEdit} then ${toJson(turn.parts)}::jsonb else parts end
+      where owner_id = ${owner} and conversation_id = ${conversationId} and id = ${questionId} and role = 'user'
+      returning position, content, parts, scope
+    ), replaced as (
+      delete from ${messages} using question
+      where owner_id = ${owner} and conversation_id = ${conversationId}
+        and messages.position > question.position and status <> 'streaming'
+    ), replaced_files as (
+      delete from ${messageFiles} using question
+      where owner_id = ${owner} and conversation_id = ${conversationId} and message_id = ${questionId} and ${isEdit}
+    ), touched as (
+      update ${conversations} set updated_at = now() from question
+      where owner_id = ${owner} and id = ${conversationId}
+      returning id
+    )
+    insert into ${messages} (owner_id, conversation_id, id, role, content, status)
+    select ${owner}::uuid, ${conversationId}, ${answerId}, 'assistant', '', 'streaming' from question, touched
+    returning (select content from question) as question, (select parts from question) as parts,
+      (select scope from question) as scope`)
   return rows.at(0)
 }
 
-const toJson = (scope: Scope | undefined) => (scope ? JSON.stringify(scope) : null)
+const toJson = (value: Scope | StoredPart[] | undefined) => (value ? JSON.stringify(value) : null)
 
 function prepareHistory(db: Db) {
   const question = db
@@ -186,10 +232,13 @@ function prepareHistory(db: Db) {
  * Selects messages that are not empty, newest first. Sizes are in bytes, because Postgres knows those of texts without
  * reading them.
  */
-function selectHistory(db: Db, condition: SQL | undefined, query: Pick<Db, 'select'> = db) {
+function selectHistory(db: Pick<Db, 'select'>, condition: SQL | undefined, query: Pick<Db, 'select'> = db) {
   const { role, content, parts, position } = messages
   const hasCalls = sql`jsonb_path_exists(${parts}, '$[*] ? (@.type == "tool-call")')`
-  const size = sql<number>`(octet_length(${content}) + case when ${hasCalls} then octet_length(${parts}::text) else 0 end)`
+  const images = sql`coalesce(jsonb_array_length(jsonb_path_query_array(${parts}, '$[*] ? (@.type == "file")')), 0)`
+  const ofParts = sql`case when ${role} = 'user' then ${images} * ${sql.raw(`${imageSize}`)}
+    when ${hasCalls} then octet_length(${parts}::text) else 0 end`
+  const size = sql<number>`(octet_length(${content}) + ${ofParts})`
   const past = db
     .select({
       role,

@@ -1,9 +1,13 @@
 /** A call that a model asked for. `input` is the model's JSON, unchecked. */
 export type ToolCall = { toolCallId: string; toolName: string; input: string }
 
+/** Returns the URL of an image, also a `data:` URL. Called for each model call, so no megabytes are kept while it answers. */
+export type Image = () => Promise<string>
+
 /** One message of a prompt. `content` of a `tool` message is the result of the call. */
 export type ChatMessage =
-  | { role: 'system' | 'user'; content: string }
+  | { role: 'system'; content: string }
+  | { role: 'user'; content: string; images?: Image[] }
   | { role: 'assistant'; content: string; toolCalls?: ToolCall[] }
   | { role: 'tool'; content: string; toolCallId: string }
 

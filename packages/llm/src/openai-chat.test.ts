@@ -124,6 +124,38 @@ describe('the request', () => {
     })
   })
 
+  it('contains images before their text, read one after the other for each call', async () => {
+    const server = await startStream(delta('a'), stop, done)
+    let reading = 0
+    const read = async () => {
+      reading += 1
+      expect(reading).toBe(1)
+      await setImmediate()
+      reading -= 1
+      return 'data:image/png;base64,AAAA'
+    }
+    const image = { type: 'image_url', image_url: { url: await read() } }
+    const messages: ChatRequest['messages'] = [
+      { role: 'user', content: 'What?', images: [read, read] },
+      { role: 'assistant', content: 'A cat.' },
+      { role: 'user', content: '', images: [read] },
+    ]
+    await readAll(createChat(server.url).stream({ ...ask(), messages }))
+    expect(JSON.parse(server.requests[0] ?? '').messages).toEqual([
+      { role: 'user', content: [image, image, { type: 'text', text: 'What?' }] },
+      { role: 'assistant', content: 'A cat.' },
+      { role: 'user', content: [image] },
+    ])
+  })
+
+  it('is not sent if an image cannot be read', async () => {
+    const server = await startStream(delta('a'), stop, done)
+    const images = [() => Promise.reject(new Error('gone'))]
+    const request = { ...ask(), messages: [{ role: 'user' as const, content: 'What?', images }] }
+    await expect(createChat(server.url).stream(request)).rejects.toThrow('gone')
+    expect(server.requests).toEqual([])
+  })
+
   it('omits the usage option for a vendor that rejects it, and remembers this', async () => {
     const server = await startHttpServer((response) => {
       if (server.requests.at(-1)?.includes('stream_options'))

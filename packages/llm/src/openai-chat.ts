@@ -41,7 +41,7 @@ export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenL
    */
   const open = async (request: ChatRequest, [fields = noFields, ...others] = attempts): Promise<HttpAnswer> => {
     const { signal } = request
-    const body = { model, ...toBody(request), stream: true, ...toParameters(fields, limit) }
+    const body = { model, ...(await toBody(request)), stream: true, ...toParameters(fields, limit) }
     try {
       const answer = await http.post('/chat/completions', body, signal)
       attempts = fields.limit ? [fields, { ...fields, limit: false }] : [fields]
@@ -73,13 +73,31 @@ function toParameters({ usage, limit: isLimited }: OptionalFields, limit: TokenL
   }
 }
 
-function toBody({ messages, tools = [], mustAnswer }: ChatRequest): object {
+async function toBody({ messages, tools = [], mustAnswer }: ChatRequest): Promise<object> {
   const functions = tools.map((tool) => ({ type: 'function', function: tool }))
   return {
-    messages: messages.map(toWire),
+    messages: messages.some((message) => 'images' in message) ? await writeImages(messages) : messages.map(toWire),
     ...(functions.length > 0 && { tools: functions }), // also when none may be called: the messages contain calls
     ...(functions.length > 0 && mustAnswer && { tool_choice: 'none' }),
   }
+}
+
+/** Reads one image after the other, so that a prompt with many does not use several database connections. */
+async function writeImages(messages: ChatMessage[]): Promise<object[]> {
+  const written: object[] = []
+  for (const message of messages) {
+    const images = message.role === 'user' ? (message.images ?? []) : []
+    const urls: string[] = []
+    for (const image of images) urls.push(await image())
+    written.push(urls.length > 0 ? { role: 'user', content: toContentParts(urls, message.content) } : toWire(message))
+  }
+  return written
+}
+
+/** Images come before the text, as `useChat` sends them and as vendors recommend. */
+function toContentParts(urls: string[], text: string): object[] {
+  const images = urls.map((url) => ({ type: 'image_url', image_url: { url } }))
+  return text === '' ? images : [...images, { type: 'text', text }]
 }
 
 function toWire(message: ChatMessage): object {

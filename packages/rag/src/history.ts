@@ -1,19 +1,22 @@
 import { fromStored, type PastMessage } from '@repo/db'
 import type { ChatMessage } from '@repo/llm'
 import { toChatMessages } from './chat-messages.ts'
+import { chooseImages, listFiles, type ReadImage, toQuestion } from './images.ts'
 
 /**
  * Returns the complete turns that fit `budget`, in bytes, oldest first. The last turn always belongs to them. Expects the
- * newest message first.
+ * newest message first. Without `readImage`, images are replaced by a note.
  */
-export function fitHistory(newestFirst: PastMessage[], budget: number): ChatMessage[] {
+export function fitHistory(newestFirst: PastMessage[], budget: number, readImage?: ReadImage): ChatMessage[] {
+  const images = readImage ? chooseImages(newestFirst) : new Set<string>()
   const cut = findCut(newestFirst[0], budget)
   const kept: ChatMessage[] = []
   for (const { role, content, parts = null, start } of newestFirst) {
     // Skips unanswered questions. Some model servers reject two consecutive messages with the same role.
     if (role === (kept[0]?.role ?? 'user')) continue
     if (start < cut && kept.length >= 2) break
-    kept.unshift(...(role === 'user' ? [{ role, content }] : toChatMessages(fromStored({ content, parts }))))
+    if (role === 'assistant') kept.unshift(...toChatMessages(fromStored({ content, parts })))
+    else kept.unshift(toQuestion(content, listFiles(parts), readImage, images))
   }
   // Some model servers reject a conversation that starts with an answer.
   while (kept[0]?.role === 'assistant') kept.shift()

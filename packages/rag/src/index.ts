@@ -1,4 +1,5 @@
 export { toChatMessages } from './chat-messages.ts'
+export { listFiles } from './images.ts'
 export {
   embedForAnotherModel,
   hashContent,

@@ -1,7 +1,8 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import type { PastMessage } from '@repo/db'
+import type { PastMessage, StoredFile } from '@repo/db'
 import type { ChatMessage, Passage } from '@repo/llm'
 import { fitHistory } from './history.ts'
+import { type ReadImage, toQuestion } from './images.ts'
 
 export type PromptParts = {
   /** Replaces the default instructions. */
@@ -11,6 +12,10 @@ export type PromptParts = {
   /** Newest first, as returned by the store. */
   history: PastMessage[]
   question: string
+  /** The images of the question. */
+  files?: StoredFile[] | undefined
+  /** Reads images for the model. Unset: the model takes none. */
+  readImage?: ReadImage | undefined
   /** The model's context size. Default: 8,000 tokens. */
   contextTokens?: number | undefined
 }
@@ -37,15 +42,17 @@ const toolRules =
  * passages. Only the last message contains anything of this turn. Model servers cache the others from turn to turn, so
  * they must have the same bytes in each turn.
  */
-export function buildPrompt({ systemPrompt, passages, history, question, contextTokens }: PromptParts): ChatMessage[] {
+export function buildPrompt(parts: PromptParts): ChatMessage[] {
+  const { systemPrompt, passages, history, question, files = [], readImage, contextTokens } = parts
   const budget = (contextTokens ?? defaultContextTokens) * historyBytesPerToken
+  const sent = new Set(files.map(({ id }) => id))
   return [
     {
       role: 'system',
       content: passages ? writeInstructions(systemPrompt) : `${systemPrompt ?? toolInstructions}\n\n${toolRules}`,
     },
-    ...fitHistory(history, budget),
-    { role: 'user', content: `${quotePassages(passages, question)}${question}` },
+    ...fitHistory(history, budget, readImage),
+    toQuestion(`${quotePassages(passages, question)}${question}`, files, readImage, sent),
   ]
 }
 

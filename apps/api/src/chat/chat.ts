@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Store } from '@repo/db'
+import type { Store, StoredQuestion } from '@repo/db'
 import type { Fallback } from '@repo/llm'
+import { listFiles } from '@repo/rag'
 import type { MeasuredAnswer } from '@repo/telemetry'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
@@ -16,6 +17,7 @@ import { findModel } from './find-model.ts'
 import { createFollowedAnswers } from './follow-answers.ts'
 import { startPersistence, storeEnd } from './persist-answers.ts'
 import type { Continuation, Question } from './question.ts'
+import { assertTakesImages } from './question-parts.ts'
 import { createStreamSlots } from './stream-slots.ts'
 import { type OpenTurn, type WriteOptions, writeAnswer } from './write-answer.ts'
 import { type TitleWriter, toTitle } from './write-title.ts'
@@ -192,17 +194,27 @@ async function stopElsewhere(store: Store, owner: string, conversationId: string
   }
 }
 
-/** Stores the question, or reads or replaces the stored one. Throws `ProblemError` 404 for an unknown model. */
+/**
+ * Stores the question, or reads or replaces the stored one. Throws `ProblemError`: 404 for an unknown model, 400 for images
+ * that the model does not take.
+ */
 async function openTurn({ store, llm }: ChatOptions, question: Question, { owner, key }: Answer): Promise<OpenTurn> {
-  const { conversationId, questionId, text, scope, action } = question
+  const { conversationId, questionId, text, parts, files, scope, action } = question
   const { answerId } = key
   const model = question.model === undefined ? llm.chat : findModel(llm.chatModels, question.model)
+  assertTakesImages(question, model, llm.chatModels)
+  const turn = { conversationId, questionId, answerId, scope }
   if (action !== 'ask') {
-    const edited = action === 'edit' ? text : undefined
-    const stored = await store.turns.reopen(owner, { conversationId, questionId, answerId, question: edited, scope })
+    const edited = action === 'edit' ? { question: text, parts, files } : {}
+    const stored = await store.turns.reopen(owner, { ...turn, ...edited })
     const read = () => store.turns.history(owner, conversationId, questionId)
-    if (stored) return { question: stored.question, scope: stored.scope ?? undefined, history: await read(), model }
+    if (stored) return { ...toTurn(stored), history: await read(), model }
   }
-  const turn = { conversationId, title: toTitle(text), questionId, question: text, scope, answerId }
-  return { question: text, scope, history: await store.turns.open(owner, turn), model }
+  const title = toTitle(text, listFiles(parts))
+  const history = await store.turns.open(owner, { ...turn, title, question: text, parts, files })
+  return { question: text, files: listFiles(parts), scope, history, model }
+}
+
+function toTurn({ question, parts, scope }: StoredQuestion) {
+  return { question, files: listFiles(parts), scope: scope ?? undefined }
 }

@@ -9,6 +9,7 @@ import {
   type WaitingAnswer,
 } from '@repo/db'
 import type { Llm, Usage } from '@repo/llm'
+import { listFiles } from '@repo/rag'
 import { ProblemError } from '../plugins/errors.ts'
 import type { Answer, Beginning, OtherPart } from './answer.ts'
 import type { ToolResponse } from './question.ts'
@@ -46,7 +47,7 @@ export async function continueTurn(
   if (!(await store.turns.continue(owner, key, count))) throw notWaiting() // last: a failure after it would leave it running
   for (const part of added) answer.add(part)
   const model = llm.chatModels.get(beginning.model ?? '') ?? llm.chat
-  return { question: question?.content ?? '', scope, history, model }
+  return { question: question?.content ?? '', files: listFiles(question?.parts), scope, history, model }
 }
 
 function toUsage({ inputTokens, outputTokens, cachedTokens }: WaitingAnswer): Usage | undefined {

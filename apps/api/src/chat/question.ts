@@ -2,13 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { type Scope, toStorableText } from '@repo/db'
 import { z } from 'zod'
 import { ProblemError } from '../plugins/errors.ts'
+import { type QuestionContent, readParts, UserParts } from './question-parts.ts'
 import { scopeFields, toScope } from './scope.ts'
 
 /** A question from `POST /chat`, in any client's format. */
-export type Question = {
+export type Question = QuestionContent & {
   conversationId: string
   questionId: string
-  text: string
   scope?: Scope | undefined
   /** Whether it is new, replaces a stored question, or asks for another answer to a stored one. */
   action: 'ask' | 'edit' | 'regenerate'
@@ -29,12 +29,10 @@ export const ConversationId = z
 /** UTF-16 units, about 8,000 tokens: the whole context of small models. Longer texts belong in documents. */
 export const maxMessageLength = 32_000
 
-const TextPart = z.looseObject({ type: z.literal('text'), text: z.string() })
-const OtherPart = z.looseObject({ type: z.string() })
 const UserMessage = z.object({
   id: ConversationId,
   role: z.literal('user', 'the last message must be from the user, or an answer that waits for a tool'),
-  parts: z.array(z.union([TextPart, OtherPart])),
+  parts: UserParts,
 })
 
 const PreviousMessage = z.object({ id: z.string() })
@@ -83,16 +81,16 @@ export const ChatRequest = z
 
 /**
  * Returns the question of a request, or what an answer was waiting for. Throws `ProblemError`: 400 for a message that is
- * missing, has no text or has a part that is not supported, 413 for one that is too long.
+ * missing, is empty or has a part that is not supported, 413 for one that is too long.
  */
-export function readRequest(body: z.output<typeof ChatRequest>): Question | Continuation {
+export async function readRequest(body: z.output<typeof ChatRequest>): Promise<Question | Continuation> {
   if (!body.messages) return checkQuestion(fromPlainMessage(body), body)
   const last = AssistantMessage.safeParse(body.messages.at(-1)).data
-  return last ? toContinuation(body, last) : checkQuestion(fromUiMessages(body, body.messages), body)
+  return last ? toContinuation(body, last) : checkQuestion(await fromUiMessages(body, body.messages), body)
 }
 
 function checkQuestion(question: Question, body: z.output<typeof ChatRequest>): Question {
-  if (question.text.trim() === '') throw invalid('message', 'must be a non-empty string')
+  if (question.text.trim() === '' && !question.files) throw invalid('message', 'must be a non-empty string')
   if (question.text.length > maxMessageLength) {
     throw new ProblemError(
       413,
@@ -108,7 +106,10 @@ function fromPlainMessage({ message, conversationId }: z.output<typeof ChatReque
   return { conversationId: conversationId ?? randomUUID(), questionId: randomUUID(), text: message, action: 'ask' }
 }
 
-function fromUiMessages({ id, trigger, messageId }: z.output<typeof ChatRequest>, messages: unknown[]): Question {
+async function fromUiMessages(
+  { id, trigger, messageId }: z.output<typeof ChatRequest>,
+  messages: unknown[],
+): Promise<Question> {
   const last = UserMessage.safeParse(messages.at(-1))
   if (!last.success) {
     const [issue] = last.error.issues
@@ -119,16 +120,10 @@ function fromUiMessages({ id, trigger, messageId }: z.output<typeof ChatRequest>
   return {
     conversationId: id ?? randomUUID(),
     questionId,
-    text: parts.map((part, index) => readText(part, `messages/${messages.length - 1}/parts/${index}`)).join('\n'),
+    ...(await readParts(parts, `messages/${messages.length - 1}/parts`)),
     action: trigger === 'regenerate-message' ? 'regenerate' : isEdit ? 'edit' : 'ask',
     previousId: PreviousMessage.safeParse(messages.at(-2)).data?.id,
   }
-}
-
-function readText(part: z.output<typeof TextPart | typeof OtherPart>, path: string): string {
-  if (part.type === 'text' && typeof part.text === 'string') return part.text
-  const detail = `/${path}: parts of type ${JSON.stringify(part.type)} are not supported. Send text only.`
-  throw new ProblemError(400, 'unsupported_part', detail)
 }
 
 function toContinuation(

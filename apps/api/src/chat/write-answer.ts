@@ -1,4 +1,4 @@
-import type { PastMessage, Scope } from '@repo/db'
+import type { PastMessage, Scope, Store, StoredFile } from '@repo/db'
 import { type ChatModel, type ChatRequest, type Fallback, type Passage, streamWithFallback } from '@repo/llm'
 import { buildPrompt, rewriteQuestion, toChatMessages } from '@repo/rag'
 import type { Answer, Outcome } from './answer.ts'
@@ -6,6 +6,7 @@ import { addUsages, createTimeoutError, type Finish, isTimeUp, toEnd, toOutcome 
 import type { AnswerLimits } from './answer-limits.ts'
 import { createAppender, listCallIds } from './append-event.ts'
 import { findPassages, readPassages } from './find-passages.ts'
+import { assertTakesImages } from './question-parts.ts'
 import { runTools, type ToolOptions } from './run-tools.ts'
 import { describeTools } from './tools.ts'
 
@@ -19,8 +20,14 @@ export type WriteOptions = ToolOptions & {
   onFallback: (fallback: Fallback) => void
 }
 
-/** A stored question with its scope, the conversation before it, newest first, and the model to ask. */
-export type OpenTurn = { question: string; scope?: Scope | undefined; history: PastMessage[]; model: ChatModel }
+/** A stored question with its images and scope, the conversation before it, newest first, and the model to ask. */
+export type OpenTurn = {
+  question: string
+  files?: StoredFile[] | undefined
+  scope?: Scope | undefined
+  history: PastMessage[]
+  model: ChatModel
+}
 
 /**
  * Fills the answer: retrieves passages, builds the prompt, streams the model's output and runs the tools that it calls. No
@@ -38,9 +45,11 @@ export async function writeAnswer(options: WriteOptions, answer: Answer, turn: O
 
 /** Calls the model and the tools that it asks for, in turn, until it answers or its client has to act. */
 async function writeSteps(options: WriteOptions, answer: Answer, turn: OpenTurn): Promise<Outcome> {
+  assertTakesImages(turn, turn.model, options.llm.chatModels) // the images may have been stored with the question
   const passages = await retrieve(options, answer, turn)
   const { contextTokens, capabilities } = turn.model
-  const prompt = buildPrompt({ ...turn, systemPrompt: options.systemPrompt, passages, contextTokens })
+  const readImage = capabilities.images ? createImageReader(options.store, answer.owner) : undefined
+  const prompt = buildPrompt({ ...turn, systemPrompt: options.systemPrompt, passages, contextTokens, readImage })
   const cited = [...(passages ?? [])]
   const tools = capabilities.tools ? describeTools(options.tools) : []
   const usages = answer.beginning.parts.length > 0 ? [answer.beginning.usage] : []
@@ -62,6 +71,14 @@ async function writeSteps(options: WriteOptions, answer: Answer, turn: OpenTurn)
     model = writer
     usages.push(finish.usage)
     if (finish.finishReason !== 'tool-calls') return { end: toEnd({ ...finish, usage: addUsages(usages) }) }
+  }
+}
+
+function createImageReader({ messageFiles }: Store, owner: string) {
+  return async (file: StoredFile) => {
+    let url = ''
+    for await (const piece of messageFiles.readUrl(owner, file)) url += piece
+    return url
   }
 }
 
@@ -105,7 +122,13 @@ async function openStream({ llm, onFallback }: WriteOptions, answer: Answer, { m
     return called.stream({ ...request, tools: called.capabilities.tools ? (request.tools ?? []) : [], signal })
   }
   if (!isFirst) return { model, events: await open(model) }
-  return streamWithFallback({ models: llm.chatModels, onFallback }, model, open)
+  const hasImages = request.messages.some((message) => 'images' in message)
+  const models = hasImages ? keepImageModels(llm.chatModels) : llm.chatModels
+  return streamWithFallback({ models, onFallback }, model, open)
+}
+
+function keepImageModels(models: ReadonlyMap<string, ChatModel>): ReadonlyMap<string, ChatModel> {
+  return new Map([...models].filter(([, { capabilities }]) => capabilities.images))
 }
 
 /** Returns the passages for a question, or undefined if it is not searched for. An answer that goes on keeps its own. */
@@ -118,7 +141,8 @@ async function retrieve(
   if (retrieval === 'off') return []
   if (retrieval === 'tool' && model.capabilities.tools) return undefined
   if (answer.parts.length > 0) return readPassages(store, owner, answer)
-  const asked = history.flatMap(({ role, content }) => (role === 'user' ? [content] : [])).reverse()
+  if (question.trim() === '') return [] // images alone: there is nothing to search for
+  const asked = history.flatMap(({ role, content }) => (role === 'user' && content !== '' ? [content] : [])).reverse()
   const searchText = rewriteQuestion([...asked, question])
   const { signal } = controller
   const { passages, sources } = await findPassages({ store, embedder: llm.embedder }, owner, searchText, {

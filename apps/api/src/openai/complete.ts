@@ -43,7 +43,7 @@ export async function complete(
 ): Promise<Record<string, unknown>> {
   const { request, citations } = await prepare(options, owner, body, call.controller.signal)
   forbidRetry(reply)
-  const { result } = await callWithFallback(toChain(options), options.model, (model) => model.complete(request))
+  const { result } = await callWithFallback(toChain(options, body), options.model, (model) => model.complete(request))
   return { ...limitCompletion(result), ...(citations && { citations }) }
 }
 
@@ -59,15 +59,20 @@ export function streamCompletion(
   return writeChunkStream(reply, signal, async (stream) => {
     const { request, citations } = await prepare(options, owner, body, signal)
     forbidRetry(reply)
-    const { model, events } = await streamWithFallback(toChain(options), options.model, (m) => m.stream(request))
+    const { model, events } = await streamWithFallback(toChain(options, body), options.model, (m) => m.stream(request))
     stream.open()
     const { maxAnswerTokens: maxTokens = call.limits.maxTokens } = model
     return sendChunks(stream, { call, batches: events, citations, choices: body.n ?? 1, maxTokens })
   })
 }
 
-function toChain({ llm, onFallback }: CompletionOptions) {
-  return { models: llm.completionModels, onFallback }
+/** Returns the models that may take over: with images, only those that take them. */
+function toChain({ llm, onFallback }: CompletionOptions, { messages }: Body) {
+  const isImage = ({ type }: { type: string }) => type === 'image_url'
+  const hasImages = messages.some(({ content }) => Array.isArray(content) && content.some(isImage))
+  if (!hasImages) return { models: llm.completionModels, onFallback }
+  const takesImages = (name: string) => llm.chatModels.get(name)?.capabilities.images
+  return { models: new Map([...llm.completionModels].filter(([name]) => takesImages(name))), onFallback }
 }
 
 /** Tells OpenAI's clients not to retry. Each attempt costs money, and they would make two more. */

@@ -11,6 +11,8 @@ const { app, alice, listen, close } = await testApp({
     CHAT_MODELS: JSON.stringify([
       { name: 'standard', fallback: 'spare' },
       { name: 'spare', model: 'vendor/spare', baseUrl: second.url, maxAnswerTokens: 2 },
+      { name: 'sees', fallback: 'blind' },
+      { name: 'blind', baseUrl: second.url, images: false },
     ]),
     MODEL_FIRST_BYTE_TIMEOUT_MS: '1000',
   },
@@ -24,7 +26,13 @@ const send = (model: string, more: object = {}) =>
 
 it('lists all chat models and the embedding model', async () => {
   const { data } = (await app.inject({ url: '/v1/models', headers: alice })).json()
-  expect(data.map(({ id }: { id: string }) => id)).toEqual(['standard', 'spare', app.llm.embeddings.name])
+  expect(data.map(({ id }: { id: string }) => id)).toEqual([
+    'standard',
+    'spare',
+    'sees',
+    'blind',
+    app.llm.embeddings.name,
+  ])
 })
 
 it('calls the model that the request names, and returns the name that its server reports', async () => {
@@ -44,7 +52,7 @@ it('enforces the token limit of that model', async () => {
 
 it('returns model_not_found with the available names', async () => {
   const response = await send('gpt-9')
-  const message = 'Model not found. Use one of these: standard, spare.'
+  const message = 'Model not found. Use one of these: standard, spare, sees, blind.'
   expect(response.status).toBe(404)
   expect(await response.json()).toMatchObject({ error: { code: 'model_not_found', message } })
 })
@@ -75,5 +83,18 @@ describe('a fallback', () => {
     })
     expect(await (await send('standard', { stream: true })).text()).toContain('model_failed')
     expect(second.calls).toHaveLength(calls)
+  })
+
+  it('that takes no images is not called for a request with an image', async () => {
+    const content = [{ type: 'image_url', image_url: { url: 'data:image/png;base64,iVBORw0KGgo=' } }]
+    for (const stream of [false, true]) {
+      const calls = second.calls.length
+      first.next(sendJson({}, 503))
+      expect((await send('sees', { stream, messages: [{ role: 'user', content }] })).status).toBe(502)
+      expect(second.calls).toHaveLength(calls)
+    }
+    first.next(sendJson({}, 503))
+    second.next(sendJson(completion({ content: 'Blind' })))
+    expect(await (await send('sees')).json()).toMatchObject({ choices: [{ message: { content: 'Blind' } }] })
   })
 })

@@ -1,7 +1,8 @@
 import type { FastifyReply } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
+import type { z } from 'zod'
 import type { Answer } from '../chat/answer.ts'
-import { readRequest } from '../chat/question.ts'
+import { type ChatRequest, readRequest } from '../chat/question.ts'
 import { ProblemError, toProblem } from '../plugins/errors.ts'
 import { headersAfterMs, openEventStream } from '../streaming/event-stream.ts'
 import { parseEventId, type StreamStart, writeUiMessageStream } from '../streaming/ui-message-stream.ts'
@@ -29,8 +30,8 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, but only the last message is used
       schema: describeAsk(app.tools),
     },
-    async ({ owner, body, log }, reply) => {
-      const answer = await app.chat.ask(owner, readRequest(body), log)
+    async (request, reply) => {
+      const answer = await app.chat.ask(request.owner, await takeQuestion(request), request.log)
       await waitForAcceptance(answer)
       if (answer.end?.status === 'failed') throw withIds(toProblem(answer.failure), answer)
       await sendStream(reply, answer, answer.start > 0 ? { position: answer.start, isContinued: true } : undefined)
@@ -81,6 +82,13 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       return reply.code(204).send()
     },
   )
+}
+
+/** Releases the body, because the request exists until the answer ends, and images take megabytes. */
+function takeQuestion(request: { body: z.output<typeof ChatRequest> }) {
+  const { body } = request
+  request.body = {}
+  return readRequest(body)
 }
 
 async function sendStream(reply: FastifyReply, answer: Answer, from?: StreamStart) {

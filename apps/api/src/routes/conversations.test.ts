@@ -83,7 +83,11 @@ describe('a conversation', () => {
     const conversation = { id: 'c', title: 'a', createdAt }
     const messages = ids.map((id) => ({ ...message, id, content: null, parts: null }))
     const readContent = (id: string) => Readable.from(id === 'gone' ? [] : ['lo', 'ng'])
-    const json = await text(Readable.from(writeConversation({ ...conversation, messages }, readContent)))
+    const json = await text(
+      Readable.from(
+        writeConversation({ ...conversation, messages }, { readContent, readUrl: () => Readable.from([]) }),
+      ),
+    )
     const expected = left.map((id) => ({ ...message, id, content: 'long', parts: [{ type: 'text', text: 'long' }] }))
     expect(JSON.parse(json)).toEqual({ ...conversation, messages: expected })
   })

@@ -1,4 +1,4 @@
-import type { ConversationSummary as StoredSummary } from '@repo/db'
+import type { StoredFile, ConversationSummary as StoredSummary } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { decodeCursor, encodeCursor, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
@@ -113,7 +113,8 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       const response = { id, title, createdAt: createdAt.toISOString() }
       if (messages.every(isShort)) return { ...response, messages: messages.map(toResponse) }
       const readContent = (messageId: string) => app.store.conversations.readContent(owner, id, messageId)
-      return sendJsonPieces(reply, writeConversation({ ...response, messages }, readContent))
+      const readUrl = (file: StoredFile) => app.store.messageFiles.readUrl(owner, file)
+      return sendJsonPieces(reply, writeConversation({ ...response, messages }, { readContent, readUrl }))
     },
   )
 

@@ -125,7 +125,8 @@ async function sendChat(chat: Chat) {
 }
 
 /** Returns the text after the passages that the API puts before a question. */
-function readQuestion(content: string): string {
+function readQuestion(message: string | { text?: string }[]): string {
+  const content = typeof message === 'string' ? message : message.map(({ text = '' }) => text).join('')
   const end = content.lastIndexOf('</passage-')
   return end === -1 ? content : content.slice(content.indexOf('>\n\n', end) + 3)
 }

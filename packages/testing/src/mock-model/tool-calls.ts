@@ -3,7 +3,12 @@ import type { ServerResponse } from 'node:http'
 import type { Pacer } from './pacer.ts'
 import { mockToken, type Settings } from './settings.ts'
 
-type MockMessage = { role: string; content: string; tool_calls?: { id: string }[]; tool_call_id?: string }
+type MockMessage = {
+  role: string
+  content: string | { text?: string }[]
+  tool_calls?: { id: string }[]
+  tool_call_id?: string
+}
 export type MockBody = {
   model: string
   stream?: boolean
