@@ -39,6 +39,7 @@ const answerOf = (page: Page) => page.getByRole('article', { name: 'Answer' }).l
 /** Answers the page's next requests to `POST /chat` with these events, and returns the bodies of the requests. */
 async function stubChat(page: Page, ...answers: object[][]) {
   const bodies: { model?: string; messages: { parts: { state?: string; approval?: object; type: string }[] }[] }[] = []
+  await page.route('**/conversations/*', (route) => route.fulfill({ json: { messages: [] } })) // nothing is stored
   await page.route('**/chat', async (route) => {
     bodies.push(route.request().postDataJSON())
     const events = [{ type: 'start', messageId: 'an-answer' }, ...(answers.shift() ?? [])]
@@ -183,7 +184,9 @@ describe('tool steps', () => {
     const page = await browser.open('/', { colorScheme: 'dark' })
     await page.getByLabel('Your question').fill('When is the swimming pool open?')
     await page.keyboard.press('Enter')
-    await answerOf(page).getByText('open from nine to five').waitFor()
+    await answerOf(page)
+      .getByText(/^The swimming pool is open from nine to five/)
+      .waitFor()
     const step = answerOf(page).getByRole('group').first()
     await page.getByText('search_documents done').press('Enter')
     await step.getByText('"query"').first().waitFor()

@@ -101,7 +101,7 @@ const Parts = memo(function Parts({ message, isRunning, isWaiting, onOpen, onRes
 /** Browsers offer the clipboard only on HTTPS and on this machine. */
 function CopyButton({ text }: { text: string }) {
   const [isCopied, setCopied] = useState(false)
-  if (!navigator.clipboard) return null
+  if (!navigator.clipboard || !text) return null
   const copy = async () => {
     await navigator.clipboard.writeText(text)
     setCopied(true)
