@@ -107,7 +107,7 @@ describe('an invalid chat model stops the start with one line', () => {
     [[{ ...a, images: 'yes' }], 'CHAT_MODELS[0].images must be true or false'],
     [[{ ...a, contextTokens: 0 }], 'CHAT_MODELS[0].contextTokens must be at least 1'],
     [[{ ...a, contextTokens: 1.5 }], 'CHAT_MODELS[0].contextTokens must be a whole number'],
-    [[{ ...a, key: 'b' }], `CHAT_MODELS[0] ${unknownKey} contextTokens, maxAnswerTokens, fallback`],
+    [[{ ...a, key: 'b' }], `CHAT_MODELS[0] ${unknownKey} contextTokens, maxAnswerTokens, fallback, api`],
     [[{ ...a, keyVariable: 'NO_KEY' }], 'NO_KEY is not set. It must be the key of CHAT_MODELS[0] (a)'],
     [
       [{ ...a, keyVariable: 'gsk_secret' }],

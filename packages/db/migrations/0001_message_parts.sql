@@ -4,7 +4,7 @@ CREATE TABLE "answer_pieces" (
 	"message_id" text NOT NULL,
 	"start" integer NOT NULL,
 	"length" integer NOT NULL,
-	"parts" jsonb NOT NULL,
+	"parts" json NOT NULL,
 	CONSTRAINT "answer_pieces_key" PRIMARY KEY("owner_id","conversation_id","message_id","start")
 );
 --> statement-breakpoint
@@ -18,7 +18,7 @@ CREATE TABLE "message_files" (
 	CONSTRAINT "message_files_key" PRIMARY KEY("owner_id","id","number")
 );
 --> statement-breakpoint
-ALTER TABLE "messages" ADD COLUMN "parts" jsonb;--> statement-breakpoint
+ALTER TABLE "messages" ADD COLUMN "parts" json;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "scope" jsonb;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "model" text;--> statement-breakpoint
 ALTER TABLE "messages" ADD COLUMN "cached_tokens" integer;--> statement-breakpoint
@@ -29,7 +29,7 @@ ALTER TABLE "answer_pieces" ADD CONSTRAINT "answer_pieces_message" FOREIGN KEY (
 ALTER TABLE "message_files" ADD CONSTRAINT "message_files_message" FOREIGN KEY ("owner_id","conversation_id","message_id") REFERENCES "public"."messages"("owner_id","conversation_id","id") ON DELETE cascade ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "message_files_by_message" ON "message_files" USING btree ("owner_id","conversation_id","message_id");--> statement-breakpoint
 CREATE INDEX "messages_feedback" ON "messages" USING btree ("position") WHERE "messages"."feedback" is not null;--> statement-breakpoint
-UPDATE "messages" SET "parts" = jsonb_build_array(
-  jsonb_build_object('type', 'sources', 'count', jsonb_array_length("sources")),
-  jsonb_build_object('type', 'text', 'length', length("content") + regexp_count("content", '[\U00010000-\U0010FFFF]')))
+UPDATE "messages" SET "parts" = json_build_array(
+  json_build_object('type', 'sources', 'count', jsonb_array_length("sources")),
+  json_build_object('type', 'text', 'length', length("content") + regexp_count("content", '[\U00010000-\U0010FFFF]')))
 WHERE "sources" <> '[]';

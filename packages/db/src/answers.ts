@@ -181,7 +181,7 @@ function prepareFinish(db: Db) {
     .update(messages)
     .set({
       content: sql`${placeholder('content')}`,
-      parts: sql`${placeholder('parts')}::jsonb`,
+      parts: sql`${placeholder('parts')}::json`,
       status: sql`${placeholder('status')}`,
       sources: sql`${placeholder('sources')}::jsonb`,
       model: sql`${placeholder('model')}`,
@@ -206,8 +206,8 @@ async function saveProgress(db: Db, progress: Progress[]): Promise<Set<string>> 
   const rows = await db.execute<{ id: string }>(sql`
     with saved as (
       select saved.*
-      from jsonb_to_recordset(${JSON.stringify(pieces)}::jsonb) as saved(owner uuid, "conversationId" text,
-        "answerId" text, start int, length int, parts jsonb, sources jsonb)
+      from json_to_recordset(${JSON.stringify(pieces)}::json) as saved(owner uuid, "conversationId" text,
+        "answerId" text, start int, length int, parts json, sources jsonb)
       join ${messages} as running on running.owner_id = saved.owner
         and running.conversation_id = saved."conversationId" and running.id = saved."answerId"
       where running.status in ('streaming', 'interrupted') and running.heartbeat_at > 'epoch'

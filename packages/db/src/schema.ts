@@ -6,6 +6,7 @@ import {
   foreignKey,
   index,
   integer,
+  json,
   jsonb,
   pgTable,
   primaryKey,
@@ -148,7 +149,7 @@ export const messages = pgTable(
     /** The plain text. Of a running answer, the text that was there when it was last started: see `answer_pieces`. */
     content: text('content').notNull(),
     /** Null if the message consists of its text alone. */
-    parts: jsonb('parts').$type<StoredPart[]>(),
+    parts: json('parts').$type<StoredPart[]>(), // `jsonb` would sort the keys of tools' inputs and outputs
     status: text('status').$type<MessageStatus>().notNull(),
     sources: jsonb('sources').$type<Source[]>().notNull().default([]),
     /** Of a question. Null: all documents. */
@@ -201,7 +202,7 @@ export const answerPieces = pgTable(
     /** The piece's position and length in the answer: UTF-16 units of its texts, and 1 for each other part. */
     start: integer('start').notNull(),
     length: integer('length').notNull(),
-    parts: jsonb('parts').$type<AnswerPart[]>().notNull(),
+    parts: json('parts').$type<AnswerPart[]>().notNull(),
   },
   (table) => [
     primaryKey({

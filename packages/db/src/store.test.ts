@@ -11,7 +11,7 @@ import { text } from './testing-turns.ts'
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
 const store = createStore(db)
-const { answers, conversations, documents, owners, passages, turns, uploads } = store
+const { answers, conversations, documents, messageFiles, owners, passages, turns, uploads } = store
 const ada = await owners.ensure('ada')
 const mallory = await owners.ensure('mallory')
 
@@ -42,6 +42,8 @@ await answers.finish(ada, ended, { ...end, parts: text('Ada’s answer') })
 await turns.open(ada, running)
 const abandoned = { ...ended, conversationId: 'abandoned' }
 await turns.open(ada, abandoned)
+const imageId = '00000000-0000-4000-8000-000000000003'
+await turns.open(ada, { ...ended, conversationId: 'pictured', files: [{ id: imageId, url: 'abc' }] })
 const waiting = { ...ended, conversationId: 'waiting' }
 await turns.open(ada, waiting)
 await answers.finish(ada, waiting, { ...end, finishReason: 'tool-calls' })
@@ -99,6 +101,10 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
   'documents.add, with an upload': (owner) =>
     documents.add(owner, { title: 'Stolen', contentHash: 'stolen', uploadId: arriving.id }).catch(() => false),
   'uploads.discard': (owner) => uploads.discard(owner, abandonedUpload.id),
+  'messageFiles.readUrl': (owner) =>
+    Readable.from(messageFiles.readUrl(owner, { id: imageId, length: 3 }))
+      .toArray()
+      .catch(() => false),
   'passages.read': (owner) => passages.read(owner, [adasChunk]),
   'passages.search': (owner) => passages.search(owner, search),
   'passages.search, by id': (owner) => passages.search(owner, { ...search, scope: { documentIds: [ready.id] } }),

@@ -69,7 +69,7 @@ const isWaiting = and(
   eq(messages.finishReason, 'tool-calls'),
 )
 /** Each time that it waits, it has more parts. */
-const isUnchanged = sql`coalesce(jsonb_array_length(${messages.parts}), 0) = ${placeholder('count')}::int`
+const isUnchanged = sql`coalesce(json_array_length(${messages.parts}), 0) = ${placeholder('count')}::int`
 const scopeOfQuestion = sql<Scope | null>`(
   select question.scope from messages as question
   where question.owner_id = messages.owner_id and question.conversation_id = messages.conversation_id
@@ -196,7 +196,7 @@ async function reopenTurn(
   const rows = await db.execute<StoredQuestion>(sql`
     with question as (
       update ${messages} set content = coalesce(${text}, content), scope = coalesce(${toJson(turn.scope)}::jsonb, scope),
-        parts = case when ${isEdit} then ${toJson(turn.parts)}::jsonb else parts end
+        parts = case when ${isEdit} then ${toJson(turn.parts)}::json else parts end
       where owner_id = ${owner} and conversation_id = ${conversationId} and id = ${questionId} and role = 'user'
       returning position, content, parts, scope
     ), replaced as (
@@ -234,8 +234,8 @@ function prepareHistory(db: Db) {
  */
 function selectHistory(db: Pick<Db, 'select'>, condition: SQL | undefined, query: Pick<Db, 'select'> = db) {
   const { role, content, parts, position } = messages
-  const hasCalls = sql`jsonb_path_exists(${parts}, '$[*] ? (@.type == "tool-call")')`
-  const images = sql`coalesce(jsonb_array_length(jsonb_path_query_array(${parts}, '$[*] ? (@.type == "file")')), 0)`
+  const hasCalls = sql`jsonb_path_exists(${parts}::jsonb, '$[*] ? (@.type == "tool-call")')`
+  const images = sql`coalesce(jsonb_array_length(jsonb_path_query_array(${parts}::jsonb, '$[*] ? (@.type == "file")')), 0)`
   const ofParts = sql`case when ${role} = 'user' then ${images} * ${sql.raw(`${imageSize}`)}
     when ${hasCalls} then octet_length(${parts}::text) else 0 end`
   const size = sql<number>`(octet_length(${content}) + ${ofParts})`

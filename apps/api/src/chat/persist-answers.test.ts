@@ -304,10 +304,9 @@ describe('saving the text so far', () => {
     await readParts(parts)
   })
 
-  it.each([
-    ['text', (answer: Answer) => answer.parts.push({ type: 'text', text: '\0' })],
-    ['sources', (answer: Answer) => Object.assign(answer, { sources: [{ ...source, title: '\0' }] })],
-  ])('that Postgres rejects for one answer’s %s succeeds for the others', async (name, spoil) => {
+  it('that Postgres rejects for one answer succeeds for the others', async () => {
+    const name = 'rejected'
+    const spoil = (answer: Answer) => Object.assign(answer, { sources: [{ ...source, title: '\0' }] })
     const owner = await store.owners.ensure('alice')
     const ask = async (id: string) => {
       const question = { conversationId: `${name}-${id}`, questionId: 'q', text: 'a question', action: 'ask' as const }

@@ -9,8 +9,12 @@ import { expect, onTestFinished, vi } from 'vitest'
 
 const window = new Window()
 const { document } = window
-vi.stubGlobal('window', window)
-vi.stubGlobal('document', document)
+/** Also for each test file: what a file has replaced is restored after it, and this module is loaded once for all. */
+function stubPage(): void {
+  vi.stubGlobal('window', window)
+  vi.stubGlobal('document', document)
+}
+stubPage()
 const { createRoot } = await import('react-dom/client')
 
 type Chat = UseChatHelpers<UIMessage>
@@ -41,6 +45,7 @@ function PageContent({
 
 /** Returns a function that opens a page with `useChat`, and closes it after the test. */
 export function createPages(api: string, headers: Record<string, string>) {
+  stubPage()
   const transport: Transport = new DefaultChatTransport({ api, headers })
   return (chat: Options = {}) => openPage(chat, transport)
 }

@@ -91,6 +91,7 @@ describe('a reload shows what the stream showed', () => {
     await expect.poll(() => asked.page.lines()[1]).toBe('assistant: [1 Pool]At nine [1].')
     await expectSame(asked)
     expect(asked.page.chat().messages[1]?.metadata).toEqual({
+      finishReason: 'stop',
       model: 'spoken',
       usage: { inputTokens: 30, outputTokens: 6, totalTokens: 36, cachedInputTokens: 12 },
     })

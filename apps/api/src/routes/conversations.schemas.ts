@@ -115,7 +115,6 @@ export const ConversationResponse = z
             status: 'complete',
             sources: [],
             model: null,
-            finishReason: null,
             createdAt: summary.createdAt,
           },
         ],
