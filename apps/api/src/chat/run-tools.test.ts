@@ -168,6 +168,14 @@ describe('a tool call', () => {
   })
 })
 
+it('a step that ends with calls but contains none ends the answer', async () => {
+  const { parts } = await ask()
+  const first = await model.takeAnswer()
+  first.say('Done.')
+  first.end('tool-calls')
+  expect((await parts).at(-2)).toMatchObject({ type: 'finish', finishReason: 'other' })
+})
+
 describe('the last step', () => {
   it('may call no tool, and what it calls all the same is left out', async () => {
     const { conversationId, parts } = await ask()

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { connect, sql } from '@repo/db'
 import { startApi, startScriptedServer, until } from '@repo/testing/processes'
 import { createScriptedModel } from '@repo/testing/scripted-model'
@@ -108,13 +109,14 @@ describe.each(places)('requested from %s', (name, url) => {
 it('stops an answer while its question is being stored or its passages are being retrieved', async () => {
   const owner = await store.owners.ensure('alice')
   const isWaiting = sql`datname = current_database() and wait_event_type = 'Lock'`
+  const outside = AsyncLocalStorage.snapshot() // no request may be sent inside a transaction
   for (const [id, table, query] of [
     ['storing', 'messages', '%insert into%'], // excludes the sweep for abandoned answers, which waits too
     ['finding', 'chunks', '%'],
   ] as const) {
     const { asked } = await direct.db.transaction(async (tx) => {
       await tx.execute(sql`lock table ${sql.identifier(table)}`)
-      const asked = ask(here, id)
+      const asked = outside(() => ask(here, id))
       await expect
         .poll(async () => {
           const waiting = sql`select from pg_stat_activity where ${isWaiting} and query like ${query}`

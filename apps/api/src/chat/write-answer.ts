@@ -7,7 +7,7 @@ import type { AnswerLimits } from './answer-limits.ts'
 import { createAppender, listCallIds } from './append-event.ts'
 import { findPassages, readPassages } from './find-passages.ts'
 import { assertTakesImages } from './question-parts.ts'
-import { runTools, type ToolOptions } from './run-tools.ts'
+import { listOpenCalls, runTools, type ToolOptions } from './run-tools.ts'
 import { describeTools } from './tools.ts'
 
 export type WriteOptions = ToolOptions & {
@@ -110,8 +110,9 @@ async function writeStep(options: WriteOptions, answer: Answer, step: Step): Pro
     }
     if (answer.backlog.isFull()) await answer.backlog.untilRoom()
   }
-  const disobeys = mustAnswer && finish.finishReason === 'tool-calls'
-  return { finish: disobeys ? { ...finish, finishReason: 'other' } : finish, writer }
+  const hasNone = mustAnswer || listOpenCalls(answer.parts).length === 0 // some servers announce calls and send none
+  const isWrong = hasNone && finish.finishReason === 'tool-calls'
+  return { finish: isWrong ? { ...finish, finishReason: 'other' } : finish, writer }
 }
 
 /** Calls the model. Its fallback may take over in the first step, as long as the client has seen no word. */
