@@ -16,7 +16,7 @@ import {
 // `kill -9` of the API at random moments of answers that search twice. The tool waits for the embedder.
 
 const isFull = Boolean(process.env.SLUICE_FULL)
-const [lanes, killsPerLane, chatsPerKill] = [4, isFull ? 50 : 3, 3] // processes that are killed independently
+const [lanes, killsPerLane, chatsPerKill] = [4, isFull ? 10 : 3, 3] // processes that are killed independently
 const longestMs = 2200 // an answer takes as long
 const [tokens, calls] = [40, 2]
 const settings = `[mock calls=${calls} reasoning=3 tokens=${tokens} interval=25 delay=60]`

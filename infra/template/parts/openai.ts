@@ -89,8 +89,6 @@ export const part: Part = {
     ],
     'apps/api/tests/stalls.test.ts': [
       'const question = ',
-      'const bytesLeft = ',
-      'const maxText',
       "'POST /v1/chat/completions'",
       "'POST /v1/embeddings'",
       "'GET /v1/models'",

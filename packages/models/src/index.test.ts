@@ -56,7 +56,10 @@ it('a stream that was opened outside a transaction cannot be read inside one', a
 it('no chat model that a request may choose can be called inside a transaction', async () => {
   const OPENAI_BASE_URL = 'http://127.0.0.1:9/v1' // nothing listens there
   const { chatModels, completionModels } = createModels(
-    readConfig({ DATABASE_URL: 'postgres://a@127.0.0.1/b', OPENAI_BASE_URL, CHAT_MODEL: 'a', CHAT_MODELS: 'b,c' }),
+    readConfig({
+      ...{ DATABASE_URL: 'postgres://a@127.0.0.1/b', OPENAI_BASE_URL, EMBEDDING_MODEL: 'e' },
+      ...{ CHAT_MODEL: 'a', CHAT_MODELS: 'b,c' },
+    }),
   )
   const { signal } = new AbortController()
   expect([...chatModels.keys()]).toEqual(['a', 'b', 'c'])
