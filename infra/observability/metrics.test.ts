@@ -68,6 +68,7 @@ describe('the rules and the dashboard', async () => {
       'sluice_event_loop_delay_last_second_seconds',
       'sluice_event_loop_delay_seconds',
       'sluice_model_cached_tokens_total',
+      'sluice_model_fallbacks_total', // without a series until a fallback has taken over
       'sluice_model_tokens_total',
       'sluice_pool_in_use',
     ])
