@@ -24,8 +24,10 @@ const load = ['bench', '--live', '--only', 'three-thousand', '--streams', '500',
 
 /** Answers the typed question by quoting the end of the first passage in the prompt. The load gets the mock. */
 function answerInstead({ messages = [] }: MockBody, response: ServerResponse): boolean {
-  if (messages.at(-1)?.content.includes('[mock ')) return false
-  const [, , passage = ''] = messages.at(-1)?.content.match(/<(passage-\w+) n="1".*?>\n(.*?)\n<\/\1>/s) ?? []
+  const content = messages.at(-1)?.content
+  const prompt = typeof content === 'string' ? content : '' // the typed question has no images
+  if (prompt.includes('[mock ')) return false
+  const [, , passage = ''] = prompt.match(/<(passage-\w+) n="1".*?>\n(.*?)\n<\/\1>/s) ?? []
   const quotes = passage.split('\n\n').slice(-2)
   void streamWords(quotes.map((quote) => `${quote} [1]`).join('\n\n'), response)
   return true

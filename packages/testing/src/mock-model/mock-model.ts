@@ -9,6 +9,7 @@ import { mockAnswer, mockEmbedding, readSettings, type Settings, seededToken, se
 import { assertCallsAnswered, describeChat, findCallStep, type MockBody, startChunk, streamCall } from './tool-calls.ts'
 
 export { mockAnswer, mockEmbedding, mockToken } from './settings.ts'
+export type { MockBody } from './tool-calls.ts'
 
 export type MockRequest = { path: string; headers: IncomingMessage['headers']; body: MockBody }
 type MockOptions = {
