@@ -106,7 +106,7 @@ export type Json = string | number | boolean | null | Json[] | { [key: string]: 
 
 /**
  * A part of an answer, in the order in which it happened, so parts are only ever added. `sources` stands for the next
- * `count` of the answer's sources, which a tool has found. Earlier sources were found before the first model call.
+ * `count` of the answer's sources.
  */
 export type AnswerPart =
   | { type: 'text'; text: string }

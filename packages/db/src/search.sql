@@ -53,7 +53,7 @@ declare
   found uuid[];
 begin
   if count_few_chunks(documents, total) is null then
-    -- `is true` keeps the subquery a filter, which hashes the documents once. A join would scan the index in vain.
+    -- `is true` keeps the subquery a filter, which hashes the documents once. A join would scan the index without need.
     execute format($query$
       select array(
         select id from chunks
