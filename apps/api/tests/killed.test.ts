@@ -17,7 +17,7 @@ import {
 
 const isFull = Boolean(process.env.SLUICE_FULL)
 const [lanes, killsPerLane, chatsPerKill] = [4, isFull ? 10 : 3, 3] // processes that are killed independently
-const longestMs = 2200 // an answer takes as long
+const longestMs = 3000 // an answer takes about 2 s, so that some are complete before the kill
 const [tokens, calls] = [40, 2]
 const settings = `[mock calls=${calls} reasoning=3 tokens=${tokens} interval=25 delay=60]`
 

@@ -49,7 +49,7 @@ export async function toUiParts(events: Part[]): Promise<UIMessage['parts']> {
   })
   let message: UIMessage | undefined
   for await (const state of readUIMessageStream({ stream, onError: () => {} })) message = structuredClone(state)
-  return message?.parts ?? []
+  return JSON.parse(JSON.stringify(message?.parts ?? [])) // as a response has them: without keys that are undefined
 }
 
 export type StoredMessage = Pick<UIMessage, 'id' | 'role' | 'parts'> & { content: string; status: string }

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import { sql } from '@repo/db'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { listTypes, post, readParts, streamParts } from '@repo/testing/ui-stream'
-import { afterAll, describe, expect, it, vi } from 'vitest'
+import { afterAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { testApp } from '../testing.ts'
 import { defineTool, ToolError } from './tools.ts'
@@ -161,7 +161,7 @@ describe('a tool call', () => {
     const first = await model.takeAnswer()
     first.call('t0', 'hold', '{}')
     first.end('tool-calls')
-    await vi.waitFor(async () => expect((await readAnswer(conversationId)).parts.at(-1)?.state).toBe('input-available'))
+    await expect.poll(async () => (await readAnswer(conversationId)).parts.at(-1)?.state).toBe('input-available')
     await post(`${url}/chat/${conversationId}/stop`, alice, {})
     expect(listTypes(await parts).slice(-2)).toEqual(['abort', '[DONE]'])
     expect(await readAnswer(conversationId)).toMatchObject({ status: 'stopped' })
