@@ -122,6 +122,15 @@ export const scenarios: Scenario[] = [
   },
   {
     ...compiled,
+    name: 'two-steps',
+    title: 'Answers of one token after a search that the model has called as a tool. How much CPU per chat?',
+    variants: ['pooled', 'ai-sdk'],
+    load: chats({ tokens: 1, intervalMs: 0, calls: 1, clients: 20, rampMs: 0 }),
+    env: { RETRIEVAL: 'tool' },
+    goals: [...noError, { metric: 'cpuPerChat', over: 'ai-sdk', atMost: 0.9 }],
+  },
+  {
+    ...compiled,
     name: 'conversation',
     title: 'Reading a conversation of ten messages. How much CPU per request?',
     variants: ['floor', 'pooled'],

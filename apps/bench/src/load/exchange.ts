@@ -17,14 +17,14 @@ type Exchange = {
 type CreateExchange = (tally: Tally, intendedAt: number) => Exchange
 
 /** Creates chats with unique questions. */
-function createChats(host: string, { tokens, intervalMs }: { tokens: number; intervalMs: number }): CreateExchange {
+function createChats(host: string, { tokens, intervalMs, calls = 0 }: Load): CreateExchange {
   const run = Math.random().toString(36).slice(2) // two runs may share a database
   let number = 0
 
   return (tally, intendedAt) => {
     const { counts } = tally
     number += 1
-    const question = `${run} ${number} [mock tokens=${tokens} interval=${intervalMs} clock=1]`
+    const question = `${run} ${number} [mock tokens=${tokens} interval=${intervalMs} calls=${calls} clock=1]`
     const body = JSON.stringify({ message: question })
     const headers = [`host: ${host}`, 'content-type: application/json', `content-length: ${body.length}`]
     let hasToken = false

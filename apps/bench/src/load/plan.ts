@@ -5,6 +5,8 @@ export type Load = {
   /** Tokens per answer. With `path`, the load reads that path instead, and all bodies must be equal. */
   tokens: number
   intervalMs: number
+  /** Steps of an answer in which the model calls a tool before it answers. Default: none. */
+  calls?: number
   path?: string
   /** A closed loop: clients start over `rampMs`, and send the next request when the previous one has ended. */
   clients: number

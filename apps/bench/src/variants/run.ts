@@ -19,7 +19,13 @@ export async function run(serve: (environment: Environment) => Promise<string>):
 
 /** Returns the part of the API's environment that a variant needs. Throws if a variable is missing. */
 function readEnvironment() {
-  const { PORT = '3000', HOST = '127.0.0.1', DATABASE_POOL_SIZE = '10', WEB_CONCURRENCY = '1' } = process.env
+  const {
+    PORT = '3000',
+    HOST = '127.0.0.1',
+    DATABASE_POOL_SIZE = '10',
+    WEB_CONCURRENCY = '1',
+    RETRIEVAL = 'always',
+  } = process.env
   return {
     port: Number(PORT),
     host: HOST,
@@ -29,6 +35,7 @@ function readEnvironment() {
     modelUrl: requireVariable('OPENAI_BASE_URL'),
     chatModel: requireVariable('CHAT_MODEL'),
     embeddingModel: requireVariable('EMBEDDING_MODEL'),
+    isSearchTool: RETRIEVAL === 'tool',
   }
 }
 

@@ -205,6 +205,22 @@ it('floor finds the same passages as the shipped search, in the same order', asy
   }
 })
 
+it('ai-sdk answers in two steps if the model searches', async () => {
+  const { url, stop } = await start('ai-sdk', { RETRIEVAL: 'tool' })
+  onTestFinished(async () => void (await stop()))
+  const [message, conversationId] = ['When does the office open? [mock tokens=3 calls=1]', 'ai-sdk-steps']
+  const parts = await readParts(await ask(url, { message, conversationId }))
+  expect(parts.filter(({ type }) => type === 'start-step')).toHaveLength(2)
+  expect(parts.find(({ type }) => type === 'tool-output-available').output.passages[0]).toMatchObject({ n: 1 })
+  expect(parts.map(({ delta }) => delta ?? '').join('')).toBe(mockAnswer(message, 3))
+  const answer = {
+    status: 'complete',
+    content: mockAnswer(message, 3),
+    sources: expect.arrayContaining([expect.objectContaining({ n: 1 })]),
+  }
+  await expect.poll(() => readMessages(url, conversationId)).toMatchObject([{}, answer])
+})
+
 it('floor keeps every byte for a slow client', async () => {
   const { url, stop } = await start('floor')
   onTestFinished(async () => void (await stop()))
