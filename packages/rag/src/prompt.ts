@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto'
+import { hash, randomBytes } from 'node:crypto'
 import type { PastMessage, StoredFile } from '@repo/db'
 import type { ChatMessage, Passage } from '@repo/llm'
 import { fitHistory } from './history.ts'
@@ -79,15 +79,13 @@ ${blocks.join('\n')}
 `
 }
 
-const tagKey = randomBytes(32)
+const tagKey = randomBytes(32).toString('hex')
 
 /**
  * Depends on a secret of this process and on all that the prompt quotes. A repeated request, such as the next step of a
  * tool loop, therefore has the same bytes, and a text that knows another request's tag cannot use it.
  */
 function nameTag(passages: Passage[], question: string): string {
-  const hash = createHmac('sha256', tagKey)
-    .update(JSON.stringify([question, passages]))
-    .digest('hex')
-  return `passage-${hash.slice(0, 8)}`
+  const digest = hash('sha256', tagKey + JSON.stringify([question, passages]))
+  return `passage-${digest.slice(0, 8)}`
 }
