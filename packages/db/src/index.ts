@@ -11,6 +11,7 @@ export { createEmbedders } from './embedders.ts'
 export { ConflictError, type DatabaseFailure, describeDatabaseError, isOutage } from './errors.ts'
 export { createFeedbackExport, type RatedAnswer } from './feedback.ts'
 export type { NewFile } from './files.ts'
+export type { PastMessage } from './history.ts'
 export {
   countJobs,
   type DocumentJob,
@@ -27,6 +28,6 @@ export { describeSearch } from './passages.ts'
 export * from './schema.ts'
 export { createStore, type Store } from './store.ts'
 export { endsInHighSurrogate, toStorableJson, toStorableText } from './text.ts'
-export type { PastMessage, StoredQuestion, Turn, WaitingAnswer } from './turns.ts'
+export type { StoredQuestion, Turn, WaitingAnswer } from './turns.ts'
 export { partSize, type Upload, UploadGoneError } from './uploads.ts'
 export type { Usage } from './usage.ts'

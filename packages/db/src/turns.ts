@@ -1,19 +1,12 @@
-import { and, desc, eq, gt, isNotNull, lt, ne, or, type SQL, sql } from 'drizzle-orm'
+import { and, eq, sql } from 'drizzle-orm'
 import type { AnswerKey } from './answers.ts'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
 import { asConflict } from './errors.ts'
 import { addFiles, type NewFile } from './files.ts'
+import { type PastMessage, prepareHistory, selectHistory } from './history.ts'
 import type { StoredMessage } from './parts.ts'
-import {
-  conversations,
-  type MessageRole,
-  messageFiles,
-  messages,
-  type Scope,
-  type Source,
-  type StoredPart,
-} from './schema.ts'
+import { conversations, messageFiles, messages, type Scope, type Source, type StoredPart } from './schema.ts'
 
 export type Turn = {
   conversationId: string
@@ -31,18 +24,6 @@ export type Turn = {
 }
 
 export type StoredQuestion = { question: string; parts: StoredPart[] | null; scope: Scope | null }
-
-/**
- * `size` is about what it adds to a prompt, in bytes of UTF-8: its text, its tool calls with their results, and for each
- * image about as many bytes as its tokens. `start` is the size of everything before it in the conversation.
- */
-export type PastMessage = {
-  role: MessageRole
-  content: string
-  parts?: StoredPart[] | null
-  start: number
-  size: number
-}
 
 /** An answer that waits for its client: for the output of a tool, or for an approval. `scope` is that of its question. */
 export type WaitingAnswer = StoredMessage & {
@@ -75,7 +56,6 @@ const scopeOfQuestion = sql<Scope | null>`(
   where question.owner_id = messages.owner_id and question.conversation_id = messages.conversation_id
     and question.role = 'user' and question.position < messages.position
   order by question.position desc limit 1)`
-const imageSize = 4000 // bytes of text with as many tokens: most models count about 1,000 per image
 const historyLimit = 100 // messages; the prompt's budget is usually reached first
 
 /** Creates the queries on turns. A turn is one question with its answer. */
@@ -219,46 +199,3 @@ async function reopenTurn(
 }
 
 const toJson = (value: Scope | StoredPart[] | undefined) => (value ? JSON.stringify(value) : null)
-
-function prepareHistory(db: Db) {
-  const question = db
-    .select({ position: messages.position })
-    .from(messages)
-    .where(and(inConversation, eq(messages.id, placeholder('questionId'))))
-  return selectHistory(db, and(inConversation, lt(messages.position, question))).prepare('turn_history')
-}
-
-/**
- * Selects messages that are not empty, newest first. Sizes are in bytes, because Postgres knows those of texts without
- * reading them.
- */
-function selectHistory(db: Pick<Db, 'select'>, condition: SQL | undefined, query: Pick<Db, 'select'> = db) {
-  const { role, content, parts, position } = messages
-  const hasCalls = sql`jsonb_path_exists(${parts}::jsonb, '$[*] ? (@.type == "tool-call")')`
-  const images = sql`coalesce(jsonb_array_length(jsonb_path_query_array(${parts}::jsonb, '$[*] ? (@.type == "file")')), 0)`
-  const ofParts = sql`case when ${role} = 'user' then ${images} * ${sql.raw(`${imageSize}`)}
-    when ${hasCalls} then octet_length(${parts}::text) else 0 end`
-  const size = sql<number>`(octet_length(${content}) + ${ofParts})`
-  const past = db
-    .select({
-      role,
-      content,
-      parts,
-      position,
-      size: sql<number>`${size}`.as('size'),
-      start: sql<number>`(sum(${size}) over (order by ${position}) - ${size})::int`.as('start'),
-      number: sql<number>`row_number() over (order by ${position})`.as('number'),
-      count: sql<number>`count(*) over ()`.as('count'),
-    })
-    .from(messages)
-    .where(and(condition, or(ne(content, ''), isNotNull(parts))))
-    .as('past')
-  const limit = sql`${placeholder('limit')}::int`
-  const block = sql`greatest(${limit} / 2, 1)`
-  const omitted = sql`(greatest(${past.count} - ${limit}, 0) + ${block} - 1) / ${block} * ${block}`
-  return query
-    .select({ role: past.role, content: past.content, parts: past.parts, start: past.start, size: past.size })
-    .from(past)
-    .where(gt(past.number, omitted))
-    .orderBy(desc(past.position))
-}
