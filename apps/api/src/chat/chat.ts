@@ -206,9 +206,9 @@ async function openTurn({ store, llm }: ChatOptions, question: Question, { owner
   const turn = { conversationId, questionId, answerId, scope }
   if (action !== 'ask') {
     const edited = action === 'edit' ? { question: text, parts, files } : {}
+    const history = await store.turns.history(owner, conversationId, questionId) // first: a failure replaces nothing
     const stored = await store.turns.reopen(owner, { ...turn, ...edited })
-    const read = () => store.turns.history(owner, conversationId, questionId)
-    if (stored) return { ...toTurn(stored), history: await read(), model }
+    if (stored) return { ...toTurn(stored), history, model }
   }
   const title = toTitle(text, listFiles(parts))
   const history = await store.turns.open(owner, { ...turn, title, question: text, parts, files })
