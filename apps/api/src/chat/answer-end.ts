@@ -20,16 +20,22 @@ export function toEnd(finish: Finish | undefined): Outcome['end'] {
   return {
     status: 'complete',
     finishReason: finish?.finishReason ?? 'other',
-    inputTokens: finish?.usage?.inputTokens ?? null,
-    outputTokens: finish?.usage?.outputTokens ?? null,
-    cachedTokens: finish?.usage?.cachedInputTokens ?? null,
+    ...toTokens(finish?.usage),
     error: null,
   }
 }
 
-/** Returns the tokens of several model calls, or undefined if one of them is unknown. */
-export function addUsages([first, ...others]: Finish['usage'][]): Finish['usage'] {
-  return others.reduce((sum, usage) => sum && usage && addUsage(sum, usage), first)
+function toTokens(usage: Usage | undefined) {
+  return {
+    inputTokens: usage?.inputTokens ?? null,
+    outputTokens: usage?.outputTokens ?? null,
+    cachedTokens: usage?.cachedInputTokens ?? null,
+  }
+}
+
+/** Returns the known tokens of several model calls, or undefined if none are known. A call that is cut off reports none. */
+export function addUsages(usages: Finish['usage'][]): Finish['usage'] {
+  return usages.reduce((sum, usage) => (sum && usage ? addUsage(sum, usage) : (sum ?? usage)), undefined)
 }
 
 function addUsage(a: Usage, b: Usage): Usage {
@@ -42,13 +48,13 @@ function addUsage(a: Usage, b: Usage): Usage {
   }
 }
 
-/** Returns the outcome of an answer that ended with this error. */
-export function toOutcome(error: unknown): Outcome {
-  const nothing = { finishReason: null, inputTokens: null, outputTokens: null, cachedTokens: null }
+/** Returns the outcome of an answer that ended with this error, after model calls with this usage. */
+export function toOutcome(error: unknown, usage?: Usage): Outcome {
+  const rest = { finishReason: null, ...toTokens(usage) }
   const reason = error instanceof AnswerEndedError ? error.reason : undefined
-  if (reason === 'timeout') return { end: toEnd({ finishReason: 'length' }) }
-  if (reason) return { end: { ...nothing, status: reason, error: null } }
-  return { end: { ...nothing, status: 'failed', error: toProblem(error).message }, failure: error }
+  if (reason === 'timeout') return { end: toEnd({ finishReason: 'length', usage }) }
+  if (reason) return { end: { ...rest, status: reason, error: null } }
+  return { end: { ...rest, status: 'failed', error: toProblem(error).message }, failure: error }
 }
 
 /** Returns whether an answer was ended by its time limit. */

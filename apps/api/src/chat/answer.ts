@@ -55,7 +55,7 @@ export type Beginning = {
   parts: AnswerPart[]
   sources: Source[]
   model?: string | undefined
-  /** Of its model calls. Undefined if one of them is unknown. */
+  /** Of its model calls, as far as it is known. */
   usage?: Usage | undefined
 }
 

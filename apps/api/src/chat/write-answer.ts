@@ -35,16 +35,25 @@ export type OpenTurn = {
  * outcome.
  */
 export async function writeAnswer(options: WriteOptions, answer: Answer, turn: OpenTurn): Promise<Outcome> {
+  const usages = [answer.beginning.usage]
   try {
-    return await writeSteps(options, answer, turn)
+    return await writeSteps(options, answer, turn, usages)
   } catch (error) {
     const isTimeout = isTimeUp(error) && answer.deltas === 0
-    return toOutcome(isTimeout ? createTimeoutError() : error)
+    return toOutcome(isTimeout ? createTimeoutError() : error, addUsages(usages))
   }
 }
 
-/** Calls the model and the tools that it asks for, in turn, until it answers or its client has to act. */
-async function writeSteps(options: WriteOptions, answer: Answer, turn: OpenTurn): Promise<Outcome> {
+/**
+ * Calls the model and the tools that it asks for, in turn, until it answers or its client has to act. Adds the usage of
+ * each call to `usages`.
+ */
+async function writeSteps(
+  options: WriteOptions,
+  answer: Answer,
+  turn: OpenTurn,
+  usages: Finish['usage'][],
+): Promise<Outcome> {
   assertTakesImages(turn, turn.model, options.llm.chatModels) // the images may have been stored with the question
   const passages = await retrieve(options, answer, turn)
   const { contextTokens, capabilities } = turn.model
@@ -52,7 +61,6 @@ async function writeSteps(options: WriteOptions, answer: Answer, turn: OpenTurn)
   const prompt = buildPrompt({ ...turn, systemPrompt: options.systemPrompt, passages, contextTokens, readImage })
   const cited = [...(passages ?? [])]
   const tools = capabilities.tools ? describeTools(options.tools) : []
-  const usages = answer.beginning.parts.length > 0 ? [answer.beginning.usage] : []
   const pastCalls = turn.history.flatMap(({ parts }) => listCallIds(parts ?? []))
   let model = turn.model
   for (;;) {
