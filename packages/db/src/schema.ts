@@ -119,6 +119,8 @@ export type AnswerPart =
   | { type: 'approval-request'; toolCallId: string; approvalId: string }
   | { type: 'approval-response'; approvalId: string; approved: boolean; reason?: string }
   | { type: 'tool-denied'; toolCallId: string }
+  /** The client now has to run an approved call. */
+  | { type: 'client-call'; toolCallId: string }
 
 /** A part as it is stored in its message. Text is stored once, in `content`: its part has only its length in UTF-16 units. */
 export type StoredPart = Exclude<AnswerPart, { type: 'text' }> | { type: 'text'; length: number } | StoredFile

@@ -62,10 +62,11 @@ function notWaiting(): ProblemError {
 
 /** Returns the parts for the responses to all calls that are open. */
 function toParts(parts: AnswerPart[], responses: ToolResponse[]): OtherPart[] {
-  return listOpenCalls(parts).map(({ toolCallId, toolName }) => {
+  return listOpenCalls(parts).flatMap(({ toolCallId, toolName }) => {
     const response = responses.find((response) => response.toolCallId === toolCallId)
     const part = response && toPart(parts, response)
     if (part) return checkLength(part)
+    if (response && isRepeated(parts, response)) return []
     const detail = `The output of ${toolName} (${toolCallId}), or the approval of its call, is missing. Send it.`
     throw new ProblemError(400, 'tool_output_missing', detail)
   })
@@ -84,6 +85,13 @@ function toPart(parts: AnswerPart[], response: ToolResponse): OtherPart | undefi
   if (response.state === 'output-error')
     return { type: 'tool-error', toolCallId, errorText: toStorableText(response.errorText) }
   return { type: 'tool-result', toolCallId, output: toStorableJson(response.output) }
+}
+
+/** Returns whether an approval arrived before. A client may send it again if it has not seen that it has to run the call. */
+function isRepeated(parts: AnswerPart[], response: ToolResponse): boolean {
+  if (response.state !== 'approval-responded') return false
+  const { id, approved } = response.approval
+  return parts.some((part) => part.type === 'approval-response' && part.approvalId === id && part.approved === approved)
 }
 
 /** Returns the id of a request for approval that has no response yet. */

@@ -49,6 +49,7 @@ const tools = new Map(
         }),
     }),
     ask_user: defineTool({ description: 'Runs in the client', input: nothing }),
+    photograph: defineTool({ description: 'Runs in the client, if approved', input: nothing, needsApproval: true }),
     pay: defineTool({
       description: 'Needs approval',
       input: z.object({ euros: z.number() }),
@@ -261,6 +262,24 @@ describe('a call that is left to the client', () => {
     second.end()
     await readParts(await going)
     expect((await readAnswer(conversationId)).parts[1]).toMatchObject(expected)
+  })
+
+  it('still waits after an approval, also if that is sent twice', async () => {
+    const { conversationId, id, events } = await wait('photograph', '{}')
+    const request = events.find(({ type }) => type === 'tool-approval-request')
+    const approval = { id: String(request?.approvalId), approved: true }
+    for (const _ of [1, 2]) {
+      const going = await goOn(conversationId, id, { state: 'approval-responded', toolCallId: 't0', approval })
+      const parts = await readParts(going)
+      expect(parts).toContainEqual(expect.objectContaining({ type: 'tool-input-available', toolName: 'photograph' }))
+      expect(parts.at(-2)).toMatchObject({ type: 'finish', finishReason: 'tool-calls' })
+    }
+    const going = goOn(conversationId, id, { state: 'output-available', toolCallId: 't0', output: 'a cat' })
+    const second = await model.takeAnswer()
+    expect(second.request.messages.at(-1)).toMatchObject({ role: 'tool', content: 'a cat' })
+    second.end()
+    await readParts(await going)
+    expect((await readAnswer(conversationId)).parts[1]).toMatchObject({ state: 'output-available', output: 'a cat' })
   })
 
   it('needs no approval below the limit', async () => {

@@ -23,6 +23,7 @@ export type ToolTurn = { scope?: Scope | undefined; cited: Passage[] }
 
 type Call = Extract<AnswerPart, { type: 'tool-call' }>
 
+const maxErrorLength = 4000 // UTF-16 units: about 1,000 tokens; a model needs no more to try again
 export const maxOutputLength = 64_000 // UTF-16 units of JSON: about 16,000 tokens
 
 /**
@@ -34,7 +35,7 @@ export async function runTools(options: ToolOptions, answer: Answer, turn: ToolT
     listOpenCalls(answer.parts).map(async (call) => {
       const part = await settle(options, answer, turn, call)
       if (part) answer.add(part)
-      return !part || part.type === 'approval-request'
+      return !part || part.type === 'approval-request' || part.type === 'client-call'
     }),
   )
   return isLeft.includes(true)
@@ -65,14 +66,15 @@ async function settle(
     const approval = needsApproval ? findApproval(answer.parts, toolCallId) : { approved: true }
     if (!approval) return { type: 'approval-request', toolCallId, approvalId: randomUUID() }
     if (approval.approved === false) return { type: 'tool-denied', toolCallId }
-    if (!run || approval.approved === undefined) return undefined
+    if (approval.approved === undefined) return undefined
+    if (!run) return needsApproval ? { type: 'client-call', toolCallId } : undefined
     const output = await runWithin(options, answer, turn, run)
     return { type: 'tool-result', toolCallId, output: toStorable(output) }
   } catch (error) {
     answer.controller.signal.throwIfAborted()
     if (!(error instanceof ToolError)) options.log.warn({ tool: toolName, error: describeError(error) }, 'tool failed')
     const errorText = error instanceof ToolError ? error.message : 'The tool failed.'
-    return { type: 'tool-error', toolCallId, errorText: toStorableText(errorText) }
+    return { type: 'tool-error', toolCallId, errorText: toStorableText(errorText.slice(0, maxErrorLength)) }
   }
 }
 

@@ -65,6 +65,7 @@ function settle(
   if (!call) return []
   if (part.type === 'approval-request')
     Object.assign(call, { state: 'approval-requested', approval: { id: part.approvalId } })
+  if (part.type === 'client-call') call.state = 'input-available'
   if (part.type === 'tool-denied') call.state = 'output-denied'
   if (part.type === 'tool-result') Object.assign(call, { state: 'output-available', output: part.output })
   if (part.type === 'tool-error') Object.assign(call, { state: 'output-error', errorText: part.errorText })

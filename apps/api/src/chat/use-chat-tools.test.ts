@@ -152,20 +152,34 @@ describe('a tool of the client', () => {
     },
   )
 
-  it('may need approval first', async () => {
-    const asked = await ask({ sendAutomaticallyWhen: lastAssistantMessageIsCompleteWithToolCalls })
+  it('may need approval first: the page then runs it, and nothing is sent twice', async () => {
+    const asked = await ask()
     await call(['1', 'photograph'])
     await approve(asked.page, true)
-    void asked.page.chat().sendMessage() // sends the approval; the page then runs the tool
-    await expect
-      .poll(async () => (await reload(asked.id)).at(-1)?.parts.find(isToolUIPart)?.state)
-      .toBe('approval-responded')
-    await asked.page.settled()
+    await expect.poll(() => tool(asked.page)?.state).toBe('input-available')
+    await expectSame(asked)
+    expect(tool(asked.page)?.approval).toMatchObject({ approved: true })
     expect((await reload(asked.id)).at(-1)?.metadata).toMatchObject({ model: 'spoken', usage: { inputTokens: 10 } })
     await asked.page.chat().addToolOutput({ tool: 'photograph', toolCallId: '1', output: 'a cat' })
-    await answer()
+    const { request } = await answer()
+    expect(request.messages.at(-1)).toMatchObject({ role: 'tool', content: 'a cat' })
     await expect.poll(() => asked.page.lines()[1]).toContain('At nine')
     await expectSame(asked)
+  })
+
+  it('may be answered after a reload that follows its approval', async () => {
+    const asked = await ask()
+    await call(['1', 'photograph'])
+    await approve(asked.page, true)
+    await expect.poll(() => tool(asked.page)?.state).toBe('input-available')
+    await asked.page.settled()
+    asked.page.close()
+    const page = openPage({ id: asked.id, messages: await reload(asked.id), sendAutomaticallyWhen })
+    await page.ready()
+    await page.chat().addToolOutput({ tool: 'photograph', toolCallId: '1', output: 'a cat' })
+    await answer()
+    await expect.poll(() => page.lines()[1]).toContain('At nine')
+    await expectSame({ page, id: asked.id })
   })
 
   it('is left out when the user asks something else', async () => {

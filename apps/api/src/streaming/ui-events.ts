@@ -51,7 +51,7 @@ export function createUiEvents(stream: EventStream, answer: Answer) {
     part: (part: OtherPart, position: number) => {
       if (part.type === 'step-start') endStep()
       const found = part.type === 'sources' ? answer.sources.slice(sourceCount, sourceCount + part.count) : []
-      const events = part.type === 'sources' ? found.map(toSourceEvent) : [toPartEvent(part)]
+      const events = part.type === 'sources' ? found.map(toSourceEvent) : [toPartEvent(part, answer)]
       for (const event of events.slice(0, -1)) send(event)
       sendAt(position, JSON.stringify(events.at(-1)))
       skip(part)
@@ -79,7 +79,11 @@ const eventTypes = {
   'approval-response': 'tool-approval-response',
 } as const
 
-function toPartEvent(part: Exclude<OtherPart, { type: 'sources' }>): object {
+function toPartEvent(part: Exclude<OtherPart, { type: 'sources' }>, { parts }: Answer): object {
+  if (part.type === 'client-call') {
+    const call = parts.find((call) => call.type === 'tool-call' && call.toolCallId === part.toolCallId)
+    return { ...call, type: eventTypes['tool-call'] } // in this state `useChat` waits for the output
+  }
   return { ...part, type: eventTypes[part.type] }
 }
 
