@@ -60,6 +60,14 @@ describe('a server that cannot start', () => {
     ['DATABASE_URL', 'is not set', { DATABASE_URL: '' }],
     ['PORT', 'must be a whole number', { PORT: 'http' }],
     ['HOST', 'is not an address of this machine', { HOST: '192.0.2.1' }],
+    [
+      'The chat model a',
+      'has the unknown api "soap"\\. Leave it out\\.',
+      {
+        ...{ CHAT_MODEL: 'a', OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' },
+        CHAT_MODELS: '[{"name":"a","api":"soap"}]',
+      },
+    ],
   ])('prints one line: %s %s', async (name, problem, env) => {
     const { code, out, err } = await runProgram('apps/api/dist/server.js', { DATABASE_URL, ...env })
     expect(err).toMatch(new RegExp(`^${name} ${problem}.*\n$`))
