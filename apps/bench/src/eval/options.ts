@@ -8,7 +8,8 @@ const ownCollection = fileURLToPath(new URL('../../collections/postgresql', impo
 const help = `npm run eval -- [DIR] [OPTIONS]: measures retrieval quality, on a temporary stack
 
   DIR           a collection in BEIR's layout: corpus.jsonl, queries.jsonl, qrels/test.tsv
-                (default: apps/bench/collections/postgresql)
+                (default: apps/bench/collections/postgresql), or a folder of collections, such as
+                apps/bench/collections/multilingual
   --json FILE   write the results of text, vector, hybrid and bm25 to FILE
   --chunks N    instead, measure recall with filters and the cost of searches over N chunks, mixed from DIR's sentences
   --plot FILE   write nDCG@10 with intervals to FILE as SVG

@@ -16,11 +16,13 @@ const passageLimit = 100
 
 /**
  * Ingests a collection as the API does, builds the index, and runs one search per query. Returns the ranking of each
- * retriever, with documents ranked by their best passage. `report` receives progress messages.
+ * retriever, with documents ranked by their best passage. The documents must be the owner's only ones. `report` receives
+ * progress messages.
  */
 export async function searchCollection(
   { databaseUrl, directDatabaseUrl, embedder }: Target,
   { documents, queries }: Collection,
+  ownerName: string,
   report: (line: string) => void,
   signal: AbortSignal,
 ): Promise<Found> {
@@ -28,7 +30,7 @@ export async function searchCollection(
   const { db, close } = connect({ url: databaseUrl, poolSize: concurrency })
   try {
     const store = createStore(db)
-    const owner = await store.owners.ensure('eval')
+    const owner = await store.owners.ensure(ownerName)
     const ids = await ingestAll({ store, embedder }, owner, documents, report, signal)
     const [probe = []] = await embedder.embed(['How wide is a vector?'])
     await migrate({ directUrl: directDatabaseUrl, embedder: { model: embedder.name, dimensions: probe.length } })
