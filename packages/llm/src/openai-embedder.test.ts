@@ -191,4 +191,30 @@ describe('a query', () => {
     const { url } = await startEmbedding(() => [{ index: 0, embedding: [1, 2, 3] }])
     await expect(createEmbedder(url, 2).embedQuery('a')).rejects.toEqual(isError('model_protocol'))
   })
+
+  it('that is too long is shortened until the model accepts it', async () => {
+    const server = await startLimited(1000, 413)
+    expect(await createEmbedder(server.url).embedQuery(`tide ${'x'.repeat(4000)}`)).toBe('[1,2]')
+    const lengths = server.requests.map((request) => JSON.parse(request).input[0].length)
+    expect(lengths).toEqual([4005, 2003, 1002, 501])
+    expect(JSON.parse(server.requests.at(-1) ?? '').input[0]).toMatch(/^tide x+$/)
+  })
+
+  it('is model_rejected when no shortening helps, after a few attempts, and at once when it is short', async () => {
+    const server = await startLimited(0, 400)
+    await expect(createEmbedder(server.url).embedQuery('x'.repeat(100_000))).rejects.toEqual(isError('model_rejected'))
+    expect(server.requests.length).toBe(6)
+    await expect(createEmbedder(server.url).embedQuery('Why?')).rejects.toEqual(isError('model_rejected'))
+    expect(server.requests.length).toBe(7)
+  })
 })
+
+/** Starts a server that rejects texts of more than `limit` characters. */
+async function startLimited(limit: number, status: number) {
+  const server = await startHttpServer((response, _request, body) => {
+    const [text] = JSON.parse(body).input
+    response.statusCode = text.length > limit ? status : 200
+    response.end(JSON.stringify({ data: [{ embedding: [1, 2] }] }))
+  })
+  return server
+}

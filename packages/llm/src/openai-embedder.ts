@@ -10,6 +10,11 @@ const maxBatchSize = 96
 /** Vendors respond with these to a request that is too large, and some vendors to any other invalid request. */
 const refusals: unknown[] = [400, 413, 422]
 
+/** A question has at most 32 times the length that the model accepts: 512 tokens of 16,000, a long pasted text. */
+const maxHalvings = 5
+/** In UTF-16 units. Every model accepts a text of this length, so it was rejected for another reason. */
+const surelyAccepted = 200
+
 /** OpenAI's own models, also under the names that routers use. Their vocabulary is published (cl100k). */
 const cl100kModels = /(^|\/)text-embedding-(3-small|3-large|ada-002)$/
 
@@ -27,6 +32,19 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
   }
   const embedBatch = async (input: string[], signal: AbortSignal | undefined) =>
     readVectors(parseJson(await post(input, signal)), input.length)
+  /** Vendors neither cut a question that is too long nor report their limit. Its beginning usually says what it is about. */
+  const postShortened = async (
+    text: string,
+    signal: AbortSignal | undefined,
+    halvings = maxHalvings,
+  ): Promise<string> => {
+    try {
+      return await post([text], signal)
+    } catch (error) {
+      if (!isRefusal(error) || halvings === 0 || text.length <= surelyAccepted) throw error
+      return postShortened(text.slice(0, Math.ceil(text.length / 2)), signal, halvings - 1)
+    }
+  }
   const assertWidth = (width: number, wanted = dimensions) => {
     if (wanted && width !== wanted)
       throw new LlmError('model_protocol', 'the model sent a vector with an unexpected number of dimensions')
@@ -43,8 +61,7 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
         try {
           vectors.push(...(await embedBatch(batch, signal)))
         } catch (error) {
-          const isRefusal = error instanceof LlmError && refusals.includes(error.status)
-          if (!isRefusal || batch.length === 1) throw error
+          if (!isRefusal(error) || batch.length === 1) throw error
           batchSize = Math.ceil(batch.length / 2)
         }
       }
@@ -53,11 +70,15 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
       return vectors
     },
     embedQuery: async (text, signal) => {
-      const vector = readOnlyVector(await post([text], signal))
+      const vector = readOnlyVector(await postShortened(text, signal))
       assertWidth(countNumbers(vector))
       return vector
     },
   }
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof LlmError && refusals.includes(error.status)
 }
 
 async function loadTokenCounter() {
