@@ -192,8 +192,8 @@ describe('a query', () => {
     await expect(createEmbedder(url, 2).embedQuery('a')).rejects.toEqual(isError('model_protocol'))
   })
 
-  it('that is too long is shortened until the model accepts it', async () => {
-    const server = await startLimited(1000, 413)
+  it.each([400, 413, 422, 500])('that is rejected with %i as too long is shortened until it fits', async (status) => {
+    const server = await startLimited(1000, status)
     expect(await createEmbedder(server.url).embedQuery(`tide ${'x'.repeat(4000)}`)).toBe('[1,2]')
     const lengths = server.requests.map((request) => JSON.parse(request).input[0].length)
     expect(lengths).toEqual([4005, 2003, 1002, 501])

@@ -41,8 +41,9 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
     try {
       return await post([text], signal)
     } catch (error) {
-      if (!isRefusal(error) || halvings === 0 || text.length <= surelyAccepted) throw error
-      return postShortened(text.slice(0, Math.ceil(text.length / 2)), signal, halvings - 1)
+      const isTooLong = isRefusal(error) || (error instanceof LlmError && error.status === 500) // llama.cpp sends 500
+      if (!isTooLong || halvings === 0 || text.length <= surelyAccepted) throw error
+      return postShortened(text.slice(0, Math.ceil(text.length / 2)).toWellFormed(), signal, halvings - 1)
     }
   }
   const assertWidth = (width: number, wanted = dimensions) => {
