@@ -1,6 +1,7 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { createTestDatabase } from '@repo/db/testing'
 import { createTestModels } from '@repo/testing/test-models'
 import { afterAll, describe, expect, it, vi } from 'vitest'
@@ -68,6 +69,33 @@ describe('a collection', () => {
     expect(queries.length).toBeGreaterThanOrEqual(100)
     expect(queries.flatMap(({ relevance }) => [...relevance.keys()]).filter((id) => !ids.has(id))).toEqual([])
   })
+})
+
+it('prints one row for each collection of a folder', async () => {
+  const print = vi.spyOn(console, 'log').mockImplementation(() => {})
+  const [json, plot] = [join(folder, 'each.json'), join(folder, 'each.svg')]
+  for (const name of ['each/first', 'each/second']) writeCollection(name)
+  const options = { folder: join(folder, 'each'), json, plot, help: false, chunks: undefined }
+  await runEvaluation(options, target, new AbortController().signal)
+  const [header = '', ...rows] = print.mock.calls.flat().join('\n').split('\n')
+  print.mockRestore()
+  expect(header.trim().split(/\s+/)).toEqual(['nDCG@10', 'text', 'vector', 'hybrid', 'bm25'])
+  expect(rows.map((row) => row.split(' ')[0])).toEqual(['first', 'second'])
+  const results = JSON.parse(readFileSync(json, 'utf8'))
+  for (const name of ['first', 'second']) expect(results[name].hybrid['ndcg@10'].value).toBe(1)
+  expect(readFileSync(plot, 'utf8')).toContain('>second</text>')
+})
+
+it('includes eight languages and identifiers, whose judgements refer to existing documents', async () => {
+  const included = fileURLToPath(new URL('../../collections/multilingual', import.meta.url))
+  const names = readdirSync(included).filter((name) => !name.endsWith('.md'))
+  expect(names.toSorted()).toEqual(['ar', 'de', 'en', 'hi', 'identifiers', 'ja', 'ko', 'th', 'zh'])
+  for (const name of names) {
+    const { documents, queries } = await readCollection(join(included, name))
+    const ids = new Set(documents.map(({ _id }) => _id))
+    expect([ids.size, queries.length]).toEqual([45, 30])
+    expect(queries.flatMap(({ relevance }) => [...relevance.keys()]).filter((id) => !ids.has(id))).toEqual([])
+  }
 })
 
 it('prints and writes the measures of each retriever, with one search per query', async () => {
