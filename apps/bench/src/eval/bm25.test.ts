@@ -28,3 +28,12 @@ it('returns at most the given number, and nothing for unknown words', () => {
   expect(search('is', 1)).toHaveLength(1)
   expect(search('zebra', 10)).toEqual([])
 })
+
+it.each([
+  ['Chinese', '渡轮几点出发', ['渡轮七点出发', '图书馆九点开门']],
+  ['Japanese', '船は何時に出ますか', ['船は七時に出ます', '図書館は九時に開きます']],
+  ['Thai', 'เรือออกกี่โมง', ['เรือออกเจ็ดโมง', 'ห้องสมุดเปิดเก้าโมง']],
+])('finds words of %s, which has no spaces', (_, question, texts) => {
+  const documents = [...texts, ...corpus].map((text, n) => ({ _id: `${n}`, title: '', text }))
+  expect(createBm25({ documents })(question, 1)).toEqual(['0'])
+})

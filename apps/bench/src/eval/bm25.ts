@@ -44,6 +44,13 @@ function countWords(text: string) {
   return { counts, length: words.length }
 }
 
+const unspaced = /[\p{sc=Han}\p{sc=Hira}\p{sc=Kana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmr}\p{sc=Mymr}]/u
+const segmenter = new Intl.Segmenter('en', { granularity: 'word' })
+
+/** Words are what is between spaces and punctuation, except in languages that do not put spaces between words. */
 function readWords(text: string): string[] {
-  return text.toLowerCase().match(/[\p{L}\p{N}\p{M}_]+/gu) ?? []
+  const runs = text.toLowerCase().match(/[\p{L}\p{N}\p{M}_]+/gu) ?? []
+  return runs.flatMap((run) =>
+    unspaced.test(run) ? Array.from(segmenter.segment(run), ({ segment }) => segment) : run,
+  )
 }
