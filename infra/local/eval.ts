@@ -1,7 +1,6 @@
 import { mkdirSync } from 'node:fs'
-import { env } from 'node:process'
-import { createLlm } from '@repo/llm'
-import { createOfflineModels } from '@repo/offline'
+import { readModelConfig } from '@repo/config'
+import { createModels } from '@repo/models'
 import { runEvaluation } from '../../apps/bench/src/eval/evaluation.ts'
 import { readOptions } from '../../apps/bench/src/eval/options.ts'
 import { runScale } from '../../apps/bench/src/eval/scale.ts'
@@ -20,15 +19,7 @@ async function main(args: string[]): Promise<void> {
   onStopRequest(() => stopping.abort())
   mkdirSync('.data', { recursive: true })
   if (!takeLock(`${folder}.lock`)) throw new Error('an evaluation is already running')
-  const { embedder } = createLlm({
-    baseUrl: env.OPENAI_BASE_URL ?? 'https://api.openai.com/v1',
-    apiKey: env.OPENAI_API_KEY,
-    ...(env.EMBEDDING_MODEL && { embeddingModel: env.EMBEDDING_MODEL }),
-    fallback: createOfflineModels(),
-    beforeCall: () => {},
-    firstByteTimeoutMs: 120_000, // a batch of 64 texts on a CPU
-    idleTimeoutMs: 120_000,
-  })
+  const { embedder } = createModels(readModelConfig())
   const stack = await startStack({ directory: folder, throwAway: true, report: console.error, signal })
   try {
     const target = { ...stack, embedder }

@@ -72,7 +72,6 @@ export const part: Part = {
     'docs/measurements.md': ['## Offline embedder', '## Offline answers'],
     'docs/retrieval.md': ['| `vector`: with the offline embedder', 'The offline embedder compares spelling'],
     'infra/api/Dockerfile': ['COPY packages/offline'],
-    'infra/local/eval.ts': ['fallback: createOfflineModels()'],
     'infra/local/start.ts': [[" || 'offline'", '']],
     'infra/template/rename.ts': [
       [' Tests of the offline model quote texts about the template.', ''],

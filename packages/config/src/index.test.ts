@@ -55,6 +55,7 @@ describe('an invalid variable is reported in one line with its name and the expe
     ],
     ['EMBEDDING_BASE_URL', 'localhost', 'EMBEDDING_BASE_URL must be a URL like https://api.openai.com/v1'],
     ['EMBEDDING_DIMENSIONS', '20000', 'EMBEDDING_DIMENSIONS must be at most 16000'],
+    ['EMBEDDING_QUERY_PREFIX', 'query: ', 'EMBEDDING_QUERY_PREFIX needs EMBEDDING_MODEL. Set both or neither'],
     ['AUTH', 'none', 'AUTH must be required or off'],
     [
       'JWT_ISSUER',
@@ -207,4 +208,16 @@ describe('readDoctorConfig', () => {
     expect({ problems, port }).toEqual({ problems: [], port: 4000 })
     expect(readConfig({ ...valid, EMBEDDING_DIMENSIONS: '8' })).toMatchObject(models ?? { models: 'invalid' })
   })
+})
+
+it('keeps the spaces of prefixes, and reads line breaks', () => {
+  const environment = {
+    DATABASE_URL: url,
+    OPENAI_API_KEY: 'key',
+    EMBEDDING_MODEL: 'model',
+    EMBEDDING_QUERY_PREFIX: 'Instruct: find\\nQuery: ',
+    EMBEDDING_DOCUMENT_PREFIX: '',
+  }
+  const { EMBEDDING_QUERY_PREFIX, EMBEDDING_DOCUMENT_PREFIX } = readConfig(environment)
+  expect([EMBEDDING_QUERY_PREFIX, EMBEDDING_DOCUMENT_PREFIX]).toEqual(['Instruct: find\nQuery: ', undefined])
 })

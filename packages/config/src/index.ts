@@ -11,6 +11,8 @@ const optional = z
   .string()
   .optional()
   .transform((value) => value || undefined)
+/** Spaces at its ends count, and `\\n` is a line break, which a line of `.env` cannot contain. */
+const prefix = optional.transform((value) => value?.replaceAll('\\n', '\n'))
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 const postgresUrl = z.url({
   protocol: /^postgres(ql)?$/,
@@ -53,6 +55,8 @@ const models = {
   EMBEDDING_API_KEY: optional,
   EMBEDDING_MODEL: optional,
   EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // pgvector's limit for halfvec
+  EMBEDDING_QUERY_PREFIX: prefix,
+  EMBEDDING_DOCUMENT_PREFIX: prefix,
   MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models may think for a minute or two
   MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens; normally far less
   MAX_ANSWER_TOKENS: integer(1, 10_000_000).default(16_384), // about 12,000 words; what vendors allow for usual chat models
@@ -124,7 +128,7 @@ const ApiEnvironment = z
     path: ['JWT_AUDIENCE'],
     error: 'is required with JWT_ISSUER. Set it to the `aud` of the tokens for this API',
   })
-  .superRefine(checkEmbeddingKey)
+  .superRefine(checkEmbedding)
 
 const WorkerEnvironment = z
   .object({
@@ -134,9 +138,9 @@ const WorkerEnvironment = z
     WORKER_CONCURRENCY: integer(1, 100).default(2), // one document is read while the model server embeds the other
     LOG_LEVEL: logLevel,
   })
-  .superRefine(checkEmbeddingKey)
+  .superRefine(checkEmbedding)
 
-const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkEmbeddingKey)
+const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkEmbedding)
 
 const ManageEnvironment = z
   .object({
@@ -145,9 +149,9 @@ const ManageEnvironment = z
     DIRECT_DATABASE_URL: postgresUrl.optional(),
     MAX_UPLOAD_MB: maxUploadMb,
   })
-  .superRefine(checkEmbeddingKey)
+  .superRefine(checkEmbedding)
 
-const ModelEnvironment = z.object(models).superRefine(checkEmbeddingKey)
+const ModelEnvironment = z.object(models).superRefine(checkEmbedding)
 
 const DoctorEnvironment = ApiEnvironment.safeExtend({
   DIRECT_DATABASE_URL: postgresUrl.optional(),
@@ -168,6 +172,15 @@ export function findEmbeddingServer(env: ModelConfig) {
   return env.EMBEDDING_BASE_URL
     ? { baseUrl: env.EMBEDDING_BASE_URL, apiKey: env.EMBEDDING_API_KEY }
     : { baseUrl: env.OPENAI_BASE_URL, apiKey: env.EMBEDDING_API_KEY ?? env.OPENAI_API_KEY }
+}
+
+function checkEmbedding(env: ModelConfig, context: z.RefinementCtx) {
+  checkEmbeddingKey(env, context)
+  for (const name of ['EMBEDDING_QUERY_PREFIX', 'EMBEDDING_DOCUMENT_PREFIX'] as const) {
+    if (env[name] === undefined || env.EMBEDDING_MODEL) continue
+    const message = 'needs EMBEDDING_MODEL. Set both or neither'
+    context.addIssue({ code: 'custom', path: [name], message })
+  }
 }
 
 /** Reports a missing key for api.openai.com at startup instead of at the first question. Local servers need no key. */
@@ -192,6 +205,11 @@ export function readWorkerConfig(environment: NodeJS.ProcessEnv = process.env): 
 /** Returns the settings of `npm run db:migrate`. Throws `ConfigError`. */
 export function readMigrationConfig(environment: NodeJS.ProcessEnv = process.env): MigrationConfig {
   return parse(MigrationEnvironment, environment)
+}
+
+/** Returns the settings of the models alone. Throws `ConfigError`. */
+export function readModelConfig(environment: NodeJS.ProcessEnv = process.env): ModelConfig {
+  return parse(ModelEnvironment, environment)
 }
 
 /** Returns the settings of `npm run manage`. Throws `ConfigError`. */

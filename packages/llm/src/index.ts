@@ -6,7 +6,7 @@ import type { Llm, Models } from './models.ts'
 import type { CompletionModel } from './openai-api.ts'
 import { createOpenAiChat } from './openai-chat.ts'
 import { createOpenAiCompletions, rejectCompletions } from './openai-completions.ts'
-import { createOpenAiEmbedder } from './openai-embedder.ts'
+import { createOpenAiEmbedder, type EmbeddingPrefixes } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
 import { toTokenLimit } from './token-limit.ts'
 
@@ -57,6 +57,8 @@ export type LlmOptions = ModelServer & {
   fallback?: Models
   /** Sent to the vendor as `dimensions`. Unset: the model's default width. */
   embeddingDimensions?: number
+  /** What the embedding model expects before each question and each text of a document. */
+  embeddingPrefixes?: EmbeddingPrefixes
   /**
    * Called before every model or embedder call. An error that it throws prevents the call; the database uses this as a
    * guard.
@@ -152,12 +154,12 @@ function createChat(
 }
 
 function chooseEmbedder(
-  { embeddingModel: name, embeddingDimensions: dimensions, fallback }: LlmOptions,
+  { embeddingModel: name, embeddingDimensions: dimensions, embeddingPrefixes: prefixes, fallback }: LlmOptions,
   http: HttpClient,
 ): Pick<Models, 'embedder' | 'embeddings'> {
   if (name) {
     return {
-      embedder: createOpenAiEmbedder(http, name, dimensions),
+      embedder: createOpenAiEmbedder(http, name, { dimensions, prefixes }),
       embeddings: createOpenAiEmbeddings(http, name, dimensions),
     }
   }

@@ -6,7 +6,7 @@ import { startHttpServer } from './test-server.ts'
 
 const deadlines = { firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000 }
 const createEmbedder = (baseUrl: string, dimensions?: number) =>
-  createOpenAiEmbedder(createHttpClient({ baseUrl, ...deadlines }), 'the-model', dimensions)
+  createOpenAiEmbedder(createHttpClient({ baseUrl, ...deadlines }), 'the-model', { dimensions })
 
 const isError = (code: LlmErrorCode) => expect.objectContaining({ name: 'LlmError', code })
 
@@ -20,6 +20,24 @@ async function startEmbedding(makeData: (input: string[]) => unknown) {
 }
 
 describe('createOpenAiEmbedder', () => {
+  it('puts the model’s prefixes before questions and texts, and names the vectors after that of texts', async () => {
+    const server = await startHttpServer((response, _request, body) => {
+      response.end(JSON.stringify({ data: JSON.parse(body).input.map(() => ({ embedding: [1, 2] })) }))
+    })
+    const http = createHttpClient({ baseUrl: server.url, ...deadlines })
+    const create = (query?: string, document?: string) =>
+      createOpenAiEmbedder(http, 'the-model', { prefixes: { query, document } })
+    const embedder = create('query: ', 'passage: ')
+    await embedder.embed(['tide', 'ebb'])
+    await embedder.embedQuery('When?')
+    const inputs = server.requests.map((request) => JSON.parse(request).input)
+    expect(inputs).toEqual([['passage: tide', 'passage: ebb'], ['query: When?']])
+    expect(embedder.name).toMatch(/^the-model#[0-9a-f]{8}$/)
+    expect(create('other: ', 'passage: ').name).toBe(embedder.name)
+    expect(create('query: ', 'text: ').name).not.toBe(embedder.name)
+    expect(create('query: ').name).toBe('the-model')
+  })
+
   it('asks for floats, and for dimensions only when they are set', async () => {
     const server = await startEmbedding(() => [{ index: 0, embedding: [1, 0] }])
     await createEmbedder(server.url).embed(['a'])

@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { readText } from './http/http-call.ts'
 import type { HttpClient } from './http/http-client.ts'
 import { isObject, parseJson } from './json.ts'
@@ -15,15 +16,23 @@ const maxHalvings = 5
 /** In UTF-16 units. Every model accepts a text of this length, so it was rejected for another reason. */
 const surelyAccepted = 200
 
+export type EmbeddingPrefixes = { query?: string | undefined; document?: string | undefined }
+type EmbedderOptions = { dimensions?: number | undefined; prefixes?: EmbeddingPrefixes | undefined }
+
 /** OpenAI's own models, also under the names that routers use. Their vocabulary is published (cl100k). */
 const cl100kModels = /(^|\/)text-embedding-(3-small|3-large|ada-002)$/
 
 /**
  * Creates an embedder that uses `POST /embeddings` with batches of 96, one at a time. A rejected batch is halved,
  * because vendors do not report their limits: Mistral accepts 16,384 tokens per request, TEI 32 texts, Alibaba 10.
- * `dimensions` is requested, verified, and part of the name, so that vectors of two widths are never mixed.
+ * `dimensions` is requested, verified, and part of the name, so that vectors of two widths are never mixed. So is the
+ * prefix of documents, which changes their vectors.
  */
-export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions?: number): Embedder {
+export function createOpenAiEmbedder(
+  http: HttpClient,
+  model: string,
+  { dimensions, prefixes: { query = '', document = '' } = {} }: EmbedderOptions = {},
+): Embedder {
   let knownBatchSize = maxBatchSize
 
   const post = async (input: string[], signal: AbortSignal | undefined) => {
@@ -31,7 +40,15 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
     return readText(await http.post('/embeddings', body, signal))
   }
   const embedBatch = async (input: string[], signal: AbortSignal | undefined) =>
-    readVectors(parseJson(await post(input, signal)), input.length)
+    readVectors(
+      parseJson(
+        await post(
+          input.map((text) => document + text),
+          signal,
+        ),
+      ),
+      input.length,
+    )
   /** Vendors neither cut a question that is too long nor report their limit. Its beginning usually says what it is about. */
   const postShortened = async (
     text: string,
@@ -39,7 +56,7 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
     halvings = maxHalvings,
   ): Promise<string> => {
     try {
-      return await post([text], signal)
+      return await post([query + text], signal)
     } catch (error) {
       const isTooLong = isRefusal(error) || (error instanceof LlmError && error.status === 500) // llama.cpp sends 500
       if (!isTooLong || halvings === 0 || text.length <= surelyAccepted) throw error
@@ -52,7 +69,7 @@ export function createOpenAiEmbedder(http: HttpClient, model: string, dimensions
   }
 
   return {
-    name: dimensions ? `${model}@${dimensions}` : model,
+    name: `${model}${dimensions ? `@${dimensions}` : ''}${document ? `#${hash('sha256', document).slice(0, 8)}` : ''}`,
     ...(cl100kModels.test(model) && { loadTokenCounter }),
     embed: async (texts, signal) => {
       const vectors: number[][] = []

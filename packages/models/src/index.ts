@@ -25,6 +25,7 @@ export function createModels(
     chatModels: config.chatModels,
     ...(config.EMBEDDING_MODEL && { embeddingModel: config.EMBEDDING_MODEL }),
     ...(config.EMBEDDING_DIMENSIONS && { embeddingDimensions: config.EMBEDDING_DIMENSIONS }),
+    embeddingPrefixes: { query: config.EMBEDDING_QUERY_PREFIX, document: config.EMBEDDING_DOCUMENT_PREFIX },
     fallback,
     beforeCall: assertNoConnectionHeld,
     firstByteTimeoutMs: config.MODEL_FIRST_BYTE_TIMEOUT_MS,
