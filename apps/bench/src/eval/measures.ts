@@ -3,7 +3,7 @@ export type Judged = { ranking: string[]; relevance: Map<string, number> }
 export type Interval = { value: number; low: number; high: number }
 
 export const measureNames = ['ndcg@10', 'recall@10', 'mrr@10'] as const
-export type MeasureName = (typeof measureNames)[number]
+type MeasureName = (typeof measureNames)[number]
 export type Measures = Record<MeasureName, Interval>
 
 const depth = 10
