@@ -151,7 +151,7 @@ export const part: Part = {
       'if (name) {',
       [
         "if (fallback) return fallback\n  throw new Error('No embedding",
-        "if (name) return createOpenAiEmbedder(http, name, dimensions)\n  if (fallback) return fallback.embedder\n  throw new Error('No embedding",
+        "if (name) return createOpenAiEmbedder(http, name, { dimensions, prefixes })\n  if (fallback) return fallback.embedder\n  throw new Error('No embedding",
       ],
     ],
     'packages/llm/src/models.ts': [
