@@ -39,16 +39,10 @@ export function createOpenAiEmbedder(
     const body = { model, input, encoding_format: 'float', ...(dimensions && { dimensions }) }
     return readText(await http.post('/embeddings', body, signal))
   }
-  const embedBatch = async (input: string[], signal: AbortSignal | undefined) =>
-    readVectors(
-      parseJson(
-        await post(
-          input.map((text) => document + text),
-          signal,
-        ),
-      ),
-      input.length,
-    )
+  const embedBatch = async (texts: string[], signal: AbortSignal | undefined) => {
+    const input = texts.map((text) => document + text)
+    return readVectors(parseJson(await post(input, signal)), input.length)
+  }
   /** Vendors neither cut a question that is too long nor report their limit. Its beginning usually says what it is about. */
   const postShortened = async (
     text: string,

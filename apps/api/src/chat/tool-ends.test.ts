@@ -94,13 +94,8 @@ it('deleting the conversation aborts a running tool and leaves nothing', async (
   await app.inject({ method: 'DELETE', url: `/conversations/${conversationId}`, headers: alice })
   await expect.poll(() => context?.signal.aborted).toBe(true)
   await readParts(response)
-  for (const [table, id] of [
-    ['messages', 'conversation_id'],
-    ['answer_pieces', 'conversation_id'],
-  ] as const) {
-    const rows = await db.execute(
-      sql`select from ${sql.identifier(table)} where ${sql.identifier(id)} = ${conversationId}`,
-    )
+  for (const table of ['messages', 'answer_pieces']) {
+    const rows = await db.execute(sql`select from ${sql.identifier(table)} where conversation_id = ${conversationId}`)
     expect(rows, table).toEqual([])
   }
 })

@@ -86,6 +86,16 @@ it('prints one row for each collection of a folder', async () => {
   expect(readFileSync(plot, 'utf8')).toContain('>second</text>')
 })
 
+it('prints one row for the only collection of a folder', async () => {
+  const print = vi.spyOn(console, 'log').mockImplementation(() => {})
+  writeCollection('single/alone')
+  const options = { folder: join(folder, 'single'), json: undefined, plot: undefined, help: false, chunks: undefined }
+  await runEvaluation(options, target, new AbortController().signal)
+  const printed = print.mock.calls.flat().join('\n')
+  print.mockRestore()
+  expect(printed).toMatch(/^nDCG@10 .*\nalone .*$/)
+})
+
 it('includes eight languages and identifiers, whose judgements refer to existing documents', async () => {
   const included = fileURLToPath(new URL('../../collections/multilingual', import.meta.url))
   const names = readdirSync(included).filter((name) => !name.endsWith('.md'))

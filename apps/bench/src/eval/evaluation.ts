@@ -19,18 +19,12 @@ type Results = Record<Name, Measures>
  */
 export async function runEvaluation(options: Options, target: Target, signal: AbortSignal): Promise<void> {
   const folders = listCollections(options.folder)
-  if (folders.length > 1) return evaluateEach(options, folders, target, signal)
+  if (!folders.includes(options.folder)) return evaluateEach(options, folders, target, signal)
   const collection = await readCollection(options.folder)
   const { documents, queries } = collection
   console.log(`${options.folder}: ${documents.length} documents, ${queries.length} queries, ${target.embedder.name}`)
   const { results, rankings, queriesPerSecond } = await evaluate(collection, 'eval', target, signal)
-  console.log(
-    formatTable(
-      '',
-      measureNames,
-      mapValues(results, (measures) => measures),
-    ),
-  )
+  console.log(formatTable('', measureNames, results))
   console.log(compareHybrid(collection, rankings))
   console.log(
     `${queriesPerSecond.toFixed(0)} queries per second on ${availableParallelism()} cores, sequentially, including embedding`,
