@@ -1,7 +1,7 @@
 import { and, eq, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
-import { quoteLiteral } from './passages.ts'
-import { chunks, documents, languages, uploads } from './schema.ts'
+import { chunks, documents, uploads } from './schema.ts'
+import { indexTerms, tokenizerVersion } from './terms.ts'
 
 export type NewChunk = {
   heading: string
@@ -24,9 +24,6 @@ export const isInProgress = (owner: string, { id, version }: DocumentVersion) =>
 
 /** Chunks per statement. Inserting one into the vector index takes 2 to 5 ms, and a statement may take 10 s. */
 const batchSize = 100
-const knownLanguages = sql.raw(`array[${languages.filter((language) => language !== 'simple').map(quoteLiteral)}]`)
-/** In UTF-16 units. One page is enough to detect a language. */
-const sampleLength = 4000
 
 /**
  * Replaces a document's chunks and marks it as ready, in one transaction, so that a search never sees half a document.
@@ -79,18 +76,18 @@ export async function addChunksForModel(
 }
 
 async function insertChunks(tx: Pick<Db, 'execute'>, owner: string, id: string, model: string, newChunks: NewChunk[]) {
-  const sample = newChunks
-    .map(({ content }) => content)
-    .join('\n')
-    .slice(0, sampleLength)
   for (let start = 0; start < newChunks.length; start += batchSize) {
-    const rows = newChunks.slice(start, start + batchSize)
-    const json = JSON.stringify(rows.map((chunk) => ({ ...chunk, embedding: JSON.stringify(chunk.embedding) })))
+    const rows = newChunks.slice(start, start + batchSize).map((chunk) => ({
+      ...chunk,
+      ...indexTerms(owner, `${chunk.heading} ${chunk.content}`),
+      embedding: JSON.stringify(chunk.embedding),
+    }))
     await tx.execute(sql`
-      insert into ${chunks} (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding, language)
-      select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding,
-        (select (guess_languages(${sample}, ${knownLanguages}))[1])
-      from jsonb_to_recordset(${json}::jsonb)
-        as chunk(heading text, content text, start int, "end" int, page int, embedding halfvec)`)
+      insert into ${chunks}
+        (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding, terms, weights, tokenizer)
+      select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding, terms, weights,
+        ${tokenizerVersion}
+      from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as chunk(
+        heading text, content text, start int, "end" int, page int, embedding halfvec, terms int[], weights sparsevec)`)
   }
 }

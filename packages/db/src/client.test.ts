@@ -62,7 +62,7 @@ describe('prepared statements through PgBouncer', () => {
       /^with "conversation" as \(insert into "conversations"/,
       /^select .*"start".* from \(select/,
       /^with "removed_pieces" as \(delete .* update "messages" set "content"/,
-      /^with "scope" as .*"by_vector"/s,
+      /^select .*by_words/s,
       /^select .* from "conversations" left join "messages"/s,
     ]) {
       expect(

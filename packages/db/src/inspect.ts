@@ -3,7 +3,8 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import { createEmbedders } from './embedders.ts'
-import { databaseSettings, migrationsFolder, nameEmbeddingIndex, widestIndex } from './migrate.ts'
+import { databaseSettings, migrationsFolder, nameEmbeddingIndex } from './migrate.ts'
+import { widestIndex } from './search-statement.ts'
 
 // Read-only queries of `npm run manage -- doctor` and `GET /metrics`. They need no privileges beyond those of the API.
 

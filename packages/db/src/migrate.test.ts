@@ -58,7 +58,7 @@ describe('the settings of the database', () => {
     ['idle_in_transaction_session_timeout', '10s'],
     ['jit', 'off'],
     ['hnsw.iterative_scan', 'relaxed_order'],
-    ['hnsw.ef_search', '150'],
+    ['hnsw.ef_search', '64'],
   ])('apply to a session through PgBouncer: %s is %s', async (name, value) => {
     const [row] = await pooled.db.execute(sql`select current_setting(${name}) as value`)
     expect(row).toEqual({ value })

@@ -4,11 +4,12 @@ import { fileURLToPath } from 'node:url'
 import { sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
-import postgres, { type Sql } from 'postgres'
+import postgres from 'postgres'
 import type { Db } from './client.ts'
-import { quoteLiteral } from './passages.ts'
 import { migrateQueue } from './queue.ts'
 import { chunks } from './schema.ts'
+import { widestIndex } from './search-statement.ts'
+import { quoteLiteral } from './text.ts'
 
 export type MigrateOptions = {
   /**
@@ -21,11 +22,6 @@ export type MigrateOptions = {
 }
 
 export const migrationsFolder = fileURLToPath(new URL('../migrations', import.meta.url))
-/** The search functions. They are recreated on every run, so changing them needs no migration. */
-const searchFile = fileURLToPath(new URL('search.sql', import.meta.url))
-
-/** pgvector's hnsw indexes support no wider halfvec. Wider vectors are searched exactly. */
-export const widestIndex = 4000
 /** An exact search over this many chunks takes 3 ms. The samples of `npm start` have 68. */
 const mostUnindexed = 1000
 /** Any number works as long as nothing else in this database uses it as a lock. */
@@ -42,7 +38,7 @@ export const databaseSettings = {
   jit: 'off', // compiling a statement takes longer than running any of ours
   // Iterates until the owner has enough rows (pgvector 0.8). A strict order would drop rows that are found too late.
   'hnsw.iterative_scan': 'relaxed_order',
-  'hnsw.ef_search': '150', // finds 0.97 of the ten nearest among 100,000 of the offline embedder; 200 finds 0.95
+  'hnsw.ef_search': '64', // more than the 50 that a search asks for
 }
 
 /**
@@ -50,10 +46,9 @@ export const databaseSettings = {
  * run one after another. Throws if pgvector is older than 0.8.
  */
 export async function migrate({ directUrl, embedder }: MigrateOptions): Promise<void> {
-  await withSession(directUrl, async (db, client) => {
+  await withSession(directUrl, async (db) => {
     await lock(db)
     await applyMigrations(db, { migrationsFolder })
-    await client.file(searchFile)
     await migrateQueue(db)
     await configureDatabase(db)
     if (embedder) await createEmbeddingIndex(db, embedder)
@@ -99,11 +94,11 @@ const session = {
   maintenance_work_mem: '256MB', // hnsw builds are fast while they fit in memory: 200,000 vectors of 384 do
 }
 
-async function withSession<T>(directUrl: string, work: (db: Db, client: Sql) => Promise<T>): Promise<T> {
+async function withSession<T>(directUrl: string, work: (db: Db) => Promise<T>): Promise<T> {
   const options = { max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {}, connection: session }
   const client = postgres(directUrl, options)
   try {
-    return await work(drizzle(client), client)
+    return await work(drizzle(client))
   } finally {
     await client.end({ timeout: 5 }) // ending the session releases its lock
   }
@@ -135,9 +130,6 @@ async function configureDatabase(db: Db) {
   }
 }
 
-/** hnsw's `ef_construction`. Twice its default takes 15% longer and finds 0.06 more of the ten nearest neighbours. */
-const buildEffort = sql.raw('m = 24, ef_construction = 200')
-
 /** One partial index per model, because its rows have one width and the column has none. */
 async function createEmbeddingIndex(db: Db, { model, dimensions }: { model: string; dimensions: number }) {
   if (dimensions > widestIndex) return
@@ -149,7 +141,7 @@ async function createEmbeddingIndex(db: Db, { model, dimensions }: { model: stri
   if (existing) await db.execute(sql`drop index concurrently ${sql.identifier(name)}`)
   await db.execute(sql`
     create index concurrently ${sql.identifier(name)} on chunks
-    using hnsw ((embedding::${sql.raw(`halfvec(${dimensions})`)}) halfvec_cosine_ops) with (${buildEffort})
+    using hnsw ((embedding::${sql.raw(`halfvec(${dimensions})`)}) halfvec_cosine_ops)
     where embedding_model = ${sql.raw(quoteLiteral(model))}`)
 }
 

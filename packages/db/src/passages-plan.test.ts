@@ -28,8 +28,8 @@ beforeAll(async () => {
     insert into documents (owner_id, title, text, content_hash, status) select id, '', '', '', 'ready' from owners`)
   // Of 100 chunks, 1 belongs to the small owner, 40 to tiny ones, and the rest to the large one.
   await db.execute(sql`
-    insert into chunks (owner_id, document_id, heading, content, start, "end", embedding_model, embedding)
-    select owner_id, documents.id, '', '', 0, 0, ${embedder.model},
+    insert into chunks (owner_id, document_id, heading, content, start, "end", embedding_model, terms, embedding)
+    select owner_id, documents.id, '', '', 0, 0, ${embedder.model}, array[n],
       array(select random() - 0.5 + 0 * n from generate_series(1, ${embedder.dimensions}::int) d)::float8[]::halfvec
     from generate_series(1, ${rows}::int) n
     join owners on owners.name = case when n % 100 = 0 then 'small' when n % 5 < 2
@@ -66,15 +66,9 @@ describe('a search, through PgBouncer', () => {
     expect(await searchFor(large)).toContainEqual(vectorIndex)
   })
 
-  it('is exact for an owner with few of many chunks, whatever the estimated cost of the index', async () => {
-    await direct.db.execute(sql`set random_page_cost = 100`) // makes reading the owner's rows look expensive
-    await direct.db.execute(sql`set enable_seqscan = off`)
-    const find = () => createStore(direct.db).passages.search(small, search)
-    const read = await listIndexesRead(() =>
-      find().finally(() => direct.db.execute(sql`select pg_stat_force_next_flush()`)),
-    )
-    await direct.db.execute(sql`reset all`)
-    expect(read).toContain('chunks_owner')
+  it('is exact for an owner with few of many chunks', async () => {
+    const read = await searchFor(small)
+    expect(read).toContain('chunks_owner_model')
     expect(read).not.toContainEqual(vectorIndex)
   })
 
@@ -109,14 +103,22 @@ describe('a search, through PgBouncer', () => {
     expect(read.some((name) => name.startsWith('chunks_embedding_'))).toBe(owner() === large)
   })
 
-  it('reads the word index for rare words, but not for an owner with few chunks', async () => {
-    expect(await searchFor(large, 'zyzzyva')).toContain('chunks_search')
-    expect(await searchFor(tiny, 'zyzzyva')).not.toContain('chunks_search')
+  it.each([
+    ['many chunks', () => large],
+    ['few chunks', () => tiny],
+  ])('reads the index of terms for an owner of %s', async (_, owner) => {
+    expect(await searchFor(owner(), 'zyzzyva')).toContain('chunks_terms')
   })
 
-  it('plans its statement once, and only the retrievers for each search', async () => {
-    const [kept] = await db.execute<{ plans: number }>(sql`
-      select generic_plans::int as plans from pg_prepared_statements where statement like '%search_vectors%'`)
-    expect(kept?.plans).toBeGreaterThan(0)
+  it('is planned once per session, for all owners', async () => {
+    const countPlans = async () => {
+      const [row] = await db.execute<{ generic: number; custom: number }>(sql`
+        select generic_plans::int as generic, custom_plans::int as custom
+        from pg_prepared_statements where statement like '%by_words%'`)
+      return row ?? expect.fail('not prepared')
+    }
+    const before = await countPlans()
+    for (const owner of [large, small, tiny]) await passages.search(owner, search)
+    expect(await countPlans()).toEqual({ generic: before.generic + 3, custom: before.custom })
   })
 })

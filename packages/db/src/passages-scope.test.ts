@@ -4,6 +4,7 @@ import { connect } from './client.ts'
 import { migrate } from './migrate.ts'
 import type { Scope } from './schema.ts'
 import { createStore } from './store.ts'
+import { indexTerms } from './terms.ts'
 import { createTestDatabase } from './testing.ts'
 
 // How many of the nearest chunks of a scope are found can be measured only with many chunks.
@@ -28,9 +29,12 @@ beforeAll(async () => {
     select ${owner}, 'Document ' || n, '', n, 'ready', (
       select jsonb_object_agg('every ' || step, true) from unnest(array[1, 2, 4, 10, 100, 1000]) as step where n % step = 0)
     from generate_series(0, ${documentCount - 1}::int) n`)
+  const [boat, sail] = [indexTerms(owner, 'boat'), indexTerms(owner, 'sail')]
   await db.execute(sql`
-    insert into chunks (owner_id, document_id, heading, content, start, "end", embedding_model, embedding)
-    select owner_id, id, '', case n % 2 when 0 then 'boat' else 'sail' end, 0, 0, ${embedder.model},
+    insert into chunks (owner_id, document_id, heading, content, start, "end", embedding_model, terms, weights, embedding)
+    select owner_id, id, '', '', 0, 0, ${embedder.model},
+      case n % 2 when 0 then array[${boat.terms[0]}::int] else array[${sail.terms[0]}::int] end,
+      case n % 2 when 0 then ${boat.weights}::sparsevec else ${sail.weights}::sparsevec end,
       array(select case when d > 1 then random() - 0.5 when metadata ? 'every 4' then -1 else 1 end + 0 * n
         from generate_series(1, ${embedder.dimensions}::int) d)::float8[]::halfvec
     from documents, generate_series(1, ${chunksPerDocument}::int) n`)

@@ -1,12 +1,15 @@
-import { and, asc, desc, eq, inArray, is, Placeholder, type SQL, sql } from 'drizzle-orm'
+import { and, eq, inArray, is, Placeholder, type SQL, sql } from 'drizzle-orm'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import type { Db } from './client.ts'
-import { chunks, documents, type Scope } from './schema.ts'
+import { chunks, type Scope } from './schema.ts'
+import { type SearchShape, writeSearch } from './search-statement.ts'
+import { createStatistics, type Statistics } from './statistics.ts'
+import { countTerms, toTermNumber } from './terms.ts'
 
 export type Search = {
   text: string
-  /** A vector as JSON, such as `[0.1,-0.2]`, which is pgvector's text format. */
-  embedding: string
+  /** A vector as JSON, such as `[0.1,-0.2]`, which is pgvector's text format. Null: search by words only. */
+  embedding: string | null
   embeddingModel: string
   limit: number
   /** The weight of the vector score relative to the text score, from 0 to 1. Default: 1. */
@@ -15,16 +18,16 @@ export type Search = {
   scope?: Scope | undefined
 }
 
-const { placeholder } = sql
-const owner = sql`${placeholder('owner')}::uuid`
-/** Candidates per retriever. */
-const candidateCount = sql.raw('50')
-/** Characters of a question whose words are searched. Queries of 20,000 words exceed the stack of Postgres. */
-const longestText = 4000
-
 /** Creates the hybrid search over an owner's chunks. */
 export function createPassages(db: Db) {
-  const search = buildSearch(db).prepare('search_passages')
+  const [statements, readStatistics] = [new Map<string, Statement>(), createStatistics(db)]
+  const prepare = (shape: SearchShape): Statement => {
+    const key = JSON.stringify(shape)
+    const statement =
+      statements.get(key) ?? selectFound(db, writeSearch(shape)).prepare(`search_passages_${statements.size}`)
+    statements.set(key, statement)
+    return statement
+  }
   const { id, heading, content, ownerId } = chunks
   return {
     /** Returns the texts of chunks that still exist. */
@@ -34,111 +37,103 @@ export function createPassages(db: Db) {
         .from(chunks)
         .where(and(eq(ownerId, owner), inArray(id, chunkIds))),
 
-    /** Returns the best chunks for a question, best first: nearest vectors and matching words, fused by score. */
-    search: (owner: string, { text, embedding, embeddingModel, limit, vectorWeight = 1, scope }: Search) =>
-      search.execute({
-        owner,
-        text: text.slice(0, longestText),
-        limit,
-        vectorWeight,
-        embedding,
-        model: embeddingModel,
-        scope: scope ? JSON.stringify(scope) : null,
-      }),
+    /**
+     * Returns the best chunks for a question, best first: nearest vectors and matching words, fused by score. Reads the
+     * statistics of Postgres once per minute, otherwise one statement.
+     */
+    search: async (owner: string, search: Search) =>
+      prepare(chooseShape(search)).execute(toParameters(owner, search, await readStatistics())),
   }
+}
+
+type Statement = ReturnType<ReturnType<typeof selectFound>['prepare']>
+
+function selectFound(db: Db, found: SQL) {
+  return db
+    .select({
+      chunkId: sql<string>`id`,
+      documentId: sql<string>`document_id`,
+      title: sql<string>`title`,
+      heading: sql<string>`heading`,
+      text: sql<string>`content`,
+      start: sql<number>`start`,
+      end: sql<number>`"end"`,
+      page: sql<number | null>`page`,
+      score: sql<number>`score`,
+      // Ranks start at 1, and are null if the retriever did not find the chunk.
+      vectorRank: sql<number | null>`vector_rank`.mapWith(Number),
+      vectorDistance: sql<number | null>`distance`,
+      textRank: sql<number | null>`text_rank`.mapWith(Number),
+      textScore: sql<number | null>`bm25`,
+    })
+    .from(sql`(${found}) as found`)
+}
+
+function chooseShape({ embedding, embeddingModel: model, scope }: Search): SearchShape {
+  return {
+    ...(embedding && { vectors: { model, dimensions: embedding.split(',').length } }),
+    ...(scope && { scope: scope.documentIds ? 'by id' : 'by filter' }),
+  }
+}
+
+/** Characters of a question whose words are searched: more than a person asks. */
+const longestText = 4000
+/** Words of a question: a typical one has ten. */
+const mostWords = 40
+/** Chunks to score for rare words. With pairs of common ones, about 400 of 10,000 are scored: 0.98 of the best ten. */
+const readBudget = 200
+
+function toParameters(owner: string, search: Search, statistics: Statistics) {
+  const { text, embedding, embeddingModel: model, limit, vectorWeight = 1, scope } = search
+  const { total, byOwner, byTerm } = statistics
+  const terms = Array.from(countTerms(text.slice(0, longestText), true).keys(), (term) => toTermNumber(owner, term))
+  const words = [...new Set(terms)]
+    .map((term) => ({ term, count: byTerm.get(term) ?? null }))
+    .toSorted((left, right) => (left.count ?? 0) - (right.count ?? 0))
+    .slice(0, mostWords)
+  // Comparing a chunk takes about a microsecond. The index visits 50 * total / size chunks, each of which takes 20.
+  const mostCompared = Math.round(Math.max(1000, Math.sqrt(50 * 20 * total)))
+  const size = byOwner.get(owner) ?? null // unknown: one of many small owners
+  return {
+    owner,
+    model,
+    embedding,
+    limit,
+    vectorWeight,
+    mostCompared,
+    size,
+    isSmall: size === null || size <= mostCompared,
+    terms: toArray(words.map(({ term }) => term)),
+    counts: toArray(words.map(({ count }) => count)),
+    sought: toArray(chooseSought(words, statistics).map((terms) => `"{${terms.join()}}"`)),
+    filter: JSON.stringify(scope?.filter ?? {}),
+    documentIds: toArray(scope?.documentIds ?? []),
+  }
+}
+
+/** Returns an array in the text format of Postgres. */
+const toArray = (items: (string | number | null)[]) => `{${items.map((item) => item ?? 'null').join()}}`
+
+/**
+ * Chooses sets of terms. Chunks that contain all terms of a set are scored. Each of the rarest words is a set of its own,
+ * and the next three form pairs: so a question of common words reads few chunks, and a question whose rare words do not
+ * occur still finds something. `words` are sorted, rarest first, and so are the sets.
+ */
+function chooseSought(words: { term: number; count: number | null }[], { rarest }: Statistics): number[][] {
+  const terms = words.map(({ term }) => term)
+  let read = 0
+  const firstCommon = words.findIndex(({ count }) => {
+    read += count ?? rarest / 2
+    return read > readBudget
+  })
+  if (firstCommon === -1) return terms.map((term) => [term])
+  const common = terms.slice(firstCommon, firstCommon + 3)
+  const pairs = common.flatMap((term, index) => common.slice(index + 1).map((other) => [term, other]))
+  return [...terms.slice(0, firstCommon).map((term) => [term]), ...(pairs.length > 0 ? pairs : [common])]
 }
 
 /** Returns the SQL of the search and its parameter names in order, for the benchmark's client without Drizzle. */
-export function describeSearch() {
-  const { sql: text, params } = buildSearch(drizzle.mock()).toSQL()
+export function describeSearch(shape: SearchShape) {
+  const { sql: text, params } = selectFound(drizzle.mock(), writeSearch(shape)).toSQL()
   return { text, names: params.map((param) => (is(param, Placeholder) ? param.name : '')) }
-}
-
-function buildSearch(db: Db) {
-  const [embedding, model] = [sql`${placeholder('embedding')}::halfvec`, sql`${placeholder('model')}`]
-  const scope = db.$with('scope', { documents: sql<string[]>`documents` }).as(sql`
-    select list_documents(${owner}, ${placeholder('scope')}::jsonb) as documents`)
-  const documentIds = sql.raw('(select documents from scope)')
-  const vectors = sql`search_vectors(${owner}, ${embedding}, ${model}, ${documentIds}, ${candidateCount})`
-  const byVector = asRetriever(db, 'by_vector', vectors, normalizeDistance)
-  const byText = asRetriever(
-    db,
-    'by_text',
-    sql`search_words(${owner}, ${placeholder('text')}, ${model}, ${documentIds}, ${candidateCount})`,
-    normalizeScore,
-  )
-  const fused = fuse(db, byVector, byText)
-  return db
-    .with(scope, byVector, byText, fused)
-    .select({
-      chunkId: chunks.id,
-      documentId: chunks.documentId,
-      title: documents.title,
-      heading: chunks.heading,
-      text: chunks.content,
-      start: chunks.start,
-      end: chunks.end,
-      page: chunks.page,
-      score: fused.score,
-      // Ranks start at 1, and are null if the retriever did not find the chunk.
-      vectorRank: fused.vectorRank,
-      vectorDistance: fused.vectorDistance,
-      textRank: fused.textRank,
-      textScore: fused.textScore,
-    })
-    .from(fused)
-    .innerJoin(chunks, eq(chunks.id, fused.id))
-    .innerJoin(documents, eq(documents.id, chunks.documentId))
-    .orderBy(desc(fused.score), asc(chunks.id))
-}
-
-type Retriever = ReturnType<typeof asRetriever>
-
-/** Fuses both retrievers: the score of a chunk is the weighted sum of its normalized scores. */
-function fuse(db: Db, byVector: Retriever, byText: Retriever) {
-  const id = sql<string>`coalesce(${byVector.id}, ${byText.id})`.as('found_id')
-  const weighted = sql`${placeholder('vectorWeight')}::float8 * coalesce(${byVector.normalized}, 0)`
-  const columns = {
-    id,
-    score: sql<number>`${weighted} + coalesce(${byText.normalized}, 0)`.as('score'),
-    vectorRank: byVector.rank,
-    vectorDistance: byVector.measure,
-    textRank: byText.rank,
-    textScore: byText.measure,
-  }
-  const both = db.select(columns).from(byVector).fullJoin(byText, eq(byText.id, byVector.id))
-  return db.$with('fused').as(both.orderBy(sql`score desc`, sql`found_id`).limit(placeholder('limit')))
-}
-
-/**
- * Wraps a function of search.sql: chunk ids, their measure (distance or score), ranks from 1, and the measure normalized
- * to 0 to 1. Column names include `name`, because Drizzle writes such columns without their table name.
- */
-function asRetriever(db: Db, name: string, call: SQL, normalize: (measure: SQL) => SQL) {
-  const column = (part: string) => sql`${sql.identifier(`${name}_${part}`)}`
-  const [id, measure, rank, normalized] = [column('id'), column('measure'), column('rank'), column('normalized')]
-  const columns = {
-    id: sql<string>`${id}`.as(`${name}_id`),
-    measure: sql<number | null>`${measure}`.as(`${name}_measure`),
-    rank: sql<number | null>`${rank}`.mapWith(Number).as(`${name}_rank`),
-    normalized: sql<number | null>`${normalized}`.as(`${name}_normalized`),
-  }
-  return db
-    .$with(name, columns)
-    .as(sql`select *, ${normalize(measure)} as ${normalized} from ${call} as found (${id}, ${measure}, ${rank})`)
-}
-
-/** Maps distances to scores: 0 for the farthest candidate, 1 for the nearest. */
-function normalizeDistance(distance: SQL): SQL {
-  const farthest = sql`max(${distance}) over ()`
-  return sql`coalesce((${farthest} - ${distance}) / nullif(${farthest} - min(${distance}) over (), 0), 1)`
-}
-
-function normalizeScore(score: SQL): SQL {
-  return sql`${score} / max(${score}) over ()`
-}
-
-/** Returns a quoted SQL literal, where parameters are not allowed. Assumes `standard_conforming_strings`, the default. */
-export function quoteLiteral(text: string): string {
-  return `'${text.replaceAll("'", "''")}'`
 }

@@ -1,4 +1,4 @@
-import { type SQL, type SQLWrapper, sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import {
   bigint,
   boolean,
@@ -24,7 +24,9 @@ const halfvec = customType<{ data: number[]; driverData: string }>({
   fromDriver: (text) => JSON.parse(text),
 })
 
-const tsvector = customType<{ data: string }>({ dataType: () => 'tsvector' })
+/** The dimensions of a sparse vector with one for each term: the most that pgvector supports. */
+export const termSpace = 1_000_000_000
+const sparsevec = customType<{ data: string }>({ dataType: () => `sparsevec(${termSpace})` })
 const bytea = customType<{ data: Buffer }>({ dataType: () => 'bytea' })
 
 // Three digits, because a JavaScript Date has millisecond precision and a cursor made from one must find its row again.
@@ -322,35 +324,6 @@ export const uploadParts = pgTable(
   ],
 )
 
-/** Languages with stop words in Postgres, which identify a text's language. `simple` keeps every word unchanged. */
-export const languages = [
-  'danish',
-  'dutch',
-  'english',
-  'finnish',
-  'french',
-  'german',
-  'hungarian',
-  'italian',
-  'norwegian',
-  'portuguese',
-  'russian',
-  'spanish',
-  'swedish',
-  'turkish',
-  'simple',
-] as const
-export type Language = (typeof languages)[number]
-
-/**
- * Returns a language as a Postgres text search configuration. A generated column may not contain a cast, and pg_upgrade
- * rejects a column of type `regconfig`.
- */
-function toTextSearch(language: SQLWrapper): SQL {
-  const cases = languages.map((name) => `when '${name}' then '${name}'::regconfig`)
-  return sql`case ${language} ${sql.raw(cases.join(' '))} end`
-}
-
 /** The text chunks that are searched and cited. `db:migrate` builds a partial HNSW index for each model's vectors. */
 export const chunks = pgTable(
   'chunks',
@@ -368,17 +341,18 @@ export const chunks = pgTable(
     page: integer('page'),
     embeddingModel: text('embedding_model').notNull(),
     embedding: halfvec('embedding').notNull(),
-    /** The document's language, one of `languages`. It determines stop words and stemming. */
-    language: text('language').$type<Language>().notNull().default('english'),
-    search: tsvector('search')
+    /** Numbers for the terms of heading and content: see `toTermNumber`. */
+    terms: integer('terms').array().notNull().default([]),
+    /** The BM25 weight of each term, at the term's number. */
+    weights: sparsevec('weights')
       .notNull()
-      .generatedAlwaysAs(
-        (): SQL => sql`to_tsvector(${toTextSearch(chunks.language)}, ${chunks.heading} || ' ' || ${chunks.content})`,
-      ),
+      .default(sql.raw(`'{}/${termSpace}'`)),
+    /** The version of the tokenizer that found the terms. */
+    tokenizer: text('tokenizer').notNull().default(''),
   },
   (table) => [
     index('chunks_document_model').on(table.documentId, table.embeddingModel),
-    index('chunks_owner').on(table.ownerId, table.language),
-    index('chunks_search').using('gin', table.search),
+    index('chunks_owner_model').on(table.ownerId, table.embeddingModel),
+    index('chunks_terms').using('gin', table.terms),
   ],
 )

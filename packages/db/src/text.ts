@@ -32,3 +32,8 @@ export function endsInHighSurrogate(text: string, end = text.length): boolean {
   const code = text.charCodeAt(end - 1)
   return code >= 0xd800 && code <= 0xdbff
 }
+
+/** Returns a quoted SQL literal, where parameters are not allowed. Assumes `standard_conforming_strings`, the default. */
+export function quoteLiteral(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`
+}

@@ -2,7 +2,7 @@ import { type Embedder, takeTurn } from '@repo/llm'
 import { isFunctionWord, readWords, stem } from './words.ts'
 
 const dimensions = 384
-const weight = 0.1 // it compares spelling, not meaning, so keyword search counts more; chosen with `npm run eval`
+const weight = 0.15 // it compares spelling, not meaning, so keyword search counts more; chosen with `npm run eval`
 const gramWeight = 0.2
 const maxTextLength = 4000 // embedding models read about as much, and more would block the event loop
 const maxBlockMs = 4 // how long the event loop waits for a batch

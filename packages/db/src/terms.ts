@@ -1,0 +1,91 @@
+import { hash } from 'node:crypto'
+import { foldAccents, guessLanguages, isAscii, type LanguageName, languageNames, languages } from './languages.ts'
+import { termSpace } from './schema.ts'
+
+/** Changes when the same text yields other terms. `Intl.Segmenter` takes its dictionaries from ICU. */
+export const tokenizerVersion = `1-icu${process.versions.icu?.split('.')[0]}`
+
+const segmenter = new Intl.Segmenter('en', { granularity: 'word' })
+const invisible = /[\u00ad\u200b-\u200d\u2060\ufeff]/g // soft hyphens, zero-width spaces and joiners
+/** Such as `iso-9001` and `v1.2.3`. The parts of `node.js` or `user_id` are specific enough without the whole. */
+const codes = /(?=\S*\p{N})[\p{L}\p{N}]+(?:[-_.:/@][\p{L}\p{N}]+)+/gu
+/** `Intl.Segmenter` keeps these inside a word. */
+const separators = /[_.:'’]+/
+const hangul = /\p{Script=Hangul}/u
+/** Only words of letters have stems and prefixes. */
+const unstemmed = /[\p{N}\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}]/u
+
+/**
+ * Returns the terms of a text with their frequencies. The same function serves chunks and questions.
+ *
+ * Words are those of `Intl.Segmenter`, after NFKC and in lower case. Identifiers are taken apart, and those with digits
+ * are also kept whole. Stop words are left out and the rest are stemmed, in the language that the text's stop words
+ * indicate. A chunk has one language, by default English. A question may be too short to tell, and then has
+ * all of them.
+ * Words that are not English also get their first five letters as a term, which finds compounds and inflections that
+ * stemmers miss. Korean words become pairs of characters, because particles cling to them.
+ */
+export function countTerms(text: string, isQuestion = false): Map<string, number> {
+  const plain = text.normalize('NFKC').toLowerCase().replaceAll(invisible, '')
+  const words = [...segmenter.segment(plain)].flatMap(({ segment, isWordLike }) => (isWordLike ? segment : []))
+  const names = chooseLanguages(words, isQuestion)
+  const spoken = names.map((name) => languages[name])
+  const isEnglish = names.length === 1 && names[0] === 'english'
+  const isKnown = names !== languageNames
+  const counts = new Map<string, number>()
+  const count = (term: string) => counts.set(term, (counts.get(term) ?? 0) + 1)
+  const isStopWord = (word: string) => isKnown && spoken.some(({ stopWords }) => stopWords.has(foldAccents(word)))
+  for (const word of words) {
+    const parts = isStopWord(word) ? [] : word.split(separators)
+    for (const part of parts) {
+      if (part === '' || isStopWord(part)) continue
+      if (hangul.test(part)) pairCharacters(part).forEach(count)
+      else if (unstemmed.test(part)) count(part)
+      else {
+        for (const stem of new Set(spoken.map(({ stem }) => stem(part)))) count(stem)
+        if (part.length > 6 && !(isEnglish && isAscii(part))) count(`${[...part].slice(0, 5).join('')}*`)
+      }
+    }
+  }
+  plain.match(codes)?.forEach(count)
+  return counts
+}
+
+function chooseLanguages(words: string[], isQuestion: boolean): LanguageName[] {
+  const guessed = guessLanguages(words)
+  if (isQuestion) return guessed.length > 0 ? guessed : languageNames
+  return guessed.length === 0 || guessed.includes('english') ? ['english'] : guessed.slice(0, 1)
+}
+
+function pairCharacters(word: string): string[] {
+  const characters = [...word]
+  return characters.length === 1 ? characters : characters.slice(1).map((next, index) => `${characters[index]}${next}`)
+}
+
+/** The usual constants of BM25 (Robertson and Zaragoza 2009). */
+const [saturation, lengthEffect] = [1.2, 0.75]
+/** In terms. A constant, so that a chunk's weights do not change with other chunks. */
+const averageLength = 60
+
+/**
+ * Returns what is stored of a chunk's terms: their numbers, and their BM25 weights as a `sparsevec` in pgvector's text
+ * format. The inner product with the rarities of a question's terms is the chunk's BM25 score.
+ */
+export function indexTerms(owner: string, text: string): { terms: number[]; weights: string } {
+  const counts = countTerms(text)
+  const length = counts.values().reduce((sum, count) => sum + count, 0)
+  const slowness = saturation * (1 - lengthEffect + (lengthEffect * length) / averageLength)
+  const weights = new Map<number, number>()
+  for (const [term, count] of counts)
+    weights.set(toTermNumber(owner, term), (count * (saturation + 1)) / (count + slowness))
+  const entries = Array.from(weights, ([number, weight]) => `${number}:${weight.toFixed(3)}`)
+  return { terms: [...weights.keys()], weights: `{${entries.join()}}/${termSpace}` }
+}
+
+/**
+ * Returns the number of an owner's term, from 1 to a billion. Owners have different numbers for the same term, so the
+ * index holds a list of chunks for each owner's term, and a search reads nothing of other owners.
+ */
+export function toTermNumber(owner: string, term: string): number {
+  return (hash('sha1', `${owner} ${term}`, 'buffer').readUInt32BE() % termSpace) + 1
+}
