@@ -1,24 +1,19 @@
 import { z } from 'zod'
-import { type ChatModelConfig, readChatModels } from './chat-models.ts'
+import { readChatModels } from './chat-models.ts'
 import { ConfigError, toConfigError } from './config-error.ts'
+import { checkEmbedding, type ModelConfig, models, type WithChatModels } from './models.ts'
+import { httpUrl, integer, optional } from './values.ts'
 
 export { ConfigError } from './config-error.ts'
+export { findEmbeddingServer, type ModelConfig } from './models.ts'
 
 /** In bytes. A PDF of 1,000 pages with pictures has about this size. */
 export const maxFileSize = 20 * 1024 * 1024
 
-const optional = z
-  .string()
-  .optional()
-  .transform((value) => value || undefined)
-/** Spaces at its ends count, and `\\n` is a line break, which a line of `.env` cannot contain. */
-const prefix = optional.transform((value) => value?.replaceAll('\\n', '\n'))
-const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max)
 const postgresUrl = z.url({
   protocol: /^postgres(ql)?$/,
   error: 'must be a URL like postgres://user:password@host:6432/database',
 })
-const httpUrl = z.url({ protocol: /^https?$/, error: 'must be a URL like https://api.openai.com/v1' })
 /**
  * Compared character by character with the `iss` of tokens. Over plain HTTP, an attacker could serve their own signing
  * keys.
@@ -45,22 +40,6 @@ function isIssuer(text: string): boolean {
   const { protocol, hostname } = new URL(text)
   const isLocal = ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
   return (protocol === 'https:' || (protocol === 'http:' && isLocal)) && !/[?#]/.test(text)
-}
-
-const models = {
-  OPENAI_BASE_URL: httpUrl.default('https://api.openai.com/v1'),
-  OPENAI_API_KEY: optional,
-  CHAT_MODEL: optional,
-  EMBEDDING_BASE_URL: httpUrl.optional(),
-  EMBEDDING_API_KEY: optional,
-  EMBEDDING_MODEL: optional,
-  EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // pgvector's limit for halfvec
-  EMBEDDING_QUERY_PREFIX: prefix,
-  EMBEDDING_DOCUMENT_PREFIX: prefix,
-  MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models may think for a minute or two
-  MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens; normally far less
-  MAX_ANSWER_TOKENS: integer(1, 10_000_000).default(16_384), // about 12,000 words; what vendors allow for usual chat models
-  ANSWER_TIMEOUT_MS: integer(1, 86_400_000).default(600_000), // OpenAI's own clients wait no longer than ten minutes
 }
 
 /** Checked here only. The OpenTelemetry SDK and its exporter read these and other `OTEL_` variables themselves. */
@@ -161,36 +140,7 @@ export type Config = z.output<typeof ApiEnvironment> & WithChatModels
 export type WorkerConfig = z.output<typeof WorkerEnvironment>
 export type MigrationConfig = z.output<typeof MigrationEnvironment>
 export type DoctorConfig = ReturnType<typeof readDoctorConfig>
-export type ModelConfig = z.output<z.ZodObject<typeof models>> & WithChatModels
 export type TracingConfig = z.output<z.ZodObject<typeof tracing>>
-
-/** The chat models that a request may choose. Undefined in programs that do not chat. */
-type WithChatModels = { chatModels?: ChatModelConfig[] }
-
-/** Returns the server of `EMBEDDING_MODEL`. Each key is sent to its own server only. */
-export function findEmbeddingServer(env: ModelConfig) {
-  return env.EMBEDDING_BASE_URL
-    ? { baseUrl: env.EMBEDDING_BASE_URL, apiKey: env.EMBEDDING_API_KEY }
-    : { baseUrl: env.OPENAI_BASE_URL, apiKey: env.EMBEDDING_API_KEY ?? env.OPENAI_API_KEY }
-}
-
-function checkEmbedding(env: ModelConfig, context: z.RefinementCtx) {
-  checkEmbeddingKey(env, context)
-  for (const name of ['EMBEDDING_QUERY_PREFIX', 'EMBEDDING_DOCUMENT_PREFIX'] as const) {
-    if (env[name] === undefined || env.EMBEDDING_MODEL) continue
-    const message = 'needs EMBEDDING_MODEL. Set both or neither'
-    context.addIssue({ code: 'custom', path: [name], message })
-  }
-}
-
-/** Reports a missing key for api.openai.com at startup instead of at the first question. Local servers need no key. */
-function checkEmbeddingKey(env: ModelConfig, { addIssue }: z.RefinementCtx) {
-  const { baseUrl, apiKey } = findEmbeddingServer(env)
-  if (!env.EMBEDDING_MODEL || apiKey !== undefined || new URL(baseUrl).hostname !== 'api.openai.com') return
-  const server = env.EMBEDDING_BASE_URL ? 'EMBEDDING' : 'OPENAI'
-  const message = `is required for api.openai.com. Set it, or set ${server}_BASE_URL to another server`
-  addIssue({ code: 'custom', path: [`${server}_API_KEY`], message })
-}
 
 /** Returns the settings of the API. Throws `ConfigError`. */
 export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {

@@ -333,7 +333,10 @@ export const chunks = pgTable(
     documentId: uuid('document_id')
       .notNull()
       .references(() => documents.id, { onDelete: 'cascade' }),
-    /** The document's title and the headings above the chunk: context for search, not part of the quoted text. */
+    /**
+     * The document's title, the headings above the chunk and, in the later chunks of a table, its column names: context
+     * for search, not part of the quoted text.
+     */
     heading: text('heading').notNull(),
     content: text('content').notNull(),
     start: integer('start').notNull(),

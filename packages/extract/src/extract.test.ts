@@ -124,7 +124,23 @@ describe('an HTML page', () => {
     const rows = '<tr><th>Port</th><th>High</th></tr><tr><td>Brest | FR</td><td><b>12</b>:00</td></tr>'
     expect(
       await html(`<h2>A</h2><ul><li>one</li><li>two</li></ul><pre>if (a) {\n  # b\n}</pre><table>${rows}</table>`),
-    ).toBe('## A\n\n- one\n- two\n\n```\nif (a) {\n  # b\n}\n```\n\n| Port | High |\n| Brest \\| FR | 12:00 |')
+    ).toBe(
+      '## A\n\n- one\n- two\n\n```\nif (a) {\n  # b\n}\n```\n\n| Port | High |\n|---|---|\n| Brest \\| FR | 12:00 |',
+    )
+  })
+
+  it.each([
+    [
+      'td in thead',
+      '<thead><tr><td>a</td><td>b</td></tr></thead><tr><td>1</td><td>2</td></tr>',
+      '| a | b |\n|---|---|\n| 1 | 2 |',
+    ],
+    ['an empty corner', '<tr><td></td><th>b</th></tr><tr><th>1</th><td>2</td></tr>', '|  | b |\n|---|---|\n| 1 | 2 |'],
+    ['names of rows only', '<tr><th>a</th><td>1</td></tr><tr><th>b</th><td>2</td></tr>', '| a | 1 |\n| b | 2 |'],
+    ['no names', '<tr><td>1</td><td>2</td></tr>', '| 1 | 2 |'],
+    ['no rows', '', ''],
+  ])('writes a delimiter row only below the header row of a table: %s', async (_, rows, expected) => {
+    expect(await html(`<h2>A</h2><table>${rows}</table>`)).toBe(`## A\n\n${expected}`.trim())
   })
 
   it('is decoded with the encoding that it declares', async () => {

@@ -79,12 +79,16 @@ const code: FormatCallback = (element, walk, builder) => {
   builder.closeBlock({ trailingLineBreaks: 2 })
 }
 
-/** Returns one line per row. Spanning and nested cells become the text of their cell. */
+/**
+ * Returns one line per row, and a delimiter row below a header row. Spanning and nested cells become the text of their
+ * cell.
+ */
 const table: FormatCallback = (element, walk, builder) => {
+  const rows = findRows(element)
   builder.openTable()
-  for (const row of findRows(element)) {
+  for (const row of rows) {
     builder.openTableRow()
-    for (const cell of row.children.filter(({ name }) => name === 'td' || name === 'th')) {
+    for (const cell of findCells(row)) {
       builder.openTableCell({})
       walk(cell.children, builder)
       builder.closeTableCell()
@@ -94,7 +98,11 @@ const table: FormatCallback = (element, walk, builder) => {
   const toLine = (row: { text: string }[]) =>
     `| ${row.map(({ text }) => text.replaceAll(/\s+/g, ' ').replaceAll('|', '\\|')).join(' | ')} |`
   builder.closeTable({
-    tableToString: (rows) => rows.map(toLine).join('\n'),
+    tableToString: (lines) =>
+      lines
+        .map(toLine)
+        .toSpliced(1, 0, ...writeDelimiter(rows[0]))
+        .join('\n'),
     leadingLineBreaks: 2,
     trailingLineBreaks: 2,
   })
@@ -102,4 +110,16 @@ const table: FormatCallback = (element, walk, builder) => {
 
 function findRows({ children = [] }: DomNode): DomNode[] {
   return children.flatMap((child) => (child.name === 'tr' ? [child] : child.name === 'table' ? [] : findRows(child)))
+}
+
+function findCells({ children = [] }: DomNode): DomNode[] {
+  return children.filter(({ name }) => name === 'td' || name === 'th')
+}
+
+/** Returns the delimiter row if the first row is a header row. A `th` at its start alone is the name of the row. */
+function writeDelimiter(first?: DomNode): string[] {
+  const cells = first ? findCells(first) : []
+  const last = cells.at(-1)
+  const isHeader = last?.name === 'th' || last?.parent?.parent?.name === 'thead'
+  return isHeader ? [`|${'---|'.repeat(cells.length)}`] : []
 }

@@ -8,7 +8,7 @@ type Heading = Span & { level: number; title: string }
 export type Block = Span & { headings: string[] }
 
 /** In UTF-16 units. A longer line is treated as text, because a heading is added to every chunk below it. */
-const maxHeadingLength = 200
+export const maxHeadingLength = 200
 
 /**
  * Yields the paragraphs, lists, tables and fenced code of Markdown or plain text, without the headings. A heading with
@@ -53,7 +53,7 @@ function* readParts(text: string): Generator<Span | Heading> {
 }
 
 /** Yields the lines without trailing white space. */
-function* readLines(text: string) {
+export function* readLines(text: string) {
   let start = 0
   while (start < text.length) {
     const newline = text.indexOf('\n', start)
@@ -84,7 +84,7 @@ function readUnderlined(text: string, above: Span | undefined, line: string) {
 }
 
 /** Returns the fence that is open after `line`. A closing line contains only the marker, possibly longer. */
-function updateFence(fence: string | undefined, line: string): string | undefined {
+export function updateFence(fence: string | undefined, line: string): string | undefined {
   const marker = line.match(/^ {0,3}(`{3,}(?=[^`]*$)|~{3,})/)?.[1]
   if (!fence) return marker
   return marker?.startsWith(fence) && marker === line.trim() ? undefined : fence

@@ -297,6 +297,8 @@ describe('the time it takes', () => {
     '. ',
     'a\n---\n',
     'a\n---b\n',
+    '|-|\n',
+    'a|b\n-|-\nc\n',
     ' ',
     '\n',
     '字',

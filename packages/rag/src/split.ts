@@ -1,8 +1,10 @@
 import { type Block, findBlocks } from './blocks.ts'
+import { findTables } from './tables.ts'
 import { type CountTokens, createTokenEstimator, type TokenEstimator } from './tokens.ts'
 
 /** A piece of a document. `content` equals `text.slice(start, end)`, so that a citation can point to its position. */
 export type Chunk = {
+  /** The headings above the chunk, outermost first. A table's later chunks add its column names, such as `Port | Height`. */
   headings: string[]
   content: string
   start: number
@@ -33,7 +35,8 @@ export function* splitText(text: string, pages: number[] = [], count?: CountToke
   }
   let open: Block | undefined
   for (const block of findBlocks(text)) {
-    for (const piece of cutBlock(text, block, measure)) {
+    const pieces = isShort(block.start, block.end, measure) ? [block] : cutBlock(text, block, measure)
+    for (const piece of pieces) {
       const fits = open && isShort(open.start, piece.end, measure) && findPage(open.start) === findPage(piece.start)
       if (open?.headings === piece.headings && fits) {
         open.end = piece.end
@@ -46,15 +49,22 @@ export function* splitText(text: string, pages: number[] = [], count?: CountToke
   if (open) yield toChunk(open)
 }
 
-function* cutBlock(text: string, { headings, start, end }: Block, measure: TokenEstimator): Generator<Block> {
-  let next = start
-  while (!isShort(next, end, measure)) {
-    const cut = findCut(text.slice(next, findEnd(next, end, measure)))
+/** Yields pieces of a block that is too long. The later pieces of a table carry the names of its columns. */
+function* cutBlock(text: string, block: Block, measure: TokenEstimator): Generator<Block> {
+  const tables = findTables(text, block)
+  let table = tables.next().value
+  let next = block.start
+  const toPiece = (start: number, end: number): Block => {
+    while (table && table.end <= start) table = tables.next().value
+    return { headings: table && table.start <= start ? table.headings : block.headings, start, end }
+  }
+  while (!isShort(next, block.end, measure)) {
+    const cut = findCut(text.slice(next, findEnd(next, block.end, measure)))
     const piece = text.slice(next, next + cut).trimEnd()
-    if (piece) yield { headings, start: next, end: next + piece.length }
+    if (piece) yield toPiece(next, next + piece.length)
     next += cut
   }
-  yield { headings, start: next, end }
+  yield toPiece(next, block.end)
 }
 
 /**

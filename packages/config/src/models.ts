@@ -1,0 +1,54 @@
+import type { z } from 'zod'
+import type { ChatModelConfig } from './chat-models.ts'
+import { httpUrl, integer, optional } from './values.ts'
+
+/** Spaces at its ends count, and `\\n` is a line break, which a line of `.env` cannot contain. */
+const prefix = optional.transform((value) => value?.replaceAll('\\n', '\n'))
+
+/** The variables of the chat model and the embedding model, which every program reads. */
+export const models = {
+  OPENAI_BASE_URL: httpUrl.default('https://api.openai.com/v1'),
+  OPENAI_API_KEY: optional,
+  CHAT_MODEL: optional,
+  EMBEDDING_BASE_URL: httpUrl.optional(),
+  EMBEDDING_API_KEY: optional,
+  EMBEDDING_MODEL: optional,
+  EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // pgvector's limit for halfvec
+  EMBEDDING_QUERY_PREFIX: prefix,
+  EMBEDDING_DOCUMENT_PREFIX: prefix,
+  MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models may think for a minute or two
+  MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens; normally far less
+  MAX_ANSWER_TOKENS: integer(1, 10_000_000).default(16_384), // about 12,000 words; what vendors allow for usual chat models
+  ANSWER_TIMEOUT_MS: integer(1, 86_400_000).default(600_000), // OpenAI's own clients wait no longer than ten minutes
+}
+
+export type ModelConfig = z.output<z.ZodObject<typeof models>> & WithChatModels
+
+/** The chat models that a request may choose. Undefined in programs that do not chat. */
+export type WithChatModels = { chatModels?: ChatModelConfig[] }
+
+/** Returns the server of `EMBEDDING_MODEL`. Each key is sent to its own server only. */
+export function findEmbeddingServer(env: ModelConfig) {
+  return env.EMBEDDING_BASE_URL
+    ? { baseUrl: env.EMBEDDING_BASE_URL, apiKey: env.EMBEDDING_API_KEY }
+    : { baseUrl: env.OPENAI_BASE_URL, apiKey: env.EMBEDDING_API_KEY ?? env.OPENAI_API_KEY }
+}
+
+/** Reports what is missing to use `EMBEDDING_MODEL`. A refinement of every schema that contains `models`. */
+export function checkEmbedding(env: ModelConfig, context: z.RefinementCtx) {
+  checkEmbeddingKey(env, context)
+  for (const name of ['EMBEDDING_QUERY_PREFIX', 'EMBEDDING_DOCUMENT_PREFIX'] as const) {
+    if (env[name] === undefined || env.EMBEDDING_MODEL) continue
+    const message = 'needs EMBEDDING_MODEL. Set both or neither'
+    context.addIssue({ code: 'custom', path: [name], message })
+  }
+}
+
+/** Reports a missing key for api.openai.com at startup instead of at the first question. Local servers need no key. */
+function checkEmbeddingKey(env: ModelConfig, { addIssue }: z.RefinementCtx) {
+  const { baseUrl, apiKey } = findEmbeddingServer(env)
+  if (!env.EMBEDDING_MODEL || apiKey !== undefined || new URL(baseUrl).hostname !== 'api.openai.com') return
+  const server = env.EMBEDDING_BASE_URL ? 'EMBEDDING' : 'OPENAI'
+  const message = `is required for api.openai.com. Set it, or set ${server}_BASE_URL to another server`
+  addIssue({ code: 'custom', path: [`${server}_API_KEY`], message })
+}
