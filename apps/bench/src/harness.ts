@@ -36,6 +36,7 @@ const mockModel = fileURLToPath(new URL('../../../packages/testing/src/mock-mode
 const servers: Record<Variant, string> = {
   pooled: inApps('api/dist/server.js'),
   direct: inApps('api/dist/server.js'),
+  drizzle: fileURLToPath(new URL('./variants/drizzle.ts', import.meta.url)),
   floor: fileURLToPath(new URL('./variants/floor.ts', import.meta.url)),
   'ai-sdk': fileURLToPath(new URL('./variants/ai-sdk.ts', import.meta.url)),
   held: fileURLToPath(new URL('./variants/held.ts', import.meta.url)),

@@ -11,7 +11,7 @@ export type Tabulated = {
   goals: { text: string; isReached: boolean | undefined }[]
 }
 
-const baselines: Variant[] = ['floor', 'ai-sdk'] // these do the same work as Sluice, so their costs are comparable
+const baselines: Variant[] = ['floor', 'drizzle', 'ai-sdk'] // these answer the same chats, so their costs are comparable
 
 /** Converts an outcome to a table. */
 export function tabulate({ scenario, rows }: Outcome): Tabulated {

@@ -10,8 +10,9 @@ import { ingestDocument } from '@repo/rag'
 import { type MockModel, mockAnswer, mockEmbedding, startMockModel } from '@repo/testing/mock-model'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { connectRaw, ensureOwner, prepareSearch } from './raw-queries.ts'
+import { prepareVectorSearch } from './raw-search.ts'
 
-const variants = ['floor', 'held', 'blocking', 'ai-sdk'] as const
+const variants = ['floor', 'drizzle', 'held', 'blocking', 'ai-sdk'] as const
 const embeddingModel = 'mock-embed-16'
 let test: TestDatabase
 let mock: MockModel
@@ -60,6 +61,13 @@ async function start(name: string, environment: Record<string, string> = {}) {
 }
 
 const embed = (text: string) => mockEmbedding(text, 16)
+
+/** Opens the store until the end of the test, with an embedder that needs no server. */
+async function openStore() {
+  const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
+  onTestFinished(close)
+  return { store: createStore(db), embedder: { name: embeddingModel, embed: async (all: string[]) => all.map(embed) } }
+}
 
 function ask(url: string, body: object, headers: Record<string, string> = {}) {
   const init = { method: 'POST', headers: { 'content-type': 'application/json', ...headers } }
@@ -177,18 +185,16 @@ describe('connections while answers stream', () => {
   })
 })
 
-it('floor finds the same passages as the shipped search, in the same order', async () => {
-  const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
+it('the shipped search finds the same passages without Drizzle, in the same order', async () => {
   const sql = connectRaw(test.databaseUrl, 1)
-  onTestFinished(async () => void (await Promise.all([close(), sql.end()])))
-  const store = createStore(db)
+  onTestFinished(async () => void (await sql.end()))
+  const { store, embedder } = await openStore()
   const owner = await ensureOwner(sql)
   const other = await store.owners.ensure('other')
   const texts = Array.from({ length: 12 }, (_, n) => `Room ${n} opens ${n % 3 ? 'at nine' : 'late'}, floor ${n % 4}.`)
   for (const [position, text] of texts.entries()) {
     const document = { title: `Room ${position}`, text }
-    const options = { store, embedder: { name: embeddingModel, embed: async (all: string[]) => all.map(embed) } }
-    await ingestDocument(options, position === 5 ? other : owner, document)
+    await ingestDocument({ store, embedder }, position === 5 ? other : owner, document)
   }
   const search = prepareSearch(embeddingModel)
   for (const question of ['Which room opens late?', 'Room 7', 'floor 3 at nine', 'nothing of this']) {
@@ -203,6 +209,28 @@ it('floor finds the same passages as the shipped search, in the same order', asy
     expect(found).toHaveLength(6)
     expect(shipped).toMatchObject(found)
   }
+})
+
+it('floor and drizzle find the nearest passages', async () => {
+  const sql = connectRaw(test.databaseUrl, 1)
+  const { url, stop } = await start('drizzle')
+  onTestFinished(async () => void (await Promise.all([stop(), sql.end()])))
+  const owner = await ensureOwner(sql)
+  const options = await openStore()
+  for (const wing of ['north', 'south', 'east', 'west', 'old', 'new', 'left']) {
+    await ingestDocument(options, owner, { title: `Wing ${wing}`, text: `The ${wing} wing is closed for repairs.` })
+  }
+  const message = 'Which wing, the south wing? [mock tokens=1]'
+  const found = await prepareVectorSearch(embeddingModel)(sql, owner, JSON.stringify(embed(message)))
+  const nearest = await sql<{ id: string }[]>`
+    select id from chunks where owner_id = ${owner}
+    order by embedding <=> ${JSON.stringify(embed(message))}::text::halfvec limit 6`
+  expect(found.map(({ chunkId }) => chunkId)).toEqual(nearest.map(({ id }) => id))
+  expect(found[0]).toMatchObject({ heading: expect.any(String), text: expect.any(String), page: null })
+
+  const parts = await readParts(await ask(url, { message }))
+  const sources = parts.filter(({ type }) => type === 'source-document')
+  expect(sources.map(({ providerMetadata }) => providerMetadata.sluice.chunkId)).toEqual(nearest.map(({ id }) => id))
 })
 
 it('ai-sdk answers in two steps if the model searches', async () => {
