@@ -3,14 +3,12 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { connect, createStore } from '@repo/db'
+import { connect, createStore, sql } from '@repo/db'
 import { createTestDatabase, type TestDatabase, watchConnections } from '@repo/db/testing'
 import { createLlm } from '@repo/llm'
 import { ingestDocument } from '@repo/rag'
 import { type MockModel, mockAnswer, mockEmbedding, startMockModel } from '@repo/testing/mock-model'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { connectRaw, ensureOwner, prepareSearch } from './raw-queries.ts'
-import { prepareVectorSearch } from './raw-search.ts'
 
 const variants = ['floor', 'drizzle', 'held', 'blocking', 'ai-sdk'] as const
 const embeddingModel = 'mock-embed-16'
@@ -61,13 +59,6 @@ async function start(name: string, environment: Record<string, string> = {}) {
 }
 
 const embed = (text: string) => mockEmbedding(text, 16)
-
-/** Opens the store until the end of the test, with an embedder that needs no server. */
-async function openStore() {
-  const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
-  onTestFinished(close)
-  return { store: createStore(db), embedder: { name: embeddingModel, embed: async (all: string[]) => all.map(embed) } }
-}
 
 function ask(url: string, body: object, headers: Record<string, string> = {}) {
   const init = { method: 'POST', headers: { 'content-type': 'application/json', ...headers } }
@@ -185,49 +176,20 @@ describe('connections while answers stream', () => {
   })
 })
 
-it('the shipped search finds the same passages without Drizzle, in the same order', async () => {
-  const sql = connectRaw(test.databaseUrl, 1)
-  onTestFinished(async () => void (await sql.end()))
-  const { store, embedder } = await openStore()
-  const owner = await ensureOwner(sql)
-  const other = await store.owners.ensure('other')
-  const texts = Array.from({ length: 12 }, (_, n) => `Room ${n} opens ${n % 3 ? 'at nine' : 'late'}, floor ${n % 4}.`)
-  for (const [position, text] of texts.entries()) {
-    const document = { title: `Room ${position}`, text }
-    await ingestDocument({ store, embedder }, position === 5 ? other : owner, document)
-  }
-  const search = prepareSearch(embeddingModel)
-  for (const question of ['Which room opens late?', 'Room 7', 'floor 3 at nine', 'nothing of this']) {
-    const embedding = embed(question)
-    const shipped = await store.passages.search(owner, {
-      text: question,
-      embedding: JSON.stringify(embedding),
-      embeddingModel,
-      limit: 6,
-    })
-    const found = await search(sql, owner, question, JSON.stringify(embedding))
-    expect(found).toHaveLength(6)
-    expect(shipped).toMatchObject(found)
-  }
-})
-
-it('floor and drizzle find the nearest passages', async () => {
-  const sql = connectRaw(test.databaseUrl, 1)
+it('drizzle finds the six nearest passages', async () => {
   const { url, stop } = await start('drizzle')
-  onTestFinished(async () => void (await Promise.all([stop(), sql.end()])))
-  const owner = await ensureOwner(sql)
-  const options = await openStore()
+  const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
+  onTestFinished(async () => void (await Promise.all([stop(), close()])))
+  const store = createStore(db)
+  const embedder = { name: embeddingModel, embed: async (texts: string[]) => texts.map(embed) }
+  const owner = await store.owners.ensure('local')
   for (const wing of ['north', 'south', 'east', 'west', 'old', 'new', 'left']) {
-    await ingestDocument(options, owner, { title: `Wing ${wing}`, text: `The ${wing} wing is closed for repairs.` })
+    const document = { title: `Wing ${wing}`, text: `The ${wing} wing is closed for repairs.` }
+    await ingestDocument({ store, embedder }, owner, document)
   }
   const message = 'Which wing, the south wing? [mock tokens=1]'
-  const found = await prepareVectorSearch(embeddingModel)(sql, owner, JSON.stringify(embed(message)))
-  const nearest = await sql<{ id: string }[]>`
-    select id from chunks where owner_id = ${owner}
-    order by embedding <=> ${JSON.stringify(embed(message))}::text::halfvec limit 6`
-  expect(found.map(({ chunkId }) => chunkId)).toEqual(nearest.map(({ id }) => id))
-  expect(found[0]).toMatchObject({ heading: expect.any(String), text: expect.any(String), page: null })
-
+  const nearest = await db.execute<{ id: string }>(sql`
+    select id from chunks where owner_id = ${owner} order by embedding <=> ${JSON.stringify(embed(message))}::halfvec limit 6`)
   const parts = await readParts(await ask(url, { message }))
   const sources = parts.filter(({ type }) => type === 'source-document')
   expect(sources.map(({ providerMetadata }) => providerMetadata.sluice.chunkId)).toEqual(nearest.map(({ id }) => id))
