@@ -62,7 +62,7 @@ const Conversations = z.object({ items: z.array(z.object({ id: z.string(), title
 async function removeConversations(url: string): Promise<void> {
   const response = await fetch(`${url}/conversations?limit=100`)
   const { items } = Conversations.parse(await response.json())
-  const asked = items.filter(({ title }) => title.includes('[mock '))
+  const asked = items.filter(({ title }) => /\[mock |^@\d+ /.test(title)) // the mock may have written the title
   await Promise.all(asked.map(({ id }) => fetch(`${url}/conversations/${id}`, { method: 'DELETE' })))
   if (asked.length > 0) await removeConversations(url)
 }

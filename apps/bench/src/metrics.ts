@@ -58,6 +58,7 @@ export function measure(result: LoadResult, samples: Sample[], fromMs: number, t
   const tokens = gain((sample) => sample.tokens)
   const seconds = gain((sample) => sample.atMs) / 1000
   const requests = gain((sample) => sample.completed)
+  const cheap = tokens > 2 * requests ? 0 : requests // the cost of longer answers is that of their tokens
   const memoryKb = highest(({ usage }) => usage.server?.rssKb) ?? 0
   const grownKb = memoryKb - (samples.at(0)?.usage.server?.rssKb ?? 0)
   const open = highest((sample) => sample.open)
@@ -75,10 +76,10 @@ export function measure(result: LoadResult, samples: Sample[], fromMs: number, t
     tokensPerSecond: per(tokens, seconds),
     cpuPerToken: toMicroseconds(per(cpu('server'), tokens)),
     requestsPerSecond: per(requests, seconds),
-    cpuPerChat: per(cpu('server'), requests),
-    poolerPerChat: per(cpu('pgbouncer'), requests),
-    postgresPerChat: per(cpu('postgres'), requests),
-    totalPerChat: per(cpu('server', 'pgbouncer', 'postgres'), requests),
+    cpuPerChat: per(cpu('server'), cheap),
+    poolerPerChat: per(cpu('pgbouncer'), cheap),
+    postgresPerChat: per(cpu('postgres'), cheap),
+    totalPerChat: per(cpu('server', 'pgbouncer', 'postgres'), cheap),
     serverCores: per(cpu('server') / 1000, seconds),
     databaseCores: per(cpu('postgres', 'pgbouncer') / 1000, seconds),
     mockPerToken: toMicroseconds(per(cpu('mock'), tokens)),
