@@ -20,7 +20,19 @@ describe('npm run bench', () => {
     const out = mkdtempSync(join(root, '.data/bench-test-'))
     onTestFinished(() => rmSync(out, { recursive: true, force: true }))
     const json = join(out, 'numbers.json')
-    const load = ['--only', 'streams', '--quick', '--streams', '8', '--tokens', '40', '--seconds', '1']
+    const load = [
+      '--only',
+      'streams',
+      '--quick',
+      '--streams',
+      '8',
+      '--tokens',
+      '40',
+      '--seconds',
+      '1',
+      '--chunks',
+      '500',
+    ]
     const { stdout } = await bench(...load, '--folder', join(out, 'stack'), '--out', out, '--json', json)
     expect(stdout).toMatch(/^ {2}failed +0 +0$/m)
     expect(stdout).toContain('reached idle in transaction: 0, goal: at most 0')
@@ -33,6 +45,23 @@ describe('npm run bench', () => {
     expect(pooled?.completed).toBeGreaterThanOrEqual(8)
     expect(held).toMatchObject({ failed: 0, idleInTransaction: held?.busy })
     expect(held?.busy).toBeGreaterThan(1)
+  })
+
+  it('measures app, PgBouncer and Postgres per chat of each baseline, and searches of a given size', async ({
+    skip,
+  }) => {
+    skip(process.env.SLUICE_FULL === undefined, 'needs npm test -- --full')
+    const out = mkdtempSync(join(root, '.data/bench-test-'))
+    onTestFinished(() => rmSync(out, { recursive: true, force: true }))
+    const load = ['--only', 'chat,search', '--quick', '--seconds', '2', '--chunks', '500']
+    const { stdout } = await bench(...load, '--folder', join(out, 'stack'), '--out', out)
+    expect(stdout).toMatch(/^ +floor +drizzle +pooled +pooled\/floor +pooled\/drizzle$/m)
+    for (const part of ['app', 'PgBouncer', 'Postgres', 'sum'])
+      expect(stdout).toMatch(new RegExp(`^ {2}CPU per request ms: ${part}( +[\\d.]+){3}( +[\\d.]+x){2}$`, 'm'))
+    expect(stdout).toMatch(/^ {2}failed +0 +0 +0$/m)
+    expect(stdout).toMatch(/^ +500 chunks$/m)
+    expect(stdout).toMatch(/^ {2}done +100$/m)
+    expect(stdout).toMatch(/^ {2}response p95 ms +[\d.]+$/m)
   })
 
   it('prints help, and rejects invalid options', async () => {

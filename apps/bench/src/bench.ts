@@ -2,31 +2,39 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { toMachineTime } from '@repo/testing/mock-model/machine-clock'
 import { z } from 'zod'
-import { openDatabase, prepareDatabase, type Stack, startTarget, type Target } from './harness.ts'
+import { chooseScenarios } from './choose-scenarios.ts'
+import { createDatabases } from './corpus/databases.ts'
+import { openDatabase, type Stack, startTarget, type Target } from './harness.ts'
+import { describeAnswer } from './load/plan.ts'
 import { startLoad } from './load/start-load.ts'
 import { mergeValues } from './metrics.ts'
 import type { Options } from './options.ts'
-import type { Outcome, Row } from './outcome.ts'
+import { nameRow, type Outcome, type Row } from './outcome.ts'
 import { createReport } from './report/report.ts'
 import { formatOutcome } from './report/text.ts'
 import { runOnce } from './run-once.ts'
-import { liveScenario, type Scenario, scenarios, shortWarmUp, type Variant } from './scenarios.ts'
+import { defaultChunks, type Scenario, type Variant } from './scenarios.ts'
 import { listHotFunctions, readProfile, startProfile } from './watch/profile.ts'
 import { measureTurns } from './watch/stalls.ts'
 
-/** Starts or returns the server of a variant. */
-type Open = (scenario: Scenario, variant: Variant) => Promise<Target>
+/** Starts or returns the server of a variant. `chunks` is the size of the corpus, if the scenario compares sizes. */
+type Open = (scenario: Scenario, variant: Variant, chunks: number | undefined) => Promise<Target>
 
 /** Runs the chosen scenarios on a temporary stack. `signal` stops it at any time. */
 export async function runBench(options: Options, stack: Stack, signal: AbortSignal): Promise<void> {
-  await prepareDatabase(stack, signal)
-  await runAll(options, signal, async ({ subject, env, sendsLargest }, variant) => {
-    if (subject === 'connections') return openDatabase(stack, variant)
+  const openCorpus = createDatabases(stack, console.error, signal)
+  await runAll(options, signal, async (scenario, variant, chunks = options.chunks ?? defaultChunks) => {
+    const filled = { ...stack, ...(await openCorpus(chunks)) }
+    if (scenario.subject === 'connections') return openDatabase(filled, variant)
     const isProfiled = options.profile && variant === 'pooled'
-    const target = await startTarget(stack, variant, env, [
+    const isModelSet = scenario.subject === undefined && !scenario.sendsLargest
+    const chatModel = isModelSet ? `mock?${describeAnswer(scenario.load).join('&')}` : 'mock'
+    const nodeOptions = [
       ...(isProfiled ? startProfile(stack.folder) : []),
-      ...(sendsLargest ? measureTurns : []),
-    ])
+      ...(scenario.sendsLargest ? measureTurns : []),
+    ]
+    const started = await startTarget(filled, variant, { CHAT_MODEL: chatModel, ...scenario.env }, nodeOptions)
+    const target = { ...started, isModelSet }
     if (!isProfiled) return target
     const startedAt = toMachineTime()
     const stop = async () => {
@@ -54,7 +62,7 @@ const Conversations = z.object({ items: z.array(z.object({ id: z.string(), title
 async function removeConversations(url: string): Promise<void> {
   const response = await fetch(`${url}/conversations?limit=100`)
   const { items } = Conversations.parse(await response.json())
-  const asked = items.filter(({ title }) => title.includes('[mock '))
+  const asked = items.filter(({ title }) => /\[mock |^@\d+ /.test(title)) // the mock may have written the title
   await Promise.all(asked.map(({ id }) => fetch(`${url}/conversations/${id}`, { method: 'DELETE' })))
   if (asked.length > 0) await removeConversations(url)
 }
@@ -77,43 +85,20 @@ async function runAll(options: Options, signal: AbortSignal, open: Open): Promis
 
 /** Runs variants in turn, so that a slowdown of the machine affects all of them. */
 async function runScenario(scenario: Scenario, repeat: number, signal: AbortSignal, open: Open): Promise<Outcome> {
-  const rows: Omit<Row, 'values'>[] = scenario.variants.map((variant) => ({ variant, runs: [] }))
+  const sizes = scenario.sizes?.map((chunks) => ({ chunks })) ?? [{}]
+  const rows = scenario.variants.flatMap((variant) =>
+    sizes.map((size): Omit<Row, 'values'> => ({ variant, ...size, runs: [] })),
+  )
   for (let turn = 1; turn <= repeat; turn += 1) {
-    for (const { variant, runs } of rows) {
-      console.error(`${scenario.name}: ${variant}${repeat > 1 ? `, ${turn} of ${repeat}` : ''}`)
-      const target = await open(scenario, variant)
+    for (const { runs, ...row } of rows) {
+      console.error(`${scenario.name}: ${nameRow(row)}${repeat > 1 ? `, ${turn} of ${repeat}` : ''}`)
+      const target = await open(scenario, row.variant, row.chunks)
       const run = await runOnce(scenario, target, signal)
       const mockLateP99 = (await target.stop())?.p99
       runs.push({ ...run, values: { ...run.values, mockLateP99 } })
     }
   }
   return { scenario, rows: rows.map((row) => ({ ...row, values: mergeValues(row.runs.map(({ values }) => values)) })) }
-}
-
-/** Returns the scenarios to run, with loads changed by the options. */
-function chooseScenarios(options: Options): Scenario[] {
-  const { quick, live, streams, tokens, seconds } = options
-  const { only } = options
-  const isDefault = (scenario: Scenario) => !scenario.isExtra && (!quick || live || scenario.quick !== undefined)
-  return (live && !only ? [liveScenario] : scenarios)
-    .filter(({ subject }) => !live || subject !== 'connections')
-    .filter((scenario) => only?.includes(scenario.name) ?? isDefault(scenario))
-    .map((scenario) => {
-      const { load, variants } = (quick && scenario.quick) || scenario
-      const asked = { ...scenario.load, ...load }
-      asked.clients = streams ?? asked.clients
-      asked.tokens = tokens ?? asked.tokens
-      asked.seconds = seconds ?? asked.seconds
-      asked.rampMs = Math.min(asked.rampMs, asked.seconds * 1000)
-      const isChosen = (variant: Variant) =>
-        live ? variant === 'pooled' : (options.variants?.includes(variant) ?? true)
-      return {
-        ...scenario,
-        ...(quick && { warmUpSeconds: shortWarmUp }),
-        variants: variants.filter(isChosen),
-        load: asked,
-      }
-    })
 }
 
 /** Throws if a server does not use the mock model. */

@@ -1,9 +1,8 @@
-import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { embedder } from './corpus/fill.ts'
 import type { Variant } from './scenarios.ts'
 import { findPids } from './watch/processes.ts'
 
@@ -25,6 +24,8 @@ export type Target = {
   pids: Record<string, number>
   /** The file that the server writes its log to; none of a server that others started. */
   log?: string
+  /** Whether the model's name contains the settings of answers. Otherwise each question must. */
+  isModelSet?: boolean
   directDatabaseUrl: string
   pgbouncerAdminUrl: string
   /** Stops the server. Returns the delay of the mock model in ms, which is a limit of the machine, not of the server. */
@@ -36,6 +37,7 @@ const mockModel = fileURLToPath(new URL('../../../packages/testing/src/mock-mode
 const servers: Record<Variant, string> = {
   pooled: inApps('api/dist/server.js'),
   direct: inApps('api/dist/server.js'),
+  drizzle: fileURLToPath(new URL('./variants/drizzle.ts', import.meta.url)),
   floor: fileURLToPath(new URL('./variants/floor.ts', import.meta.url)),
   'ai-sdk': fileURLToPath(new URL('./variants/ai-sdk.ts', import.meta.url)),
   held: fileURLToPath(new URL('./variants/held.ts', import.meta.url)),
@@ -95,21 +97,11 @@ export function openDatabase(stack: Stack, variant: Variant): Target {
   }
 }
 
-/** Creates the tables and loads the sample documents, so that searches find passages. */
-export async function prepareDatabase(stack: Stack, signal: AbortSignal): Promise<void> {
-  const mock = await startMock(stack)
-  const env = { ...createEnvironment(stack, mock.modelUrl), DIRECT_DATABASE_URL: stack.directDatabaseUrl }
-  for (const file of ['cli/dist/migrate.js', 'cli/dist/seed.js']) {
-    await promisify(execFile)(process.execPath, [inApps(file)], { env, signal })
-  }
-  await mock.stop()
-}
-
 /** Creates a conversation of ten messages, and returns its path. Throws if it is incomplete. */
 export async function prepareConversation(url: string): Promise<string> {
   const conversationId = `bench-${Math.random().toString(36).slice(2)}`
   for (let turn = 1; turn <= 5; turn += 1) {
-    const body = JSON.stringify({ message: `Why, for the ${turn}th time? [mock tokens=60]`, conversationId })
+    const body = JSON.stringify({ message: `Why, for the ${turn}th time? [mock tokens=60 interval=0]`, conversationId })
     const headers = { 'content-type': 'application/json' }
     const response = await fetch(`${url}/chat`, { method: 'POST', headers, body })
     await response.text()
@@ -140,7 +132,7 @@ async function startMock(stack: Stack) {
 
 /** Returns the environment of the API as shipped, except for `AUTH` and titles: the other variants write none. */
 function createEnvironment({ databaseUrl }: Stack, modelUrl: string) {
-  const models = { OPENAI_BASE_URL: modelUrl, CHAT_MODEL: 'mock', EMBEDDING_MODEL: 'mock-embed-384' }
+  const models = { OPENAI_BASE_URL: modelUrl, CHAT_MODEL: 'mock', EMBEDDING_MODEL: embedder.model }
   return { PATH: process.env.PATH, DATABASE_URL: databaseUrl, ...models, AUTH: 'off', CONVERSATION_TITLES: 'question' }
 }
 

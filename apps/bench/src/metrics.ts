@@ -8,13 +8,18 @@ const described = {
   failed: { title: 'failed', digits: 0 },
   firstTokenP50: { title: 'first token p50 ms', digits: 0 },
   firstTokenP99: { title: 'first token p99 ms', digits: 0 },
+  responseP50: { title: 'response p50 ms', digits: 1 },
+  responseP95: { title: 'response p95 ms', digits: 1 },
   lateP50: { title: 'token late p50 ms', digits: 1 },
   lateP99: { title: 'token late p99 ms', digits: 0 },
   refusalP99: { title: 'refused within p99 ms', digits: 0 },
   tokensPerSecond: { title: 'tokens per second', digits: 0 },
   cpuPerToken: { title: 'CPU per token µs', digits: 0, isCost: true },
-  cpuPerChat: { title: 'CPU per request ms', digits: 2, isCost: true },
-  databasePerChat: { title: 'database CPU per request ms', digits: 2, isCost: true },
+  requestsPerSecond: { title: 'requests per second', digits: 0 },
+  cpuPerChat: { title: 'CPU per request ms: app', digits: 2, isCost: true },
+  poolerPerChat: { title: 'CPU per request ms: PgBouncer', digits: 2, isCost: true },
+  postgresPerChat: { title: 'CPU per request ms: Postgres', digits: 2, isCost: true },
+  totalPerChat: { title: 'CPU per request ms: sum', digits: 2, isCost: true },
   serverCores: { title: 'cores of the API', digits: 2 },
   databaseCores: { title: 'cores of the database', digits: 2 },
   mockLateP99: { title: 'mock late p99 ms', digits: 0 },
@@ -53,6 +58,7 @@ export function measure(result: LoadResult, samples: Sample[], fromMs: number, t
   const tokens = gain((sample) => sample.tokens)
   const seconds = gain((sample) => sample.atMs) / 1000
   const requests = gain((sample) => sample.completed)
+  const cheap = tokens > 2 * requests ? 0 : requests // the cost of longer answers is that of their tokens
   const memoryKb = highest(({ usage }) => usage.server?.rssKb) ?? 0
   const grownKb = memoryKb - (samples.at(0)?.usage.server?.rssKb ?? 0)
   const open = highest((sample) => sample.open)
@@ -62,13 +68,18 @@ export function measure(result: LoadResult, samples: Sample[], fromMs: number, t
     failed: Object.values(result.failures).reduce((total, count) => total + count, 0),
     firstTokenP50: result.firstToken?.p50,
     firstTokenP99: result.firstToken?.p99,
+    responseP50: result.response?.p50,
+    responseP95: result.response?.p95,
     lateP50: result.late?.p50,
     lateP99: result.late?.p99,
     refusalP99: result.refusal?.p99,
     tokensPerSecond: per(tokens, seconds),
     cpuPerToken: toMicroseconds(per(cpu('server'), tokens)),
-    cpuPerChat: per(cpu('server'), requests),
-    databasePerChat: per(cpu('postgres', 'pgbouncer'), requests),
+    requestsPerSecond: per(requests, seconds),
+    cpuPerChat: per(cpu('server'), cheap),
+    poolerPerChat: per(cpu('pgbouncer'), cheap),
+    postgresPerChat: per(cpu('postgres'), cheap),
+    totalPerChat: per(cpu('server', 'pgbouncer', 'postgres'), cheap),
     serverCores: per(cpu('server') / 1000, seconds),
     databaseCores: per(cpu('postgres', 'pgbouncer') / 1000, seconds),
     mockPerToken: toMicroseconds(per(cpu('mock'), tokens)),
@@ -87,7 +98,7 @@ export function measure(result: LoadResult, samples: Sample[], fromMs: number, t
 
 /** Returns the first and last sample of the steady period, or of the whole run if less than a quarter was done in it. */
 function chooseSpan(samples: Sample[], fromMs: number, toMs: number): (Sample | undefined)[] {
-  const start = samples.at(0)?.atMs ?? 0
+  const start = samples.find(({ started }) => started > 0)?.atMs ?? 0 // the load process starts later
   const steady = samples.filter(({ atMs }) => atMs >= start + fromMs && atMs <= start + toMs)
   const countWork = (span: Sample[]) => {
     const [from, to] = [span.at(0), span.at(-1)]

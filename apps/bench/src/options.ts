@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { scenarios, variants } from './scenarios.ts'
+import { defaultChunks, scenarios, variants } from './scenarios.ts'
 
 export type Options = Exclude<ReturnType<typeof readOptions>, undefined>
 
@@ -7,12 +7,13 @@ const scenarioNames = scenarios.map(({ name }) => name)
 
 const help = `npm run bench -- [OPTIONS]: measures Sluice and its baselines under load, on a temporary stack
 
-  --quick           run only the main scenarios, in under 45 s
+  --quick           run only the main scenarios, in under 3 minutes
   --only NAME,…     run only these scenarios
   --variants NAME,… run only these variants: ${variants.join(', ')}
   --repeat N        repeat each run N times and show medians
   --streams N       number of clients (default: set by the scenario)
   --tokens N        tokens per answer (default: set by the scenario)
+  --chunks N        chunks that are searched (default: ${defaultChunks}; \`search\` compares sizes)
   --seconds N       seconds in which clients send requests (default: set by the scenario)
   --profile         take CPU profiles of the API and list its hottest functions
   --live            put load on a running \`npm start\`; its model must be \`npm run mock -w @repo/testing\`
@@ -36,6 +37,7 @@ export function readOptions(args: string[]) {
       variants: { type: 'string' },
       streams: { type: 'string' },
       tokens: { type: 'string' },
+      chunks: { type: 'string' },
       seconds: { type: 'string' },
       profile: { type: 'boolean', default: false },
       live: { type: 'boolean', default: false },
@@ -56,6 +58,7 @@ export function readOptions(args: string[]) {
     repeat: readNumber('repeat', values.repeat) ?? 1,
     streams: readNumber('streams', values.streams),
     tokens: readNumber('tokens', values.tokens),
+    chunks: readNumber('chunks', values.chunks),
     seconds: readNumber('seconds', values.seconds),
   }
 }

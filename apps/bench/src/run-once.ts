@@ -14,19 +14,25 @@ export type Run = {
   samples: Sample[]
 }
 
-const warmUp = { clients: 20, rampMs: 0, tokens: 20, intervalMs: 5 }
+/** Its settings are in the questions, and its questions are others. */
+const warmUp = { clients: 20, rampMs: 0, tokens: 20, intervalMs: 5, isModelSet: false, seed: 2 }
 
 /** Warms up a server, runs a scenario's load, and measures until it has ended. Rejects when `signal` aborts. */
 export async function runOnce(scenario: Scenario, target: Target, signal: AbortSignal): Promise<Run> {
-  const { load, subject, warmUpSeconds = shortWarmUp } = scenario
+  const { load, subject, warmUpSeconds = shortWarmUp, sampleMs } = scenario
   const path = subject === 'conversation' ? await prepareConversation(target.url) : undefined
-  const whole: Load = { ...load, url: target.url, ...(path && { path }) }
+  const { url, pids, log, isModelSet = false } = target
+  const whole: Load = { ...load, url, isModelSet, isSearch: subject === 'search', ...(path && { path }) }
   const { perSecond: _, ...asked } = whole
   await startLoad({ ...asked, ...warmUp, seconds: warmUpSeconds }, signal).result
   const { pid, counts, result } = startLoad(whole, signal)
-  const sampler = startSampler({ ...target, counts, pids: { ...target.pids, load: pid } })
+  const sampler = startSampler({
+    ...target,
+    counts,
+    pids: { ...pids, load: pid },
+    ...(sampleMs && { intervalMs: sampleMs }),
+  })
   const steadyMs = load.seconds * 1000 - load.rampMs
-  const { url, pids, log } = target
   const [ended, eventLoopP99, longestTurn] = await Promise.all([
     result.finally(sampler.stop),
     measureEventLoop(url, load.rampMs, steadyMs, signal),

@@ -1,7 +1,8 @@
 import { toMachineTime } from '@repo/testing/mock-model/machine-clock'
+import { createTexts } from '../corpus/texts.ts'
 import { createAnswerChecker } from './answer-checker.ts'
 import { type Client, createClient, type Handler } from './client.ts'
-import type { Load } from './plan.ts'
+import { describeAnswer, type Load } from './plan.ts'
 import type { Tally } from './tally.ts'
 
 /** A request and the check of its response. `judge` returns what is wrong with it after its end. `leave` is called last. */
@@ -16,17 +17,18 @@ type Exchange = {
 
 type CreateExchange = (tally: Tally, intendedAt: number) => Exchange
 
-/** Creates chats with unique questions. */
-function createChats(host: string, { tokens, intervalMs, calls = 0 }: Load): CreateExchange {
-  const run = Math.random().toString(36).slice(2) // two runs may share a database
-  let number = 0
+/** Creates chats, each with another question. Words for the mock model would change what the search finds. */
+function createChats(host: string, load: Load): CreateExchange {
+  const { tokens, intervalMs, isModelSet, seed = 1 } = load
+  const { ask } = createTexts(seed)
+  const settings = isModelSet ? '' : `[mock ${describeAnswer(load).join(' ')}] `
 
   return (tally, intendedAt) => {
     const { counts } = tally
-    number += 1
-    const question = `${run} ${number} [mock tokens=${tokens} interval=${intervalMs} calls=${calls} clock=1]`
+    const question = settings + ask()
     const body = JSON.stringify({ message: question })
-    const headers = [`host: ${host}`, 'content-type: application/json', `content-length: ${body.length}`]
+    const length = Buffer.byteLength(body)
+    const headers = [`host: ${host}`, 'content-type: application/json', `content-length: ${length}`]
     let hasToken = false
     const onToken = (index: number, startMs: number) => {
       const now = performance.now()
@@ -58,11 +60,30 @@ function createReads(host: string, path: string): CreateExchange {
     const read = (text: string, from: number, to: number) => {
       body += text.slice(from, to)
     }
-    const recordWait = () => tally.firstToken.record(performance.now() - intendedAt)
+    const recordWait = () => tally.response.record(performance.now() - intendedAt)
     const judge = () => {
       recordWait()
       first ??= body
       return body === first ? undefined : 'wrong bytes'
+    }
+    return { request, read, judge, leave: () => {}, abandon: recordWait }
+  }
+}
+
+/** Creates searches, each for another question. All of them must find passages. */
+function createSearches(host: string, { seed = 1 }: Load): CreateExchange {
+  const { ask } = createTexts(seed)
+
+  return (tally, intendedAt) => {
+    const request = `GET /search?q=${encodeURIComponent(ask())} HTTP/1.1\r\nhost: ${host}\r\n\r\n`
+    let hasPassages = false
+    const read = (text: string, from: number, to: number) => {
+      hasPassages ||= text.slice(from, to).includes('"chunkId":')
+    }
+    const recordWait = () => tally.response.record(performance.now() - intendedAt)
+    const judge = () => {
+      recordWait()
+      return hasPassages ? undefined : 'no passages'
     }
     return { request, read, judge, leave: () => {}, abandon: recordWait }
   }
@@ -107,11 +128,16 @@ function send(client: Client, exchange: Exchange, tally: Tally, intendedAt: numb
   return promise
 }
 
+function createExchanges(host: string, load: Load): CreateExchange {
+  if (load.isSearch) return createSearches(host, load)
+  return load.path === undefined ? createChats(host, load) : createReads(host, load.path)
+}
+
 /** Creates HTTP clients. A session sends one request per call, and returns whether its response was correct. */
 export function createRequests(load: Load, tally: Tally) {
   const { host } = new URL(load.url)
   const client = createClient(load.url)
-  const create = load.path === undefined ? createChats(host, load) : createReads(host, load.path)
+  const create = createExchanges(host, load)
   const ask = (intendedAt: number) => send(client, create(tally, intendedAt), tally, intendedAt)
   return { createSession: () => ask, close: client.close }
 }

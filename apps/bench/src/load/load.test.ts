@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { toMachineTime } from '@repo/testing/mock-model/machine-clock'
 import { mockToken } from '@repo/testing/mock-model/settings'
@@ -22,6 +22,10 @@ async function startServer(answer: (response: ServerResponse, number: number, to
       [0, 1, 2].map((index) => (index === 0 ? clock : '') + mockToken(message, index)),
     )
   })
+  return listen(server)
+}
+
+async function listen(server: Server): Promise<string> {
   await once(server.listen(0, '127.0.0.1'), 'listening')
   onTestFinished(() => {
     server.closeAllConnections()
@@ -65,6 +69,32 @@ describe('a load', () => {
     const { refused, refusal, failures } = await runLoad({ ...load, url })
     expect({ refused, failures }).toEqual({ refused: 3, failures: { '503 overloaded': 1 } })
     expect(refusal).toMatchObject({ count: 3 })
+  })
+
+  it('sends questions of words alone if the name of the model contains its settings', async () => {
+    const messages: string[] = []
+    const server = createServer(async (request, response) => {
+      messages.push(JSON.parse(await text(request)).message)
+      response.writeHead(400).end('{}')
+    })
+    const result = await runLoad({ ...load, url: await listen(server), isModelSet: true })
+    expect(result.failures).toEqual({ 400: 4 })
+    expect(new Set(messages).size).toBe(4)
+    for (const message of messages) expect(message.split(' ').length).toBeGreaterThanOrEqual(8)
+    expect(messages.join()).not.toContain('[mock')
+  })
+
+  it('searches for questions, and requires passages', async () => {
+    const bodies = ['{"items":[{"chunkId":"a"}]}', '{"items":[]}']
+    const paths: string[] = []
+    const server = createServer(({ url = '' }, response) => {
+      paths.push(url)
+      response.end(bodies[paths.length % 2])
+    })
+    const result = await runLoad({ ...load, url: await listen(server), isSearch: true })
+    expect(result).toMatchObject({ completed: 2, failures: { 'no passages': 2 }, response: { count: 4 } })
+    expect(new Set(paths).size).toBe(4)
+    for (const path of paths) expect(path).toMatch(/^\/search\?q=[^ ]{20,}$/)
   })
 
   it('at a fixed rate does not wait for answers, and counts latency from the intended start', async () => {

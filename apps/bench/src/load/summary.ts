@@ -1,7 +1,7 @@
 import { createHistogram } from 'node:perf_hooks'
 
 /** Statistics of times in ms. */
-export type Summary = { count: number; p50: number; p99: number; max: number }
+export type Summary = { count: number; p50: number; p95: number; p99: number; max: number }
 
 /** Collects times in ms with three significant digits. Times below 1 µs, which two clocks can produce, count as 1 µs. */
 export function createTimes() {
@@ -13,7 +13,7 @@ export function createTimes() {
       const { count, max } = histogram
       if (count === 0) return undefined
       const percentile = (share: number) => histogram.percentile(share) / 1000
-      return { count, p50: percentile(50), p99: percentile(99), max: max / 1000 }
+      return { count, p50: percentile(50), p95: percentile(95), p99: percentile(99), max: max / 1000 }
     },
   }
 }

@@ -13,8 +13,10 @@ export type Counts = {
 export type LoadResult = Counts & {
   /** Failures by status and code, by the code of a broken connection, or by what is wrong with the answer. */
   failures: Record<string, number>
-  /** From the intended start; for reads to the last byte. Includes the wait of requests abandoned without a token. */
+  /** From the intended start of a chat. Includes the wait of chats abandoned without a token. */
   firstToken: Summary | undefined
+  /** From the intended start to the last byte, of reads, searches and database queries. */
+  response: Summary | undefined
   /** The delay of each token relative to the model's schedule. */
   late: Summary | undefined
   /** The time to a refusal, from the intended start. */
@@ -27,10 +29,11 @@ export type Tally = ReturnType<typeof createTally>
 export function createTally() {
   const counts: Counts = { started: 0, open: 0, streaming: 0, completed: 0, refused: 0, tokens: 0 }
   const failures: Record<string, number> = {}
-  const [firstToken, late, refusal] = [createTimes(), createTimes(), createTimes()]
+  const [firstToken, response, late, refusal] = [createTimes(), createTimes(), createTimes(), createTimes()]
   return {
     counts,
     firstToken,
+    response,
     late,
     refusal,
     fail: (kind: string, times = 1): void => {
@@ -40,6 +43,7 @@ export function createTally() {
       ...counts,
       failures,
       firstToken: firstToken.summarize(),
+      response: response.summarize(),
       late: late.summarize(),
       refusal: refusal.summarize(),
     }),

@@ -3,8 +3,9 @@ import type { Outcome } from '../outcome.ts'
 import { drawConnections, drawCosts, drawWaiting } from './pictures.ts'
 import { tabulate } from './tabulate.ts'
 
-const explanation = `<b>pooled</b> is the API as shipped. <b>floor</b> does the same work without a framework, with minimal overhead.
-<b>ai-sdk</b> streams with the AI SDK's <code>streamText</code>. <b>held</b> keeps its database connection while the model
+const explanation = `<b>pooled</b> is the API as shipped. <b>floor</b> answers on <code>node:http</code> with SQL written by hand: vector
+search, history and two writes. <b>drizzle</b> does the same with Fastify and Drizzle, as most people would write it.
+<b>ai-sdk</b> has Sluice's search and streams with the AI SDK's <code>streamText</code>. <b>held</b> keeps its database connection while the model
 responds. <b>blocking</b> computes on the event loop. <b>direct</b> is the shipped API without PgBouncer.`
 
 /** Returns the report's files by name: a self-contained page, and one picture. */

@@ -1,5 +1,5 @@
 import { type Metric, metricNames, metrics } from '../metrics.ts'
-import type { Outcome, Row } from '../outcome.ts'
+import { nameRow, type Outcome, type Row } from '../outcome.ts'
 import type { Goal, Variant } from '../scenarios.ts'
 
 /** An outcome as a table of strings: a line per metric, a column per variant, and ratios for CPU costs. */
@@ -11,7 +11,7 @@ export type Tabulated = {
   goals: { text: string; isReached: boolean | undefined }[]
 }
 
-const baselines: Variant[] = ['floor', 'ai-sdk'] // these do the same work as Sluice, so their costs are comparable
+const baselines: Variant[] = ['floor', 'drizzle', 'ai-sdk'] // these answer the same chats, so their costs are comparable
 
 /** Converts an outcome to a table. */
 export function tabulate({ scenario, rows }: Outcome): Tabulated {
@@ -23,15 +23,15 @@ export function tabulate({ scenario, rows }: Outcome): Tabulated {
     return ratio === undefined ? '' : `${ratio.toFixed(2)}x`
   }
   return {
-    header: ['', ...rows.map(({ variant }) => variant), ...others.map(({ variant }) => `pooled/${variant}`)],
+    header: ['', ...rows.map(nameRow), ...others.map(({ variant }) => `pooled/${variant}`)],
     lines: shown.map((metric) => [
       metrics[metric].title,
       ...rows.map(({ values }) => format(metric, values[metric])),
       ...others.map((other) => ratioTo(metric, other)),
     ]),
-    failures: rows.flatMap(({ variant, runs }) =>
-      runs.flatMap(({ result }) =>
-        Object.entries(result.failures).map(([kind, count]) => `${variant}: ${count} × ${kind}`),
+    failures: rows.flatMap((row) =>
+      row.runs.flatMap(({ result }) =>
+        Object.entries(result.failures).map(([kind, count]) => `${nameRow(row)}: ${count} × ${kind}`),
       ),
     ),
     goals: scenario.goals.flatMap((goal) => judge(goal, rows)),

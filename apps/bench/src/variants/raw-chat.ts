@@ -4,7 +4,8 @@ import { buildPrompt } from '@repo/rag'
 import type { Sql } from 'postgres'
 import { type CompletionEnd, createDeltaScanner } from './raw-deltas.ts'
 import type { ModelClient } from './raw-model.ts'
-import { finishAnswer, openTurn, type prepareSearch, type Queryable, type Turn } from './raw-queries.ts'
+import { finishAnswer, openTurn, type Queryable, type Turn } from './raw-queries.ts'
+import type { prepareVectorSearch } from './raw-search.ts'
 import { type EventStream, openEventStream } from './raw-stream.ts'
 import { toBytes, toText } from './raw-text.ts'
 import { toSource, toSourcePart } from './sources.ts'
@@ -13,7 +14,7 @@ export type ChatOptions = {
   sql: Sql
   owner: string
   model: ModelClient
-  search: ReturnType<typeof prepareSearch>
+  search: ReturnType<typeof prepareVectorSearch>
   /** Runs `work` with the pool, or with a connection held until it ends. */
   withConnection: <T>(sql: Sql, work: (sql: Queryable) => Promise<T>) => Promise<T>
 }
@@ -22,7 +23,7 @@ export type ChatOptions = {
 export function createChat({ sql, owner, model, search, withConnection }: ChatOptions) {
   const stream = async (connection: Queryable, response: ServerResponse, turn: Turn): Promise<EventStream> => {
     const [history, embedding] = await Promise.all([openTurn(connection, owner, turn), model.embed(turn.question)])
-    const found = await search(connection, owner, turn.question, embedding)
+    const found = await search(connection, owner, embedding)
     const passages = found.map(({ heading: title, text }, index) => ({ n: index + 1, title, text }))
     const completion = await model.complete(buildPrompt({ passages, history, question: turn.question }))
     const events = openEventStream(response, completion)

@@ -5,7 +5,8 @@ import { toStorableText } from '@repo/db'
 import { canSharePort, listenMore } from '@repo/listen'
 import { type ChatOptions, createChat } from './raw-chat.ts'
 import { createModelClient } from './raw-model.ts'
-import { connectRaw, ensureOwner, prepareSearch, readConversation, type Turn } from './raw-queries.ts'
+import { connectRaw, ensureOwner, readConversation, type Turn } from './raw-queries.ts'
+import { prepareVectorSearch } from './raw-search.ts'
 import { readBytes, toText } from './raw-text.ts'
 import type { Environment } from './run.ts'
 
@@ -21,7 +22,7 @@ export async function serveRaw(environment: Environment, hooks: Hooks = {}): Pro
   const sql = connectRaw(environment.databaseUrl, environment.poolSize)
   const owner = await ensureOwner(sql)
   const model = createModelClient(environment)
-  const search = prepareSearch(environment.embeddingModel)
+  const search = prepareVectorSearch(environment.embeddingModel)
   const chat = createChat({ sql, owner, model, search, withConnection })
 
   const answer = async (request: IncomingMessage, response: ServerResponse) => {

@@ -3,15 +3,14 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { connect, createStore } from '@repo/db'
+import { connect, createStore, sql } from '@repo/db'
 import { createTestDatabase, type TestDatabase, watchConnections } from '@repo/db/testing'
 import { createLlm } from '@repo/llm'
 import { ingestDocument } from '@repo/rag'
 import { type MockModel, mockAnswer, mockEmbedding, startMockModel } from '@repo/testing/mock-model'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { connectRaw, ensureOwner, prepareSearch } from './raw-queries.ts'
 
-const variants = ['floor', 'held', 'blocking', 'ai-sdk'] as const
+const variants = ['floor', 'drizzle', 'held', 'blocking', 'ai-sdk'] as const
 const embeddingModel = 'mock-embed-16'
 let test: TestDatabase
 let mock: MockModel
@@ -177,32 +176,23 @@ describe('connections while answers stream', () => {
   })
 })
 
-it('floor finds the same passages as the shipped search, in the same order', async () => {
+it('drizzle finds the six nearest passages', async () => {
+  const { url, stop } = await start('drizzle')
   const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
-  const sql = connectRaw(test.databaseUrl, 1)
-  onTestFinished(async () => void (await Promise.all([close(), sql.end()])))
+  onTestFinished(async () => void (await Promise.all([stop(), close()])))
   const store = createStore(db)
-  const owner = await ensureOwner(sql)
-  const other = await store.owners.ensure('other')
-  const texts = Array.from({ length: 12 }, (_, n) => `Room ${n} opens ${n % 3 ? 'at nine' : 'late'}, floor ${n % 4}.`)
-  for (const [position, text] of texts.entries()) {
-    const document = { title: `Room ${position}`, text }
-    const options = { store, embedder: { name: embeddingModel, embed: async (all: string[]) => all.map(embed) } }
-    await ingestDocument(options, position === 5 ? other : owner, document)
+  const embedder = { name: embeddingModel, embed: async (texts: string[]) => texts.map(embed) }
+  const owner = await store.owners.ensure('local')
+  for (const wing of ['north', 'south', 'east', 'west', 'old', 'new', 'left']) {
+    const document = { title: `Wing ${wing}`, text: `The ${wing} wing is closed for repairs.` }
+    await ingestDocument({ store, embedder }, owner, document)
   }
-  const search = prepareSearch(embeddingModel)
-  for (const question of ['Which room opens late?', 'Room 7', 'floor 3 at nine', 'nothing of this']) {
-    const embedding = embed(question)
-    const shipped = await store.passages.search(owner, {
-      text: question,
-      embedding: JSON.stringify(embedding),
-      embeddingModel,
-      limit: 6,
-    })
-    const found = await search(sql, owner, question, JSON.stringify(embedding))
-    expect(found).toHaveLength(6)
-    expect(shipped).toMatchObject(found)
-  }
+  const message = 'Which wing, the south wing? [mock tokens=1]'
+  const nearest = await db.execute<{ id: string }>(sql`
+    select id from chunks where owner_id = ${owner} order by embedding <=> ${JSON.stringify(embed(message))}::halfvec limit 6`)
+  const parts = await readParts(await ask(url, { message }))
+  const sources = parts.filter(({ type }) => type === 'source-document')
+  expect(sources.map(({ providerMetadata }) => providerMetadata.sluice.chunkId)).toEqual(nearest.map(({ id }) => id))
 })
 
 it('ai-sdk answers in two steps if the model searches', async () => {

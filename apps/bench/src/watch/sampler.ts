@@ -17,13 +17,14 @@ type Watched = Parameters<typeof watchConnections>[0] & {
   counts: Counts
   /** Process ids by name. The memory of `postgres` and `pgbouncer` is measured without double counting. */
   pids: Record<string, number>
+  /** Between two samples. Default: 100. A sample costs Postgres about a millisecond of CPU. */
+  intervalMs?: number
 }
 
-const intervalMs = 100
 const slowEvery = 10 // measuring memory without double counting is too slow for every sample
 
-/** Samples ten times per second until `stop`, which takes the last sample and returns all. */
-export function startSampler({ counts, pids, ...urls }: Watched) {
+/** Takes samples until `stop`, which takes the last sample and returns all. */
+export function startSampler({ counts, pids, intervalMs = 100, ...urls }: Watched) {
   const connections = watchConnections(urls)
   const samples: Sample[] = []
   const stopping = new AbortController()

@@ -204,6 +204,16 @@ describe('other calls', () => {
     }
   })
 
+  it('embeddings of texts that share words are near each other, and others are not', () => {
+    const toNearness = (left: string, right: string) => {
+      const other = mockEmbedding(right, 384)
+      return mockEmbedding(left, 384).reduce((sum, value, axis) => sum + value * (other[axis] ?? 0), 0)
+    }
+    const text = 'The harbour office opens at nine and closes at noon.'
+    expect(toNearness(text, 'When does the harbour office open?')).toBeGreaterThan(0.6)
+    expect(Math.abs(toNearness(text, 'Vacuum reclaims dead rows'))).toBeLessThan(0.4)
+  })
+
   it('models are listed, and an unknown route returns 404', async () => {
     const { url, post } = await startMock()
     expect(await (await fetch(`${url}/models`)).json()).toMatchObject({ object: 'list', data: [{ id: 'mock' }] })

@@ -3,12 +3,14 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { canSharePort, listenMore } from '@repo/listen'
+import { mockEmbedding } from './embedding.ts'
 import { toMachineTime } from './machine-clock.ts'
 import { createPacer, type Pacer } from './pacer.ts'
-import { mockAnswer, mockEmbedding, readSettings, type Settings, seededToken, seedOf } from './settings.ts'
+import { mockAnswer, readSettings, type Settings, seededToken, seedOf } from './settings.ts'
 import { assertCallsAnswered, describeChat, findCallStep, type MockBody, startChunk, streamCall } from './tool-calls.ts'
 
-export { mockAnswer, mockEmbedding, mockToken } from './settings.ts'
+export { mockEmbedding } from './embedding.ts'
+export { mockAnswer, mockToken } from './settings.ts'
 export type { MockBody } from './tool-calls.ts'
 
 export type MockRequest = { path: string; headers: IncomingMessage['headers']; body: MockBody }

@@ -95,11 +95,3 @@ export function seedOf(prompt: string): string {
   seeds.set(prompt, seed)
   return seed
 }
-
-/** Returns a unit vector that depends on the text only. */
-export function mockEmbedding(text: string, dimensions: number): number[] {
-  const bytes = createHash('sha256').update(text).digest()
-  const values = Array.from({ length: dimensions }, (_, index) => Math.sin((bytes[index % 32] ?? 0) * (index + 1)))
-  const length = Math.hypot(...values) || 1
-  return values.map((value) => Math.round((value / length) * 1e6) / 1e6)
-}
