@@ -5,8 +5,8 @@ import { chunks, documents, type Scope } from './schema.ts'
 
 export type Search = {
   text: string
-  /** A vector as JSON, such as `[0.1,-0.2]`, which is pgvector's text format. */
-  embedding: string
+  /** A vector as JSON, such as `[0.1,-0.2]`, which is pgvector's text format. Null: search by words only. */
+  embedding: string | null
   embeddingModel: string
   limit: number
   /** The weight of the vector score relative to the text score, from 0 to 1. Default: 1. */

@@ -13,6 +13,7 @@ declare
   size float8;
   total float8;
 begin
+  if query is null then return; end if;
   select * into size, total from count_chunks(owner);
   if documents is not null then
     return query select * from search_vectors_within(documents, owner, query, model, depth, total);
