@@ -31,7 +31,7 @@ declare module 'fastify' {
     store: Store
     llm: Llm
     chat: Chat
-    /** Finds an owner's passages. Counts and logs failures of the embedding model. */
+    /** Finds an owner's passages. Counts and logs failures of the embedding model and the reranker. */
     searchPassages: SearchPassages
     /** The operator's instructions to the model. Undefined: the default instructions. */
     systemPrompt: string | undefined

@@ -133,7 +133,7 @@ export const part: Part = {
     ],
     'packages/llm/src/index.ts': [
       'import type { CompletionModel }',
-      ['guardChat, guardCompletions, guardEmbedder, guardEmbeddings', 'guardChat, guardEmbedder'],
+      ['guardChat, guardCompletions, guardEmbedder, guardEmbeddings, ', 'guardChat, guardEmbedder, '],
       'export { measureChunk }',
       'export {\n  asksForUsage',
       ["type ChatPair = Pick<Models, 'chat' | 'completions'>", "type ChatPair = Pick<Models, 'chat'>"],
@@ -183,7 +183,7 @@ export const part: Part = {
     'packages/offline/src/index.ts': ['completions: ', 'embeddings: '],
     'packages/telemetry/src/spans.ts': [
       ['{ type ChatModel, type CompletionModel, type Llm,', '{ type ChatModel, type Llm,'],
-      ['embedder, embeddings, chatModels, completionModels, ...llm', 'embedder, chatModels, ...llm'],
+      ['reranker, embeddings, chatModels, completionModels, ...llm', 'reranker, chatModels, ...llm'],
       'completions: traceCompletions',
       'embeddings: {',
       'completionModels: new Map',

@@ -7,6 +7,7 @@ import { z } from 'zod'
 
 export const Degraded = z.literal('keywords_only').meta({
   description: 'The embedding model failed or was slow, so the passages were found by keyword only',
+  reranker: 'the reranker failed, so passages kept the order of the search',
 })
 export type Degraded = z.output<typeof Degraded>
 
@@ -15,16 +16,21 @@ type Found = { passages: RetrievedPassage[]; degraded?: Degraded }
 
 export type SearchPassages = (owner: string, question: string, options: SearchOptions) => Promise<Found>
 
+const outcomes: Record<RetrievalFailure['stage'], string> = {
+  embedder: 'the embedding model failed, so a question was searched by keyword only',
+  reranker: 'the reranker failed, so passages kept the order of the search',
+}
+
 type Options = {
   store: Store
-  llm: Pick<Llm, 'embedder'>
+  llm: Pick<Llm, 'embedder' | 'reranker'>
   log: FastifyBaseLogger
   countFailure: (stage: RetrievalFailure['stage']) => void
 }
 
 /**
  * Returns the search behind `/search`, `/chat`, `/v1/chat/completions` and tools: the owner's best passages for a question,
- * best first. It goes on without an embedding model that fails, and counts and logs that. Throws the reason of an aborted
+ * best first. It goes on without an embedding model or a reranker that fails, and counts and logs that. Throws the reason of an aborted
  * signal.
  */
 export function createSearch({ store, llm, log, countFailure }: Options): SearchPassages {
@@ -36,13 +42,10 @@ export function createSearch({ store, llm, log, countFailure }: Options): Search
     const found: Pick<Found, 'degraded'> = {}
     const onFailure = (failure: RetrievalFailure) => {
       report(failure)
-      found.degraded = 'keywords_only'
+      if (failure.stage === 'embedder') found.degraded = 'keywords_only'
     }
-    const passages = await retrievePassages({ store, embedder: llm.embedder, onFailure }, owner, question, options)
+    const { embedder, reranker } = llm
+    const passages = await retrievePassages({ store, embedder, reranker, onFailure }, owner, question, options)
     return { ...found, passages }
   }
-}
-
-const outcomes = {
-  embedder: 'the embedding model failed, so a question was searched by keyword only',
 }
