@@ -110,6 +110,10 @@ export const part: Part = {
       ['and return them from', 'and return it from'],
     ],
     'docs/measurements.md': ['| 8 MB bodies of `/v1'],
+    'docs/retrieval.md': [
+      ['in `/search`, `/v1/chat/completions` and the output', 'in `/search` and the output'],
+      ['`/v1/embeddings`, the worker and the commands', 'The worker and the commands'],
+    ],
     'docs/security.md': [
       [' Below `/v1`, other parameters are passed to the model.', ''],
       [' `/v1` ends the model call when its client disconnects.', ''],
