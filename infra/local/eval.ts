@@ -19,10 +19,10 @@ async function main(args: string[]): Promise<void> {
   onStopRequest(() => stopping.abort())
   mkdirSync('.data', { recursive: true })
   if (!takeLock(`${folder}.lock`)) throw new Error('an evaluation is already running')
-  const { embedder } = createModels(readModelConfig())
+  const { embedder, reranker } = createModels(readModelConfig())
   const stack = await startStack({ directory: folder, throwAway: true, report: console.error, signal })
   try {
-    const target = { ...stack, embedder }
+    const target = { ...stack, embedder, reranker }
     if (options.chunks) await runScale(options.folder, options.chunks, target, folder)
     else await runEvaluation(options, target, signal)
   } finally {

@@ -7,6 +7,7 @@ import { describeError, type MeasuredAnswer, type Tracing } from '@repo/telemetr
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
+import { createSearch, type SearchPassages } from './chat/search-passages.ts'
 import { loadTools, type Tools } from './chat/tools.ts'
 import { createTitleWriter } from './chat/write-title.ts'
 import { loadFiles } from './load-files.ts'
@@ -30,6 +31,8 @@ declare module 'fastify' {
     store: Store
     llm: Llm
     chat: Chat
+    /** Finds an owner's passages. Counts and logs failures of the embedding model and the reranker. */
+    searchPassages: SearchPassages
     /** The operator's instructions to the model. Undefined: the default instructions. */
     systemPrompt: string | undefined
     /** The tools that the model may call, by name. */
@@ -142,9 +145,10 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
     app.log.warn({ model, fallback, error: describeError(error) }, 'a model failed, so its fallback was called')
   }
   const { db } = database
+  const searchPassages = createSearch({ store, llm, log: app.log, countFailure: metrics.countRetrievalFailure })
   const titles = usesTitleModel(config) ? createTitleWriter({ store, model: llm.chat, log: app.log }) : undefined
   const chat = createChat({
-    ...{ db, store, llm, tools, log: app.log, quotas, titles, onAnswer, onFallback },
+    ...{ db, store, llm, tools, searchPassages, log: app.log, quotas, titles, onAnswer, onFallback },
     ...{ maxStreams, maxSteps, limits, retrieval, systemPrompt },
   })
   app.decorate('db', db)
@@ -153,6 +157,7 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
   app.decorate('pingDatabase', database.ping)
   app.decorate('metrics', metrics)
   app.decorate('chat', chat)
+  app.decorate('searchPassages', searchPassages)
   app.decorate('reportFallback', onFallback)
   app.decorate('systemPrompt', systemPrompt)
   app.decorate('tools', tools)

@@ -29,7 +29,11 @@ export const part: Part = {
     'docs/extending.md': [[' Measure the effect with `npm run eval`, as described in [Retrieval](retrieval.md).', '']],
     'docs/decisions/README.md': [[' The figures behind them are in [Measurements](../measurements.md).', '']],
     'docs/operations.md': [['[Measurements](measurements.md#capacity) shows what a core carries. The', 'The']],
-    'docs/retrieval.md': ['## How good it is', '## Evaluate your own collection'],
+    'docs/retrieval.md': [
+      '## How good it is',
+      '## Evaluate your own collection',
+      [' `npm run eval` measures it as `reranked` if the variables are set, and fails if the reranker does.', ''],
+    ],
     'docs/internals.md': [[', `bm25.test.ts`', '']],
     'infra/api/Dockerfile': ['COPY apps/bench/package.json'],
     'infra/structure.test.ts': ["[\n    'an import of the bench'"],

@@ -110,6 +110,10 @@ export const part: Part = {
       ['and return them from', 'and return it from'],
     ],
     'docs/measurements.md': ['| 8 MB bodies of `/v1'],
+    'docs/retrieval.md': [
+      ['in `/search`, `/v1/chat/completions` and the output', 'in `/search` and the output'],
+      ['`/v1/embeddings`, the worker and the commands', 'The worker and the commands'],
+    ],
     'docs/security.md': [
       [' Below `/v1`, other parameters are passed to the model.', ''],
       [' `/v1` ends the model call when its client disconnects.', ''],
@@ -133,7 +137,7 @@ export const part: Part = {
     ],
     'packages/llm/src/index.ts': [
       'import type { CompletionModel }',
-      ['guardChat, guardCompletions, guardEmbedder, guardEmbeddings', 'guardChat, guardEmbedder'],
+      ['guardChat, guardCompletions, guardEmbedder, guardEmbeddings, ', 'guardChat, guardEmbedder, '],
       'export { measureChunk }',
       'export {\n  asksForUsage',
       ["type ChatPair = Pick<Models, 'chat' | 'completions'>", "type ChatPair = Pick<Models, 'chat'>"],
@@ -183,7 +187,7 @@ export const part: Part = {
     'packages/offline/src/index.ts': ['completions: ', 'embeddings: '],
     'packages/telemetry/src/spans.ts': [
       ['{ type ChatModel, type CompletionModel, type Llm,', '{ type ChatModel, type Llm,'],
-      ['embedder, embeddings, chatModels, completionModels, ...llm', 'embedder, chatModels, ...llm'],
+      ['reranker, embeddings, chatModels, completionModels, ...llm', 'reranker, chatModels, ...llm'],
       'completions: traceCompletions',
       'embeddings: {',
       'completionModels: new Map',

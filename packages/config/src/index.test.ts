@@ -56,6 +56,13 @@ describe('an invalid variable is reported in one line with its name and the expe
     ['EMBEDDING_BASE_URL', 'localhost', 'EMBEDDING_BASE_URL must be a URL like https://api.openai.com/v1'],
     ['EMBEDDING_DIMENSIONS', '20000', 'EMBEDDING_DIMENSIONS must be at most 16000'],
     ['EMBEDDING_QUERY_PREFIX', 'query: ', 'EMBEDDING_QUERY_PREFIX needs EMBEDDING_MODEL. Set both or neither'],
+    [
+      'RERANK_BASE_URL',
+      'http://localhost:8000/v1',
+      'RERANK_MODEL is required with RERANK_BASE_URL. Set it to the name of the reranker',
+    ],
+    ['RERANK_MODEL', 'bge', 'RERANK_MODEL needs RERANK_BASE_URL. Set both or neither'],
+    ['RERANK_API_KEY', 'key', 'RERANK_API_KEY needs RERANK_BASE_URL. Set both or neither'],
     ['AUTH', 'none', 'AUTH must be required or off'],
     [
       'JWT_ISSUER',

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { readChatModels } from './chat-models.ts'
 import { ConfigError, toConfigError } from './config-error.ts'
-import { checkEmbedding, type ModelConfig, models, type WithChatModels } from './models.ts'
+import { checkModels, type ModelConfig, models, type WithChatModels } from './models.ts'
 import { httpUrl, integer, optional } from './values.ts'
 
 export { ConfigError } from './config-error.ts'
-export { findEmbeddingServer, type ModelConfig } from './models.ts'
+export { findEmbeddingServer, findReranker, type ModelConfig } from './models.ts'
 
 /** In bytes. A PDF of 1,000 pages with pictures has about this size. */
 export const maxFileSize = 20 * 1024 * 1024
@@ -107,7 +107,7 @@ const ApiEnvironment = z
     path: ['JWT_AUDIENCE'],
     error: 'is required with JWT_ISSUER. Set it to the `aud` of the tokens for this API',
   })
-  .superRefine(checkEmbedding)
+  .superRefine(checkModels)
 
 const WorkerEnvironment = z
   .object({
@@ -117,9 +117,9 @@ const WorkerEnvironment = z
     WORKER_CONCURRENCY: integer(1, 100).default(2), // one document is read while the model server embeds the other
     LOG_LEVEL: logLevel,
   })
-  .superRefine(checkEmbedding)
+  .superRefine(checkModels)
 
-const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkEmbedding)
+const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkModels)
 
 const ManageEnvironment = z
   .object({
@@ -128,9 +128,9 @@ const ManageEnvironment = z
     DIRECT_DATABASE_URL: postgresUrl.optional(),
     MAX_UPLOAD_MB: maxUploadMb,
   })
-  .superRefine(checkEmbedding)
+  .superRefine(checkModels)
 
-const ModelEnvironment = z.object(models).superRefine(checkEmbedding)
+const ModelEnvironment = z.object(models).superRefine(checkModels)
 
 const DoctorEnvironment = ApiEnvironment.safeExtend({
   DIRECT_DATABASE_URL: postgresUrl.optional(),

@@ -5,7 +5,7 @@ import { httpUrl, integer, optional } from './values.ts'
 /** Spaces at its ends count, and `\\n` is a line break, which a line of `.env` cannot contain. */
 const prefix = optional.transform((value) => value?.replaceAll('\\n', '\n'))
 
-/** The variables of the chat model and the embedding model, which every program reads. */
+/** The variables of the chat model, the embedding model and the reranker, which every program reads. */
 export const models = {
   OPENAI_BASE_URL: httpUrl.default('https://api.openai.com/v1'),
   OPENAI_API_KEY: optional,
@@ -16,6 +16,9 @@ export const models = {
   EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // pgvector's limit for halfvec
   EMBEDDING_QUERY_PREFIX: prefix,
   EMBEDDING_DOCUMENT_PREFIX: prefix,
+  RERANK_BASE_URL: httpUrl.optional(),
+  RERANK_MODEL: optional,
+  RERANK_API_KEY: optional,
   MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models may think for a minute or two
   MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens; normally far less
   MAX_ANSWER_TOKENS: integer(1, 10_000_000).default(16_384), // about 12,000 words; what vendors allow for usual chat models
@@ -34,9 +37,10 @@ export function findEmbeddingServer(env: ModelConfig) {
     : { baseUrl: env.OPENAI_BASE_URL, apiKey: env.EMBEDDING_API_KEY ?? env.OPENAI_API_KEY }
 }
 
-/** Reports what is missing to use `EMBEDDING_MODEL`. A refinement of every schema that contains `models`. */
-export function checkEmbedding(env: ModelConfig, context: z.RefinementCtx) {
+/** Reports what is missing to use the models. A refinement of every schema that contains `models`. */
+export function checkModels(env: ModelConfig, context: z.RefinementCtx) {
   checkEmbeddingKey(env, context)
+  checkReranker(env, context)
   for (const name of ['EMBEDDING_QUERY_PREFIX', 'EMBEDDING_DOCUMENT_PREFIX'] as const) {
     if (env[name] === undefined || env.EMBEDDING_MODEL) continue
     const message = 'needs EMBEDDING_MODEL. Set both or neither'
@@ -51,4 +55,17 @@ function checkEmbeddingKey(env: ModelConfig, { addIssue }: z.RefinementCtx) {
   const server = env.EMBEDDING_BASE_URL ? 'EMBEDDING' : 'OPENAI'
   const message = `is required for api.openai.com. Set it, or set ${server}_BASE_URL to another server`
   addIssue({ code: 'custom', path: [`${server}_API_KEY`], message })
+}
+
+/** Returns the reranker and its server, or undefined if there is none. No other server's key is sent there. */
+export function findReranker({ RERANK_BASE_URL: baseUrl, RERANK_MODEL: model, RERANK_API_KEY: apiKey }: ModelConfig) {
+  return baseUrl && model ? { baseUrl, model, apiKey } : undefined
+}
+
+function checkReranker(env: ModelConfig, { addIssue }: z.RefinementCtx) {
+  const report = (name: string, message: string) => addIssue({ code: 'custom', path: [name], message })
+  if (env.RERANK_BASE_URL && !env.RERANK_MODEL)
+    report('RERANK_MODEL', 'is required with RERANK_BASE_URL. Set it to the name of the reranker')
+  for (const name of ['RERANK_MODEL', 'RERANK_API_KEY'] as const)
+    if (env[name] && !env.RERANK_BASE_URL) report(name, 'needs RERANK_BASE_URL. Set both or neither')
 }

@@ -24,7 +24,6 @@ export {
 export { createKey, hashSecret } from './keys.ts'
 export { createKeyring } from './owners.ts'
 export { dropParts, fromStored, joinText, measureParts, type Piece, type StoredMessage } from './parts.ts'
-export { describeSearch } from './passages.ts'
 export * from './schema.ts'
 export { createStore, type Store } from './store.ts'
 export { endsInHighSurrogate, toStorableJson, toStorableText } from './text.ts'

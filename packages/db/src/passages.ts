@@ -1,5 +1,4 @@
-import { and, eq, inArray, is, Placeholder, type SQL, sql } from 'drizzle-orm'
-import { drizzle } from 'drizzle-orm/postgres-js'
+import { and, eq, inArray, type SQL, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { chunks, type Scope } from './schema.ts'
 import { type SearchShape, writeSearch } from './search-statement.ts'
@@ -130,10 +129,4 @@ function chooseSought(words: { term: number; count: number | null }[], { rarest 
   const common = terms.slice(firstCommon, firstCommon + 3)
   const pairs = common.flatMap((term, index) => common.slice(index + 1).map((other) => [term, other]))
   return [...terms.slice(0, firstCommon).map((term) => [term]), ...(pairs.length > 0 ? pairs : [common])]
-}
-
-/** Returns the SQL of the search and its parameter names in order, for the benchmark's client without Drizzle. */
-export function describeSearch(shape: SearchShape) {
-  const { sql: text, params } = selectFound(drizzle.mock(), writeSearch(shape)).toSQL()
-  return { text, names: params.map((param) => (is(param, Placeholder) ? param.name : '')) }
 }

@@ -1,4 +1,4 @@
-import type { ChatModel, Embedder } from './llm.ts'
+import type { ChatModel, Embedder, Reranker } from './llm.ts'
 import type { CompletionModel, EmbeddingModel } from './openai-api.ts'
 
 // Each of these calls `beforeCall` before its model. An error that it throws prevents the call.
@@ -61,6 +61,16 @@ export function guardEmbedder(embedder: Embedder, beforeCall: () => void): Embed
     embedQuery: async (text, signal) => {
       beforeCall()
       return embedder.embedQuery(text, signal)
+    },
+  }
+}
+
+export function guardReranker(reranker: Reranker, beforeCall: () => void): Reranker {
+  return {
+    ...reranker,
+    rerank: async (...args) => {
+      beforeCall()
+      return reranker.rerank(...args)
     },
   }
 }

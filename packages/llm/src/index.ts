@@ -1,5 +1,5 @@
 import { openChatApi } from './chat-api.ts'
-import { guardChat, guardCompletions, guardEmbedder, guardEmbeddings } from './guard.ts'
+import { guardChat, guardCompletions, guardEmbedder, guardEmbeddings, guardReranker } from './guard.ts'
 import { createHttpClient, type HttpClient } from './http/http-client.ts'
 import type { Capabilities, ChatModel, ModelDescription } from './llm.ts'
 import type { Llm, Models } from './models.ts'
@@ -8,6 +8,7 @@ import { createOpenAiChat } from './openai-chat.ts'
 import { createOpenAiCompletions, rejectCompletions } from './openai-completions.ts'
 import { createOpenAiEmbedder, type EmbeddingPrefixes } from './openai-embedder.ts'
 import { createOpenAiEmbeddings } from './openai-embeddings.ts'
+import { createReranker, rerankTimeoutMs } from './reranker.ts'
 import { toTokenLimit } from './token-limit.ts'
 
 export { callWithFallback, type Fallback, streamWithFallback } from './fallback.ts'
@@ -48,6 +49,8 @@ export type ChatModelOptions = ModelServer &
 export type LlmOptions = ModelServer & {
   /** The embedding model's server. Unset: the chat model's server. A key is never sent to the other server. */
   embeddingServer?: ModelServer | undefined
+  /** The server and the name of a reranker. It gets no other server's key. Unset: none. */
+  reranker?: (ModelServer & { model: string }) | undefined
   /** Unset: the fallback's model. Chat and embedding models are independent of each other. */
   chatModel?: string
   embeddingModel?: string
@@ -75,7 +78,7 @@ export type LlmOptions = ModelServer & {
 }
 
 type ChatPair = Pick<Models, 'chat' | 'completions'>
-type Connect = (server: ModelServer) => HttpClient
+type Connect = (server: ModelServer, firstByteTimeoutMs?: number) => HttpClient
 
 /** Nearly all servers support tools, and most current models images. A server that does not responds with an error. */
 const defaultCapabilities: Capabilities = { images: true, tools: true, reasoning: false }
@@ -102,18 +105,19 @@ export function createLlm(options: LlmOptions): Llm {
     ...chosen,
     embedder: guardEmbedder(embedder, beforeCall),
     embeddings: guardEmbeddings(embeddings, beforeCall),
+    reranker: openReranker(options, connect),
     chatModels,
     completionModels,
     close,
   }
 }
 
-/** Models with the same server and key share one HTTP client. */
+/** Models with the same server, key and timeout share one HTTP client. */
 function createClients(options: LlmOptions) {
   const clients = new Map<string, HttpClient>()
-  const connect: Connect = ({ baseUrl, apiKey }) => {
-    const key = JSON.stringify([baseUrl.replace(/\/+$/, ''), apiKey])
-    const client = clients.get(key) ?? createHttpClient({ ...options, baseUrl, apiKey })
+  const connect: Connect = ({ baseUrl, apiKey }, firstByteTimeoutMs = options.firstByteTimeoutMs) => {
+    const key = JSON.stringify([baseUrl.replace(/\/+$/, ''), apiKey, firstByteTimeoutMs])
+    const client = clients.get(key) ?? createHttpClient({ ...options, baseUrl, apiKey, firstByteTimeoutMs })
     clients.set(key, client)
     return client
   }
@@ -165,4 +169,10 @@ function chooseEmbedder(
   }
   if (fallback) return fallback
   throw new Error('No embedding model is configured. Set EMBEDDING_MODEL, and EMBEDDING_BASE_URL if it runs elsewhere.')
+}
+
+function openReranker({ reranker, firstByteTimeoutMs, beforeCall }: LlmOptions, connect: Connect) {
+  if (!reranker) return undefined
+  const http = connect(reranker, Math.min(rerankTimeoutMs, firstByteTimeoutMs))
+  return guardReranker(createReranker(http, reranker.model), beforeCall)
 }

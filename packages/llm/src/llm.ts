@@ -95,6 +95,15 @@ export type Embedder = {
   loadTokenCounter?: () => Promise<(text: string) => number>
 }
 
+/** A text by its position in a list, and how well it answers a question. Scores are comparable within one call only. */
+export type RankedText = { index: number; score: number }
+
+export type Reranker = {
+  name: string
+  /** Returns the best `limit` of the texts, or all if there are fewer, best first. Throws an `LlmError`. */
+  rerank: (question: string, texts: string[], limit: number, signal?: AbortSignal) => Promise<RankedText[]>
+}
+
 const advice = {
   model_unauthorized: "Check the API key and the account's credit.", // 401, 402, 403
   model_rejected: 'Check the model name, the API key and the length of the text.', // another 4xx; Gemini's wrong key

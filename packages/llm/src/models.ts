@@ -1,4 +1,4 @@
-import type { ChatModel, Embedder } from './llm.ts'
+import type { ChatModel, Embedder, Reranker } from './llm.ts'
 import type { CompletionModel, EmbeddingModel } from './openai-api.ts'
 
 /** A chat model and an embedder, each also with the interface that clients of OpenAI's API expect. */
@@ -14,6 +14,8 @@ export type Llm = Models & {
   /** All chat models by the name that clients send, the default one first. */
   chatModels: ReadonlyMap<string, ChatModel>
   completionModels: ReadonlyMap<string, CompletionModel>
+  /** Undefined if none is configured: passages then keep the order of the search. */
+  reranker?: Reranker | undefined
   /** Closes idle sockets to the model servers. */
   close: () => void
 }

@@ -40,6 +40,16 @@ describe.each([
   })
 })
 
+it('the reranker cannot be called inside a transaction, and there is none by default', async () => {
+  const read = (environment: NodeJS.ProcessEnv) =>
+    createModels(readConfig({ DATABASE_URL: 'postgres://a@127.0.0.1/b', ...environment })).reranker
+  expect(read({})).toBeUndefined()
+  const reranker = read({ RERANK_BASE_URL: 'http://127.0.0.1:9/v1', RERANK_MODEL: 'r' }) // nothing listens there
+  const rank = database.db.transaction(async () => reranker?.rerank('a', ['b', 'c'], 1))
+  await expect(rank).rejects.toThrow(ConnectionHeldError)
+  await expect(reranker?.rerank('a', ['b', 'c'], 1)).rejects.toMatchObject({ code: 'model_unreachable' })
+})
+
 it('a stream that was opened outside a transaction cannot be read inside one', async () => {
   const llm = createModels(readMigrationConfig({ DIRECT_DATABASE_URL: 'postgres://a@127.0.0.1/b' }), {
     fallback: createTestModels(),

@@ -1,4 +1,4 @@
-import { findEmbeddingServer, type ModelConfig } from '@repo/config'
+import { findEmbeddingServer, findReranker, type ModelConfig } from '@repo/config'
 import { assertNoConnectionHeld } from '@repo/db'
 import { createLlm, type Llm, type Models } from '@repo/llm'
 import { createOfflineModels } from '@repo/offline'
@@ -26,6 +26,7 @@ export function createModels(
     ...(config.EMBEDDING_MODEL && { embeddingModel: config.EMBEDDING_MODEL }),
     ...(config.EMBEDDING_DIMENSIONS && { embeddingDimensions: config.EMBEDDING_DIMENSIONS }),
     embeddingPrefixes: { query: config.EMBEDDING_QUERY_PREFIX, document: config.EMBEDDING_DOCUMENT_PREFIX },
+    reranker: findReranker(config),
     fallback,
     beforeCall: assertNoConnectionHeld,
     firstByteTimeoutMs: config.MODEL_FIRST_BYTE_TIMEOUT_MS,

@@ -19,6 +19,6 @@ export {
 } from './media-type.ts'
 export { DocumentError, type Extracted, type PostedFile } from './posted-file.ts'
 export { buildPrompt, quotePassages, writeInstructions } from './prompt.ts'
-export { type RetrievedPassage, retrievePassages } from './retrieve.ts'
+export { type RetrievalFailure, type RetrievedPassage, retrievePassages, type SearchOptions } from './retrieve.ts'
 export { maxQuestions, rewriteQuestion } from './rewrite-question.ts'
 export { splitText } from './split.ts'

@@ -1,12 +1,14 @@
 import { connect, createStore } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
+import { createLlm } from '@repo/llm'
 import { createTestModels } from '@repo/testing/test-models'
-import { afterAll, describe, expect, it } from 'vitest'
+import { sendJson, startUpstream } from '@repo/testing/upstream'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { ingestDocument } from './ingest.ts'
 import { retrievePassages } from './retrieve.ts'
 
 const database = await createTestDatabase()
-const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
+const { db, pool, close } = connect({ url: database.databaseUrl, poolSize: 4 })
 const store = createStore(db)
 const [ada, bob] = [await store.owners.ensure('ada'), await store.owners.ensure('bob')]
 const { embedder } = createTestModels()
@@ -77,5 +79,67 @@ describe('retrieving passages', () => {
     await expect(retrievePassages(options, ada, 'tide', { limit: 5, signal: AbortSignal.abort(reason) })).rejects.toBe(
       reason,
     )
+  })
+})
+
+describe('an embedding model that fails', async () => {
+  const upstream = await startUpstream()
+  const closedPort = 'http://127.0.0.1:9/v1'
+  const hang = () => {}
+  const connectTo = (baseUrl: string, firstByteTimeoutMs = 60_000) => {
+    const limits = { firstByteTimeoutMs, idleTimeoutMs: 60_000, beforeCall: () => {} }
+    const { embedder: remote } = createLlm({ baseUrl, ...limits, chatModel: 'unused', embeddingModel: 'remote' })
+    return { ...remote, name: embedder.name }
+  }
+  const servers = [
+    ['responds with 500', 'model_failed', () => upstream.next(sendJson({}, 500)), upstream.url, 60_000],
+    ['refuses connections', 'model_unreachable', () => {}, closedPort, 60_000],
+    ['sends no vector', 'model_protocol', () => upstream.next(sendJson({ data: [] })), upstream.url, 60_000],
+    ['hangs until the configured timeout', 'model_timeout', () => upstream.next(hang), upstream.url, 100],
+    ['hangs until our own deadline', 'model_timeout', () => upstream.next(hang), upstream.url, 60_000],
+  ] as const
+
+  it.each(servers)('finds passages by keyword only if it %s', async (_, code, prepare, url, timeoutMs) => {
+    const onFailure = vi.fn()
+    prepare()
+    const failing = { store, embedder: connectTo(url, timeoutMs), onFailure }
+    const found = await retrievePassages(failing, ada, 'Ask for the zyzzyva', { limit: 5 })
+    expect(found[0]).toMatchObject({ title: 'Stores', vectorRank: null, textRank: 1 })
+    expect(found.every(({ vectorRank }) => vectorRank === null)).toBe(true)
+    const failure = { stage: 'embedder', model: embedder.name, error: expect.objectContaining({ code }) }
+    expect(onFailure.mock.calls).toEqual([[failure]])
+  })
+
+  it('finds nothing of other owners, and respects the scope', async () => {
+    const failing = { store, embedder: connectTo(closedPort), onFailure: () => {} }
+    const found = await retrievePassages(failing, bob, 'zyzzyva Verbindungspooling', { limit: 100 })
+    expect(found.map(({ title }) => title)).toEqual(['Secret'])
+    const scope = { documentIds: [crypto.randomUUID()] }
+    expect(await retrievePassages(failing, bob, 'zyzzyva', { limit: 100, scope })).toEqual([])
+  })
+
+  it('is an error without `onFailure`', async () => {
+    const failing = { store, embedder: connectTo(closedPort) }
+    const search = retrievePassages(failing, ada, 'zyzzyva', { limit: 5 })
+    await expect(search).rejects.toMatchObject({ code: 'model_unreachable' })
+  })
+
+  it('is no failure if the caller aborts, and holds no connection while it is awaited', async () => {
+    const [onFailure, controller, calls] = [vi.fn(), new AbortController(), upstream.calls.length]
+    upstream.next(hang)
+    const failing = { store, embedder: connectTo(upstream.url), onFailure }
+    const search = retrievePassages(failing, ada, 'zyzzyva', { limit: 5, signal: controller.signal })
+    await expect.poll(() => upstream.calls.length).toBe(calls + 1)
+    expect(pool.countUsed()).toBe(0)
+    const reason = new Error('left')
+    controller.abort(reason)
+    await expect(search).rejects.toBe(reason)
+    expect(onFailure).not.toHaveBeenCalled()
+  })
+
+  it('hides no other error', async () => {
+    const wrong = { ...embedder, embedQuery: () => Promise.reject(new TypeError('a bug')) }
+    const search = retrievePassages({ store, embedder: wrong, onFailure: () => {} }, ada, 'zyzzyva', { limit: 5 })
+    await expect(search).rejects.toThrow('a bug')
   })
 })

@@ -16,6 +16,7 @@ const allowed = new Set([
   'address', // the address that this process listens on, never a request's URL
   'chat',
   'embedder',
+  'reranker',
   'model', // names from the configuration, never from a request
   'fallback',
   'job', // the name of the job's file

@@ -1,6 +1,6 @@
 import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import type { Store } from '@repo/db'
-import { type ChatModel, type CompletionModel, type Llm, LlmError } from '@repo/llm'
+import { type ChatModel, type CompletionModel, type Llm, LlmError, type Reranker } from '@repo/llm'
 import type { MeasuredAnswer } from './measured-answer.ts'
 
 const tracer = trace.getTracer('sluice')
@@ -8,7 +8,7 @@ const tracer = trace.getTracer('sluice')
 type SpanDescription = { name: string; attributes: Record<string, string> }
 
 /** Adds a span to each model call, named as in https://opentelemetry.io/docs/specs/semconv/gen-ai/. */
-export function traceModels({ embedder, embeddings, chatModels, completionModels, ...llm }: Llm): Llm {
+export function traceModels({ embedder, reranker, embeddings, chatModels, completionModels, ...llm }: Llm): Llm {
   return {
     ...llm,
     chat: traceChat(llm.chat),
@@ -19,6 +19,7 @@ export function traceModels({ embedder, embeddings, chatModels, completionModels
       embedQuery: (text, signal) =>
         traceCall(describeModelCall('embeddings', embedder.name), () => embedder.embedQuery(text, signal)),
     },
+    reranker: reranker && traceReranker(reranker),
     completions: traceCompletions(llm.completions),
     embeddings: {
       ...embeddings,
@@ -28,6 +29,11 @@ export function traceModels({ embedder, embeddings, chatModels, completionModels
     chatModels: new Map(chatModels.entries().map(([name, model]) => [name, traceChat(model)])),
     completionModels: new Map(completionModels.entries().map(([name, model]) => [name, traceCompletions(model)])),
   }
+}
+
+function traceReranker(reranker: Reranker): Reranker {
+  const description = describeModelCall('rerank', reranker.name)
+  return { ...reranker, rerank: (...args) => traceCall(description, () => reranker.rerank(...args)) }
 }
 
 function traceChat(model: ChatModel): ChatModel {

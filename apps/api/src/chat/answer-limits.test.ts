@@ -175,10 +175,9 @@ describe('the time limit of an answer', () => {
   it('ends the answer with `length` and keeps its text', async () => {
     const { llm, takeAnswer } = createScriptedModel()
     const answer = createAnswer('owner', { conversationId: 'c', answerId: 'a' })
-    const search = async () => []
-    const store = { ...long.app.store, passages: { ...long.app.store.passages, search } }
+    const searchPassages = async () => ({ passages: [] })
     const limits = { maxTokens: 9, timeoutMs: 9 }
-    const options = { ...{ db: long.app.db, store, llm, tools: new Map(), log: long.app.log }, limits, maxSteps: 5 }
+    const options = { ...{ ...long.app, llm, tools: new Map(), searchPassages }, limits, maxSteps: 5 }
     const turn = { question: 'Why?', history: [], model: llm.chat }
     const outcome = writeAnswer({ ...options, retrieval: 'always', onFallback: () => {} }, answer, turn)
     const spoken = await takeAnswer()

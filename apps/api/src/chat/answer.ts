@@ -10,6 +10,7 @@ import {
 } from '@repo/db'
 import type { Usage } from '@repo/llm'
 import { createBacklog } from './backlog.ts'
+import type { Degraded } from './search-passages.ts'
 
 /** A part of an answer that grows delta by delta. */
 export type TextPart = Extract<AnswerPart, { text: string }>
@@ -23,7 +24,7 @@ export type InputEvent =
 /** Follows a growing answer. All functions are called synchronously and must not throw. */
 export type Reader = {
   onDelta: (part: TextPart, delta: string) => void
-  /** Called for each part that is not a text. */
+  /** Called for each part that is not a text, and when `degraded` is set. */
   onPart: () => void
   onInput: (event: InputEvent) => void
   onEnd: () => void
@@ -37,6 +38,8 @@ export type Outcome = { end: End; failure?: unknown }
 
 type State = Partial<Outcome> & {
   sources: Source[]
+  /** How its search was limited. Known in this process only: it is not stored. */
+  degraded?: Degraded
   /** The name of the model that writes it, once a model is called. */
   model?: string | undefined
   /** From `performance.now()`. `firstDeltaAt` is undefined until the first delta arrives. */
@@ -106,6 +109,12 @@ export function createAnswer(owner: string, key: AnswerKey, beginning: Beginning
       texts.flush()
       parts.push(part)
       state.bytes += Buffer.byteLength(JSON.stringify(part))
+      for (const reader of readers) reader.onPart()
+    },
+
+    /** Tells readers that the search was limited. */
+    degrade: (degraded: Degraded) => {
+      state.degraded = degraded
       for (const reader of readers) reader.onPart()
     },
 

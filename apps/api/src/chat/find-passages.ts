@@ -1,19 +1,21 @@
 import type { Scope, Source, Store } from '@repo/db'
-import type { Embedder, Passage } from '@repo/llm'
-import { type RetrievedPassage, retrievePassages } from '@repo/rag'
+import type { Passage } from '@repo/llm'
+import type { RetrievedPassage } from '@repo/rag'
 import type { Answer } from './answer.ts'
+import type { Degraded, SearchPassages } from './search-passages.ts'
 
 const passageCount = 6 // of at most 300 tokens each: about 2,000 tokens with titles
 
 /** Returns the owner's best passages in a scope for a question, as the model and as clients receive them. */
 export async function findPassages(
-  options: { store: Store; embedder: Embedder },
+  searchPassages: SearchPassages,
   owner: string,
   question: string,
   { scope, signal }: { scope: Scope | undefined; signal: AbortSignal },
-): Promise<{ passages: Passage[]; sources: Source[] }> {
-  const found = await retrievePassages(options, owner, question, { limit: passageCount, scope, signal })
+): Promise<{ passages: Passage[]; sources: Source[]; degraded: Degraded | undefined }> {
+  const { passages: found, degraded } = await searchPassages(owner, question, { limit: passageCount, scope, signal })
   return {
+    degraded,
     passages: found.map((passage, index) => ({ n: index + 1, title: passage.heading, text: passage.text })),
     sources: found.map((passage, index) => toSource(passage, index + 1)),
   }

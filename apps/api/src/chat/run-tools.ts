@@ -6,6 +6,7 @@ import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Answer, OtherPart } from './answer.ts'
 import { toSource } from './find-passages.ts'
+import type { SearchPassages } from './search-passages.ts'
 import { type ToolContext, ToolError, type Tools } from './tools.ts'
 
 export type ToolOptions = {
@@ -13,6 +14,7 @@ export type ToolOptions = {
   db: Db
   store: Store
   llm: Llm
+  searchPassages: SearchPassages
   log: FastifyBaseLogger
   /** Default: 10 s. A search takes 50 ms, and users wait no longer without seeing words. */
   deadlineMs?: number
@@ -88,7 +90,7 @@ function findApproval(parts: readonly AnswerPart[], toolCallId: string): { appro
 }
 
 async function runWithin(
-  { db, store, llm, deadlineMs = 10_000 }: ToolOptions,
+  { db, store, llm, searchPassages, deadlineMs = 10_000 }: ToolOptions,
   answer: Answer,
   { scope, cited }: ToolTurn,
   run: (context: ToolContext) => Promise<Json>,
@@ -108,7 +110,8 @@ async function runWithin(
   }
   try {
     signal.throwIfAborted()
-    return await Promise.race([run({ owner: answer.owner, scope, db, store, llm, signal, cite }), aborted.promise])
+    const context = { owner: answer.owner, scope, db, store, llm, searchPassages, signal, cite }
+    return await Promise.race([run(context), aborted.promise])
   } finally {
     isOver = true
     signal.removeEventListener('abort', abort)

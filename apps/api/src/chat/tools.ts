@@ -4,6 +4,7 @@ import type { Llm, Passage, ToolDefinition } from '@repo/llm'
 import type { RetrievedPassage } from '@repo/rag'
 import { z } from 'zod'
 import { loadFiles } from '../load-files.ts'
+import type { SearchPassages } from './search-passages.ts'
 
 /** What a tool may use. Never await the network inside a transaction: it throws `ConnectionHeldError`. */
 export type ToolContext = {
@@ -14,6 +15,8 @@ export type ToolContext = {
   db: Db
   store: Store
   llm: Llm
+  /** Finds the best passages for a question. `degraded` in the result says that the embedding model failed. */
+  searchPassages: SearchPassages
   /** Aborted at the tool's deadline, and when the answer ends. */
   signal: AbortSignal
   /** Adds passages to the sources of the answer, and returns them with the number by which the model may cite each. */

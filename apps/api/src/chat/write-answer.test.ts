@@ -1,7 +1,7 @@
 import { createServer, type ServerResponse } from 'node:http'
 import { json as readJson } from 'node:stream/consumers'
 import { joinText, listTypes, type Part, post, readParts, streamParts } from '@repo/testing/ui-stream'
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { testApp } from '../testing.ts'
 
 type Answer = (response: ServerResponse) => void
@@ -202,16 +202,14 @@ describe('models that are slow to accept', async () => {
     vendor.chat = hold
     const pendingRefused = ask({ message: 'Why?' })
     await untilHeld(1)
-    vendor.embeddings = hold
     const pendingAccepted = ask({ message: 'Why?' })
     await untilHeld(2)
     const [refused, accepted] = [streamParts(await pendingRefused), streamParts(await pendingAccepted)]
     for (const parts of [refused, accepted]) expect((await parts.next()).value).toMatchObject({ type: 'start' })
 
-    vendor.chat = complete
-    const [chat, embedding] = held
-    if (chat) refuse(401)(chat)
-    if (embedding) embed(embedding)
+    const [first, second] = held
+    if (first) refuse(401)(first)
+    if (second) complete(second)
     expect(listTypes(await readParts(refused)).slice(-2)).toEqual(['error', '[DONE]'])
     const types = listTypes(await readParts(accepted))
     expect(types.slice(0, 4)).toEqual(['data-conversation', 'source-document', 'text-start', 'text-delta'])
@@ -219,22 +217,49 @@ describe('models that are slow to accept', async () => {
 })
 
 describe('an embedding model that is down', async () => {
-  const { ask, read, regenerate, close } = await openApp({ ...timeouts, EMBEDDING_MODEL: 'embedder' })
+  const { app, alice, work, ask, read, close } = await openApp({ ...timeouts, EMBEDDING_MODEL: 'embedder' })
   afterAll(close)
 
-  it.each([
-    ['500', refuse(500), 502, 'model_failed'],
-    ['429', refuse(429, { 'retry-after': '9' }), 429, 'model_rate_limited'],
-    ['nothing', hang, 504, 'model_timeout'],
-  ])('with %s: a problem with the ids, and the question can be asked again', async (name, embeddings, status, code) => {
-    const conversationId = `embedder-${name}`
-    vendor.embeddings = embeddings
-    const problem = await (await ask({ message: 'Why?', conversationId })).json()
-    expect(problem).toMatchObject({ status, code, conversationId, messageId: expect.any(String) })
-    const { messages } = await read(conversationId)
-    expect(messages).toMatchObject([{ content: 'Why?' }, { status: 'failed' }])
-
+  beforeAll(async () => {
     vendor.embeddings = embed
-    expect(joinText(await readParts(await regenerate(conversationId, messages[0])))).toBe('half and half')
+    const payload = { title: 'Pool', text: 'The zyzzyva swims.' }
+    await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })
+    await work()
+  })
+
+  it.each([
+    ['500', refuse(500)],
+    ['429', refuse(429, { 'retry-after': '9' })],
+    ['a reset', (response: ServerResponse) => response.socket?.resetAndDestroy()],
+    ['nothing', hang],
+  ])('with %s: the answer is based on passages found by keyword, and says so', async (name, embeddings) => {
+    const conversationId = `embedder-${name.replace(' ', '-')}`
+    vendor.embeddings = embeddings
+    const parts = await readParts(await ask({ message: 'Who is the zyzzyva?', conversationId }))
+    expect(listTypes(parts).slice(0, 4)).toEqual(['start', 'data-conversation', 'data-retrieval', 'source-document'])
+    const degraded = { type: 'data-retrieval', data: { degraded: 'keywords_only' }, transient: true }
+    expect(parts.filter(({ type }) => type === 'data-retrieval')).toEqual([degraded])
+    expect(joinText(parts)).toBe('half and half')
+    const { messages } = await read(conversationId)
+    expect(messages[1]).toMatchObject({ status: 'complete', sources: [{ n: 1, title: 'Pool' }] })
+  })
+
+  it('says so when no keyword matches either', async () => {
+    vendor.embeddings = refuse(500)
+    const parts = await readParts(await ask({ message: 'Qux?' }))
+    expect(listTypes(parts).slice(0, 4)).toEqual(['start', 'data-conversation', 'data-retrieval', 'text-start'])
+  })
+
+  it('says nothing when it works', async () => {
+    vendor.embeddings = embed
+    expect(listTypes(await readParts(await ask({ message: 'Who is the zyzzyva?' })))).not.toContain('data-retrieval')
+  })
+
+  it('can be stopped while it hangs', async () => {
+    vendor.embeddings = hang
+    const asked = ask({ message: 'Who is the zyzzyva?', conversationId: 'stopped' })
+    await expect.poll(async () => (await read('stopped')).messages?.at(-1)?.status).toBe('streaming')
+    await app.inject({ method: 'POST', url: '/chat/stopped/stop', headers: alice })
+    expect(listTypes(await readParts(await asked))).toEqual(['start', 'data-conversation', 'abort', '[DONE]'])
   })
 })

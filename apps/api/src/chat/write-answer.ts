@@ -142,7 +142,7 @@ function keepImageModels(models: ReadonlyMap<string, ChatModel>): ReadonlyMap<st
 
 /** Returns the passages for a question, or undefined if it is not searched for. An answer that goes on keeps its own. */
 async function retrieve(
-  { store, llm, retrieval }: WriteOptions,
+  { store, searchPassages, retrieval }: WriteOptions,
   answer: Answer,
   { question, scope, history, model }: OpenTurn,
 ): Promise<Passage[] | undefined> {
@@ -154,10 +154,8 @@ async function retrieve(
   const asked = history.flatMap(({ role, content }) => (role === 'user' && content !== '' ? [content] : [])).reverse()
   const searchText = rewriteQuestion([...asked, question])
   const { signal } = controller
-  const { passages, sources } = await findPassages({ store, embedder: llm.embedder }, owner, searchText, {
-    scope,
-    signal,
-  })
+  const { passages, sources, degraded } = await findPassages(searchPassages, owner, searchText, { scope, signal })
+  if (degraded) answer.degrade(degraded)
   answer.sources = sources
   if (sources.length > 0) answer.add({ type: 'sources', count: sources.length })
   return passages

@@ -9,6 +9,7 @@ import { createLive } from './live.ts'
 import { readPooler, readPoolerState } from './pooler.ts'
 import { measureLastSecond, measurePool, measureProcess, measureRequests } from './process.ts'
 import { readQueues } from './queues.ts'
+import { measureRetrieval } from './retrieval.ts'
 import { createSumReader } from './sum.ts'
 
 export type Metrics = ReturnType<typeof createMetrics>
@@ -27,6 +28,7 @@ export function createMetrics(
     countAnswer: measureAnswers(registry),
     countFallback: measureFallbacks(registry, llm),
     countRequest: measureRequests(registry),
+    countRetrievalFailure: measureRetrieval(registry),
     contentType: registry.contentType,
     /** Returns Prometheus' text format, summed over all processes. PgBouncer and the queues are read once. */
     read: async (): Promise<string> => {

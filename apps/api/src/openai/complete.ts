@@ -1,4 +1,4 @@
-import { type Source, type Store, toStorableText } from '@repo/db'
+import { toStorableText } from '@repo/db'
 import {
   type CompletionModel,
   callWithFallback,
@@ -13,14 +13,15 @@ import type { z } from 'zod'
 import { findPassages } from '../chat/find-passages.ts'
 import { maxMessageLength } from '../chat/question.ts'
 import { toScope } from '../chat/scope.ts'
+import type { SearchPassages } from '../chat/search-passages.ts'
 import type { Call } from './call.ts'
 import { writeChunkStream } from './chunk-stream.ts'
 import { limitCompletion } from './limit-completion.ts'
 import type { CompletionRequest } from './routes.schemas.ts'
-import { sendChunks } from './send-chunks.ts'
+import { type RetrievalFields, sendChunks } from './send-chunks.ts'
 
 export type CompletionOptions = {
-  store: Store
+  searchPassages: SearchPassages
   llm: Llm
   systemPrompt: string | undefined
   /** The model to ask. */
@@ -30,8 +31,7 @@ export type CompletionOptions = {
 
 type Body = z.output<typeof CompletionRequest>
 
-/** `citations` is undefined without retrieval. */
-type Prepared = { request: Parameters<CompletionModel['stream']>[0]; citations: Source[] | undefined }
+type Prepared = { request: Parameters<CompletionModel['stream']>[0]; fields: RetrievalFields }
 
 /** Returns the whole answer at once, with its citations. */
 export async function complete(
@@ -41,10 +41,10 @@ export async function complete(
   call: Call,
   reply: FastifyReply,
 ): Promise<Record<string, unknown>> {
-  const { request, citations } = await prepare(options, owner, body, call.controller.signal)
+  const { request, fields } = await prepare(options, owner, body, call.controller.signal)
   forbidRetry(reply)
   const { result } = await callWithFallback(toChain(options, body), options.model, (model) => model.complete(request))
-  return { ...limitCompletion(result), ...(citations && { citations }) }
+  return { ...limitCompletion(result), ...fields }
 }
 
 /** Streams the answer as OpenAI chunks. */
@@ -57,12 +57,12 @@ export function streamCompletion(
 ): Promise<Record<string, unknown>> {
   const { signal } = call.controller
   return writeChunkStream(reply, signal, async (stream) => {
-    const { request, citations } = await prepare(options, owner, body, signal)
+    const { request, fields } = await prepare(options, owner, body, signal)
     forbidRetry(reply)
     const { model, events } = await streamWithFallback(toChain(options, body), options.model, (m) => m.stream(request))
     stream.open()
     const { maxAnswerTokens: maxTokens = call.limits.maxTokens } = model
-    return sendChunks(stream, { call, batches: events, citations, choices: body.n ?? 1, maxTokens })
+    return sendChunks(stream, { call, batches: events, fields, choices: body.n ?? 1, maxTokens })
   })
 }
 
@@ -86,22 +86,23 @@ export function forbidRetry(reply: FastifyReply): void {
  * are our own parameters and are not forwarded.
  */
 async function prepare(
-  { store, llm, systemPrompt }: CompletionOptions,
+  { searchPassages, systemPrompt }: CompletionOptions,
   owner: string,
   { retrieval, filter, documentIds, ...body }: Body,
   signal: AbortSignal,
 ): Promise<Prepared> {
-  if (!retrieval) return { request: { body, passages: [], signal }, citations: undefined }
+  if (!retrieval) return { request: { body, passages: [], signal }, fields: {} }
   const scope = toScope({ filter, documentIds })
   const questions = body.messages.filter(({ role }) => role === 'user')
   const asked = questions.slice(-maxQuestions).map(readQuestion)
   const question = asked.at(-1) ?? ''
-  const { passages, sources } = question
-    ? await findPassages({ store, embedder: llm.embedder }, owner, rewriteQuestion(asked), { scope, signal })
-    : { passages: [], sources: [] }
+  const { passages, sources, degraded } = question
+    ? await findPassages(searchPassages, owner, rewriteQuestion(asked), { scope, signal })
+    : { passages: [], sources: [], degraded: undefined }
   const quoting = addPassages(body.messages, quotePassages(passages, question))
   const messages = addInstructions(quoting, writeInstructions(systemPrompt))
-  return { request: { body: { ...body, messages }, passages, question, signal }, citations: sources }
+  const fields = { citations: sources, ...(degraded && { degraded }) }
+  return { request: { body: { ...body, messages }, passages, question, signal }, fields }
 }
 
 /**

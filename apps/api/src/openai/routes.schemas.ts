@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { scopeFields } from '../chat/scope.ts'
+import { Degraded } from '../chat/search-passages.ts'
 import { SourceResponse } from '../chat/source.schemas.ts'
 
 const Model = z.object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
@@ -42,26 +43,28 @@ export const CompletionRequest = z
 /** Without retrieval these are the model's own citations, as with Perplexity, in any schema. */
 const Citations = z.union([z.array(SourceResponse), z.unknown()])
 
-const CompletionResponse = z.looseObject({ citations: Citations.optional() }).meta({
-  description: "A chat.completion of OpenAI's, with the passages that the model was given",
-  examples: [
-    {
-      id: 'chatcmpl-1',
-      object: 'chat.completion',
-      choices: [{ index: 0, message: { role: 'assistant', content: 'At nine. [1]' }, finish_reason: 'stop' }],
-      citations: [
-        {
-          n: 1,
-          documentId: '3f0d2c8e-6f0b-4c39-9a53-0d3f8f2f5c11',
-          chunkId: '9b1c6a52-58a1-4b0e-8f4e-2d1f6c1b7a90',
-          title: 'Handbook',
-          start: 0,
-          end: 42,
-        },
-      ],
-    },
-  ],
-})
+const CompletionResponse = z
+  .looseObject({ citations: Citations.optional(), degraded: z.union([Degraded, z.unknown()]).optional() })
+  .meta({
+    description: "A chat.completion of OpenAI's, with the passages that the model was given",
+    examples: [
+      {
+        id: 'chatcmpl-1',
+        object: 'chat.completion',
+        choices: [{ index: 0, message: { role: 'assistant', content: 'At nine. [1]' }, finish_reason: 'stop' }],
+        citations: [
+          {
+            n: 1,
+            documentId: '3f0d2c8e-6f0b-4c39-9a53-0d3f8f2f5c11',
+            chunkId: '9b1c6a52-58a1-4b0e-8f4e-2d1f6c1b7a90',
+            title: 'Handbook',
+            start: 0,
+            end: 42,
+          },
+        ],
+      },
+    ],
+  })
 
 const ChunkStream = z.string().meta({
   description: 'With `stream`: chat.completion.chunk events; the first has the citations',

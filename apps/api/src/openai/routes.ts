@@ -11,7 +11,7 @@ const refusals = { 400: ['unsupported_parameter', 'model_rejected'], 404: ['mode
 const maxBodyBytes = 8 * 1024 * 1024 // a conversation with some images, or 2,048 texts to embed
 
 const routes: FastifyPluginAsyncZod = async (app) => {
-  const { store, llm, systemPrompt, reportFallback: onFallback } = app
+  const { searchPassages, llm, systemPrompt, reportFallback: onFallback } = app
   const created = Math.floor(Date.now() / 1000)
   const embedders = new Map([[llm.embeddings.name, llm.embeddings]])
   const models = [...new Set([...llm.completionModels.keys(), ...embedders.keys()])].map((id) => ({
@@ -45,7 +45,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       const { owner, body } = request
       const model = findModel(llm.completionModels, body.model)
       const answer = body.stream ? streamCompletion : complete
-      const options = { store, llm, systemPrompt, model, onFallback }
+      const options = { searchPassages, llm, systemPrompt, model, onFallback }
       const completion = await runCall(app.chat, request, reply, (call) => answer(options, owner, body, call, reply))
       return reply.sent ? reply : completion
     },

@@ -3,6 +3,7 @@ import { LlmError, measureChunk } from '@repo/llm'
 import { z } from 'zod'
 import { isTimeUp } from '../chat/answer-end.ts'
 import { maxAnswerBytes } from '../chat/answer-limits.ts'
+import type { Degraded } from '../chat/search-passages.ts'
 import type { Call } from './call.ts'
 import type { ChunkStream } from './chunk-stream.ts'
 
@@ -14,10 +15,13 @@ const Choice = z.looseObject({
 const Chunk = z.looseObject({ choices: z.array(Choice).nullish(), usage: z.unknown().optional() })
 type Chunk = z.output<typeof Chunk>
 
+/** Our own fields of a completion. Without retrieval there are none. */
+export type RetrievalFields = { citations?: Source[]; degraded?: Degraded }
+
 type Completion = {
   call: Call
   batches: AsyncIterable<string[]>
-  citations: Source[] | undefined
+  fields: RetrievalFields
   /** Number of answers that the client requested. */
   choices: number
   /** The token limit of one choice. */
@@ -25,18 +29,18 @@ type Completion = {
 }
 
 /**
- * Forwards a model's chunks as they arrive, and adds the citations to the first. At a limit it cancels the model call
+ * Forwards a model's chunks as they arrive, and adds our fields to the first. At a limit it cancels the model call
  * and sends a last chunk with `length`. Returns the usage, when the last chunk contains it.
  */
 export async function sendChunks({ send }: ChunkStream, completion: Completion): Promise<{ usage?: unknown }> {
-  const { call, batches, citations } = completion
+  const { call, batches, fields } = completion
   const meter = createMeter(completion)
   let first: Chunk | undefined
   let last: string | undefined
   try {
     for await (const batch of batches) {
       const fitting = meter.take(batch)
-      const begun = first === undefined ? beginAnswer(readChunk(batch[0] ?? ''), citations) : undefined
+      const begun = first === undefined ? beginAnswer(readChunk(batch[0] ?? ''), fields) : undefined
       first ??= begun?.chunk
       call.count(begun && !begun.saysSomething ? fitting.length - 1 : fitting.length)
       await send(begun && fitting.length > 0 ? [JSON.stringify(begun.chunk), ...fitting.slice(1)] : fitting)
@@ -87,18 +91,18 @@ function createMeter({ choices, maxTokens }: Completion) {
   }
 }
 
-/** Returns the first chunk with the role and the citations. Not every server includes the role at the start. */
-function beginAnswer(first: Chunk, citations: Source[] | undefined) {
+/** Returns the first chunk with the role and our fields. Not every server includes the role at the start. */
+function beginAnswer(first: Chunk, fields: RetrievalFields) {
   const choices = (first.choices ?? []).map((choice) => {
     const { role, ...rest } = choice.delta ?? {}
     return { ...choice, delta: { role: role ?? 'assistant', ...rest } }
   })
   const saysSomething = choices.some(({ delta: { role: _, ...rest } }) => Object.values(rest).some(Boolean))
-  return { chunk: { ...first, choices, ...(citations && { citations }) }, saysSomething }
+  return { chunk: { ...first, choices, ...fields }, saysSomething }
 }
 
 /** Returns the chunk that ends choices at a limit, in the format of the first chunk. */
-function endAnswer({ citations: _, usage: __, ...first }: Chunk, indexes: number[]): Chunk {
+function endAnswer({ citations: _, degraded: __, usage: ___, ...first }: Chunk, indexes: number[]): Chunk {
   return { ...first, choices: indexes.map((index) => ({ index, delta: {}, finish_reason: 'length' })) }
 }
 

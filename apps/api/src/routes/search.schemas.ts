@@ -1,6 +1,7 @@
 import { toStorableText } from '@repo/db'
 import { z } from 'zod'
 import { DocumentIds } from '../chat/scope.ts'
+import { Degraded } from '../chat/search-passages.ts'
 import { MetadataText } from '../documents/metadata.ts'
 
 export const SearchQuery = z.object({
@@ -55,5 +56,5 @@ const Passage = z
   .meta({ id: 'Passage', description: 'A part of a document' })
 
 export const SearchResponse = z
-  .object({ items: z.array(Passage) })
+  .object({ items: z.array(Passage), degraded: Degraded.optional() })
   .meta({ description: 'The most relevant passages first', examples: [{ items: [passage] }] })

@@ -1,4 +1,4 @@
-import { type RetrievedPassage, retrievePassages } from '@repo/rag'
+import type { RetrievedPassage } from '@repo/rag'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { toScope } from '../chat/scope.ts'
 import { SearchQuery, SearchResponse } from './search.schemas.ts'
@@ -16,9 +16,9 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async ({ owner, query: { q, k, explain, ...scope } }) => {
-      const options = { store: app.store, embedder: app.llm.embedder }
-      const found = await retrievePassages(options, owner, q, { limit: k, scope: toScope(scope) })
-      return { items: explain === '1' ? found.map((passage) => ({ ...passage, ranking: toRanking(passage) })) : found }
+      const { passages, ...found } = await app.searchPassages(owner, q, { limit: k, scope: toScope(scope) })
+      const explained = passages.map((passage) => ({ ...passage, ranking: toRanking(passage) }))
+      return { items: explain === '1' ? explained : passages, ...found }
     },
   )
 }

@@ -12,6 +12,7 @@ export function createUiEvents(stream: EventStream, answer: Answer) {
   let open: { id: string; type: TextPart['type'] } | undefined
   let inStep = false
   let sourceCount = 0
+  let hasDegraded = false
   const announced = new Set<string>() // tools whose input has begun to arrive
 
   const send = (event: object) => stream.send(toEvent(event))
@@ -35,6 +36,12 @@ export function createUiEvents(stream: EventStream, answer: Answer) {
     start: () => {
       send({ type: 'start', messageId: answerId })
       send({ type: 'data-conversation', data: { id: conversationId }, transient: true })
+    },
+    /** Sends once how the search was limited. It is not a part of the message. */
+    degrade: () => {
+      if (hasDegraded || !answer.degraded) return
+      hasDegraded = true
+      send({ type: 'data-retrieval', data: { degraded: answer.degraded }, transient: true })
     },
     delta: (index: number, type: TextPart['type'], delta: string, position: number) => {
       if (!open) send({ type: `${type}-start`, id: String(index) })

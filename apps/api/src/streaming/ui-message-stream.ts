@@ -55,6 +55,7 @@ function createWriter(stream: EventStream, answer: Answer, from?: StreamStart) {
 
   /** Sends a long answer over several turns of the event loop, because a fast socket accepts 1 MB at once. */
   const catchUp = () => {
+    events.degrade()
     let left = maxLengthPerTurn
     while (!isWaiting && !stream.isFull() && !stream.response.writableEnded) {
       if (left <= 0) {

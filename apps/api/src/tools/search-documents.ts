@@ -1,4 +1,3 @@
-import { retrievePassages } from '@repo/rag'
 import { z } from 'zod'
 import { defineTool } from '../chat/tools.ts'
 
@@ -9,9 +8,10 @@ export default defineTool({
     query: z.string().min(1).max(1000).describe('What to search for, as a full question or keywords'),
   }),
   isOffered: ({ RETRIEVAL }) => RETRIEVAL === 'tool',
-  handler: async ({ owner, scope, store, llm, signal, cite }, { query }) => {
-    const found = await retrievePassages({ store, embedder: llm.embedder }, owner, query, { limit: 6, scope, signal })
-    const passages = cite(found)
-    return { passages: passages.map((passage, index) => ({ ...passage, documentId: found[index]?.documentId ?? '' })) }
+  handler: async ({ owner, scope, signal, searchPassages, cite }, { query }) => {
+    const { passages: found, degraded } = await searchPassages(owner, query, { limit: 6, scope, signal })
+    const documentIds = found.map(({ documentId }) => documentId)
+    const passages = cite(found).map((passage, index) => ({ ...passage, documentId: documentIds[index] ?? '' }))
+    return { passages, ...(degraded && { degraded }) }
   },
 })

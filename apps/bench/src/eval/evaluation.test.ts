@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createTestDatabase } from '@repo/db/testing'
+import { LlmError, type Reranker } from '@repo/llm'
 import { createTestModels } from '@repo/testing/test-models'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { readCollection } from './collection.ts'
@@ -69,6 +70,23 @@ describe('a collection', () => {
     expect(queries.length).toBeGreaterThanOrEqual(100)
     expect(queries.flatMap(({ relevance }) => [...relevance.keys()]).filter((id) => !ids.has(id))).toEqual([])
   })
+})
+
+it('measures a reranker as `reranked`, and fails with it', async () => {
+  vi.spyOn(console, 'log').mockImplementation(() => {})
+  const json = join(folder, 'reranked.json')
+  const options = { folder: writeCollection('reranked'), json, plot: undefined, help: false, chunks: undefined }
+  const evaluate = (rerank: Reranker['rerank']) =>
+    runEvaluation(options, { ...target, reranker: { name: 'test', rerank } }, new AbortController().signal)
+  // Prefers the longest text, which is relevant for none of the queries.
+  await evaluate(async (_, texts) =>
+    texts.map(({ length }, index) => ({ index, score: length })).sort((a, b) => b.score - a.score),
+  )
+  const results = JSON.parse(readFileSync(json, 'utf8'))
+  expect(results.hybrid['mrr@10'].value).toBe(1)
+  expect(results.reranked['mrr@10'].value).toBeLessThan(1)
+  const failure = new LlmError('model_failed', 'the reranker is down')
+  await expect(evaluate(() => Promise.reject(failure))).rejects.toBe(failure)
 })
 
 it('prints one row for each collection of a folder', async () => {

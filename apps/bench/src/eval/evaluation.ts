@@ -6,12 +6,13 @@ import { type Collection, readCollection } from './collection.ts'
 import { drawIntervals } from './intervals.ts'
 import { bootstrap, computeNdcg, type Interval, type Measures, measure, measureNames } from './measures.ts'
 import type { Options } from './options.ts'
-import { type RankingName, rankingNames, searchCollection, type Target } from './search-collection.ts'
+import { type RankingName, type Rankings, rankingNames, searchCollection, type Target } from './search-collection.ts'
 
 type Name = RankingName | 'bm25'
 const names: readonly Name[] = [...rankingNames, 'bm25']
 
-type Results = Record<Name, Measures>
+/** `reranked` is unset without a reranker. */
+type Results = Record<Name, Measures> & { reranked?: Measures }
 
 /**
  * Measures retrieval quality on a collection in BEIR's layout, or on each collection in a folder. Prints the results, and
@@ -47,7 +48,7 @@ async function evaluateEach(options: Options, folders: string[], target: Target,
     results[name] = (await evaluate(await readCollection(folder), `eval ${name}`, target, signal)).results
   }
   const table = mapValues(results, (measures) => mapValues(measures, (measure) => measure['ndcg@10']))
-  console.log(formatTable('nDCG@10', names, table))
+  console.log(formatTable('nDCG@10', target.reranker ? [...names, 'reranked'] : names, table))
   writeFiles(
     options,
     { ...results, embedder: target.embedder.name },
@@ -63,6 +64,7 @@ async function evaluate(collection: Collection, owner: string, target: Target, s
     vector: measure('vector'),
     hybrid: measure('hybrid'),
     bm25: measure('bm25'),
+    ...(rankings.reranked && { reranked: judge(collection, rankings.reranked) }),
   }
   return { results, rankings, queriesPerSecond }
 }
@@ -85,7 +87,7 @@ function judge({ queries }: Collection, rankings: string[][]): Measures {
 }
 
 /** Compares hybrid with the better of its retrievers, query by query. */
-function compareHybrid({ queries }: Collection, rankings: Record<RankingName, string[][]>): string {
+function compareHybrid({ queries }: Collection, rankings: Rankings): string {
   const ndcgs = (name: RankingName) =>
     queries.map(({ relevance }, index) => computeNdcg({ relevance, ranking: rankings[name][index] ?? [] }))
   const [text, vector, hybrid] = [ndcgs('text'), ndcgs('vector'), ndcgs('hybrid')]

@@ -1,3 +1,5 @@
+import { createRandom } from '@repo/testing/random'
+
 /** The result of one query: document ids, best first, and the relevance of judged documents. */
 export type Judged = { ranking: string[]; relevance: Map<string, number> }
 export type Interval = { value: number; low: number; high: number }
@@ -48,15 +50,4 @@ export function bootstrap(values: number[]): Interval {
   const means = Array.from({ length: resamples }, () => mean(draw)).sort((a, b) => a - b)
   const at = (share: number) => means[Math.round(share * (resamples - 1))] ?? 0
   return { value: mean((index) => values[index] ?? 0), low: at(0.025), high: at(0.975) }
-}
-
-/** Returns a seeded generator of uniform numbers from 0 to 1 (Mulberry32). */
-export function createRandom(start: number): () => number {
-  let state = start
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
 }

@@ -16,6 +16,7 @@ const help = `npm run eval -- [DIR] [OPTIONS]: measures retrieval quality, on a 
   --help        show this help
 
 Set EMBEDDING_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY to use another embedding model than the offline one.
+Set RERANK_BASE_URL and RERANK_MODEL to measure a reranker, too.
 `
 
 /** Parses the command line. Prints help and returns undefined for `--help`. Throws a one-line error for invalid options. */

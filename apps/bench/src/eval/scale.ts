@@ -2,9 +2,9 @@ import { availableParallelism } from 'node:os'
 import { connect, createStore, type Db, type Store, sql } from '@repo/db'
 import { migrate } from '@repo/db/migrate'
 import { retrievePassages } from '@repo/rag'
+import { createRandom } from '@repo/testing/random'
 import { findPids, measureUsage } from '../watch/processes.ts'
 import { type Collection, readCollection } from './collection.ts'
-import { createRandom } from './measures.ts'
 import type { Target } from './search-collection.ts'
 
 /** Enough chunks per document that documents themselves cost little. */

@@ -1,26 +1,35 @@
 import { connect, createStore, type Store, sql } from '@repo/db'
 import { migrate } from '@repo/db/migrate'
-import type { Embedder } from '@repo/llm'
+import type { Embedder, Reranker } from '@repo/llm'
 import { ingestDocument, type RetrievedPassage, retrievePassages } from '@repo/rag'
 import type { Collection } from './collection.ts'
 
-export type Target = { databaseUrl: string; directDatabaseUrl: string; embedder: Embedder }
+export type Target = {
+  databaseUrl: string
+  directDatabaseUrl: string
+  embedder: Embedder
+  reranker?: Reranker | undefined
+}
 export const rankingNames = ['text', 'vector', 'hybrid'] as const
 export type RankingName = (typeof rankingNames)[number]
-export type Found = { rankings: Record<RankingName, string[][]>; queriesPerSecond: number }
+/** `reranked` is undefined without a reranker. */
+export type Rankings = Record<RankingName, string[][]> & { reranked?: string[][] }
+export type Found = { rankings: Rankings; queriesPerSecond: number }
 
 /** Concurrent ingestions: with two, a core stays busy while one waits for the database. */
 const concurrency = 2
 /** All candidates of both retrievers, so that the ranking of each can be reconstructed. */
 const passageLimit = 100
+/** All candidates of the reranker. */
+const rerankedLimit = 30
 
 /**
  * Ingests a collection as the API does, builds the index, and runs one search per query. Returns the ranking of each
- * retriever, with documents ranked by their best passage. The documents must be the owner's only ones. `report` receives
+ * retriever, and of the reranker if there is one, with documents ranked by their best passage. The documents must be the owner's only ones. `report` receives
  * progress messages.
  */
 export async function searchCollection(
-  { databaseUrl, directDatabaseUrl, embedder }: Target,
+  { databaseUrl, directDatabaseUrl, embedder, reranker }: Target,
   { documents, queries }: Collection,
   ownerName: string,
   report: (line: string) => void,
@@ -42,7 +51,9 @@ export async function searchCollection(
       found.push(await retrievePassages({ store, embedder }, owner, text, { limit: passageLimit }))
     }
     const seconds = (performance.now() - startedAt) / 1000
-    return { rankings: toRankings(found, ids), queriesPerSecond: queries.length / seconds }
+    const rankings: Rankings = toRankings(found, ids)
+    if (reranker) rankings.reranked = await rerankAll({ store, embedder, reranker }, owner, queries, ids, signal)
+    return { rankings, queriesPerSecond: queries.length / seconds }
   } finally {
     await close()
   }
@@ -73,7 +84,21 @@ async function ingestAll(
   return ids
 }
 
-function toRankings(found: RetrievedPassage[][], ids: Map<string, string[]>): Found['rankings'] {
+/** Returns the ranking of the reranker for each query. */
+async function rerankAll(
+  options: { store: Store; embedder: Embedder; reranker: Reranker },
+  owner: string,
+  queries: Collection['queries'],
+  ids: Map<string, string[]>,
+  signal: AbortSignal,
+): Promise<string[][]> {
+  const found: RetrievedPassage[][] = []
+  for (const { text } of queries)
+    found.push(await retrievePassages(options, owner, text, { limit: rerankedLimit, signal }))
+  return toRankings(found, ids).hybrid
+}
+
+function toRankings(found: RetrievedPassage[][], ids: Map<string, string[]>): Record<RankingName, string[][]> {
   const rank = (read: (passage: RetrievedPassage) => number | null) =>
     found.map((passages) => {
       const placed = passages.flatMap((passage) => {

@@ -1,4 +1,4 @@
-import { describeSearch, type PastMessage, type Source } from '@repo/db'
+import type { PastMessage, Source } from '@repo/db'
 import postgres, { type Sql } from 'postgres'
 
 /** A pool, a connection or a transaction. */
@@ -14,8 +14,6 @@ type AnswerEnd = {
   inputTokens: number | null
   outputTokens: number | null
 }
-
-type Passage = Omit<Source, 'n' | 'page'> & { heading: string; text: string; page: number | null }
 
 /** Opens a pool, which connects with the first query. */
 export function connectRaw(url: string, poolSize: number): Sql {
@@ -50,26 +48,6 @@ where owner_id = $1 and conversation_id = $2 and content <> '' order by position
 export async function openTurn(sql: Queryable, owner: string, turn: Turn): Promise<PastMessage[]> {
   const { conversationId, title, questionId, question, answerId } = turn
   return sql.unsafe<PastMessage[]>(openTurnText, [owner, conversationId, title, questionId, question, answerId], named)
-}
-
-/** Prepares the SQL of `packages/db/src/passages.ts` with each parameter once. `embedding` is a vector as text. */
-export function prepareSearch(model: string, vectorWeight = 1) {
-  const { text, names } = describeSearch()
-  const distinct = [...new Set(names)]
-  const query = text.replaceAll(/\$(\d+)/g, (_, n) => `$${distinct.indexOf(names[Number(n) - 1] ?? '') + 1}`)
-  return async (sql: Queryable, owner: string, question: string, embedding: string): Promise<Passage[]> => {
-    const values = new Map(
-      Object.entries({ owner, text: question.slice(0, 4000), embedding, model, vectorWeight, scope: null, limit: 6 }),
-    )
-    const inOrder = distinct.map((name) => values.get(name) ?? null)
-    return (await sql.unsafe<FoundRow[]>(query, inOrder, named)).map(toPassage)
-  }
-}
-
-type FoundRow = Omit<Passage, 'chunkId' | 'documentId' | 'text'> & { id: string; document_id: string; content: string }
-
-function toPassage({ id, document_id, content, title, heading, start, end, page }: FoundRow): Passage {
-  return { chunkId: id, documentId: document_id, title, heading, text: content, start, end, page }
 }
 
 const finishAnswerText = `

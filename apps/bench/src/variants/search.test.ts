@@ -3,7 +3,7 @@ import { createTestDatabase } from '@repo/db/testing'
 import { ingestDocument } from '@repo/rag'
 import { mockEmbedding } from '@repo/testing/mock-model/embedding'
 import { afterAll, expect, it } from 'vitest'
-import { connectRaw, ensureOwner, prepareSearch } from './raw-queries.ts'
+import { connectRaw, ensureOwner } from './raw-queries.ts'
 import { prepareVectorSearch } from './raw-search.ts'
 
 const embeddingModel = 'mock-embed-16'
@@ -25,17 +25,6 @@ for (let room = 0; room < 12; room += 1) {
 afterAll(async () => {
   await Promise.all([close(), sql.end()])
   await test.drop()
-})
-
-it('the shipped search finds the same passages without Drizzle, in the same order', async () => {
-  const search = prepareSearch(embeddingModel)
-  for (const question of questions) {
-    const embedding = JSON.stringify(embed(question))
-    const shipped = await store.passages.search(owner, { text: question, embedding, embeddingModel, limit: 6 })
-    const found = await search(sql, owner, question, embedding)
-    expect(found).toHaveLength(6)
-    expect(shipped).toMatchObject(found)
-  }
 })
 
 it('the vector search of the raw servers finds the six nearest passages of an owner', async () => {

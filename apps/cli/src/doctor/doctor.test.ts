@@ -7,6 +7,7 @@ import { createModels } from '@repo/models'
 import { ingestDocument } from '@repo/rag'
 import { startMockModel } from '@repo/testing/mock-model'
 import { startApi } from '@repo/testing/processes'
+import { sendJson, startUpstream } from '@repo/testing/upstream'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 import { checks } from './checks.ts'
 import { checkVersion, examine } from './examine.ts'
@@ -85,7 +86,7 @@ describe('the environment', () => {
       'skip  port: PORT is not set or invalid',
       'skip  direct: DIRECT_DATABASE_URL is not set or invalid',
       ...skipped(['same database'], 'direct'),
-      ...['chat model', 'embedder', 'stored vectors'].map(
+      ...['chat model', 'embedder', 'reranker', 'stored vectors'].map(
         (name) => `skip  ${name}: a model variable is not set or invalid`,
       ),
       ...skipped(['vector index'], 'embedder'),
@@ -218,6 +219,15 @@ describe('the models', () => {
       line('FAIL  embedder: The model server responded with 401. Check the API key'),
     ])
     expect(lines.join()).not.toContain('hunter2')
+  })
+
+  it('include the reranker, if one is configured', async () => {
+    const upstream = await startUpstream()
+    const env = { RERANK_BASE_URL: upstream.url, RERANK_MODEL: 'bge' }
+    upstream.next(sendJson({ results: [0, 1].map((index) => ({ index, relevance_score: index })) }))
+    expect(await report(env)).toContain('ok    reranker: bge responds')
+    upstream.next(sendJson({ data: [] }))
+    expect(await diagnose(env)).toEqual([line('FAIL  reranker: .*Fix: set RERANK_BASE_URL')])
   })
 
   it('do not respond, so that the check times out after five seconds', async () => {

@@ -37,6 +37,15 @@ export function checkEmbedder(config: DoctorConfig, signal: AbortSignal): Promis
   })
 }
 
+/** Checks that the reranker scores texts in time, if one is configured. */
+export function checkReranker(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
+  return withModels(config, async ({ reranker }) => {
+    if (!reranker) return []
+    await reranker.rerank('What is a pool?', ['A pool is a set of connections.', 'It rains.'], 2, signal)
+    return [ok(`${reranker.name} responds`)]
+  })
+}
+
 /** Reports documents that have no vectors from the current embedder. */
 export function checkStoredVectors(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ embedder: { name } }) => {

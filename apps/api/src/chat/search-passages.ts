@@ -1,0 +1,51 @@
+import type { Store } from '@repo/db'
+import type { Llm } from '@repo/llm'
+import { type RetrievalFailure, type RetrievedPassage, retrievePassages, type SearchOptions } from '@repo/rag'
+import { describeError } from '@repo/telemetry'
+import type { FastifyBaseLogger } from 'fastify'
+import { z } from 'zod'
+
+export const Degraded = z.literal('keywords_only').meta({
+  description: 'The embedding model failed or was slow, so the passages were found by keyword only',
+  reranker: 'the reranker failed, so passages kept the order of the search',
+})
+export type Degraded = z.output<typeof Degraded>
+
+/** `degraded` is unset if the search was complete. */
+type Found = { passages: RetrievedPassage[]; degraded?: Degraded }
+
+export type SearchPassages = (owner: string, question: string, options: SearchOptions) => Promise<Found>
+
+const outcomes: Record<RetrievalFailure['stage'], string> = {
+  embedder: 'the embedding model failed, so a question was searched by keyword only',
+  reranker: 'the reranker failed, so passages kept the order of the search',
+}
+
+type Options = {
+  store: Store
+  llm: Pick<Llm, 'embedder' | 'reranker'>
+  log: FastifyBaseLogger
+  countFailure: (stage: RetrievalFailure['stage']) => void
+}
+
+/**
+ * Returns the search behind `/search`, `/chat`, `/v1/chat/completions` and tools: the owner's best passages for a question,
+ * best first. It goes on without an embedding model or a reranker that fails, and counts and logs that. Throws the reason of an aborted
+ * signal.
+ */
+export function createSearch({ store, llm, log, countFailure }: Options): SearchPassages {
+  const report = ({ stage, model, error }: RetrievalFailure) => {
+    countFailure(stage)
+    log.warn({ [stage]: model, error: describeError(error) }, outcomes[stage])
+  }
+  return async (owner, question, options) => {
+    const found: Pick<Found, 'degraded'> = {}
+    const onFailure = (failure: RetrievalFailure) => {
+      report(failure)
+      if (failure.stage === 'embedder') found.degraded = 'keywords_only'
+    }
+    const { embedder, reranker } = llm
+    const passages = await retrievePassages({ store, embedder, reranker, onFailure }, owner, question, options)
+    return { ...found, passages }
+  }
+}
