@@ -1,9 +1,11 @@
 import { readMigrationConfig } from '@repo/config'
-import { connect, createEmbedders, sql } from '@repo/db'
+import { connect, createEmbedders, createTermIndex, sql } from '@repo/db'
 import { migrate } from '@repo/db/migrate'
 import { LlmError } from '@repo/llm'
 import { createModels } from '@repo/models'
 import { runCommand } from './command.ts'
+
+const reindexHint = 'Run `npm run manage -- reindex`.'
 
 /** `npm run db:migrate`: applies migrations and settings, then builds the index of the configured embedding model. */
 await runCommand('Migration failed', async () => {
@@ -30,8 +32,8 @@ await runCommand('Migration failed', async () => {
 })
 
 /**
- * Reports documents without vectors from `current`. Vectors of two models cannot be compared, so these documents are
- * matched by keyword only.
+ * Reports documents without vectors from `current`, and chunks with the terms of another tokenizer. Vectors of two models
+ * cannot be compared, so these documents are matched by keyword only. Terms cannot either.
  */
 async function reportUnindexed(url: string, current: string) {
   const database = connect({ url, poolSize: 1, applicationName: 'sluice-migrate' })
@@ -40,8 +42,10 @@ async function reportUnindexed(url: string, current: string) {
     const documents = await createEmbedders(database.db).countWithout(current)
     if (documents > 0)
       console.log(
-        `Documents indexed with another embedding model (${documents}) are matched by keyword only. Run \`npm run manage -- reindex\`.`,
+        `Documents indexed with another embedding model (${documents}) are matched by keyword only. ${reindexHint}`,
       )
+    if (await createTermIndex(database.db).hasOutdated())
+      console.log(`Some documents are not found by keyword, because words are now split differently. ${reindexHint}`)
   } finally {
     await database.close()
   }

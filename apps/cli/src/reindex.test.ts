@@ -89,6 +89,19 @@ describe('reindexing', () => {
     expect(await count()).toEqual(['3 mock-32'])
   })
 
+  it('finds the terms of chunks again if the tokenizer has changed', async () => {
+    const search = async () => {
+      const asked = { text: 'moon', embedding: null, embeddingModel: 'offline-384', limit: 5 }
+      return (await store.passages.search(await store.owners.ensure('bob'), asked)).map(({ title }) => title)
+    }
+    await db.execute(sql`update chunks set tokenizer = 'old', terms = '{}', weights = '{}/1000000000'`)
+    expect(await search()).toEqual([])
+    const { lines } = await reindex(createEmbedder())
+    expect(lines[0]).toBe('3 chunks can be found by their words again')
+    expect(await search()).toEqual(['moon'])
+    expect((await reindex(createEmbedder())).lines).toEqual(['0 embedded with offline-384, 0 failed'])
+  })
+
   it('includes documents that are added or changed while it runs', async () => {
     const [{ name, embed }, old] = [createEmbedder('mock-32'), createEmbedder()]
     const owner = await store.owners.ensure('ada')

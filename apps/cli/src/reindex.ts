@@ -1,4 +1,4 @@
-import { createEmbedders, createStore, type Db } from '@repo/db'
+import { createEmbedders, createStore, createTermIndex, type Db } from '@repo/db'
 import { type Embedder, LlmError } from '@repo/llm'
 import { DocumentError, embedForAnotherModel } from '@repo/rag'
 
@@ -15,15 +15,18 @@ type DocumentRef = { owner: string; id: string }
 const concurrency = 4 // documents: model servers handle several calls in parallel
 const pageSize = 100 // document IDs per query
 const removedAtOnce = 1000 // chunks per transaction: takes milliseconds, so requests are not delayed
+const renewedAtOnce = 100 // chunks per statement: each takes 2 to 5 ms, because its vector is indexed again
 
 /**
- * Embeds all documents that have no vectors from `embedder`. Returns the number of documents that failed.
+ * Embeds all documents that have no vectors from `embedder`. Returns the number of documents that failed. Before that, it
+ * finds the terms of chunks again if the tokenizer has changed.
  *
  * The vectors of other models are deleted only if no document failed. Until then, processes that still use an older
  * model find every document by its vectors. Each document is stored completely or not at all, so a later run continues
  * where this one ended. Throws if the embedder does not respond at the start, or if the database is unavailable.
  */
 export async function reindexDocuments({ db, embedder, keepOthers, report }: ReindexOptions): Promise<number> {
+  await renewTerms(db, report)
   await embedder.embed(['Does it answer?']) // fail once instead of once per document
   const [store, embedders] = [createStore(db), createEmbedders(db)]
   const failed = new Set<string>()
@@ -53,6 +56,18 @@ export async function reindexDocuments({ db, embedder, keepOthers, report }: Rei
   report(`${stored} embedded with ${embedder.name}, ${failed.size} failed`)
   if (failed.size === 0 && !keepOthers) while ((await embedders.removeOthers(embedder.name, removedAtOnce)) > 0);
   return failed.size
+}
+
+async function renewTerms(db: Db, report: ReindexOptions['report']) {
+  const termIndex = createTermIndex(db)
+  let renewed = 0
+  for (let after: string | undefined; ; ) {
+    const { last, count } = await termIndex.renew(renewedAtOnce, after)
+    if (!last) break
+    renewed += count
+    after = last
+  }
+  if (renewed > 0) report(`${renewed} chunks can be found by their words again`)
 }
 
 /** Embeds several documents concurrently. Reports progress once per percent. */

@@ -5,6 +5,7 @@ import postgres, { type Sql } from 'postgres'
 import { createEmbedders } from './embedders.ts'
 import { databaseSettings, migrationsFolder, nameEmbeddingIndex } from './migrate.ts'
 import { widestIndex } from './search-statement.ts'
+import { createTermIndex } from './term-index.ts'
 
 // Read-only queries of `npm run manage -- doctor` and `GET /metrics`. They need no privileges beyond those of the API.
 
@@ -146,6 +147,11 @@ export function countByEmbedder(target: Target) {
 /** Counts documents without vectors of this model. */
 export function countWithoutEmbedder(target: Target, model: string) {
   return withClient(target, async (sql) => createEmbedders(drizzle(sql)).countWithout(model))
+}
+
+/** Returns whether chunks have the terms of another tokenizer. */
+export function hasOutdatedTerms(target: Target): Promise<boolean> {
+  return withClient(target, async (sql) => createTermIndex(drizzle(sql)).hasOutdated())
 }
 
 /** Whether the index for this model and width exists. Also true for widths that `db:migrate` does not index. */

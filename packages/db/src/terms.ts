@@ -8,7 +8,8 @@ export const tokenizerVersion = `1-icu${process.versions.icu?.split('.')[0]}`
 const segmenter = new Intl.Segmenter('en', { granularity: 'word' })
 const invisible = /[\u00ad\u200b-\u200d\u2060\ufeff]/g // soft hyphens, zero-width spaces and joiners
 /** Such as `iso-9001` and `v1.2.3`. The parts of `node.js` or `user_id` are specific enough without the whole. */
-const codes = /(?=\S*\p{N})[\p{L}\p{N}]+(?:[-_.:/@][\p{L}\p{N}]+)+/gu
+const compounds = /[\p{L}\p{N}](?:[-_.:/@\p{L}\p{N}]*[\p{L}\p{N}])?/gu
+const isCode = (compound: string) => /\p{N}/u.test(compound) && /[-_.:/@]/.test(compound)
 /** `Intl.Segmenter` keeps these inside a word. */
 const separators = /[_.:'’]+/
 const hangul = /\p{Script=Hangul}/u
@@ -47,7 +48,7 @@ export function countTerms(text: string, isQuestion = false): Map<string, number
       }
     }
   }
-  plain.match(codes)?.forEach(count)
+  plain.match(compounds)?.filter(isCode).forEach(count)
   return counts
 }
 

@@ -25,5 +25,6 @@ export const checks: Check[] = [
   { name: 'embedder', run: models.checkEmbedder, fix: 'set EMBEDDING_MODEL and the URL and key of its server' },
   { name: 'reranker', run: models.checkReranker, fix: 'set RERANK_BASE_URL, RERANK_MODEL and RERANK_API_KEY' },
   { name: 'stored vectors', needs: ['migrations'], run: models.checkStoredVectors },
+  { name: 'stored words', needs: ['migrations'], run: database.checkStoredWords },
   { name: 'vector index', needs: ['migrations', 'embedder'], run: models.checkVectorIndex },
 ]

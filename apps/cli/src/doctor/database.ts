@@ -1,5 +1,6 @@
 import type { DoctorConfig } from '@repo/config'
 import {
+  hasOutdatedTerms,
   isPooled,
   isSameDatabase,
   probePooling,
@@ -73,6 +74,18 @@ export async function checkSameDatabase(config: DoctorConfig, signal: AbortSigna
   return (await isSameDatabase(targetPostgres(config, signal), targetPooler(config, signal)))
     ? [ok('DATABASE_URL and DIRECT_DATABASE_URL point to the same database')]
     : [fail('DATABASE_URL and DIRECT_DATABASE_URL point to different databases', 'use one server and database in both')]
+}
+
+/** Checks that all chunks can be found by keyword. */
+export async function checkStoredWords(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
+  return (await hasOutdatedTerms(targetPooler(config, signal)))
+    ? [
+        warn(
+          'some documents are not found by keyword: words are now split differently',
+          'run `npm run manage -- reindex`',
+        ),
+      ]
+    : [ok('every document can be found by its words')]
 }
 
 /** Compares the applied migrations with those of this checkout. */

@@ -125,7 +125,7 @@ describe('the database', () => {
       line('FAIL  database: connect ECONNREFUSED 127.0.0.1:9. Fix: start it .* DATABASE_URL'),
       ...skipped(needDatabase, 'database'),
       ...skipped(afterDirect, 'database'),
-      ...skipped(['settings', 'stored vectors', 'vector index'], 'migrations'),
+      ...skipped(['settings', 'stored vectors', 'stored words', 'vector index'], 'migrations'),
     ])
     expect(lines.join()).not.toContain('hunter2')
   })
@@ -149,7 +149,7 @@ describe('the database', () => {
     await db.execute(sql`delete from drizzle.__drizzle_migrations`)
     expect(await diagnose(urls)).toEqual([
       line('FAIL  migrations: [1-9] of \\d are missing. Fix: run `npm run db:migrate`'),
-      ...skipped(['settings', 'stored vectors', 'vector index'], 'migrations'),
+      ...skipped(['settings', 'stored vectors', 'stored words', 'vector index'], 'migrations'),
     ])
     await db.execute(sql`drop schema drizzle cascade`)
     expect(await diagnose(urls)).toContainEqual(line('FAIL  migrations: (\\d) of \\1 are missing'))
@@ -242,6 +242,17 @@ describe('the models', () => {
       'warn  stored vectors: documents indexed with offline-384 (1) are matched by keyword only. Fix: run `npm run manage -- reindex`',
       line('warn  vector index: mock-32 has none.*Fix: run `npm run db:migrate`'),
     ])
+  })
+
+  it('have words that were split by another version', async () => {
+    const { db, close } = connect({ url: test.directDatabaseUrl, poolSize: 1 })
+    onTestFinished(close)
+    await ingest({})
+    await db.execute(sql`update chunks set tokenizer = '0'`)
+    onTestFinished(async () => void (await db.execute(sql`delete from documents`)))
+    expect(await diagnose({})).toContain(
+      'warn  stored words: some documents are not found by keyword: words are now split differently. Fix: run `npm run manage -- reindex`',
+    )
   })
 
   it('return vectors with another number of dimensions than the stored ones', async () => {
