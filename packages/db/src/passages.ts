@@ -81,18 +81,20 @@ const longestText = 4000
 const mostWords = 40
 /** Chunks to score for rare words. With pairs of common ones, about 400 of 10,000 are scored: 0.98 of the best ten. */
 const readBudget = 200
+/** An owner with at most this many chunks is searched for every word, which takes about a millisecond. */
+const fewChunks = 1000
 
-function toParameters(owner: string, search: Search, statistics: Statistics) {
+function toParameters(owner: string, search: Search, { total, byOwner, byTerm, rarest }: Statistics) {
   const { text, embedding, embeddingModel: model, limit, vectorWeight = 1, scope } = search
-  const { total, byOwner, byTerm } = statistics
+  const size = byOwner.get(owner) ?? null // unknown: one of many small owners
   const terms = Array.from(countTerms(text.slice(0, longestText), true).keys(), (term) => toTermNumber(owner, term))
   const words = [...new Set(terms)]
     .map((term) => ({ term, count: byTerm.get(term) ?? null }))
     .toSorted((left, right) => (left.count ?? 0) - (right.count ?? 0))
     .slice(0, mostWords)
+  const rareCount = size === null || size <= fewChunks ? words.length : countRare(words, rarest)
   // Comparing a chunk takes about a microsecond. The index visits 50 * total / size chunks, each of which takes 20.
   const mostCompared = Math.round(Math.max(1000, Math.sqrt(50 * 20 * total)))
-  const size = byOwner.get(owner) ?? null // unknown: one of many small owners
   return {
     owner,
     model,
@@ -103,8 +105,9 @@ function toParameters(owner: string, search: Search, statistics: Statistics) {
     size,
     isSmall: size === null || size <= mostCompared,
     terms: toArray(words.map(({ term }) => term)),
-    counts: toArray(words.map(({ count }) => count)),
-    sought: toArray(chooseSought(words, statistics).map((terms) => `"{${terms.join()}}"`)),
+    // Unknown counts of rare words are counted.
+    counts: toArray(words.map(({ count }, index) => count ?? (index < rareCount ? null : Math.round(rarest / 2)))),
+    sought: toArray(chooseSought(words, rareCount).map((terms) => `"{${terms.join()}}"`)),
     filter: JSON.stringify(scope?.filter ?? {}),
     documentIds: toArray(scope?.documentIds ?? []),
   }
@@ -113,20 +116,26 @@ function toParameters(owner: string, search: Search, statistics: Statistics) {
 /** Returns an array in the text format of Postgres. */
 const toArray = (items: (string | number | null)[]) => `{${items.map((item) => item ?? 'null').join()}}`
 
-/**
- * Chooses sets of terms. Chunks that contain all terms of a set are scored. Each of the rarest words is a set of its own,
- * and the next three form pairs: so a question of common words reads few chunks, and a question whose rare words do not
- * occur still finds something. `words` are sorted, rarest first, and so are the sets.
- */
-function chooseSought(words: { term: number; count: number | null }[], { rarest }: Statistics): number[][] {
-  const terms = words.map(({ term }) => term)
+type Word = { term: number; count: number | null }
+
+/** Returns how many of the words, which are sorted by count, are rare: together within the budget. */
+function countRare(words: Word[], rarest: number): number {
   let read = 0
   const firstCommon = words.findIndex(({ count }) => {
-    read += count ?? rarest / 2
+    read += count ?? Math.min(rarest, readBudget / 2) / 2 // at least four words of unknown count are rare
     return read > readBudget
   })
-  if (firstCommon === -1) return terms.map((term) => [term])
-  const common = terms.slice(firstCommon, firstCommon + 3)
+  return firstCommon === -1 ? words.length : firstCommon
+}
+
+/**
+ * Chooses sets of terms. Chunks that contain all terms of a set are scored. Each rare word is a set of its own, and the
+ * next three form pairs: so a question of common words reads few chunks, and a question whose rare words do not occur
+ * still finds something.
+ */
+function chooseSought(words: Word[], rareCount: number): number[][] {
+  const terms = words.map(({ term }) => term)
+  const common = terms.slice(rareCount, rareCount + 3)
   const pairs = common.flatMap((term, index) => common.slice(index + 1).map((other) => [term, other]))
-  return [...terms.slice(0, firstCommon).map((term) => [term]), ...(pairs.length > 0 ? pairs : [common])]
+  return [...terms.slice(0, rareCount).map((term) => [term]), ...(common.length === 1 ? [common] : pairs)]
 }
