@@ -127,17 +127,17 @@ it('includes eight languages and identifiers, whose judgements refer to existing
   }
 })
 
-/** About 0.02 below the measured nDCG@10 of the hybrid search: one question that finds its text one rank later. */
-const minimums = { ar: 0.68, de: 0.63, en: 0.76, hi: 0.77, identifiers: 0.97, ja: 0.85, ko: 0.9, th: 0.89, zh: 0.81 }
+/** About 0.02 below the measured nDCG@10: one question that finds its text one rank later. */
+const minimums = { ar: 0.7, de: 0.64, en: 0.77, hi: 0.8, identifiers: 0.97, ja: 0.88, ko: 0.89, th: 0.88, zh: 0.81 }
 
-it('finds enough in every language', async () => {
+it('finds enough by keyword in every language', async () => {
   vi.spyOn(console, 'log').mockImplementation(() => {})
   const json = join(folder, 'languages.json')
   const collections = fileURLToPath(new URL('../../collections/multilingual', import.meta.url))
   const options = { folder: collections, json, plot: undefined, help: false, chunks: undefined }
   await runEvaluation(options, target, new AbortController().signal)
   const { embedder: _, ...results }: Record<string, Record<string, Measures>> = JSON.parse(readFileSync(json, 'utf8'))
-  const found = Object.entries(results).map(([name, { hybrid }]) => [name, hybrid?.['ndcg@10'].value] as const)
+  const found = Object.entries(results).map(([name, { text }]) => [name, text?.['ndcg@10'].value] as const)
   expect(found.map(([name]) => name).toSorted()).toEqual(Object.keys(minimums))
   for (const [name, minimum] of Object.entries(minimums))
     expect(Object.fromEntries(found)[name], name).toBeGreaterThanOrEqual(minimum)
