@@ -21,7 +21,7 @@ async function serve(config: Config) {
     applicationName: 'sluice-api',
   })
   const tracing = await startTracing(config, 'sluice-api', logger)
-  const store = createStore(database.db)
+  const store = createStore(database.db, config.SEARCH_LANGUAGE)
   const llm = createModels(config, { tracing })
   const app = await buildApp({
     config,

@@ -123,8 +123,9 @@ async function ingest({ owner = 'local', operands: paths }: Arguments): Promise<
 }
 
 async function reindex({ keep }: Arguments): Promise<number> {
+  const { SEARCH_LANGUAGE: language } = readManageConfig()
   return withModels(async (db, embedder) => {
-    const failed = await reindexDocuments({ db, embedder, keepOthers: keep === true, report })
+    const failed = await reindexDocuments({ db, embedder, keepOthers: keep === true, language, report })
     return failed > 0 ? 1 : 0
   })
 }

@@ -1,5 +1,5 @@
 import { readMigrationConfig } from '@repo/config'
-import { connect, createEmbedders, createTermIndex, sql } from '@repo/db'
+import { connect, createEmbedders, createTermIndex, type LanguageName, sql } from '@repo/db'
 import { migrate } from '@repo/db/migrate'
 import { LlmError } from '@repo/llm'
 import { createModels } from '@repo/models'
@@ -27,7 +27,7 @@ await runCommand('Migration failed', async () => {
   } finally {
     llm.close()
   }
-  await reportUnindexed(directUrl, model)
+  await reportUnindexed(directUrl, model, config.SEARCH_LANGUAGE)
   return 0
 })
 
@@ -35,7 +35,7 @@ await runCommand('Migration failed', async () => {
  * Reports documents without vectors from `current`, and chunks with the terms of another tokenizer. Vectors of two models
  * cannot be compared, so these documents are matched by keyword only. Terms cannot either.
  */
-async function reportUnindexed(url: string, current: string) {
+async function reportUnindexed(url: string, current: string, language?: LanguageName) {
   const database = connect({ url, poolSize: 1, applicationName: 'sluice-migrate' })
   try {
     await database.db.execute(sql`set statement_timeout = 0`) // counting many documents must not fail a start
@@ -44,7 +44,7 @@ async function reportUnindexed(url: string, current: string) {
       console.log(
         `Documents indexed with another embedding model (${documents}) are matched by keyword only. ${reindexHint}`,
       )
-    if (await createTermIndex(database.db).hasOutdated())
+    if (await createTermIndex(database.db, language).hasOutdated())
       console.log(`Some documents are not found by keyword, because words are now split differently. ${reindexHint}`)
   } finally {
     await database.close()

@@ -1,4 +1,4 @@
-import { createEmbedders, createStore, createTermIndex, type Db } from '@repo/db'
+import { createEmbedders, createStore, createTermIndex, type Db, type LanguageName } from '@repo/db'
 import { type Embedder, LlmError } from '@repo/llm'
 import { DocumentError, embedForAnotherModel } from '@repo/rag'
 
@@ -7,6 +7,8 @@ export type ReindexOptions = {
   embedder: Pick<Embedder, 'name' | 'embed' | 'loadTokenCounter'>
   /** Keeps the vectors of other models for processes that still search with them. The next run deletes them. */
   keepOthers?: boolean
+  /** The language of all documents. Default: it is guessed for each text. */
+  language?: LanguageName | undefined
   report: (line: string) => void
 }
 
@@ -25,10 +27,16 @@ const renewedAtOnce = 100 // chunks per statement: each takes 2 to 5 ms, because
  * model find every document by its vectors. Each document is stored completely or not at all, so a later run continues
  * where this one ended. Throws if the embedder does not respond at the start, or if the database is unavailable.
  */
-export async function reindexDocuments({ db, embedder, keepOthers, report }: ReindexOptions): Promise<number> {
-  await renewTerms(db, report)
+export async function reindexDocuments({
+  db,
+  embedder,
+  keepOthers,
+  language,
+  report,
+}: ReindexOptions): Promise<number> {
+  await renewTerms(createTermIndex(db, language), report)
   await embedder.embed(['Does it answer?']) // fail once instead of once per document
-  const [store, embedders] = [createStore(db), createEmbedders(db)]
+  const [store, embedders] = [createStore(db, language), createEmbedders(db)]
   const failed = new Set<string>()
   let stored = 0
   const embed = async ({ owner, id }: DocumentRef) => {
@@ -58,8 +66,7 @@ export async function reindexDocuments({ db, embedder, keepOthers, report }: Rei
   return failed.size
 }
 
-async function renewTerms(db: Db, report: ReindexOptions['report']) {
-  const termIndex = createTermIndex(db)
+async function renewTerms(termIndex: ReturnType<typeof createTermIndex>, report: ReindexOptions['report']) {
   let renewed = 0
   for (let after: string | undefined; ; ) {
     const { last, count } = await termIndex.renew(renewedAtOnce, after)

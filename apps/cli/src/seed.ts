@@ -27,7 +27,7 @@ await runCommand('Failed to load the sample documents', async () => {
   const database = connect({ url: config.DATABASE_URL, poolSize: 1, applicationName: 'sluice-seed' })
   const llm = createModels(config)
   try {
-    const store = createStore(database.db)
+    const store = createStore(database.db, config.SEARCH_LANGUAGE)
     const owner = await store.owners.ensure('local')
     for (const sample of await readSamples()) {
       const document = await ingestDocument({ store, embedder: llm.embedder }, owner, sample)

@@ -29,7 +29,7 @@ async function startWorker(config: WorkerConfig) {
   const jobFiles = readdirSync(new URL('./jobs/', import.meta.url))
   const jobs = await loadJobs(jobFiles, (name) => import(`./jobs/${name}.ts`))
   await waitUntilReachable(database, (error) => log.error({ err: error }, 'the database is unavailable'))
-  const context = { db: database.db, store: createStore(database.db), llm, log }
+  const context = { db: database.db, store: createStore(database.db, config.SEARCH_LANGUAGE), llm, log }
   const { stop } = await startJobs({ databaseUrl, context, jobs, concurrency })
   const health = setInterval(async () => {
     await database.ping(healthMs).then(

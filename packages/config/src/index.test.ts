@@ -42,6 +42,11 @@ describe('an invalid variable is reported in one line with its name and the expe
     ['DRAIN_TIMEOUT_MS', '-1', 'DRAIN_TIMEOUT_MS must be at least 0'],
     ['MODEL_FIRST_BYTE_TIMEOUT_MS', 'soon', 'MODEL_FIRST_BYTE_TIMEOUT_MS must be a whole number'],
     ['MODEL_IDLE_TIMEOUT_MS', '0', 'MODEL_IDLE_TIMEOUT_MS must be at least 1'],
+    [
+      'SEARCH_LANGUAGE',
+      'klingon',
+      'SEARCH_LANGUAGE must be arabic or danish or dutch or english or finnish or french or german or greek or hungarian or italian or norwegian or portuguese or romanian or russian or spanish or swedish or turkish',
+    ],
     ['OPENAI_BASE_URL', 'localhost:11434', 'OPENAI_BASE_URL must be a URL like https://api.openai.com/v1'],
     [
       'CHAT_MODEL',

@@ -1,9 +1,30 @@
-import type { z } from 'zod'
+import { z } from 'zod'
 import type { ChatModelConfig } from './chat-models.ts'
 import { httpUrl, integer, optional } from './values.ts'
 
 /** Spaces at its ends count, and `\\n` is a line break, which a line of `.env` cannot contain. */
 const prefix = optional.transform((value) => value?.replaceAll('\\n', '\n'))
+
+/** The languages that the tokenizer stems: `languageNames` of the database package. */
+export const searchLanguages = [
+  'arabic',
+  'danish',
+  'dutch',
+  'english',
+  'finnish',
+  'french',
+  'german',
+  'greek',
+  'hungarian',
+  'italian',
+  'norwegian',
+  'portuguese',
+  'romanian',
+  'russian',
+  'spanish',
+  'swedish',
+  'turkish',
+] as const
 
 /** The variables of the chat model, the embedding model and the reranker, which every program reads. */
 export const models = {
@@ -19,6 +40,7 @@ export const models = {
   RERANK_BASE_URL: httpUrl.optional(),
   RERANK_MODEL: optional,
   RERANK_API_KEY: optional,
+  SEARCH_LANGUAGE: z.enum(searchLanguages).optional(),
   MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models may think for a minute or two
   MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens; normally far less
   MAX_ANSWER_TOKENS: integer(1, 10_000_000).default(16_384), // about 12,000 words; what vendors allow for usual chat models

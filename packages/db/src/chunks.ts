@@ -1,7 +1,7 @@
 import { and, eq, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { chunks, documents, uploads } from './schema.ts'
-import { indexTerms, tokenizerVersion } from './terms.ts'
+import type { Tokenizer } from './terms.ts'
 
 export type NewChunk = {
   heading: string
@@ -22,6 +22,8 @@ export const isDocument = (owner: string, id: string) => and(eq(documents.ownerI
 export const isInProgress = (owner: string, { id, version }: DocumentVersion) =>
   and(isDocument(owner, id), eq(documents.version, version), ne(documents.status, 'ready'))
 
+type Options = { db: Db; tokenizer: Tokenizer }
+
 /** Chunks per statement. Inserting one into the vector index takes 2 to 5 ms, and a statement may take 10 s. */
 const batchSize = 100
 
@@ -30,7 +32,7 @@ const batchSize = 100
  * The row lock makes a second worker wait, and then find the document ready.
  */
 export async function addChunks(
-  db: Db,
+  { db, tokenizer }: Options,
   owner: string,
   id: string,
   model: string,
@@ -46,7 +48,7 @@ export async function addChunks(
     if (found.length === 0) return
     await tx.delete(uploads).where(eq(uploads.documentId, id))
     await tx.delete(chunks).where(eq(chunks.documentId, id))
-    await insertChunks(tx, owner, id, model, newChunks)
+    await insertChunks({ db: tx, tokenizer }, owner, id, model, newChunks)
   })
 }
 
@@ -55,7 +57,7 @@ export async function addChunks(
  * The row lock prevents changes to the content until the end of the transaction.
  */
 export async function addChunksForModel(
-  db: Db,
+  { db, tokenizer }: Options,
   owner: string,
   id: string,
   model: string,
@@ -70,23 +72,29 @@ export async function addChunksForModel(
       .for('update')
     if (found.length === 0) return false
     await tx.delete(chunks).where(and(eq(chunks.documentId, id), eq(chunks.embeddingModel, model)))
-    await insertChunks(tx, owner, id, model, newChunks)
+    await insertChunks({ db: tx, tokenizer }, owner, id, model, newChunks)
     return true
   })
 }
 
-async function insertChunks(tx: Pick<Db, 'execute'>, owner: string, id: string, model: string, newChunks: NewChunk[]) {
+async function insertChunks(
+  { db, tokenizer }: { db: Pick<Db, 'execute'>; tokenizer: Tokenizer },
+  owner: string,
+  id: string,
+  model: string,
+  newChunks: NewChunk[],
+) {
   for (let start = 0; start < newChunks.length; start += batchSize) {
     const rows = newChunks.slice(start, start + batchSize).map((chunk) => ({
       ...chunk,
-      ...indexTerms(owner, `${chunk.heading} ${chunk.content}`),
+      ...tokenizer.indexTerms(owner, `${chunk.heading} ${chunk.content}`),
       embedding: JSON.stringify(chunk.embedding),
     }))
-    await tx.execute(sql`
+    await db.execute(sql`
       insert into ${chunks}
         (owner_id, document_id, heading, content, start, "end", page, embedding_model, embedding, terms, weights, tokenizer)
       select ${owner}::uuid, ${id}::uuid, heading, content, start, "end", page, ${model}, embedding, terms, weights,
-        ${tokenizerVersion}
+        ${tokenizer.version}
       from jsonb_to_recordset(${JSON.stringify(rows)}::jsonb) as chunk(
         heading text, content text, start int, "end" int, page int, embedding halfvec, terms int[], weights sparsevec)`)
   }

@@ -13,6 +13,7 @@ import type { Cursor } from './conversations.ts'
 import { readText } from './document-text.ts'
 import { ingestQueue, sendJob } from './jobs.ts'
 import { chunks, type DocumentStatus, documents, type Metadata, uploads } from './schema.ts'
+import type { Tokenizer } from './terms.ts'
 import { attachUpload, storeUpload, type Tx } from './uploads.ts'
 
 /** A text is plain or Markdown. A file is either in memory or already stored by `uploads`. */
@@ -56,7 +57,7 @@ const content = { title: documents.title, text: documents.text, pages: documents
 const withVersion = { ...summary, version: documents.version }
 
 /** Stores an owner's documents and their chunks. */
-export function createDocuments(db: Db) {
+export function createDocuments(db: Db, tokenizer: Tokenizer) {
   const update = (owner: string, document: DocumentVersion, set: { status?: DocumentStatus } & Partial<Progress>) =>
     db.update(documents).set(set).where(isInProgress(owner, document)).returning({ id: documents.id })
   return {
@@ -87,7 +88,7 @@ export function createDocuments(db: Db) {
       model: string,
       newChunks: NewChunk[],
       content?: DocumentContent & { version: string },
-    ) => addChunks(db, owner, id, model, newChunks, content),
+    ) => addChunks({ db, tokenizer }, owner, id, model, newChunks, content),
 
     /**
      * Returns the searchable content of a document, even while newer content is queued. Returns nothing if it has none.
@@ -105,7 +106,7 @@ export function createDocuments(db: Db) {
      * vectors. Returns false and stores nothing if the document is gone or its content has changed.
      */
     addChunksForModel: (owner: string, id: string, model: string, newChunks: NewChunk[], content: DocumentContent) =>
-      addChunksForModel(db, owner, id, model, newChunks, content),
+      addChunksForModel({ db, tokenizer }, owner, id, model, newChunks, content),
 
     /**
      * Marks a document as failed, with a reason for users: that of the last attempt, otherwise `error`. Its older

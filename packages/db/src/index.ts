@@ -22,6 +22,7 @@ export {
   sendJob,
 } from './jobs.ts'
 export { createKey, hashSecret } from './keys.ts'
+export type { LanguageName } from './languages.ts'
 export { createKeyring } from './owners.ts'
 export { dropParts, fromStored, joinText, measureParts, type Piece, type StoredMessage } from './parts.ts'
 export * from './schema.ts'

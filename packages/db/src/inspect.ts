@@ -3,6 +3,7 @@ import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
 import { createEmbedders } from './embedders.ts'
+import type { LanguageName } from './languages.ts'
 import { databaseSettings, migrationsFolder, nameEmbeddingIndex } from './migrate.ts'
 import { widestIndex } from './search-statement.ts'
 import { createTermIndex } from './term-index.ts'
@@ -150,8 +151,8 @@ export function countWithoutEmbedder(target: Target, model: string) {
 }
 
 /** Returns whether chunks have the terms of another tokenizer. */
-export function hasOutdatedTerms(target: Target): Promise<boolean> {
-  return withClient(target, async (sql) => createTermIndex(drizzle(sql)).hasOutdated())
+export function hasOutdatedTerms(target: Target, language?: LanguageName): Promise<boolean> {
+  return withClient(target, async (sql) => createTermIndex(drizzle(sql), language).hasOutdated())
 }
 
 /** Whether the index for this model and width exists. Also true for widths that `db:migrate` does not index. */

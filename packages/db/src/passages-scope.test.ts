@@ -4,7 +4,7 @@ import { connect } from './client.ts'
 import { migrate } from './migrate.ts'
 import type { Scope } from './schema.ts'
 import { createStore } from './store.ts'
-import { indexTerms } from './terms.ts'
+import { createTokenizer } from './terms.ts'
 import { createTestDatabase } from './testing.ts'
 
 // How many of the nearest chunks of a scope are found can be measured only with many chunks.
@@ -29,6 +29,7 @@ beforeAll(async () => {
     select ${owner}, 'Document ' || n, '', n, 'ready', (
       select jsonb_object_agg('every ' || step, true) from unnest(array[1, 2, 4, 10, 100, 1000]) as step where n % step = 0)
     from generate_series(0, ${documentCount - 1}::int) n`)
+  const { indexTerms } = createTokenizer()
   const [boat, sail] = [indexTerms(owner, 'boat'), indexTerms(owner, 'sail')]
   await db.execute(sql`
     insert into chunks (owner_id, document_id, heading, content, start, "end", embedding_model, terms, weights, embedding)

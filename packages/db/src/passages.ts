@@ -3,7 +3,7 @@ import type { Db } from './client.ts'
 import { chunks, type Scope } from './schema.ts'
 import { type SearchShape, writeSearch } from './search-statement.ts'
 import { createStatistics, type Statistics } from './statistics.ts'
-import { countTerms, toTermNumber } from './terms.ts'
+import { type Tokenizer, toTermNumber } from './terms.ts'
 
 export type Search = {
   text: string
@@ -18,7 +18,7 @@ export type Search = {
 }
 
 /** Creates the hybrid search over an owner's chunks. */
-export function createPassages(db: Db) {
+export function createPassages(db: Db, tokenizer: Tokenizer) {
   const [statements, readStatistics] = [new Map<string, Statement>(), createStatistics(db)]
   const prepare = (shape: SearchShape): Statement => {
     const key = JSON.stringify(shape)
@@ -41,7 +41,7 @@ export function createPassages(db: Db) {
      * statistics of Postgres once per minute, otherwise one statement.
      */
     search: async (owner: string, search: Search) =>
-      prepare(chooseShape(search)).execute(toParameters(owner, search, await readStatistics())),
+      prepare(chooseShape(search)).execute(toParameters(tokenizer, owner, search, await readStatistics())),
   }
 }
 
@@ -84,7 +84,12 @@ const readBudget = 200
 /** An owner with at most this many chunks is searched for every word, which takes about a millisecond. */
 const fewChunks = 1000
 
-function toParameters(owner: string, search: Search, { total, byOwner, byTerm, rarest }: Statistics) {
+function toParameters(
+  { countTerms }: Tokenizer,
+  owner: string,
+  search: Search,
+  { total, byOwner, byTerm, rarest }: Statistics,
+) {
   const { text, embedding, embeddingModel: model, limit, vectorWeight = 1, scope } = search
   const size = byOwner.get(owner) ?? null // unknown: one of many small owners
   const terms = Array.from(countTerms(text.slice(0, longestText), true).keys(), (term) => toTermNumber(owner, term))

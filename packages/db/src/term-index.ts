@@ -1,12 +1,13 @@
 import { and, asc, eq, gt, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
+import type { LanguageName } from './languages.ts'
 import { chunks } from './schema.ts'
-import { indexTerms, tokenizerVersion } from './terms.ts'
+import { createTokenizer } from './terms.ts'
 
-const isOutdated = ne(chunks.tokenizer, tokenizerVersion)
-
-/** Creates queries on stored terms across all owners. For the CLI only, so not part of the Store. */
-export function createTermIndex(db: Db) {
+/** Creates queries on stored terms across all owners. `language` is that of `createStore`. For the CLI only, so not part of the Store. */
+export function createTermIndex(db: Db, language?: LanguageName) {
+  const { version, indexTerms } = createTokenizer(language)
+  const isOutdated = ne(chunks.tokenizer, version)
   return {
     /** Returns whether any chunk has the terms of another version of the tokenizer. They are not found by new terms. */
     hasOutdated: async (): Promise<boolean> =>
@@ -33,7 +34,7 @@ export function createTermIndex(db: Db) {
         .set({
           terms: sql`renewed.terms`,
           weights: sql`renewed.weights`,
-          tokenizer: tokenizerVersion,
+          tokenizer: version,
         })
         .from(
           sql`jsonb_to_recordset(${JSON.stringify(renewed)}::jsonb) as renewed(id uuid, terms int[], weights sparsevec)`,

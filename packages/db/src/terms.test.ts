@@ -1,5 +1,7 @@
 import { describe, expect, it } from 'vitest'
-import { countTerms, indexTerms, toTermNumber } from './terms.ts'
+import { createTokenizer, toTermNumber } from './terms.ts'
+
+const { countTerms, indexTerms } = createTokenizer()
 
 const find = (question: string, text: string) => {
   const terms = countTerms(text)
@@ -56,6 +58,11 @@ describe('terms', () => {
 
   it('of a chunk have one language, even if a stop word of another occurs', () => {
     expect([...countTerms('oar mast keel rope plank').keys()]).toEqual(['oar', 'mast', 'keel', 'rope', 'plank'])
+  })
+
+  it('are stemmed in the given language, if there is one', () => {
+    expect([...createTokenizer('german').countTerms('Häuser the oars').keys()]).toEqual(['haus', 'the', 'oar'])
+    expect(createTokenizer('german').version).not.toBe(createTokenizer().version)
   })
 
   it('of hostile text are found in linear time', () => {

@@ -2,7 +2,23 @@ import { foldAccents, guessLanguages, isAscii, type LanguageName, languageNames,
 import { termSpace } from './schema.ts'
 
 /** Changes when the same text yields other terms. `Intl.Segmenter` takes its dictionaries from ICU. */
-export const tokenizerVersion = `1-icu${process.versions.icu?.split('.')[0]}`
+const version = `1-icu${process.versions.icu?.split('.')[0]}`
+
+/** Finds the terms of chunks and questions. */
+export type Tokenizer = ReturnType<typeof createTokenizer>
+
+/**
+ * Creates the tokenizer of a process. All processes need the same one, otherwise they do not find each other's chunks.
+ * `language` is the language of all texts. Default: it is guessed for each text.
+ */
+export function createTokenizer(language?: LanguageName) {
+  return {
+    version: language ? `${version}-${language}` : version,
+    countTerms: (text: string, isQuestion = false) => countTerms(text, isQuestion, language),
+    /** Returns what is stored of a chunk's terms: see `weighTerms`. */
+    indexTerms: (owner: string, text: string) => weighTerms(owner, countTerms(text, false, language)),
+  }
+}
 
 const segmenter = new Intl.Segmenter('en', { granularity: 'word' })
 const invisible = /[\u00ad\u200b-\u200d\u2060\ufeff]/g // soft hyphens, zero-width spaces and joiners
@@ -25,10 +41,10 @@ const unstemmed = /[\p{N}\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{
  * Words that are not English also get their first five letters as a term, which finds compounds and inflections that
  * stemmers miss. Korean words become pairs of characters, because particles cling to them.
  */
-export function countTerms(text: string, isQuestion = false): Map<string, number> {
+function countTerms(text: string, isQuestion: boolean, language?: LanguageName): Map<string, number> {
   const plain = text.normalize('NFKC').toLowerCase().replaceAll(invisible, '')
   const words = [...segmenter.segment(plain)].flatMap(({ segment, isWordLike }) => (isWordLike ? segment : []))
-  const names = chooseLanguages(words, isQuestion)
+  const names = language ? [language] : chooseLanguages(words, isQuestion)
   const counts = new Map<string, number>()
   const count = (term: string) => counts.set(term, (counts.get(term) ?? 0) + 1)
   for (const word of words) recallTerms(word, names).forEach(count)
@@ -86,8 +102,7 @@ const averageLength = 60
  * Returns what is stored of a chunk's terms: their numbers, and their BM25 weights as a `sparsevec` in pgvector's text
  * format. The inner product with the rarities of a question's terms is the chunk's BM25 score.
  */
-export function indexTerms(owner: string, text: string): { terms: number[]; weights: string } {
-  const counts = countTerms(text)
+function weighTerms(owner: string, counts: Map<string, number>): { terms: number[]; weights: string } {
   const length = counts.values().reduce((sum, count) => sum + count, 0)
   const slowness = saturation * (1 - lengthEffect + (lengthEffect * length) / averageLength)
   const weights = new Map<number, number>()

@@ -78,7 +78,7 @@ export async function checkSameDatabase(config: DoctorConfig, signal: AbortSigna
 
 /** Checks that all chunks can be found by keyword. */
 export async function checkStoredWords(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
-  return (await hasOutdatedTerms(targetPooler(config, signal)))
+  return (await hasOutdatedTerms(targetPooler(config, signal), config.models?.SEARCH_LANGUAGE))
     ? [
         warn(
           'some documents are not found by keyword: words are now split differently',
