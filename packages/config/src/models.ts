@@ -6,7 +6,7 @@ import { httpUrl, integer, optional } from './values.ts'
 const prefix = optional.transform((value) => value?.replaceAll('\\n', '\n'))
 
 /** The languages that the tokenizer stems: `languageNames` of the database package. */
-export const searchLanguages = [
+const searchLanguages = [
   'arabic',
   'danish',
   'dutch',
