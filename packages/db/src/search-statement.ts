@@ -84,7 +84,7 @@ function selectScope(scope: 'by filter' | 'by id'): SQL {
 /**
  * Compares all chunks if there are few, otherwise reads the model's index. In a scope, the index may stop before it has
  * found enough (`hnsw.max_scan_tuples`): then all chunks are compared after all. `distance` is the cosine distance, from
- * 0 to 2; that of a zero vector is NaN.
+ * 0 to 2; that of a zero vector is NaN. `is true` keeps the scope a filter of what the index finds.
  */
 function selectNearest({ model, dimensions }: { model: string; dimensions: number }, isScoped: boolean): SQL {
   const vector = sql.raw(`halfvec(${dimensions})`)
@@ -94,7 +94,7 @@ function selectNearest({ model, dimensions }: { model: string; dimensions: numbe
     found as materialized (
       select id, embedding::${vector} <=> ${ask('embedding')} as distance from chunks
       where not (table few) and embedding_model = ${sql.raw(quoteLiteral(model))} and ${isOwnAmongFound}
-        ${isScoped ? sql`and (${isInScope}) is true` : sql``} -- \`is true\` keeps it a filter of what the index finds
+        ${isScoped ? sql`and (${isInScope}) is true` : sql``}
       order by distance limit ${depth}),
     compared as (
       select id, embedding <=> ${ask('embedding')} as distance from chunks
