@@ -34,7 +34,6 @@ export const part: Part = {
       '## Evaluate your own collection',
       [' `npm run eval` measures it as `reranked` if the variables are set, and fails if the reranker does.', ''],
     ],
-    'docs/internals.md': [[', `bm25.test.ts`', '']],
     'infra/api/Dockerfile': ['COPY apps/bench/package.json'],
     'infra/structure.test.ts': ["[\n    'an import of the bench'"],
     'packages/offline/README.md': [[' `npm run eval` measures the embedder.', '']],
