@@ -41,8 +41,10 @@ describe.each([
 })
 
 it('the reranker cannot be called inside a transaction, and there is none by default', async () => {
-  const read = (environment: NodeJS.ProcessEnv) =>
-    createModels(readConfig({ DATABASE_URL: 'postgres://a@127.0.0.1/b', ...environment })).reranker
+  const read = (environment: NodeJS.ProcessEnv) => {
+    const config = readConfig({ DATABASE_URL: 'postgres://a@127.0.0.1/b', ...environment })
+    return createModels(config, { fallback: createTestModels() }).reranker
+  }
   expect(read({})).toBeUndefined()
   const reranker = read({ RERANK_BASE_URL: 'http://127.0.0.1:9/v1', RERANK_MODEL: 'r' }) // nothing listens there
   const rank = database.db.transaction(async () => reranker?.rerank('a', ['b', 'c'], 1))

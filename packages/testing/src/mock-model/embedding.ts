@@ -2,6 +2,8 @@ import { createRandom } from '../random.ts'
 
 /** Vectors of trained models also vary in far fewer directions than they have dimensions. */
 const topicCount = 48
+/** A power of two, so that the numbers are the same as 32-bit floats. */
+const precision = 2 ** 16
 const projections = new Map<number, Float64Array>()
 
 /**
@@ -19,7 +21,7 @@ export function mockEmbedding(text: string, dimensions: number): number[] {
     return value
   })
   const length = Math.hypot(...values) || 1
-  return values.map((value) => Math.round((value / length) * 1e6) / 1e6)
+  return values.map((value) => Math.round((value / length) * precision) / precision)
 }
 
 /** Adds the direction of a word. Short words, which are mostly grammar, count less. */
