@@ -4,7 +4,10 @@ import type { LanguageName } from './languages.ts'
 import { chunks } from './schema.ts'
 import { createTokenizer } from './terms.ts'
 
-/** Creates queries on stored terms across all owners. `language` is that of `createStore`. For the CLI only, so not part of the Store. */
+/**
+ * Creates queries on stored terms across all owners. `language` is that of `createStore`. For the CLI only, so not part of
+ * the Store.
+ */
 export function createTermIndex(db: Db, language?: LanguageName) {
   const { version, indexTerms } = createTokenizer(language)
   const isOutdated = ne(chunks.tokenizer, version)
@@ -31,11 +34,7 @@ export function createTermIndex(db: Db, language?: LanguageName) {
       }))
       await db
         .update(chunks)
-        .set({
-          terms: sql`renewed.terms`,
-          weights: sql`renewed.weights`,
-          tokenizer: version,
-        })
+        .set({ terms: sql`renewed.terms`, weights: sql`renewed.weights`, tokenizer: version })
         .from(
           sql`jsonb_to_recordset(${JSON.stringify(renewed)}::jsonb) as renewed(id uuid, terms int[], weights sparsevec)`,
         )

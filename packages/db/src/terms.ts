@@ -36,10 +36,9 @@ const unstemmed = /[\p{N}\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{
  *
  * Words are those of `Intl.Segmenter`, after NFKC and in lower case. Identifiers are taken apart, and those with digits
  * are also kept whole. Stop words are left out and the rest are stemmed, in the language that the text's stop words
- * indicate. A chunk has one language, by default English. A question may be too short to tell, and then has
- * all of them.
- * Words that are not English also get their first five letters as a term, which finds compounds and inflections that
- * stemmers miss. Korean words become pairs of characters, because particles cling to them.
+ * indicate. A chunk has one language, by default English. A question may be too short to tell: then it keeps all words,
+ * stemmed in every language. Words that are not English also get their first five letters as a term, which finds
+ * compounds and inflections that stemmers miss. Korean words become pairs of characters, because particles cling to them.
  */
 function countTerms(text: string, isQuestion: boolean, language?: LanguageName): Map<string, number> {
   const plain = text.normalize('NFKC').toLowerCase().replaceAll(invisible, '')
@@ -69,7 +68,7 @@ function recallTerms(word: string, names: LanguageName[]): string[] {
 function toTerms(word: string, names: LanguageName[]): string[] {
   const spoken = names.map((name) => languages[name])
   const isEnglish = names.length === 1 && names[0] === 'english'
-  const isKnown = names !== languageNames
+  const isKnown = names !== languageNames // otherwise each word would be a stop word of some language
   const isStopWord = (part: string) => isKnown && spoken.some(({ stopWords }) => stopWords.has(foldAccents(part)))
   if (isStopWord(word)) return []
   return word.split(separators).flatMap((part) => {

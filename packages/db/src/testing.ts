@@ -59,7 +59,8 @@ async function onServer(work: (sql: postgres.Sql) => Promise<unknown>) {
   }
 }
 
-function withDatabase(url: string, name: string): string {
+/** Returns the URL of another database of the same server. */
+export function withDatabase(url: string, name: string): string {
   const copy = new URL(url)
   copy.pathname = `/${name}`
   return copy.href

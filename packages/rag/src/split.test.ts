@@ -1,4 +1,5 @@
 import { createLlm } from '@repo/llm'
+import { createRandom } from '@repo/testing/random'
 import { describe, expect, it } from 'vitest'
 import { type Chunk, splitText } from './split.ts'
 
@@ -64,17 +65,6 @@ const parts = [
   `${' '.repeat(2000)}far right`,
   '\u0301'.repeat(1500),
 ]
-
-/** Creates a seeded generator of numbers below 1 (mulberry32). */
-function createRandom(seed: number) {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
-  }
-}
 
 describe('any text', () => {
   it('is split into pieces of at most 1,200 units with exact positions that omit only white space and headings', () => {

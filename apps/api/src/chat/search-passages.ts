@@ -7,7 +7,6 @@ import { z } from 'zod'
 
 export const Degraded = z.literal('keywords_only').meta({
   description: 'The embedding model failed or was slow, so the passages were found by keyword only',
-  reranker: 'the reranker failed, so passages kept the order of the search',
 })
 export type Degraded = z.output<typeof Degraded>
 
@@ -29,9 +28,9 @@ type Options = {
 }
 
 /**
- * Returns the search behind `/search`, `/chat`, `/v1/chat/completions` and tools: the owner's best passages for a question,
- * best first. It goes on without an embedding model or a reranker that fails, and counts and logs that. Throws the reason of an aborted
- * signal.
+ * Returns the search behind `/search`, `/chat`, `/v1/chat/completions` and tools: the owner's best passages for a
+ * question, best first. It goes on without an embedding model or a reranker that fails, and counts and logs that. Throws
+ * the reason of an aborted signal.
  */
 export function createSearch({ store, llm, log, countFailure }: Options): SearchPassages {
   const report = ({ stage, model, error }: RetrievalFailure) => {

@@ -1,3 +1,4 @@
+import { withDatabase } from '@repo/db/testing'
 import postgres, { type Sql } from 'postgres'
 import { fillDatabase } from './fill.ts'
 
@@ -51,10 +52,4 @@ async function runDirectly({ directDatabaseUrl }: Urls, work: (sql: Sql) => Prom
   } finally {
     await sql.end()
   }
-}
-
-function withDatabase(url: string, name: string): string {
-  const copy = new URL(url)
-  copy.pathname = `/${name}`
-  return copy.href
 }
