@@ -81,7 +81,7 @@ const longestText = 4000
 const mostWords = 40
 /** Chunks to score for rare words. With pairs of common ones, about 400 of 10,000 are scored: 0.98 of the best ten. */
 const readBudget = 200
-/** An owner with at most this many chunks is searched for every word, which takes about a millisecond. */
+/** An owner with at most this many chunks is searched for every word. It then costs as much as an owner with 10,000. */
 const fewChunks = 1000
 
 function toParameters(

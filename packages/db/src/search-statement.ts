@@ -112,7 +112,7 @@ function selectNearest({ model, dimensions }: { model: string; dimensions: numbe
  * scope is small. Terms without a known count are counted among the candidates; their sets come first, in the same order.
  */
 function selectByWords(isScoped: boolean): SQL {
-  const isSmallScope = sql.raw('(select chunks <= 1000 from scope_size)') // reading them takes about a millisecond
+  const isSmallScope = sql.raw('(select chunks <= 1000 from scope_size)') // as many as an owner's `fewChunks`
   const allOfScope = sql`
       union all
       select number, id, weights
