@@ -23,9 +23,10 @@ function readProcessCpuMs(): number {
   return (user + system) / 1000
 }
 
-/** Returns the memory that is in use after a garbage collection. */
+/** Returns the memory in use. One collection is not enough: buffers are freed in the background, until the next one. */
 function readHeldBytes(): number {
   if (!globalThis.gc) return 0
+  globalThis.gc()
   globalThis.gc()
   const { heapUsed, external } = process.memoryUsage()
   return heapUsed + external
