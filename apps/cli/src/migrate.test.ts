@@ -1,7 +1,7 @@
 import { connect, createStore, sql } from '@repo/db'
 import { createTestDatabase, dropDatabase } from '@repo/db/testing'
 import { runProgram } from '@repo/testing/processes'
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 
 const test = await createTestDatabase()
 const server = connect({ url: test.directDatabaseUrl, poolSize: 1 })
@@ -46,6 +46,24 @@ describe('migrating', () => {
     const runs = await Promise.all([1, 2, 3].map(() => runProgram('apps/cli/dist/migrate.js', { DIRECT_DATABASE_URL })))
     expect(runs).toEqual(runs.map(() => ({ code: 0, out: expect.stringMatching(upToDate), err: '' })))
     expect(await countIndexes()).toBe(1)
+  })
+
+  it('finds the terms of a small corpus again if the tokenizer has changed', async () => {
+    await runProgram('apps/cli/dist/migrate.js', { DIRECT_DATABASE_URL })
+    const { db, close } = connect({ url: DIRECT_DATABASE_URL, poolSize: 1 })
+    onTestFinished(close)
+    const store = createStore(db)
+    const owner = await store.owners.ensure('ada')
+    const { id } = await store.documents.add(owner, { title: 'Moon', text: '', contentHash: 'moon' })
+    const chunk = { content: 'The moon is far away.', heading: '', start: 0, end: 1, embedding: Array(384).fill(0.1) }
+    await store.documents.addChunks(owner, id, 'offline-384', [chunk])
+    const readTerms = () => db.execute(sql`select tokenizer, terms from chunks`)
+    const current = await readTerms()
+    await db.execute(sql`update chunks set tokenizer = 'old', terms = '{}', weights = '{}/1000000000'`)
+
+    const output = { code: 0, out: expect.stringMatching(upToDate), err: '' }
+    expect(await runProgram('apps/cli/dist/migrate.js', { DIRECT_DATABASE_URL })).toEqual(output)
+    expect(await readTerms()).toEqual(current)
   })
 
   it('creates the tables when the embedder cannot be reached, and says in one line what is left to do', async () => {

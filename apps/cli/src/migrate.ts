@@ -4,8 +4,10 @@ import { migrate } from '@repo/db/migrate'
 import { LlmError } from '@repo/llm'
 import { createModels } from '@repo/models'
 import { runCommand } from './command.ts'
+import { renewTerms } from './reindex.ts'
 
 const reindexHint = 'Run `npm run manage -- reindex`.'
+const mostRenewed = 5000 // chunks, which takes 10 to 25 s; the API waits for this command to end
 
 /** `npm run db:migrate`: applies migrations and settings, then builds the index of the configured embedding model. */
 await runCommand('Migration failed', async () => {
@@ -32,8 +34,9 @@ await runCommand('Migration failed', async () => {
 })
 
 /**
- * Reports documents without vectors from `current`, and chunks with the terms of another tokenizer. Vectors of two models
- * cannot be compared, so these documents are matched by keyword only. Terms cannot either.
+ * Reports documents without vectors from `current`. Vectors of two models cannot be compared, so these documents are
+ * matched by keyword only. Terms of two tokenizers cannot be compared either: finds those of a small corpus again, and
+ * reports a large one.
  */
 async function reportUnindexed(url: string, current: string, language?: LanguageName) {
   const database = connect({ url, poolSize: 1, applicationName: 'sluice-migrate' })
@@ -44,7 +47,9 @@ async function reportUnindexed(url: string, current: string, language?: Language
       console.log(
         `Documents indexed with another embedding model (${documents}) are matched by keyword only. ${reindexHint}`,
       )
-    if (await createTermIndex(database.db, language).hasOutdated())
+    const termIndex = createTermIndex(database.db, language)
+    await renewTerms(termIndex, mostRenewed)
+    if (await termIndex.hasOutdated())
       console.log(`Some documents are not found by keyword, because words are now split differently. ${reindexHint}`)
   } finally {
     await database.close()

@@ -6,7 +6,7 @@ import { createModels } from '@repo/models'
 import { ingestDocument } from '@repo/rag'
 import { startMockModel } from '@repo/testing/mock-model'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { type ReindexOptions, reindexDocuments } from './reindex.ts'
+import { type ReindexOptions, reindexDocuments, renewTerms } from './reindex.ts'
 
 const test = await createTestDatabase()
 const mock = await startMockModel()
@@ -100,6 +100,11 @@ describe('reindexing', () => {
     expect(lines[0]).toBe('3 chunks can be found by their words again')
     expect(await search()).toEqual(['moon'])
     expect((await reindex(createEmbedder())).lines).toEqual(['0 embedded with offline-384, 0 failed'])
+  })
+
+  it('finds no more terms than asked', async () => {
+    const renew = async () => ({ last: 'id', count: 100 })
+    expect(await renewTerms({ renew, hasOutdated: async () => true }, 250)).toBe(300)
   })
 
   it('includes documents that are added or changed while it runs', async () => {

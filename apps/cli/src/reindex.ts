@@ -34,7 +34,8 @@ export async function reindexDocuments({
   language,
   report,
 }: ReindexOptions): Promise<number> {
-  await renewTerms(createTermIndex(db, language), report)
+  const renewed = await renewTerms(createTermIndex(db, language))
+  if (renewed > 0) report(`${renewed} chunks can be found by their words again`)
   await embedder.embed(['Does it answer?']) // fail once instead of once per document
   const [store, embedders] = [createStore(db, language), createEmbedders(db)]
   const failed = new Set<string>()
@@ -66,15 +67,19 @@ export async function reindexDocuments({
   return failed.size
 }
 
-async function renewTerms(termIndex: ReturnType<typeof createTermIndex>, report: ReindexOptions['report']) {
+/** Finds the terms of outdated chunks again, of no more than `atMost` + 100. Returns how many there were. */
+export async function renewTerms(
+  { renew }: ReturnType<typeof createTermIndex>,
+  atMost = Number.POSITIVE_INFINITY,
+): Promise<number> {
   let renewed = 0
-  for (let after: string | undefined; ; ) {
-    const { last, count } = await termIndex.renew(renewedAtOnce, after)
+  for (let after: string | undefined; renewed <= atMost; ) {
+    const { last, count } = await renew(renewedAtOnce, after)
     if (!last) break
     renewed += count
     after = last
   }
-  if (renewed > 0) report(`${renewed} chunks can be found by their words again`)
+  return renewed
 }
 
 /** Embeds several documents concurrently. Reports progress once per percent. */

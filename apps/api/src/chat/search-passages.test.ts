@@ -1,7 +1,7 @@
 import { LlmError } from '@repo/llm'
 import { createLogger } from '@repo/telemetry'
 import { sendJson, startUpstream } from '@repo/testing/upstream'
-import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, beforeEach, expect, it, onTestFinished, vi } from 'vitest'
 import { testApp } from '../testing.ts'
 import { testTools } from '../testing-tools.ts'
 
@@ -51,6 +51,32 @@ it('counts and logs each failure once, without the question', async () => {
     expect.objectContaining({ level: 40, embedder: embedder.name, error: { name, code, message } }),
   ])
   expect(lines.join()).not.toContain('office')
+})
+
+it('asks a late embedding model again only after a pause', async () => {
+  const { app, alice, close } = await testApp()
+  onTestFinished(close)
+  let calls = 0
+  app.llm.embedder.embedQuery = async () => {
+    calls += 1
+    throw new LlmError('model_timeout', 'the model server did not answer in time')
+  }
+  const search = async () => (await app.inject({ url: '/search', query: { q: question }, headers: alice })).json()
+  const start = performance.now()
+  const clock = vi.spyOn(performance, 'now')
+  onTestFinished(() => clock.mockRestore())
+  for (const [seconds, expected] of [
+    [0, 1],
+    [5, 1],
+    [9, 1],
+    [11, 2],
+    [12, 2],
+    [22, 3],
+  ] as const) {
+    clock.mockReturnValue(start + seconds * 1000)
+    expect(await search()).toMatchObject({ degraded: 'keywords_only' })
+    expect(calls).toBe(expected)
+  }
 })
 
 it('tells the model that calls search_documents', async () => {

@@ -1,5 +1,5 @@
 import type { Store } from '@repo/db'
-import type { Llm } from '@repo/llm'
+import type { Llm, LlmError } from '@repo/llm'
 import { type RetrievalFailure, type RetrievedPassage, retrievePassages, type SearchOptions } from '@repo/rag'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
@@ -20,6 +20,9 @@ const outcomes: Record<RetrievalFailure['stage'], string> = {
   reranker: 'the reranker failed, so passages kept the order of the search',
 }
 
+/** After an embedder was late. Then one question or a few wait for it again. */
+const pauseMs = 10_000
+
 type Options = {
   store: Store
   llm: Pick<Llm, 'embedder' | 'reranker'>
@@ -33,9 +36,11 @@ type Options = {
  * the reason of an aborted signal.
  */
 export function createSearch({ store, llm, log, countFailure }: Options): SearchPassages {
+  const { embedQuery, pause } = createPause(llm.embedder)
   const report = ({ stage, model, error }: RetrievalFailure) => {
     countFailure(stage)
     log.warn({ [stage]: model, error: describeError(error) }, outcomes[stage])
+    if (stage === 'embedder' && error.code === 'model_timeout') pause(error)
   }
   return async (owner, question, options) => {
     const found: Pick<Found, 'degraded'> = {}
@@ -43,8 +48,23 @@ export function createSearch({ store, llm, log, countFailure }: Options): Search
       report(failure)
       if (failure.stage === 'embedder') found.degraded = 'keywords_only'
     }
-    const { embedder, reranker } = llm
+    const { reranker } = llm
+    const embedder = { ...llm.embedder, embedQuery }
     const passages = await retrievePassages({ store, embedder, reranker, onFailure }, owner, question, options)
     return { ...found, passages }
   }
+}
+
+/** Lets calls of an embedder fail at once for a while, so that not every question waits for one that is stuck. */
+function createPause(embedder: Llm['embedder']) {
+  let late: { error: LlmError; until: number } | undefined
+  const isPaused = () => late !== undefined && performance.now() < late.until
+  const embedQuery: typeof embedder.embedQuery = async (text, signal) => {
+    if (late && isPaused()) throw late.error
+    return embedder.embedQuery(text, signal)
+  }
+  const pause = (error: LlmError) => {
+    if (!isPaused()) late = { error, until: performance.now() + pauseMs } // else each question would prolong it
+  }
+  return { embedQuery, pause }
 }
