@@ -102,6 +102,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(import('./plugins/jwt.ts'), { config, store })
   await app.register(page)
   await app.register(import('./openai/routes.ts'), { prefix: '/v1' })
+  await app.register(import('./openai/responses/routes.ts'), { prefix: '/v1' })
   const routes = readdirSync(new URL('./routes/', import.meta.url))
   await registerRoutes(app, routes, (name) => import(`./routes/${name}.ts`))
   return app

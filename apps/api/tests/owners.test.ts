@@ -206,6 +206,7 @@ describe('Bob, who asks for what is Alice’s,', () => {
     ['continues her conversation', '/chat', { id: 'alices-ended', messages }],
     ['asks a model about her documents', '/v1/chat/completions', completion],
     ['asks the same with streaming', '/v1/chat/completions', { ...completion, stream: true }],
+    ['asks for a response', '/v1/responses', { model: completion.model, input: completion.messages[0]?.content }],
     ['posts the same content as she did', '/documents', { title: text, text }],
     ['posts with an externalId of hers', '/documents', { title: text, text, externalId: queued.externalId }],
   ]

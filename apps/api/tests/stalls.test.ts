@@ -77,6 +77,10 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
       messages: Array.from({ length: 1500 }, () => question('word '.repeat(1000))),
     }),
   ],
+  'POST /v1/responses': () => [
+    json('POST', '/v1/responses', { model: 'endless', input: 'a'.repeat(maxText) }),
+    json('POST', '/v1/responses', { model: 'endless', input: Array(40_000).fill(question('short')) }),
+  ],
   'POST /v1/embeddings': () => [
     json('POST', '/v1/embeddings', { model: 'offline-384', input: Array(2048).fill('word '.repeat(800)) }),
     json('POST', '/v1/embeddings', { model: 'offline-384', input: 'word '.repeat(maxText / 5) }),

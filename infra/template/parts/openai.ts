@@ -1,5 +1,7 @@
 import type { Part } from '../part.ts'
 
+const responses = ['@ai-sdk/openai', 'ajv']
+
 export const part: Part = {
   description: "OpenAI's API below /v1",
   files: [
@@ -8,10 +10,13 @@ export const part: Part = {
     'packages/llm/src/openai-{completions,embeddings}{,.test}.ts',
     'packages/offline/src/{completions,embeddings}{,.test}.ts',
   ],
-  dependencies: { 'apps/api': ['openai'] },
+  dependencies: { 'apps/api': ['openai', ...responses] },
   edits: {
     'README.md': ['openai/ ', ["use `useChat` or OpenAI's SDK ", 'use `useChat` ']],
-    'apps/api/src/app.ts': ["await app.register(import('./openai/"],
+    'apps/api/src/app.ts': [
+      "await app.register(import('./openai/routes",
+      "await app.register(import('./openai/responses",
+    ],
     'apps/api/src/chat/answer-limits.test.ts': [
       'complete: (body: object)',
       "describe('a completion of a model that never stops'",
@@ -86,15 +91,17 @@ export const part: Part = {
       'const completion = ',
       "['asks a model about her documents'",
       "['asks the same with streaming'",
+      "['asks for a response'",
     ],
     'apps/api/tests/stalls.test.ts': [
       'const question = ',
       "'POST /v1/chat/completions'",
+      "'POST /v1/responses'",
       "'POST /v1/embeddings'",
       "'GET /v1/models'",
     ],
     'apps/bench/src/watch/stalls.ts': [`post(\`\${url}/v1/`],
-    'biome.json': ['"apps/api/src/openai/routes.ts"'],
+    'biome.json': ['"apps/api/src/openai/routes.ts"', '"apps/api/src/openai/responses/routes.ts"'],
     'docs/clients.md': [
       ['fields of `POST /chat` and `POST /v1/chat/completions` do', 'fields of `POST /chat` do'],
       "## OpenAI's API",
@@ -106,6 +113,7 @@ export const part: Part = {
       [' (`/v1` passes them to the client)', ''],
     ],
     'docs/extending.md': [
+      '| `responses` ',
       ['`embedder` and `embeddings` of', '`embedder` of'],
       ['and return them from', 'and return it from'],
     ],
@@ -139,6 +147,7 @@ export const part: Part = {
       'import type { CompletionModel }',
       ['guardChat, guardCompletions, guardEmbedder, guardEmbeddings, ', 'guardChat, guardEmbedder, '],
       'export { measureChunk }',
+      'export { createAnswerDecoder }',
       'export {\n  asksForUsage',
       ["type ChatPair = Pick<Models, 'chat' | 'completions'>", "type ChatPair = Pick<Models, 'chat'>"],
       'const completionModels',

@@ -28,6 +28,7 @@ export {
   readMessageText,
   UnsupportedParameterError,
 } from './openai-api.ts'
+export { createAnswerDecoder } from './openai-chat.ts'
 export { readUsage } from './usage.ts'
 
 type ModelServer = {

@@ -40,6 +40,8 @@ export type Usage = {
   outputTokens: number
   /** Those of `inputTokens` that the model server read from its prompt cache. Undefined if it does not report them. */
   cachedInputTokens?: number
+  /** Those of `outputTokens` that the model spent on reasoning. Undefined if the server does not report them. */
+  reasoningTokens?: number
 }
 
 export type AnswerEvent =

@@ -20,13 +20,15 @@ const finish = (
   inputTokens: number,
   outputTokens: number,
   cachedInputTokens?: number,
+  reasoningTokens?: number,
 ): AnswerEvent[] => {
   const cached = cachedInputTokens === undefined ? {} : { cachedInputTokens }
-  return [{ type: 'finish', finishReason, usage: { inputTokens, outputTokens, ...cached } }]
+  const reasoned = reasoningTokens === undefined ? {} : { reasoningTokens }
+  return [{ type: 'finish', finishReason, usage: { inputTokens, outputTokens, ...cached, ...reasoned } }]
 }
 
 const vendors: Record<string, AnswerEvent[]> = {
-  openai: [...text('A pooler', ' lends', ' connections — naïvely put, 汉字 🙂', '.'), ...finish('stop', 19, 10, 0)],
+  openai: [...text('A pooler', ' lends', ' connections — naïvely put, 汉字 🙂', '.'), ...finish('stop', 19, 10, 0, 0)],
   ollama: [...reasoning('The user asks', ' about Ä.'), ...text('Ä is', ' a vowel.'), ...finish('stop', 14, 23)],
   vllm: [...reasoning('9.8 is', ' larger.'), ...text('9.8', ' 更大', '。'), ...finish('length', 21, 20)],
   'llama-cpp': [...reasoning('Short'), ...text('Oui', ' – 👍'), ...finish('stop', 44, 6, 0)],
@@ -34,7 +36,7 @@ const vendors: Record<string, AnswerEvent[]> = {
   mistral: [...text('Bonjour', ', ça va'), ...finish('length', 13, 8)],
   'mistral-reasoning': [...reasoning('2 and 2', ' make 4.'), ...text('Vier', ' – four'), ...finish('stop', 10, 46)],
   gemini: [...text('Two lines:\n', '\tone "quoted" \\ and 😀'), ...finish('stop', 5, 12)],
-  deepseek: [...reasoning('First', ', a check.'), ...text('Yes', '.'), ...finish('stop', 11, 37, 0)],
+  deepseek: [...reasoning('First', ', a check.'), ...text('Yes', '.'), ...finish('stop', 11, 37, 0, 33)],
   openrouter: [...reasoning('Hmm.'), ...text('Sure', ', vas-y'), ...finish('stop', 20, 5)],
   anthropic: [...text('Hello', ' there'), ...finish('length', 8, 4)],
 }

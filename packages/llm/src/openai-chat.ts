@@ -54,7 +54,7 @@ export function createOpenAiChat(http: HttpClient, model: string, limit?: TokenL
 
   return {
     name: model,
-    stream: async (request) => readBatches(await open(request), createDecoder(), request.signal),
+    stream: async (request) => readBatches(await open(request), createAnswerDecoder(), request.signal),
   }
 }
 
@@ -111,8 +111,11 @@ function toWire(message: ChatMessage): object {
   return { role: 'assistant', content: message.content || null, tool_calls: calls }
 }
 
-/** An answer is complete after its finish_reason. Only the usage may follow. */
-function createDecoder(): Decoder<AnswerEvent> {
+/**
+ * Creates a reader of the chunks of one completion, or of a whole one. An answer is complete after its finish_reason. Only
+ * the usage may follow.
+ */
+export function createAnswerDecoder(): Decoder<AnswerEvent> {
   const ending: Ending = { isDone: false, calls: createToolCallReader() }
   return {
     readEvent: (event, parts) => readEvent(event, ending, parts),

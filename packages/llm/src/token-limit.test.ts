@@ -75,6 +75,7 @@ describe('the limit of a completion', () => {
     ['the client’s, when it is smaller', { max_tokens: 7 }, { max_tokens: 7 }],
     ['ours, when the client’s is larger', { max_tokens: 101 }, { max_tokens: 100 }],
     ['sent under the client’s parameter name', { max_completion_tokens: 5000 }, { max_completion_tokens: 100 }],
+    ['sent under the server’s parameter name', { max_output_tokens: 7 }, { max_tokens: 7 }],
     ['ours beside null', { max_completion_tokens: null }, { max_completion_tokens: null, max_tokens: 100 }],
   ])('is %s', async (_, asked, sent) => {
     const server = await startServer()

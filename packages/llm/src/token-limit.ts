@@ -16,14 +16,19 @@ export function isRefusal(error: unknown): boolean {
   return error instanceof LlmError && (error.status === 400 || error.status === 422)
 }
 
-/** Returns the limits that a client's body sets, lowered to ours, or undefined if it sets none. */
+/**
+ * Returns the limits that a client's body sets, lowered to ours, or undefined if it sets none. `max_output_tokens` is sent
+ * under the server's name.
+ */
 export function lowerTokenLimits(
   body: Record<string, unknown>,
-  { tokens }: TokenLimit,
-): Record<string, number> | undefined {
-  const own = ['max_tokens', 'max_completion_tokens'].flatMap((name) => {
+  { name: ownName, tokens }: TokenLimit,
+): Record<string, number | undefined> | undefined {
+  const own = ['max_tokens', 'max_completion_tokens', 'max_output_tokens'].flatMap((name) => {
     const value = body[name]
-    return typeof value === 'number' ? [[name, Math.min(value, tokens)]] : []
+    if (typeof value !== 'number') return []
+    const lowered = Math.min(value, tokens)
+    return name === 'max_output_tokens' ? [[name], [ownName, lowered]] : [[name, lowered]]
   })
   return own.length > 0 ? Object.fromEntries(own) : undefined
 }

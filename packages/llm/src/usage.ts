@@ -13,7 +13,14 @@ export function readUsage({ usage, timings }: Record<string, unknown>): Usage | 
   const outputTokens = readCount(usage.completion_tokens)
   if (inputTokens === undefined || outputTokens === undefined) return undefined
   const cachedInputTokens = readCached(usage, timings)
-  return { inputTokens, outputTokens, ...(cachedInputTokens !== undefined && { cachedInputTokens }) }
+  const details = isObject(usage.completion_tokens_details) ? usage.completion_tokens_details : {}
+  const reasoningTokens = readCount(details.reasoning_tokens)
+  return {
+    inputTokens,
+    outputTokens,
+    ...(cachedInputTokens !== undefined && { cachedInputTokens }),
+    ...(reasoningTokens !== undefined && { reasoningTokens }),
+  }
 }
 
 /** Vendors disagree about the field. All of them count the cached tokens in `prompt_tokens` too. */

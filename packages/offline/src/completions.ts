@@ -79,9 +79,9 @@ function toChatMessage(message: CompletionMessage): ChatMessage[] {
   return message.role === 'user' || message.role === 'assistant' ? [{ role: message.role, content }] : []
 }
 
-function readLimits({ stop, max_completion_tokens, max_tokens }: CompletionBody): Limits {
+function readLimits({ stop, max_completion_tokens, max_tokens, max_output_tokens }: CompletionBody): Limits {
   const stopSequences = [stop].flat().filter((sequence) => typeof sequence === 'string' && sequence !== '')
-  const maxTokens = Number(max_completion_tokens ?? max_tokens ?? Number.POSITIVE_INFINITY)
+  const maxTokens = Number(max_completion_tokens ?? max_tokens ?? max_output_tokens ?? Number.POSITIVE_INFINITY)
   return { stopSequences: stopSequences.map(String), maxTokens }
 }
 

@@ -8,16 +8,26 @@ export type ChunkStream = {
   /** Sends the headers, unless they have been sent. */
   open: () => unknown
   /**
-   * Sends chunks in one write. Resolves when the client can accept more. Rejects with the signal's reason when it has
+   * Sends events in one write. Resolves when the client can accept more. Rejects with the signal's reason when it has
    * disconnected.
    */
-  send: (chunks: string[]) => Promise<void>
+  send: (events: string) => Promise<void>
 }
 
-/** Runs `write` on a stream of OpenAI chunks. The stream ends with `[DONE]`, or with an error and without `[DONE]`. */
+/** How a stream ends. */
+export type Ending = { done: string; toFailure: (error: unknown) => string }
+
+/** Completions end with `[DONE]`, or with an error and without `[DONE]`. */
+export const completionEnding: Ending = {
+  done: 'data: [DONE]\n\n',
+  toFailure: (error) => toEvents([JSON.stringify(toOpenAiError(toCallProblem(error)))]),
+}
+
+/** Runs `write` on a stream of events, then ends it. */
 export async function writeChunkStream<T>(
   reply: FastifyReply,
   signal: AbortSignal,
+  { done, toFailure }: Ending,
   write: (stream: ChunkStream) => Promise<T>,
 ): Promise<T> {
   let events: EventStream | undefined
@@ -29,18 +39,18 @@ export async function writeChunkStream<T>(
     stopHeartbeat = startHeartbeat(events)
     return events
   }
-  const send = async (chunks: string[]) => {
+  const send = async (text: string) => {
     const { write, response } = open()
-    if (write(toEvents(chunks)) || signal.aborted) return // once the time is up, do not wait for the client
+    if (write(text) || signal.aborted) return // once the time is up, do not wait for the client
     await once(response, 'drain', { signal }).catch(() => signal.throwIfAborted())
   }
   const timer = setTimeout(open, headersAfterMs)
   try {
     const result = await write({ open, send })
-    open().end('data: [DONE]\n\n')
+    open().end(done)
     return result
   } catch (error) {
-    events?.end(toEvents([JSON.stringify(toOpenAiError(toCallProblem(error)))]))
+    events?.end(toFailure(error))
     throw error
   } finally {
     clearTimeout(timer)
@@ -48,6 +58,7 @@ export async function writeChunkStream<T>(
   }
 }
 
-function toEvents(chunks: string[]): string {
+/** Returns chunks as events. */
+export function toEvents(chunks: string[]): string {
   return chunks.map((chunk) => `data: ${chunk}\n\n`).join('')
 }

@@ -15,10 +15,10 @@ import { maxMessageLength } from '../chat/question.ts'
 import { toScope } from '../chat/scope.ts'
 import type { SearchPassages } from '../chat/search-passages.ts'
 import type { Call } from './call.ts'
-import { writeChunkStream } from './chunk-stream.ts'
+import { type ChunkStream, completionEnding, type Ending, writeChunkStream } from './chunk-stream.ts'
 import { limitCompletion } from './limit-completion.ts'
 import type { CompletionRequest } from './routes.schemas.ts'
-import { type RetrievalFields, sendChunks } from './send-chunks.ts'
+import { type Completion, type RetrievalFields, sendChunks } from './send-chunks.ts'
 
 export type CompletionOptions = {
   searchPassages: SearchPassages
@@ -47,22 +47,32 @@ export async function complete(
   return { ...limitCompletion(result), ...fields }
 }
 
-/** Streams the answer as OpenAI chunks. */
+/** The events in which a client receives a completion. */
+export type Output = {
+  ending: Ending
+  /** Returns the usage, if the model reported it. */
+  send: (stream: ChunkStream, completion: Completion) => Promise<{ usage?: unknown }>
+}
+
+const chunks: Output = { ending: completionEnding, send: sendChunks }
+
+/** Streams the answer, as OpenAI chunks by default. */
 export function streamCompletion(
   options: CompletionOptions,
   owner: string,
   body: Body,
   call: Call,
   reply: FastifyReply,
+  { ending, send }: Output = chunks,
 ): Promise<Record<string, unknown>> {
   const { signal } = call.controller
-  return writeChunkStream(reply, signal, async (stream) => {
+  return writeChunkStream(reply, signal, ending, async (stream) => {
     const { request, fields } = await prepare(options, owner, body, signal)
     forbidRetry(reply)
     const { model, events } = await streamWithFallback(toChain(options, body), options.model, (m) => m.stream(request))
     stream.open()
     const { maxAnswerTokens: maxTokens = call.limits.maxTokens } = model
-    return sendChunks(stream, { call, batches: events, fields, choices: body.n ?? 1, maxTokens })
+    return send(stream, { call, batches: events, fields, choices: body.n ?? 1, maxTokens })
   })
 }
 

@@ -5,7 +5,7 @@ import { isTimeUp } from '../chat/answer-end.ts'
 import { maxAnswerBytes } from '../chat/answer-limits.ts'
 import type { Degraded } from '../chat/search-passages.ts'
 import type { Call } from './call.ts'
-import type { ChunkStream } from './chunk-stream.ts'
+import { type ChunkStream, toEvents } from './chunk-stream.ts'
 
 const Choice = z.looseObject({
   index: z.int().optional(),
@@ -18,7 +18,7 @@ type Chunk = z.output<typeof Chunk>
 /** Our own fields of a completion. Without retrieval there are none. */
 export type RetrievalFields = { citations?: Source[]; degraded?: Degraded }
 
-type Completion = {
+export type Completion = {
   call: Call
   batches: AsyncIterable<string[]>
   fields: RetrievalFields
@@ -43,7 +43,7 @@ export async function sendChunks({ send }: ChunkStream, completion: Completion):
       const begun = first === undefined ? beginAnswer(readChunk(batch[0] ?? ''), fields) : undefined
       first ??= begun?.chunk
       call.count(begun && !begun.saysSomething ? fitting.length - 1 : fitting.length)
-      await send(begun && fitting.length > 0 ? [JSON.stringify(begun.chunk), ...fitting.slice(1)] : fitting)
+      await send(toEvents(begun && fitting.length > 0 ? [JSON.stringify(begun.chunk), ...fitting.slice(1)] : fitting))
       last = fitting.at(-1) ?? last
       if (fitting.length < batch.length) break
     }
@@ -51,14 +51,14 @@ export async function sendChunks({ send }: ChunkStream, completion: Completion):
     if (!isTimeUp(error) || !first) throw error
     meter.end()
   }
-  if (first && meter.isReached()) await send([JSON.stringify(endAnswer(first, meter.listOpen()))])
+  if (first && meter.isReached()) await send(toEvents([JSON.stringify(endAnswer(first, meter.listOpen()))]))
   return last === undefined ? {} : readChunk(last)
 }
 
 const endsChoice = /"finish_reason"\s*:\s*"/
 
 /** Meters a model's output until it reaches the limit of an answer. Several choices share the size limit. */
-function createMeter({ choices, maxTokens }: Completion) {
+export function createMeter({ choices, maxTokens }: Completion) {
   const open = new Set(Array.from({ length: choices }, (_, index) => index))
   let tokens = maxTokens * choices
   let bytes = maxAnswerBytes

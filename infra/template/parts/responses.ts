@@ -1,0 +1,15 @@
+import type { Part } from '../part.ts'
+
+export const part: Part = {
+  description: "OpenAI's Responses API, /v1/responses",
+  files: ['apps/api/src/openai/responses'],
+  dependencies: { 'apps/api': ['@ai-sdk/openai', 'ajv'] },
+  edits: {
+    'apps/api/src/app.ts': ["await app.register(import('./openai/responses"],
+    'apps/api/tests/owners.test.ts': ["['asks for a response'"],
+    'apps/api/tests/stalls.test.ts': ["'POST /v1/responses'"],
+    'biome.json': ['"apps/api/src/openai/responses/routes.ts"'],
+    'docs/clients.md': ['`POST /v1/responses` is for', ['`responses`, ', '']],
+    'packages/llm/src/index.ts': ['export { createAnswerDecoder }'],
+  },
+}
