@@ -5,6 +5,7 @@ const processes = [
   'apps/api/src/server.test.ts',
   'apps/api/tests/{generated-client,logs,tracing}.test.ts',
   'apps/api/src/chat/{resume,stop}.test.ts',
+  'apps/api/src/openai/responses/clients.test.ts',
   'apps/api/src/metrics/sum.test.ts',
   'apps/bench/src/{variants,watch}/*.test.ts',
   'apps/cli/src/{bulk-load,manage,migrate,reindex-killed,seed}.test.ts',
