@@ -285,6 +285,11 @@ describe('an error before the first byte', () => {
   const silence = () => {}
   it.each([
     ['a 400', sendJson({ error: { message: 'the-secret' } }, 400), 400, 'model_rejected', 'invalid_request_error'],
+    [
+      'a long prompt',
+      sendJson({ error: { message: 'the-secret exceeds the context size' } }, 400),
+      ...([400, 'context_length_exceeded', 'invalid_request_error'] as const),
+    ],
     ['an invalid key', sendJson({}, 401), 502, 'model_unauthorized', 'server_error'],
     ['an unknown model', sendJson({}, 404), 502, 'model_rejected', 'server_error'],
     ['a rate limit', sendJson({}, 429, { 'retry-after': '7' }), 429, 'model_rate_limited', 'rate_limit_error'],

@@ -28,10 +28,34 @@ type Listener<T> = { onBatch: (parts: T[]) => void; onEnd: () => void; onFailure
 
 /**
  * Yields the events of an answer as they are decoded; events that arrive together form one batch. The iteration throws
- * an `LlmError` or the reason of `signal`. However it ends, the answer is closed. A batch costs one promise, because a
- * generator costs several microtasks per token.
+ * an `LlmError` or the reason of `signal`. However it ends, the answer is closed. An answer that is not labelled as a
+ * stream may be a page or an error, so this rejects if it fails before its first event.
  */
-export function readBatches<T>(
+export async function readBatches<T>(
+  answer: HttpAnswer,
+  decoder: Decoder<T>,
+  signal?: AbortSignal,
+): Promise<AsyncIterable<T[], undefined>> {
+  const batches = decodeBatches(answer, decoder, signal)
+  return answer.isStream ? batches : awaitFirst(batches)
+}
+
+/** Resolves with the same events once the first has arrived. Rejects if the stream fails before that. */
+export async function awaitFirst<T>(events: AsyncIterable<T, undefined>): Promise<AsyncIterable<T, undefined>> {
+  const iterator = events[Symbol.asyncIterator]()
+  let first: Promise<IteratorResult<T, undefined>> | undefined = iterator.next()
+  await first
+  const next = () => {
+    const result = first ?? iterator.next()
+    first = undefined
+    return result
+  }
+  const end = async () => iterator.return?.() ?? { done: true as const, value: undefined }
+  return { [Symbol.asyncIterator]: () => ({ next, return: end }) }
+}
+
+/** A batch costs one promise, because a generator costs several microtasks per token. */
+function decodeBatches<T>(
   answer: HttpAnswer,
   decoder: Decoder<T>,
   signal?: AbortSignal,

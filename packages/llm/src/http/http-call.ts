@@ -12,6 +12,8 @@ export type Deadlines = {
 
 /** A 2xx response. The caller must end it with `drain` or `destroy`; until then its deadline runs. */
 export type HttpAnswer = {
+  /** Whether it is labelled as an event stream and has not arrived completely. */
+  isStream: boolean
   /**
    * Waits for the next bytes, null at the end, and calls one of the two once. `onFailure` gets an `LlmError` or the
    * reason of the aborted signal. Callbacks avoid one more promise per token.
@@ -100,6 +102,7 @@ export function openAnswer(response: IncomingMessage, body: Readable, call: Http
     }, ms)
   }
   return {
+    isStream: !response.complete && (response.headers['content-type'] ?? '').includes('event-stream'),
     read: reader.read,
     markStarted: () => {
       if (isStarted) return
