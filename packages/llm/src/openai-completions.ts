@@ -2,7 +2,7 @@ import { readFinishReason } from './finish-reason.ts'
 import { type Decoder, readBatches } from './http/batches.ts'
 import { readText } from './http/http-call.ts'
 import type { HttpClient } from './http/http-client.ts'
-import { maxEventLength, type SseEvent } from './http/sse-parser.ts'
+import { maxEventLength } from './http/sse-parser.ts'
 import { isObject, parseJson } from './json.ts'
 import { LlmError } from './llm.ts'
 import {
@@ -17,7 +17,8 @@ import { isRefusal, lowerTokenLimits, type TokenLimit } from './token-limit.ts'
 import { readVendorError } from './vendor-error.ts'
 
 // Quotes inside a text are escaped, so no text can be mistaken for one of these keys.
-const finishReason = /("finish_reason"\s*:\s*)"([^"\\]*)"/g
+const endsChoice = /"finish_reason"\s*:\s*"/
+const finishReasons = /("finish_reason"\s*:\s*)"([^"\\]*)"/g
 const mayBeError = /"error"/
 const hasChoices = /"choices"\s*:\s*\[\s*[^\s\]]/
 
@@ -75,9 +76,9 @@ function createDecoder(body: CompletionBody): Decoder<string> {
         isDone = true
         return
       }
-      const failure = readFailure({ ...event, data })
+      const failure = readFailure(event.name, data)
       if (failure) throw failure
-      const chunk = data.replace(finishReason, toOpenAiReason)
+      const chunk = endsChoice.test(data) ? data.replace(finishReasons, toOpenAiReason) : data
       const whole = isFirst ? readWhole(chunk) : undefined
       isFirst = false
       if (whole?.object === 'chat.completion') choicesLeft = 0
@@ -93,7 +94,7 @@ function createDecoder(body: CompletionBody): Decoder<string> {
   }
 }
 
-function readFailure({ name, data }: SseEvent): LlmError | undefined {
+function readFailure(name: string, data: string): LlmError | undefined {
   if (name === 'error' || mayBeError.test(data)) {
     const failure = readVendorError(parseJson(data) ?? data, name)
     if (failure) return failure

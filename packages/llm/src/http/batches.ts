@@ -154,7 +154,7 @@ function startDecoding<T>(answer: HttpAnswer, decoder: Decoder<T>, { onBatch, on
 
 /** Returns whether an event only keeps the connection open. */
 function isSilent({ name, data }: SseEvent): boolean {
-  return name === 'ping' || data.trim() === ''
+  return name === 'ping' || (!data.startsWith('{') && data.trim() === '') // trimming every token would cost CPU
 }
 
 const maxOpeningLength = 100 // UTF-16 units, enough to recognise a page

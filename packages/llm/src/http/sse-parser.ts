@@ -37,9 +37,9 @@ export function createSseParser(): SseParser {
     assertLength(unendedLength)
   }
 
-  const readLines = (text: string, hasReturns: boolean) => {
+  const readLines = (text: string) => {
     const events: SseEvent[] = []
-    const lines = hasReturns ? text.replaceAll(/\r\n?/g, '\n') : text
+    const lines = text.includes('\r') ? text.replaceAll(/\r\n?/g, '\n') : text
     let start = isStart && lines.charCodeAt(0) === byteOrderMark ? 1 : 0
     isStart = false
     for (let end = lines.indexOf('\n', start); end !== -1; end = lines.indexOf('\n', start)) {
@@ -54,21 +54,27 @@ export function createSseParser(): SseParser {
       const rest = skipsLineFeed && bytes[0] === lineFeed ? bytes.subarray(1) : bytes
       skipsLineFeed = bytes.at(-1) === carriageReturn
       // No byte of a multi-byte character is a line break, so whole lines contain whole characters.
-      const lastReturn = rest.lastIndexOf(carriageReturn)
-      const end = Math.max(rest.lastIndexOf(lineFeed), lastReturn) + 1
+      const end = findLinesEnd(rest)
       if (end === 0) {
         hold(rest)
         return []
       }
-      if (unendedLength === 0 && end === rest.length) return readLines(rest.toString(), lastReturn !== -1)
+      if (unendedLength === 0 && end === rest.length) return readLines(rest.toString())
       const text = Buffer.concat([...unended, rest.subarray(0, end)]).toString()
       unended = []
       unendedLength = 0
       hold(rest.subarray(end))
-      return readLines(text, lastReturn !== -1)
+      return readLines(text)
     },
-    end: () => [...readLines(`${Buffer.concat(unended).toString()}\n\n`, false), ...reader.end()],
+    end: () => [...readLines(`${Buffer.concat(unended).toString()}\n\n`), ...reader.end()],
   }
+}
+
+/** Returns the end of the last whole line, usually the end of the bytes. */
+function findLinesEnd(bytes: Buffer): number {
+  const last = bytes.at(-1)
+  if (last === lineFeed || last === carriageReturn) return bytes.length
+  return Math.max(bytes.lastIndexOf(lineFeed), bytes.lastIndexOf(carriageReturn)) + 1
 }
 
 function createEventReader() {
