@@ -298,13 +298,7 @@ describe('an error before the first byte', () => {
     ['a failure', sendJson({ error: { message: 'the-secret' } }, 500), 502, 'model_failed', 'server_error'],
     ['an HTML page', sendPage('<html>the-secret'), 502, 'model_protocol', 'server_error'],
     ['an empty response', sendPage(''), 502, 'model_protocol', 'server_error'],
-    [
-      'an error with status 200',
-      sendJson({ error: { code: 429 } }, 200),
-      429,
-      'model_rate_limited',
-      'rate_limit_error',
-    ],
+    ['an error with status 200', sendJson({ error: { code: 401 } }, 200), 502, 'model_unauthorized', 'server_error'],
     ['a broken connection', reset, 502, 'model_unreachable', 'server_error'],
     ['no response', silence, 504, 'model_timeout', 'server_error'],
   ])('of the model’s server, %s, keeps its status and is not retried', async (_, respond, status, code, type) => {
