@@ -32,7 +32,7 @@ const statusNotes: Partial<Record<StoredMessage['status'], string>> = {
 }
 const finishNotes = new Map([
   ['length', 'This answer is cut off: it reached the length limit.'],
-  ['content-filter', 'This answer is cut off: the model’s content filter ended it.'],
+  ['content-filter', 'The model refused this answer, or its content filter ended it.'],
 ])
 
 /** An answer: its steps, its text, its sources and what can be done with it. */

@@ -1,3 +1,4 @@
+import { awaitFirst } from './http/batches.ts'
 import { LlmError, type LlmErrorCode } from './llm.ts'
 
 /** A call that a fallback model took over. */
@@ -48,17 +49,4 @@ export async function streamWithFallback<Model extends Chained, Event>(
 
 function findFallback<Model extends Chained>(models: ReadonlyMap<string, Model>, { fallback }: Model) {
   return fallback === undefined ? undefined : models.get(fallback)
-}
-
-/** Resolves with the same events once the first has arrived. Rejects if the stream fails before that. */
-async function awaitFirst<Event>(events: AsyncIterable<Event>): Promise<AsyncIterable<Event>> {
-  const iterator = events[Symbol.asyncIterator]()
-  let first: IteratorResult<Event> | undefined = await iterator.next()
-  const next = async () => {
-    const result = first ?? iterator.next()
-    first = undefined
-    return result
-  }
-  const end = async () => iterator.return?.() ?? { done: true as const, value: undefined }
-  return { [Symbol.asyncIterator]: () => ({ next, return: end }) }
 }

@@ -109,7 +109,8 @@ export type Reranker = {
 const advice = {
   model_unauthorized: "Check the API key and the account's credit.", // 401, 402, 403
   model_rejected: 'Check the model name, the API key and the length of the text.', // another 4xx; Gemini's wrong key
-  model_rate_limited: 'Try again later.', // 429
+  context_length_exceeded: 'Send less text, start a new conversation, or use a model with a larger context.', // 413, or another status whose text says so
+  model_rate_limited: 'Try again later.', // 429, or a quota
   model_failed: 'Try again.', // 5xx, or an error event in the stream
   model_unreachable: 'Check the base URL, and that the server is running.', // no connection, or a lost one
   model_timeout: 'Try again, or allow the model more time.', // no first byte, or a gap between two bytes, before the deadline
@@ -124,7 +125,7 @@ export type LlmErrorCode = keyof typeof advice
  */
 export class LlmError extends Error {
   code: LlmErrorCode
-  /** The vendor's HTTP status, if there was a response. */
+  /** The vendor's HTTP status, also if it was sent as the code of an error in a 2xx response. */
   status: number | undefined
   /** From the vendor's `Retry-After`, in seconds. */
   retryAfterSeconds: number | undefined
@@ -137,4 +138,15 @@ export class LlmError extends Error {
     this.status = details.status
     this.retryAfterSeconds = details.retryAfterSeconds
   }
+}
+
+/** In UTF-16 units. Every model accepts a text of this length, so it was rejected for another reason. */
+export const surelyAccepted = 200
+
+/** Statuses that vendors send for a text that is too long, and some of them for any other invalid request. */
+const refusals: unknown[] = [400, 413, 422]
+
+/** Returns whether a model may have rejected its input as too long. Not every server says so. */
+export function mayBeTooLong(error: unknown): boolean {
+  return error instanceof LlmError && (error.code === 'context_length_exceeded' || refusals.includes(error.status))
 }

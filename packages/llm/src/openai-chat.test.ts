@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import type { ServerResponse } from 'node:http'
 import { setImmediate, setTimeout } from 'node:timers/promises'
+import { createBrotliCompress, createDeflate, createDeflateRaw, createGzip } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import { createHttpClient } from './http/http-client.ts'
 import type { AnswerEvent, ChatRequest, FinishReason, LlmErrorCode } from './llm.ts'
@@ -204,10 +205,11 @@ describe('a stream that ends', () => {
     })
   }
 
-  it('shows a refusal as text', async () => {
+  it('with a refusal shows it as text, and why', async () => {
     const refusal = (piece: string) => `data: {"choices":[{"delta":{"content":null,"refusal":"${piece}"}}]}\n\n`
     const { url } = await startStream(refusal('I cannot') + refusal(' help.') + stop + done)
-    expect(await collect(url)).toEqual([...text('I cannot'), ...text(' help.'), finished])
+    const refused: AnswerEvent = { type: 'finish', finishReason: 'content-filter' }
+    expect(await collect(url)).toEqual([...text('I cannot'), ...text(' help.'), refused])
   })
 
   it('without finish_reason but with [DONE] finishes as other', async () => {
@@ -261,6 +263,93 @@ describe('a response that is not a stream', () => {
     expect(await collect(url)).toEqual([...reasoning('So?'), ...text('Hi 🙂'), ...finish('length', 3, 2)])
   })
 
+  const completion = { object: 'chat.completion', choices: [{ message: { content: 'a' }, finish_reason: 'stop' }] }
+  const lines = (delta('a') + stop).replaceAll('data: ', '').replaceAll('\n\n', '\n')
+  const formats = {
+    'an event stream': delta('a') + stop + done,
+    'newline-delimited JSON': lines,
+    'newline-delimited JSON with CRLF and [DONE]': `${lines.replaceAll('\n', '\r\n')}[DONE]\r\n`,
+    'a completion': JSON.stringify(completion),
+    'a completion followed by [DONE]': `${JSON.stringify(completion)}\n\n${done}`,
+    'a completion of several lines': `\n${JSON.stringify(completion, null, 2)}\n`,
+    'a completion of several lines followed by [DONE]': `${JSON.stringify(completion, null, '\t')}\n${done}`,
+    'a completion in an event': `data: ${JSON.stringify(completion)}\n\n${done}`,
+  }
+  const labels = ['application/json', 'application/x-ndjson', 'text/plain', 'text/event-stream', 'text/html', undefined]
+  for (const [format, body] of Object.entries(formats)) {
+    it(`reads ${format}, however it is labelled and cut`, async () => {
+      for (const label of labels) {
+        for (const size of label ? [10_000] : [10_000, 1, 7]) {
+          const { url } = await startHttpServer(async (response) => {
+            response.writeHead(200, label ? { 'content-type': label } : {})
+            for (let start = 0; start < body.length; start += size) {
+              response.write(body.slice(start, start + size))
+              await setImmediate()
+            }
+            response.end()
+          })
+          expect(await collect(url), `${label}`).toEqual([...text('a'), finished])
+        }
+      }
+    })
+  }
+
+  it('yields newline-delimited JSON as it arrives', async () => {
+    let goOn = () => {}
+    const { url } = await startHttpServer((response) => {
+      response.writeHead(200, { 'content-type': 'application/x-ndjson' }).write(lines.slice(0, lines.indexOf('\n') + 1))
+      goOn = () => response.end(lines.slice(lines.indexOf('\n') + 1))
+    })
+    const events: AnswerEvent[] = []
+    for await (const batch of await createChat(url).stream(ask())) {
+      events.push(...batch)
+      goOn()
+    }
+    expect(events).toEqual([...text('a'), finished])
+  })
+
+  it('reads a completion without a finish_reason, because its JSON is complete', async () => {
+    const { url } = await json({ ...completion, choices: [{ message: { content: 'a' } }] })
+    expect(await collect(url)).toEqual([...text('a'), { type: 'finish', finishReason: 'other' }])
+  })
+
+  it.each([
+    ['gzip', createGzip],
+    ['br', createBrotliCompress],
+    ['deflate', createDeflate],
+    ['deflate', createDeflateRaw],
+  ])('decodes %s as it arrives', async (encoding, createEncoder) => {
+    let goOn = () => {}
+    const { url } = await startHttpServer((response) => {
+      response.writeHead(200, { 'content-encoding': encoding })
+      const encoder = createEncoder()
+      encoder.pipe(response)
+      encoder.write(delta('é汉🙂'))
+      encoder.flush()
+      goOn = () => encoder.end(stop + done)
+    })
+    const events: AnswerEvent[] = []
+    for await (const batch of await createChat(url).stream(ask())) {
+      events.push(...batch)
+      goOn()
+    }
+    expect(events).toEqual([...text('é汉🙂'), finished])
+  })
+
+  it.each([
+    ['an HTML page', '<!doctype html><p>the-secret\n{\n}'],
+    ['an HTML page', '\uFEFF\n\n <html>the-secret'],
+    ['an empty response', ''],
+    ['an empty response', '\r\n\r\n'],
+    ['text that is not JSON', 'OK the-secret'],
+  ])('says that it was %s', async (kind, body) => {
+    for (const label of ['text/html', 'text/event-stream', 'application/json']) {
+      const { url } = await startHttpServer((response) => response.writeHead(200, { 'content-type': label }).end(body))
+      const message = expect.stringContaining(`sent ${kind} instead of an answer`)
+      await expect(collect(url)).rejects.toEqual(expect.objectContaining({ code: 'model_protocol', message }))
+    }
+  })
+
   it('fails with the error that a server sends with status 200', async () => {
     const { url } = await json({ error: { message: 'the-secret', code: 429 } })
     await expect(collect(url)).rejects.toEqual(isError('model_rate_limited'))
@@ -278,6 +367,102 @@ describe('a response that is not a stream', () => {
         .end('<!doctype html>\n<p>Sign in to the Wi-Fi</p>\n'.repeat(50))
     })
     await expect(collect(url)).rejects.toEqual(isError('model_protocol'))
+  })
+})
+
+describe('a finish_reason', () => {
+  const end = (reason: unknown) => `data: ${JSON.stringify({ choices: [{ delta: {}, finish_reason: reason }] })}\n\n`
+
+  it.each([
+    ['stop', 'stop'],
+    ['end_turn', 'stop'],
+    ['STOP', 'stop'],
+    ['length', 'length'],
+    ['max_tokens', 'length'],
+    ['MAX_TOKENS', 'length'],
+    ['content_filter', 'content-filter'],
+    ['safety', 'content-filter'],
+    ['SAFETY', 'content-filter'],
+    ['refusal', 'content-filter'],
+    ['tool_calls', 'tool-calls'],
+    ['function_call', 'tool-calls'],
+    ['tool_use', 'tool-calls'],
+    ['a-new-one', 'other'],
+  ])('%s is %s', async (reason, finishReason) => {
+    const { url } = await startStream(delta('a') + end(reason))
+    expect(await collect(url)).toEqual([...text('a'), { type: 'finish', finishReason }])
+  })
+
+  it.each(['', ' ', 'null', 'NULL', null, undefined, 0, {}])('%j does not end the answer', async (reason) => {
+    const begin = delta('a') + end(reason)
+    const { url } = await startStream(begin, delta('b') + end(reason) + stop)
+    expect(await collect(url)).toEqual([...text('a', 'b'), finished])
+    const whole = await startStream(begin + done)
+    expect(await collect(whole.url)).toEqual([...text('a'), { type: 'finish', finishReason: 'other' }])
+    for (const cut of [await startStream(begin), await startReset(begin)]) {
+      const events: AnswerEvent[] = []
+      const error = await readInto(events, createChat(cut.url).stream(ask()))
+      expect(error).toHaveProperty('code', expect.stringMatching(/^model_(protocol|unreachable)$/))
+      expect(events).toEqual(text('a'))
+    }
+  })
+
+  /** Starts a server that resets its connection after `stream`. */
+  const startReset = (stream: string) =>
+    startHttpServer((response) => {
+      beginStream(response).write(stream, () => response.socket?.resetAndDestroy())
+    })
+
+  it('that is empty leaves the idle deadline as it is, so a pause does not end the answer', async () => {
+    const { url } = await startHttpServer(async (response) => {
+      beginStream(response).write(delta('a').replace('}}', '},"finish_reason":""}'))
+      await setTimeout(5500) // longer than the wait for the last events of a complete answer
+      response.end(delta('b') + stop)
+    })
+    expect(await collect(url, { idleTimeoutMs: 30_000 })).toEqual([...text('a', 'b'), finished])
+  })
+})
+
+describe('events without content', () => {
+  it.each([
+    'data: [DONE]',
+    'data:[DONE]',
+    'data:  [DONE]',
+    'data: [DONE]  ',
+    'data: [DONE]\t',
+    'event: done\ndata: [DONE]',
+  ])('end with %j', async (last) => {
+    const { url } = await startHttpServer((response) => beginStream(response).write(`${delta('a')}${stop}${last}\n\n`))
+    expect(await collect(url)).toEqual([...text('a'), finished]) // without a wait: the connection stays open
+  })
+
+  it.each([
+    'data:',
+    'data',
+    'data: \ndata: ',
+    ': comment',
+    'retry: 3000',
+    'id: 7',
+    'event: ping',
+    'event: ping\ndata: {}',
+    'event: ping\ndata: {"type": "ping"}',
+    'event: ping\ndata: now',
+    'unknown: field',
+  ])('produce no output: %j', async (silent) => {
+    const { url } = await startStream([silent, delta('a').trim(), silent, stop.trim(), silent, done].join('\n\n'))
+    expect(await collect(url)).toEqual([...text('a'), finished])
+  })
+})
+
+describe('line ends and blanks', () => {
+  const answer = delta('é汉🙂') + delta(' "b"\n') + stop + done
+  it.each([
+    ['CR', answer.replaceAll('\n', '\r')],
+    ['CRLF', answer.replaceAll('\n', '\r\n')],
+    ['two spaces after the colon', answer.replaceAll('data: ', 'data:  ')],
+  ])('change no text: %s, in packets of one byte', async (_, stream) => {
+    const { url } = await startStream(...Array.from(Buffer.from(stream), (byte) => Buffer.of(byte)))
+    expect(await collect(url)).toEqual([...text('é汉🙂', ' "b"\n'), finished])
   })
 })
 
@@ -306,8 +491,35 @@ describe('a stream that fails', () => {
     {
       what: "has vLLM's older error object",
       stream: `${delta('a')}data: {"object":"error","message":"the-secret","code":400}\n\n${done}`,
+      code: 'model_rejected',
+    },
+    { what: 'has a bare error', stream: `${delta('a')}{"error":{"message":"the-secret"}}\n`, code: 'model_failed' },
+    {
+      what: 'has a bare error of several lines',
+      stream: `${delta('a')}${JSON.stringify({ error: { code: 401, message: 'the-secret' } }, null, 2)}\n`,
+      code: 'model_unauthorized',
+    },
+    {
+      what: 'has an error in the old format of llama.cpp',
+      stream: `${delta('a')}error: {"code":500,"message":"the-secret"}\n\n`,
       code: 'model_failed',
     },
+    {
+      what: 'has a text about a quota',
+      stream: `${delta('a')}data: {"error":"quota exceeded: the-secret"}\n\n`,
+      code: 'model_rate_limited',
+    },
+    {
+      what: 'has an error about the context',
+      stream: `${delta('a')}data: {"error":{"code":"context_length_exceeded","message":"the-secret"}}\n\n`,
+      code: 'context_length_exceeded',
+    },
+    {
+      what: 'has an event named error without JSON about a key',
+      stream: `${delta('a')}event: error\ndata: invalid api key the-secret\n\n`,
+      code: 'model_unauthorized',
+    },
+    { what: 'is broken off by a page', stream: `${delta('a')}<html>the-secret</html>`, code: 'model_protocol' },
     {
       what: 'has an event named error',
       stream: `${delta('a')}event: error\ndata: the-secret\n\n`,

@@ -1,3 +1,4 @@
+import { readFinishReason, toFinishReason } from './finish-reason.ts'
 import { type Decoder, readBatches } from './http/batches.ts'
 import type { HttpAnswer } from './http/http-call.ts'
 import type { HttpClient } from './http/http-client.ts'
@@ -12,20 +13,14 @@ import { readUsage } from './usage.ts'
 import { readVendorError } from './vendor-error.ts'
 
 /** How the answer ends, according to the events so far. */
-type Ending = { isDone: boolean; finishReason?: FinishReason; usage?: Usage; calls: ToolCallReader }
+type Ending = {
+  isDone: boolean
+  hasRefused?: boolean
+  finishReason?: FinishReason
+  usage?: Usage
+  calls: ToolCallReader
+}
 type ToolCallReader = ReturnType<typeof createToolCallReader>
-
-const finishReasons = new Map<unknown, FinishReason>([
-  ['stop', 'stop'],
-  ['length', 'length'],
-  ['model_length', 'length'], // Mistral: the context is full
-  ['content_filter', 'content-filter'],
-  ['tool_calls', 'tool-calls'],
-  ['function_call', 'tool-calls'],
-])
-
-/** OpenRouter, DeepSeek and vLLM end an answer this way when it failed on their side. */
-const failureReasons: unknown[] = ['error', 'insufficient_system_resource', 'abort']
 
 /**
  * Creates a streaming chat model that uses `POST /chat/completions`. One dialect serves OpenAI, Ollama, vLLM, Groq,
@@ -119,16 +114,13 @@ export function createAnswerDecoder(): Decoder<AnswerEvent> {
   const ending: Ending = { isDone: false, calls: createToolCallReader() }
   return {
     readEvent: (event, parts) => readEvent(event, ending, parts),
-    readWhole: (data, parts) => {
-      readEvent({ name: '', data }, ending, parts)
-      ending.isDone = ending.finishReason !== undefined
-    },
     progress: () => {
       if (ending.isDone) return 'done'
       return ending.finishReason ? 'whole' : 'running'
     },
     readEnd: () => {
-      const { finishReason: reason = 'other', usage } = ending
+      const { usage } = ending
+      const reason = ending.hasRefused ? 'content-filter' : (ending.finishReason ?? 'other') // OpenAI says `stop`
       const calls = ending.calls.end(reason === 'length')
       const finishReason = calls.length > 0 ? 'tool-calls' : reason // some servers say `stop`
       return [...calls, { type: 'finish', finishReason, ...(usage && { usage }) }]
@@ -143,12 +135,12 @@ function readEvent({ name, data }: SseEvent, ending: Ending, parts: AnswerEvent[
     parts.push({ type: 'text-delta', text: plain })
     return
   }
-  if (data === '[DONE]') {
+  if (data.trim() === '[DONE]') {
     ending.isDone = true
     ending.finishReason ??= 'other'
     return
   }
-  const chunk = parseJson(data)
+  const chunk = parseJson(data) ?? data
   const failure = readVendorError(chunk, name)
   if (failure) throw failure
   if (!isObject(chunk)) throw new LlmError('model_protocol', 'the model sent an event that is not a JSON object')
@@ -156,18 +148,20 @@ function readEvent({ name, data }: SseEvent, ending: Ending, parts: AnswerEvent[
   if (usage) ending.usage = usage
   const choice: unknown = Array.isArray(chunk.choices) ? chunk.choices[0] : undefined
   if (!isObject(choice)) return
-  if (failureReasons.includes(choice.finish_reason)) throw new LlmError('model_failed', 'the model aborted its answer')
-  if (typeof choice.finish_reason === 'string') ending.finishReason = finishReasons.get(choice.finish_reason) ?? 'other'
+  const reason = readFinishReason(choice.finish_reason)
+  if (reason) ending.finishReason = toFinishReason(reason)
+  else if (chunk.object === 'chat.completion') ending.finishReason ??= 'other'
   readDelta(choice.delta ?? choice.message, ending, parts)
 }
 
-function readDelta(delta: unknown, { calls }: Ending, parts: AnswerEvent[]): void {
+function readDelta(delta: unknown, ending: Ending, parts: AnswerEvent[]): void {
   if (!isObject(delta)) return
   // A server that is migrating between the two field names sends both, with the same text.
   addText(parts, 'reasoning-delta', delta.reasoning ?? delta.reasoning_content)
   addText(parts, 'text-delta', delta.content)
   addText(parts, 'text-delta', delta.refusal)
-  calls.read(delta, parts)
+  if (delta.refusal) ending.hasRefused = true
+  ending.calls.read(delta, parts)
 }
 
 /** `content` is a text, or the list of typed parts that Mistral's reasoning models send. */

@@ -106,7 +106,8 @@ describe('the stream of a vendor', () => {
 
   it.each(files)('%s passes unchanged, wherever it is cut; a chunk without choices only on request', async (file) => {
     const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), 'utf8')
-    const sent = [...text.matchAll(/^data: ?(\{.*)$/gm)].map(([, data = '']) => data)
+    const toOpenAi = (data: string) => data.replace('"model_length"', '"length"') // Mistral's term
+    const sent = [...text.matchAll(/^data: ?(\{.*)$/gm)].map(([, data = '']) => toOpenAi(data))
     const isChoice = (data: string) => !/"choices": ?\[\]/.test(data)
     const isUsage = (data: string) => /"usage": ?\{/.test(data)
     const bytes = Buffer.from(text)
@@ -186,6 +187,46 @@ describe('a stream that ends', () => {
   })
 })
 
+describe('a chunk without a finish_reason', () => {
+  const empty = (value: unknown) => chunk({ delta: { content: 'a' }, finish_reason: value })
+
+  it.each(['', 'null', null, undefined])('does not end the answer: %j', async (value) => {
+    const { url } = await startStream(toEvents(empty(value), b))
+    const chunks: string[] = []
+    const error = await readInto(chunks, createCompletions(url).stream(ask())).catch((error: unknown) => error)
+    expect(error).toEqual(isError('model_protocol'))
+    expect(chunks).toEqual([empty(value === undefined ? value : null), b])
+    const whole = await startStream(toEvents(empty(value), b, stop))
+    expect(await collect(whole.url)).toEqual([empty(value === undefined ? value : null), b, stop])
+  })
+
+  it.each([
+    ['end_turn', 'stop'],
+    ['STOP', 'stop'],
+    ['max_tokens', 'length'],
+    ['safety', 'content_filter'],
+    ['tool_use', 'tool_calls'],
+    ['function_call', 'function_call'],
+    ['a-new-one', 'a-new-one'],
+  ])("has one after the vendor's term %s", async (term, reason) => {
+    const { url } = await startStream(toEvents(a, chunk({ delta: {}, finish_reason: term })))
+    expect(await collect(url)).toEqual([a, chunk({ delta: {}, finish_reason: reason })])
+  })
+})
+
+describe('events without content', () => {
+  it('are not forwarded', async () => {
+    const silent = `: comment\n\ndata:\n\ndata\n\nretry: 10\n\nevent: ping\ndata: {"type": "ping"}\n\ndata: {"type":"ping"}\n\n`
+    const { url } = await startStream(silent + toEvents(a) + silent + toEvents(stop) + silent, 'data:  [DONE] \n\n')
+    expect(await collect(url)).toEqual([a, stop])
+  })
+
+  it('are no answer', async () => {
+    const { url } = await startStream('event: ping\ndata: {"type": "ping"}\n\n')
+    await expect(collect(url)).rejects.toEqual(isError('model_protocol'))
+  })
+})
+
 describe('a stream that fails', () => {
   it.each([
     ['model_protocol', 'ends without finish_reason and [DONE]', toEvents(a), {}],
@@ -194,6 +235,10 @@ describe('a stream that fails', () => {
     ['model_protocol', 'is an HTML page', '<p>the-secret</p>\n', {}],
     ['model_failed', 'has an error', toEvents(a, '{"error":{"message":"the-secret"}}'), {}],
     ['model_failed', 'has an event named error', `${toEvents(a)}event: error\ndata: {"message":"the-secret"}\n\n`, {}],
+    ['model_failed', 'has a bare error', `${toEvents(a)}{"error":"the-secret"}\n`, {}],
+    ['model_failed', 'has a text as an error', `${toEvents(a)}event: error\ndata: the-secret\n\n`, {}],
+    ['model_failed', 'ends with a reason for a failure', toEvents(a, stop.replace('stop', 'abort')), {}],
+    ['context_length_exceeded', 'has a long prompt', toEvents(a, '{"error":"exceeds the context size"}'), {}],
     ['model_rate_limited', 'has a rate limit', toEvents(a, '{"error":{"code":429}}'), {}],
   ] as const)('is %s when it %s; earlier chunks are kept', async (code, _, stream, more) => {
     const server = await startStream(stream)
@@ -241,6 +286,18 @@ describe('a vendor that does not stream', () => {
     expect((await collect(url)).map((json) => JSON.parse(json))).toEqual([whole])
     const chunks = await collect(url, { stream_options: { include_usage: true } })
     expect(chunks.map((json) => JSON.parse(json))).toEqual([whole, { ...start, choices: [], usage: completion.usage }])
+  })
+
+  it.each([
+    ['on one line, labelled as a stream', JSON.stringify(completion)],
+    ['on several lines', JSON.stringify(completion, null, 2)],
+    ['followed by [DONE]', `${JSON.stringify(completion, null, 2)}\n\ndata: [DONE]\n\n`],
+    ['in an event', `data: ${JSON.stringify(completion)}\n\n`],
+  ])('may send it %s', async (_, body) => {
+    const { url } = await startStream(body)
+    const [chunk = '', ...others] = await collect(url)
+    expect(JSON.parse(chunk)).toMatchObject({ ...start, choices: [{ delta, finish_reason: 'stop' }] })
+    expect(others).toEqual([])
   })
 
   it('fails with the error that it sends with status 200', async () => {

@@ -1,7 +1,8 @@
-import { type Decoder, maxWholeBytes, readBatches } from './http/batches.ts'
+import { readFinishReason } from './finish-reason.ts'
+import { type Decoder, readBatches } from './http/batches.ts'
 import { readText } from './http/http-call.ts'
 import type { HttpClient } from './http/http-client.ts'
-import type { SseEvent } from './http/sse-parser.ts'
+import { maxEventLength } from './http/sse-parser.ts'
 import { isObject, parseJson } from './json.ts'
 import { LlmError } from './llm.ts'
 import {
@@ -11,18 +12,20 @@ import {
   type CompletionRequest,
   UnsupportedParameterError,
 } from './openai-api.ts'
+import { createFormatError } from './response-kind.ts'
 import { isRefusal, lowerTokenLimits, type TokenLimit } from './token-limit.ts'
 import { readVendorError } from './vendor-error.ts'
 
 // Quotes inside a text are escaped, so no text can be mistaken for one of these keys.
-const endsChoice = /"finish_reason"\s*:\s*"/g
+const endsChoice = /"finish_reason"\s*:\s*"/
+const finishReasons = /("finish_reason"\s*:\s*)"([^"\\]*)"/g
 const mayBeError = /"error"/
-const hasNoChoices = /"choices"\s*:\s*\[\s*\]/
+const hasChoices = /"choices"\s*:\s*\[\s*[^\s\]]/
 
 /**
  * Forwards a client's own `POST /chat/completions` to the model's server, including tools. Chunks are returned
- * unchanged. Only chunks without choices and possible errors are parsed. `limit` applies when the client set none or a
- * larger one.
+ * unchanged, except that reasons are in OpenAI's terms. Only the first chunk, chunks without choices and possible errors
+ * are parsed. `limit` applies when the client set none or a larger one.
  */
 export function createOpenAiCompletions(http: HttpClient, model: string, limit?: TokenLimit): CompletionProvider {
   let added = limit && { [limit.name]: limit.tokens }
@@ -42,7 +45,7 @@ export function createOpenAiCompletions(http: HttpClient, model: string, limit?:
   }
   return {
     name: model,
-    complete: async (request) => readCompletion(await readText(await post(request, false), maxWholeBytes)),
+    complete: async (request) => readCompletion(await readText(await post(request, false), maxEventLength)),
     stream: async (request) => readBatches(await post(request, true), createDecoder(request.body)),
   }
 }
@@ -60,21 +63,28 @@ function createDecoder(body: CompletionBody): Decoder<string> {
   const wantsUsage = asksForUsage(body)
   let choicesLeft = Number(body.n ?? 1) // those without a finish_reason so far
   let isDone = false
+  let isFirst = true
+  const toOpenAiReason = (_field: string, name: string, value: string) => {
+    const reason = readFinishReason(value)
+    if (reason) choicesLeft -= 1
+    return `${name}${JSON.stringify(reason ?? null)}`
+  }
   return {
     readEvent: (event, chunks) => {
-      if (event.data === '[DONE]') {
+      const data = event.data.trim()
+      if (data === '[DONE]') {
         isDone = true
         return
       }
-      const failure = readFailure(event)
+      const failure = readFailure(event.name, data)
       if (failure) throw failure
-      choicesLeft -= event.data.match(endsChoice)?.length ?? 0
+      const chunk = endsChoice.test(data) ? data.replace(finishReasons, toOpenAiReason) : data
+      const whole = isFirst ? readWhole(chunk) : undefined
+      isFirst = false
+      if (whole?.object === 'chat.completion') choicesLeft = 0
+      if (whole) chunks.push(...toChunks(whole, wantsUsage))
       // An event of several lines is JSON with line breaks between its tokens.
-      if (isWanted(event.data, wantsUsage)) chunks.push(event.data.replaceAll('\n', ' '))
-    },
-    readWhole: (json, chunks) => {
-      chunks.push(...toChunks(readCompletion(json), wantsUsage))
-      isDone = true
+      else if (isWanted(chunk, wantsUsage)) chunks.push(chunk.replaceAll('\n', ' '))
     },
     progress: () => {
       if (isDone) return 'done'
@@ -84,19 +94,29 @@ function createDecoder(body: CompletionBody): Decoder<string> {
   }
 }
 
-function readFailure({ name, data }: SseEvent): LlmError | undefined {
-  if (!data.startsWith('{') || !data.trimEnd().endsWith('}')) {
-    return new LlmError('model_protocol', 'the model sent an event that is not a JSON object')
+function readFailure(name: string, data: string): LlmError | undefined {
+  if (name === 'error' || mayBeError.test(data)) {
+    const failure = readVendorError(parseJson(data) ?? data, name)
+    if (failure) return failure
   }
-  return name === 'error' || mayBeError.test(data) ? readVendorError(parseJson(data), name) : undefined
+  const isJson = data.startsWith('{') && data.endsWith('}')
+  return isJson ? undefined : new LlmError('model_protocol', 'the model sent an event that is not a JSON object')
 }
 
 /** Naive clients fail on a chunk without choices that they did not request, and Azure sends one first. */
 function isWanted(data: string, wantsUsage: boolean): boolean {
-  if (!hasNoChoices.test(data)) return true
+  if (hasChoices.test(data)) return true
   const chunk = parseJson(data)
-  if (!isObject(chunk) || !Array.isArray(chunk.choices) || chunk.choices.length > 0) return true
-  return wantsUsage && isObject(chunk.usage)
+  return wantsUsage && isObject(chunk) && isObject(chunk.usage)
+}
+
+/** Returns the completion of a server that does not stream, or undefined for a chunk. */
+function readWhole(data: string): Record<string, unknown> | undefined {
+  const chunk = parseJson(data)
+  const choices: unknown[] = isObject(chunk) && Array.isArray(chunk.choices) ? chunk.choices : []
+  return isObject(chunk) && choices.some((choice) => isObject(choice) && choice.message && !choice.delta)
+    ? chunk
+    : undefined
 }
 
 function readCompletion(text: string): Record<string, unknown> {
@@ -104,7 +124,7 @@ function readCompletion(text: string): Record<string, unknown> {
   const failure = readVendorError(completion)
   if (failure) throw failure
   if (!isObject(completion) || !Array.isArray(completion.choices)) {
-    throw new LlmError('model_protocol', 'the response is not a chat completion')
+    throw createFormatError(text, 'a chat completion')
   }
   return completion
 }

@@ -3,18 +3,15 @@ import { readText } from './http/http-call.ts'
 import type { HttpClient } from './http/http-client.ts'
 import { isObject, parseJson } from './json.ts'
 import type { Embedder } from './llm.ts'
-import { LlmError } from './llm.ts'
+import { LlmError, mayBeTooLong, surelyAccepted } from './llm.ts'
+import { createFormatError } from './response-kind.ts'
+import { readVendorError } from './vendor-error.ts'
 
 /** Gemini accepts 100 texts, OpenAI 2,048, and a request stays within a few hundred kilobytes. */
 const maxBatchSize = 96
 
-/** Vendors respond with these to a request that is too large, and some vendors to any other invalid request. */
-const refusals: unknown[] = [400, 413, 422]
-
 /** A question has at most 32 times the length that the model accepts: 512 tokens of 16,000, a long pasted text. */
 const maxHalvings = 5
-/** In UTF-16 units. Every model accepts a text of this length, so it was rejected for another reason. */
-const surelyAccepted = 200
 
 export type EmbeddingPrefixes = { query?: string | undefined; document?: string | undefined }
 type EmbedderOptions = { dimensions?: number | undefined; prefixes?: EmbeddingPrefixes | undefined }
@@ -41,20 +38,20 @@ export function createOpenAiEmbedder(
   }
   const embedBatch = async (texts: string[], signal: AbortSignal | undefined) => {
     const input = texts.map((text) => document + text)
-    return readVectors(parseJson(await post(input, signal)), input.length)
+    return readVectors(await post(input, signal), input.length)
   }
   /** Vendors neither cut a question that is too long nor report their limit. Its beginning usually says what it is about. */
-  const postShortened = async (
+  const embedShortened = async (
     text: string,
     signal: AbortSignal | undefined,
     halvings = maxHalvings,
   ): Promise<string> => {
     try {
-      return await post([query + text], signal)
+      return readOnlyVector(await post([query + text], signal))
     } catch (error) {
-      const isTooLong = isRefusal(error) || (error instanceof LlmError && error.status === 500) // llama.cpp sends 500
+      const isTooLong = mayBeTooLong(error) || (error instanceof LlmError && error.status === 500) // llama.cpp sends 500
       if (!isTooLong || halvings === 0 || text.length <= surelyAccepted) throw error
-      return postShortened(text.slice(0, Math.ceil(text.length / 2)).toWellFormed(), signal, halvings - 1)
+      return embedShortened(text.slice(0, Math.ceil(text.length / 2)).toWellFormed(), signal, halvings - 1)
     }
   }
   const assertWidth = (width: number, wanted = dimensions) => {
@@ -73,7 +70,7 @@ export function createOpenAiEmbedder(
         try {
           vectors.push(...(await embedBatch(batch, signal)))
         } catch (error) {
-          if (!isRefusal(error) || batch.length === 1) throw error
+          if (!mayBeTooLong(error) || batch.length === 1) throw error
           batchSize = Math.ceil(batch.length / 2)
         }
       }
@@ -82,15 +79,11 @@ export function createOpenAiEmbedder(
       return vectors
     },
     embedQuery: async (text, signal) => {
-      const vector = readOnlyVector(await postShortened(text, signal))
+      const vector = await embedShortened(text, signal)
       assertWidth(countNumbers(vector))
       return vector
     },
   }
-}
-
-function isRefusal(error: unknown): boolean {
-  return error instanceof LlmError && refusals.includes(error.status)
 }
 
 async function loadTokenCounter() {
@@ -102,8 +95,12 @@ async function loadTokenCounter() {
  * Returns the vectors of one response in the order of the texts. Gemini omits an index of 0, and some servers omit
  * every index.
  */
-function readVectors(body: unknown, count: number): number[][] {
-  const items: unknown[] = isObject(body) && Array.isArray(body.data) ? body.data : []
+function readVectors(text: string, count: number): number[][] {
+  const body = parseJson(text)
+  const failure = readVendorError(body)
+  if (failure) throw failure
+  if (!isObject(body) || !Array.isArray(body.data)) throw createFormatError(text, 'vectors')
+  const items: unknown[] = body.data
   const byIndex = new Map<unknown, number[]>()
   for (const [position, item] of items.entries()) {
     if (isObject(item) && isVector(item.embedding)) byIndex.set(item.index ?? position, item.embedding)
@@ -125,7 +122,7 @@ const plainVector = new RegExp(`^\\[${plainNumber}(?:,${plainNumber})*\\]$`)
 function readOnlyVector(body: string): string {
   const start = body.indexOf('[', body.indexOf('"embedding":'))
   const json = body.slice(start, body.indexOf(']', start) + 1)
-  return plainVector.test(json) ? json : JSON.stringify(readVectors(parseJson(body), 1)[0])
+  return plainVector.test(json) ? json : JSON.stringify(readVectors(body, 1)[0])
 }
 
 function countNumbers(json: string): number {

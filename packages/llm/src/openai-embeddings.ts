@@ -4,6 +4,7 @@ import { takeTurn } from './http/turns.ts'
 import { isObject, parseJson } from './json.ts'
 import { LlmError } from './llm.ts'
 import type { EmbeddingList, EmbeddingModel } from './openai-api.ts'
+import { createFormatError } from './response-kind.ts'
 import { readVendorError } from './vendor-error.ts'
 
 const textsPerCall = 32 // with 3,072 dimensions each, 1 MB of JSON, which is parsed in a few ms
@@ -19,7 +20,7 @@ export function createOpenAiEmbeddings(http: HttpClient, model: string, dimensio
     const request = { ...(dimensions && { dimensions }), ...body, input, model, encoding_format: 'float' }
     const text = await readText(await http.post('/embeddings', request, signal))
     await takeTurn()
-    return readList(parseJson(text), [input].flat().length)
+    return readList(text, [input].flat().length)
   }
   return {
     name: model,
@@ -57,12 +58,14 @@ function mergeLists(lists: EmbeddingList[]): EmbeddingList {
 }
 
 /** Gemini omits an index of 0, and some servers omit every index. */
-function readList(list: unknown, count: number): EmbeddingList {
+function readList(text: string, count: number): EmbeddingList {
+  const list = parseJson(text)
   const failure = readVendorError(list)
   if (failure) throw failure
-  const items: unknown[] = isObject(list) && Array.isArray(list.data) ? list.data : []
+  if (!isObject(list) || !Array.isArray(list.data)) throw createFormatError(text, 'vectors')
+  const items: unknown[] = list.data
   const data = items.filter(isObject).map((item, index) => ({ index, ...item, embedding: item.embedding }))
-  if (!isObject(list) || data.length !== count || data.some(({ embedding }) => embedding === undefined)) {
+  if (data.length !== count || data.some(({ embedding }) => embedding === undefined)) {
     throw new LlmError('model_protocol', 'the model did not send a vector for every text')
   }
   return { ...list, data }

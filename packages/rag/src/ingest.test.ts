@@ -193,6 +193,72 @@ describe('an overloaded embedding server', () => {
   })
 })
 
+describe('an embedding server that rejects long texts', () => {
+  /** Starts a server that rejects texts of more than `limit` characters, and other requests with more than 8 texts. */
+  async function startLimited(limit: number, status: number, error: object = {}) {
+    const requests: string[][] = []
+    const server = createServer(async (request, response) => {
+      const { input }: { input: string[] } = JSON.parse(await readText(request))
+      requests.push(input)
+      if (input.length > 8 || input.some((text) => text.length > limit))
+        response.writeHead(status).end(JSON.stringify(error))
+      else response.end(JSON.stringify({ data: input.map(() => ({ embedding: [1, 0] })) }))
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    onTestFinished(() => void server.close())
+    const address = server.address()
+    const port = typeof address === 'object' ? address?.port : undefined
+    const baseUrl = `http://127.0.0.1:${port}/v1`
+    const { embedder } = createLlm({ ...modelOptions, fallback, baseUrl, embeddingModel: `limited-${port}` })
+    return { embedder, requests }
+  }
+  const text = `# Ebb\n\n${'The tide turns twice a day. '.repeat(200)}\n\n# Flood\n\nIt comes back.`
+
+  it.each([
+    { status: 400, error: {} },
+    { status: 413, error: {} },
+    { status: 422, error: {} },
+    { status: 500, error: { error: { message: 'input (1500 tokens) is too large to process' } } },
+  ])('receives smaller chunks, which together hold the text ($status)', async ({ status, error }) => {
+    const { embedder } = await startLimited(500, status, error)
+    const document = await ingestDocument({ store, embedder }, owner, { title: `Limited ${status}`, text })
+    expect(document).toMatchObject({ status: 'ready', error: null })
+    const chunks = await listChunks(document.id)
+    const words = (value: string) => value.replaceAll(/# \w+|\s+/g, '')
+    expect(words(chunks.map(({ content }) => content).join(''))).toBe(words(text))
+    for (const { heading, content, start, end } of chunks) {
+      expect(content).toBe(text.slice(start, end))
+      expect(content).toMatch(/^(The|It).*\.$/s) // cut between sentences
+      expect(`${heading}\n${content}`.length).toBeLessThanOrEqual(500)
+    }
+  })
+
+  it('is given up when it rejects what every model accepts, after a few requests', async () => {
+    const { embedder, requests } = await startLimited(0, 400)
+    const failed = await ingestDocument({ store, embedder }, owner, { title: 'Rejected', text })
+    expect(failed).toMatchObject({ status: 'failed' })
+    expect(requests.length).toBeLessThan(30)
+  })
+
+  it('receives no smaller chunks when it rejects something else', async () => {
+    const { embedder, requests } = await startLimited(0, 401)
+    const failed = await ingestDocument({ store, embedder }, owner, { title: 'Unauthorized', text })
+    expect(failed).toMatchObject({ status: 'failed', error: expect.stringContaining('API key') })
+    expect(requests).toHaveLength(1)
+  })
+})
+
+const llamaUrl = process.env.LLAMA_EMBEDDINGS_URL
+
+it('a real llama.cpp server embeds a document whose chunks exceed its batch', async ({ skip }) => {
+  if (!llamaUrl) skip('needs LLAMA_EMBEDDINGS_URL, the base URL of a llama.cpp server with --embeddings')
+  const { embedder } = createLlm({ ...modelOptions, fallback, baseUrl: `${llamaUrl}`, embeddingModel: 'table' })
+  const text = 'The tide turns twice a day. '.repeat(200)
+  const document = await ingestDocument({ store, embedder }, owner, { title: 'Llama', text })
+  expect(document).toMatchObject({ status: 'ready', error: null })
+  expect(JSON.parse(await embedder.embedQuery(text))).toEqual(expect.arrayContaining([expect.any(Number)]))
+})
+
 /** Wraps the embedder and records, for each call, the number of texts and of event loop iterations so far. */
 function watch({ name, embed }: Pick<Embedder, 'name' | 'embed'>) {
   const batches: { texts: number; turns: number }[] = []

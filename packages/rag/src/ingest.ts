@@ -10,9 +10,9 @@ import {
   type Upload,
   UploadGoneError,
 } from '@repo/db'
-import { type Embedder, LlmError } from '@repo/llm'
+import { type Embedder, LlmError, mayBeTooLong, surelyAccepted } from '@repo/llm'
 import { DocumentError, type Extracted, type PostedFile } from './posted-file.ts'
-import { type Chunk, splitText } from './split.ts'
+import { type Chunk, cutChunk, splitText } from './split.ts'
 
 export type IngestOptions = {
   store: Store
@@ -125,6 +125,8 @@ async function readUpload(
   return { title, text, pages: pages ?? null }
 }
 
+type DescribedChunk = Omit<NewChunk, 'embedding'>
+
 async function embedChunks(
   embedder: IngestOptions['embedder'],
   { title, text, pages }: DocumentContent,
@@ -137,16 +139,40 @@ async function embedChunks(
     if (embedded.length + batch.length > maxChunks)
       throw new DocumentError(`This document has more than ${maxChunks} sections. Split it into several documents.`)
     const described = batch.map(({ headings, ...chunk }) => ({ ...chunk, heading: [title, ...headings].join(' > ') }))
-    const texts = described.map(({ heading, content }) => `${heading}\n${content}`)
-    const vectors = await embedWithRetries(embedder, texts, signal)
-    for (const [index, chunk] of described.entries()) {
-      const embedding = vectors[index]
-      if (embedding) embedded.push({ ...chunk, embedding })
-    }
+    embedded.push(...(await embedOrCut(embedder, described, signal)))
     if (batch.length === batchSize) await recordProgress((batch.at(-1)?.end ?? 0) / text.length)
     await nextTurn() // a long document must not delay heartbeats
   }
   return embedded
+}
+
+/**
+ * Embeds chunks. A chunk that the server rejects as too long is cut in two, because its tokens may be shorter than ours.
+ * Throws if it rejects a chunk that every model accepts.
+ */
+async function embedOrCut(
+  embedder: IngestOptions['embedder'],
+  chunks: DescribedChunk[],
+  signal?: AbortSignal,
+): Promise<NewChunk[]> {
+  try {
+    const texts = chunks.map(({ heading, content }) => `${heading}\n${content}`)
+    const vectors = await embedWithRetries(embedder, texts, signal)
+    return chunks.flatMap((chunk, index) => {
+      const embedding = vectors[index]
+      return embedding ? [{ ...chunk, embedding }] : []
+    })
+  } catch (error) {
+    const [first] = chunks
+    const isShort = chunks.length === 1 && first && first.content.length <= surelyAccepted
+    if (!first || isShort || !mayBeTooLong(error)) throw error
+    const middle = Math.floor(chunks.length / 2)
+    const halves =
+      chunks.length === 1 ? cutChunk(first).map((half) => [half]) : [chunks.slice(0, middle), chunks.slice(middle)]
+    const embedded: NewChunk[] = []
+    for (const half of halves) embedded.push(...(await embedOrCut(embedder, half, signal)))
+    return embedded
+  }
 }
 
 /**

@@ -49,6 +49,17 @@ export function* splitText(text: string, pages: number[] = [], count?: CountToke
   if (open) yield toChunk(open)
 }
 
+/** Returns a chunk as two, cut between sentences or words if possible. */
+export function cutChunk<T extends Pick<Chunk, 'content' | 'start' | 'end'>>(chunk: T): [T, T] {
+  const { content, start } = chunk
+  const cut = findCut(content.slice(0, Math.ceil((content.length * 2) / 3)))
+  const first = content.slice(0, cut).trimEnd()
+  return [
+    { ...chunk, content: first, end: start + first.length },
+    { ...chunk, content: content.slice(cut), start: start + cut },
+  ]
+}
+
 /** Yields pieces of a block that is too long. The later pieces of a table carry the names of its columns. */
 function* cutBlock(text: string, block: Block, measure: TokenEstimator): Generator<Block> {
   const tables = findTables(text, block)

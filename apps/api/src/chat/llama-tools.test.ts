@@ -24,3 +24,26 @@ it('a model of a real llama.cpp server calls a tool, and cites what it has found
   expect(call).toMatchObject({ state: 'output-available', output: { passages: [{ n: 1 }] } })
   expect(stored).toMatchObject({ status: 'complete', sources: [{ n: 1, title: 'Pool' }] })
 })
+
+const smallUrl = process.env.LLAMA_SMALL_URL
+
+it('a real llama.cpp server with a small context rejects a long prompt with its sizes', async ({ skip }) => {
+  if (!smallUrl) skip('needs LLAMA_SMALL_URL, the base URL of a llama.cpp server with -c 4096 -np 1')
+  const { alice, listen, close } = await testApp({
+    environment: { OPENAI_BASE_URL: `${smallUrl}`, CHAT_MODEL: 'table' },
+  })
+  onTestFinished(close)
+  const url = await listen()
+  const words = 'word '.repeat(3000)
+  const requests = {
+    '/chat': { message: words },
+    '/v1/chat/completions': { model: 'table', messages: [{ role: 'user', content: words }], stream: true },
+  }
+  for (const [path, body] of Object.entries(requests)) {
+    const response = await post(`${url}${path}`, alice, body)
+    expect(response.status).toBe(400)
+    const text = await response.text()
+    expect(text).toContain('"context_length_exceeded"')
+    expect(text).toMatch(/The request has \d{5} tokens, and the model accepts 4096\. Send less text/)
+  }
+})

@@ -15,7 +15,7 @@ const refuse =
 const begin = (response: ServerResponse) =>
   response.writeHead(200, { 'content-type': 'text/event-stream' }).write(word('half'))
 const hang: Answer = () => {}
-const sendLongLine: Answer = (response) => response.write(`data: ${'x'.repeat(3 * 1024 * 1024)}`)
+const sendLongLine: Answer = (response) => response.write(`data: ${'x'.repeat(5 * 1024 * 1024)}`)
 const complete: Answer = (response) => {
   begin(response)
   response.end(`${word(' and half')}${event({ choices: [{ delta: {}, finish_reason: 'stop' }] })}data: [DONE]\n\n`)
@@ -77,6 +77,7 @@ describe('a model', async () => {
     ['401', refuse(401), 502, 'model_unauthorized', null],
     ['403', refuse(403), 502, 'model_unauthorized', null],
     ['400', refuse(400), 502, 'model_rejected', null],
+    ['413', refuse(413), 400, 'context_length_exceeded', null],
     ['500', refuse(500), 502, 'model_failed', null],
     ['429 with Retry-After', refuse(429, { 'retry-after': '7' }), 429, 'model_rate_limited', '7'],
     ['429 with Retry-After: 0', refuse(429, { 'retry-after': '0' }), 429, 'model_rate_limited', '0'],
@@ -119,6 +120,10 @@ describe('a model', async () => {
     ['sends garbage', (response: ServerResponse) => response.end('data: {"choices": [{"del\n\n')],
     ['sends HTML', (response: ServerResponse) => response.end('<html>\n\n')],
     ['is cut short', (response: ServerResponse) => response.end()],
+    [
+      'is cut short after an empty finish_reason',
+      (response: ServerResponse) => response.end(event({ choices: [{ delta: {}, finish_reason: '' }] })),
+    ],
     [
       'reports an error',
       (response: ServerResponse) => response.end(event({ error: { message: 'the vendor’s own words' } })),
@@ -172,6 +177,49 @@ describe('a model', async () => {
     const stored = (await read(conversationId)).messages[1]
     expect(stored).toMatchObject({ content: '', status: 'failed' })
     expect(await replay(conversationId, `${stored.id}.0`)).toEqual(parts.slice(-2))
+  })
+
+  it.each([
+    ['STOP', 'stop'],
+    ['max_tokens', 'length'],
+    ['safety', 'content-filter'],
+    ['a-new-one', 'other'],
+  ])('that ends with %s: `finish` and the stored answer say %s', async (reason, finishReason) => {
+    vendor.chat = (response) => {
+      begin(response)
+      response.end(event({ choices: [{ delta: {}, finish_reason: reason }] }))
+    }
+    const conversationId = `ended-${reason}`
+    const parts = await readParts(await ask({ message: 'Why?', conversationId }))
+    expect(parts.at(-2)).toMatchObject({ type: 'finish', finishReason, messageMetadata: { finishReason } })
+    expect((await read(conversationId)).messages[1]).toMatchObject({
+      content: 'half',
+      status: 'complete',
+      metadata: { finishReason },
+    })
+  })
+
+  it.each([
+    ['an HTML page', '<!doctype html><p>the vendor’s own words', 502, 'model_protocol', /sent an HTML page instead/],
+    ['an empty response', '', 502, 'model_protocol', /sent an empty response instead/],
+    ['a quota', '{"error":{"code":"insufficient_quota"}}', 429, 'model_rate_limited', /error/],
+    ['a long prompt', '{"error":"the context length"}', 400, 'context_length_exceeded', /longer than/],
+  ])('that sends %s with status 200: a problem that says so', async (_, page, status, code, message) => {
+    for (const label of ['text/html', 'text/event-stream']) {
+      vendor.chat = (response) => response.writeHead(200, { 'content-type': label }).end(page)
+      const problem = await (await ask({ message: 'Why?' })).json()
+      expect(problem).toMatchObject({ status, code, detail: expect.stringMatching(message) })
+    }
+  })
+
+  it('whose context is too small: a problem with the sizes and what to do', async () => {
+    const message = 'request (45003 tokens) exceeds the available context size (4096 tokens): the vendor’s own words'
+    vendor.chat = (response) => response.writeHead(400).end(JSON.stringify({ error: { code: 400, message } }))
+    const problem = await (await ask({ message: 'Why?' })).json()
+    expect(problem).toMatchObject({
+      ...{ status: 400, code: 'context_length_exceeded' },
+      detail: expect.stringMatching(/^The request has 45003 tokens, and the model accepts 4096\. Send less text/),
+    })
   })
 
   it('is cancelled when its answer is deleted', async () => {

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import { post } from '@repo/testing/ui-stream'
 import {
   beginChunks,
@@ -283,12 +284,21 @@ describe('the model', () => {
 describe('an error before the first byte', () => {
   const reset = (response: { destroy: () => unknown }) => response.destroy()
   const silence = () => {}
+  const sendPage = (page: string) => (response: ServerResponse) => void response.writeHead(200).end(page)
   it.each([
     ['a 400', sendJson({ error: { message: 'the-secret' } }, 400), 400, 'model_rejected', 'invalid_request_error'],
+    [
+      'a long prompt',
+      sendJson({ error: { message: 'the-secret exceeds the context size' } }, 400),
+      ...([400, 'context_length_exceeded', 'invalid_request_error'] as const),
+    ],
     ['an invalid key', sendJson({}, 401), 502, 'model_unauthorized', 'server_error'],
     ['an unknown model', sendJson({}, 404), 502, 'model_rejected', 'server_error'],
     ['a rate limit', sendJson({}, 429, { 'retry-after': '7' }), 429, 'model_rate_limited', 'rate_limit_error'],
     ['a failure', sendJson({ error: { message: 'the-secret' } }, 500), 502, 'model_failed', 'server_error'],
+    ['an HTML page', sendPage('<html>the-secret'), 502, 'model_protocol', 'server_error'],
+    ['an empty response', sendPage(''), 502, 'model_protocol', 'server_error'],
+    ['an error with status 200', sendJson({ error: { code: 401 } }, 200), 502, 'model_unauthorized', 'server_error'],
     ['a broken connection', reset, 502, 'model_unreachable', 'server_error'],
     ['no response', silence, 504, 'model_timeout', 'server_error'],
   ])('of the model’s server, %s, keeps its status and is not retried', async (_, respond, status, code, type) => {

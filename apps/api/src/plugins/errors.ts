@@ -97,7 +97,11 @@ export function toProblem(error: unknown): ProblemError {
   )
 }
 
-const modelStatus: Partial<Record<LlmErrorCode, number>> = { model_timeout: 504, model_rate_limited: 429 }
+const modelStatus: Partial<Record<LlmErrorCode, number>> = {
+  context_length_exceeded: 400,
+  model_rate_limited: 429,
+  model_timeout: 504,
+}
 
 function fromLlmError(error: LlmError): ProblemError {
   const { code, message } = error

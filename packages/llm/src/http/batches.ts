@@ -1,5 +1,6 @@
 import { LlmError } from '../llm.ts'
-import { type HttpAnswer, readText } from './http-call.ts'
+import { createFormatError } from '../response-kind.ts'
+import type { HttpAnswer } from './http-call.ts'
 import { createSseParser, type SseEvent } from './sse-parser.ts'
 import { createTurnBudget, runLater } from './turns.ts'
 
@@ -9,15 +10,13 @@ import { createTurnBudget, runLater } from './turns.ts'
  */
 const maxBytesPerTurn = 16 * 1024
 
-/** Limit for an answer that is not streamed. `JSON.parse` of it takes 20 ms. */
-export const maxWholeBytes = 4 * 1024 * 1024
-
 /** Decodes a vendor's events as they arrive. */
 export type Decoder<T> = {
-  /** Adds the content of an event to `parts`. Throws an `LlmError`; what it added before that still counts. */
+  /**
+   * Adds the content of an event to `parts`. An answer that is not streamed is one event. Throws an `LlmError`; what it
+   * added before that still counts.
+   */
   readEvent: (event: SseEvent, parts: T[]) => void
-  /** The same for a server that does not stream and responds with one JSON document. */
-  readWhole: (json: string, parts: T[]) => void
   /** `whole`: later events matter little. `done`: nothing more will be read. */
   progress: () => 'running' | 'whole' | 'done'
   /** Returns what the end of the stream adds. */
@@ -29,10 +28,34 @@ type Listener<T> = { onBatch: (parts: T[]) => void; onEnd: () => void; onFailure
 
 /**
  * Yields the events of an answer as they are decoded; events that arrive together form one batch. The iteration throws
- * an `LlmError` or the reason of `signal`. However it ends, the answer is closed. A batch costs one promise, because a
- * generator costs several microtasks per token.
+ * an `LlmError` or the reason of `signal`. However it ends, the answer is closed. An answer that is not labelled as a
+ * stream may be a page or an error, so this rejects if it fails before its first event.
  */
-export function readBatches<T>(
+export async function readBatches<T>(
+  answer: HttpAnswer,
+  decoder: Decoder<T>,
+  signal?: AbortSignal,
+): Promise<AsyncIterable<T[], undefined>> {
+  const batches = decodeBatches(answer, decoder, signal)
+  return answer.isStream ? batches : awaitFirst(batches)
+}
+
+/** Resolves with the same events once the first has arrived. Rejects if the stream fails before that. */
+export async function awaitFirst<T>(events: AsyncIterable<T, undefined>): Promise<AsyncIterable<T, undefined>> {
+  const iterator = events[Symbol.asyncIterator]()
+  let first: Promise<IteratorResult<T, undefined>> | undefined = iterator.next()
+  await first
+  const next = () => {
+    const result = first ?? iterator.next()
+    first = undefined
+    return result
+  }
+  const end = async () => iterator.return?.() ?? { done: true as const, value: undefined }
+  return { [Symbol.asyncIterator]: () => ({ next, return: end }) }
+}
+
+/** A batch costs one promise, because a generator costs several microtasks per token. */
+function decodeBatches<T>(
   answer: HttpAnswer,
   decoder: Decoder<T>,
   signal?: AbortSignal,
@@ -79,6 +102,7 @@ function startDecoding<T>(answer: HttpAnswer, decoder: Decoder<T>, { onBatch, on
   const parser = createSseParser()
   let failure: { reason: unknown } | undefined
   let isRead = false // to its end, or as far as needed
+  let opening: string | undefined = '' // the first text of the answer, until its first event
   let unread: Buffer | undefined
   const budget = createTurnBudget(maxBytesPerTurn)
 
@@ -98,18 +122,18 @@ function startDecoding<T>(answer: HttpAnswer, decoder: Decoder<T>, { onBatch, on
     const piece = isLong ? bytes.subarray(0, maxBytesPerTurn) : bytes
     budget.spend(piece?.length ?? 0)
     decode((parts) => {
-      const events = piece ? parser.push(piece) : parser.end()
-      if (events.length > 0) answer.markStarted()
-      for (const event of events) if (decoder.progress() !== 'done') decoder.readEvent(event, parts)
+      if (opening !== undefined) opening = readOpening(opening, piece)
+      for (const event of piece ? parser.push(piece) : parser.end()) {
+        if (isSilent(event)) continue
+        opening = undefined
+        answer.markStarted()
+        if (decoder.progress() !== 'done') decoder.readEvent(event, parts)
+      }
       if (decoder.progress() === 'whole') answer.markWhole()
       isRead = !bytes || decoder.progress() === 'done'
+      if (isRead && opening !== undefined) throw createFormatError(opening, 'an answer')
     })
   }
-  const onWhole = (json: string) =>
-    decode((parts) => {
-      isRead = true
-      decoder.readWhole(json, parts)
-    })
   /** A lost connection does not affect an answer that is complete. */
   const onBreak = (reason: unknown) => {
     if (decoder.progress() === 'whole' && reason instanceof LlmError) onEnd()
@@ -122,9 +146,22 @@ function startDecoding<T>(answer: HttpAnswer, decoder: Decoder<T>, { onBatch, on
   const next = (): void => {
     if (failure) onFailure(failure.reason)
     else if (isRead) onEnd()
-    else if (answer.contentType.includes('json')) readText(answer, maxWholeBytes).then(onWhole, onFailure)
     else if (budget.isSpent()) runLater(read)
     else read()
   }
   return next
+}
+
+/** Returns whether an event only keeps the connection open. */
+function isSilent({ name, data }: SseEvent): boolean {
+  return name === 'ping' || (!data.startsWith('{') && data.trim() === '') // trimming every token would cost CPU
+}
+
+const maxOpeningLength = 100 // UTF-16 units, enough to recognise a page
+
+/** Returns the first text of an answer. Throws an `LlmError` for a page, whose scripts could be mistaken for JSON. */
+function readOpening(start: string, bytes: Buffer | null): string {
+  const opening = start.length < maxOpeningLength ? start + (bytes?.toString() ?? '').trimStart() : start
+  if (opening.startsWith('<')) throw createFormatError(opening, 'an answer')
+  return opening
 }

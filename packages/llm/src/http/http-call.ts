@@ -1,5 +1,7 @@
 import type { ClientRequest, IncomingMessage } from 'node:http'
+import type { Readable } from 'node:stream'
 import { LlmError } from '../llm.ts'
+import { decodeBody } from './decode-body.ts'
 
 export type Deadlines = {
   /** From the start of the call to its first event, or to its end if the answer is not streamed. */
@@ -10,7 +12,8 @@ export type Deadlines = {
 
 /** A 2xx response. The caller must end it with `drain` or `destroy`; until then its deadline runs. */
 export type HttpAnswer = {
-  contentType: string
+  /** Whether it is labelled as an event stream and has not arrived completely. */
+  isStream: boolean
   /**
    * Waits for the next bytes, null at the end, and calls one of the two once. `onFailure` gets an `LlmError` or the
    * reason of the aborted signal. Callbacks avoid one more promise per token.
@@ -50,6 +53,12 @@ const lastEventsTimeoutMs = 5000
 /** Read-ahead for a slow reader: two full socket reads, so that a fast reader is never paused. */
 const maxBytesAhead = 128 * 1024
 
+/** In UTF-16 units. An error names its reason at the beginning. */
+const maxErrorLength = 64 * 1024
+
+/** An error response arrives at once. A late body is not worth waiting for. */
+const errorTimeoutMs = 1000
+
 /** Three times 96 vectors with 4,096 dimensions. */
 const maxBodyBytes = 32 * 1024 * 1024
 
@@ -77,8 +86,9 @@ export function startCall({ firstByteTimeoutMs, idleTimeoutMs }: Deadlines, sign
   return call
 }
 
-export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswer {
-  const reader = createReader(response, call)
+/** `body` is the decoded body of `response`. */
+export function openAnswer(response: IncomingMessage, body: Readable, call: HttpCall): HttpAnswer {
+  const reader = createReader(body, call)
   let isStarted = false
   let isDrained = false
 
@@ -92,7 +102,7 @@ export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswe
     }, ms)
   }
   return {
-    contentType: response.headers['content-type'] ?? '',
+    isStream: !response.complete && (response.headers['content-type'] ?? '').includes('event-stream'),
     read: reader.read,
     markStarted: () => {
       if (isStarted) return
@@ -120,7 +130,7 @@ export function openAnswer(response: IncomingMessage, call: HttpCall): HttpAnswe
 }
 
 /** Reads a response with at most one pending `read`, and with backpressure while there is none. */
-function createReader(response: IncomingMessage, call: HttpCall) {
+function createReader(body: Readable, call: HttpCall) {
   let chunks: Buffer[] = []
   let bytesAhead = 0
   let isDiscarding = false
@@ -131,7 +141,7 @@ function createReader(response: IncomingMessage, call: HttpCall) {
     const bytes = chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)
     chunks = []
     bytesAhead = 0
-    if (response.isPaused()) response.resume()
+    if (body.isPaused()) body.resume()
     return bytes
   }
   const settle = () => {
@@ -140,18 +150,18 @@ function createReader(response: IncomingMessage, call: HttpCall) {
     waiting = undefined // the callback may read again at once
     if (call.failure) onFailure(call.failure.reason)
     else if (chunks.length > 0) onBytes(takeChunks())
-    else if (response.readableEnded) onBytes(null)
-    else if (response.destroyed) onFailure(call.fail(describeFailure(response.errored)))
+    else if (body.readableEnded) onBytes(null)
+    else if (body.destroyed) onFailure(call.fail(describeFailure(body.errored)))
     else waiting = { onBytes, onFailure }
   }
-  response.on('data', (bytes: Buffer) => {
+  body.on('data', (bytes: Buffer) => {
     if (isDiscarding) return
     chunks.push(bytes)
     bytesAhead += bytes.length
-    if (bytesAhead >= maxBytesAhead) response.pause()
+    if (bytesAhead >= maxBytesAhead) body.pause()
     settle()
   })
-  for (const event of ['end', 'error', 'close']) response.on(event, settle)
+  for (const event of ['end', 'error', 'close']) body.on(event, settle)
 
   return {
     waitedMs: () => (waiting ? performance.now() - waitingSince : 0),
@@ -162,9 +172,26 @@ function createReader(response: IncomingMessage, call: HttpCall) {
     },
     discard: () => {
       isDiscarding = true
-      if (response.isPaused()) response.resume()
+      if (body.isPaused()) body.resume()
     },
   }
+}
+
+/** Returns the beginning of an error response, or '' if it does not arrive. */
+export async function readErrorText(response: IncomingMessage): Promise<string> {
+  const late = setTimeout(() => response.destroy(), errorTimeoutMs)
+  let text = ''
+  try {
+    for await (const bytes of await decodeBody(response)) {
+      text += bytes
+      if (text.length > maxErrorLength) break
+    }
+  } catch {
+    // The status says enough.
+  } finally {
+    clearTimeout(late)
+  }
+  return text
 }
 
 /** `read` as a promise, for responses that are not read token by token. */
@@ -197,7 +224,8 @@ export async function readText(answer: HttpAnswer, maxBytes = maxBodyBytes): Pro
  */
 export function describeFailure(error: unknown): LlmError {
   const code = readErrorCode(error)
-  if (code.startsWith('HPE_'))
+  if (/^(HPE_|Z_|ERR__ERROR_FORMAT)/.test(code))
+    // HTTP, gzip or deflate, brotli
     return new LlmError('model_protocol', `the model server did not send a valid HTTP response (${code})`)
   return new LlmError('model_unreachable', `the connection to the model failed (${code})`)
 }

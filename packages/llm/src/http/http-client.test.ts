@@ -1,5 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { setImmediate, setTimeout } from 'node:timers/promises'
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, it } from 'vitest'
 import type { LlmErrorCode } from '../llm.ts'
 import { startHttpServer, startTcpServer } from '../test-server.ts'
@@ -102,7 +103,7 @@ describe('a response that is not 2xx', () => {
     [402, 'model_unauthorized'],
     [403, 'model_unauthorized'],
     [404, 'model_rejected'],
-    [413, 'model_rejected'],
+    [413, 'context_length_exceeded'],
     [429, 'model_rate_limited'],
     [500, 'model_failed'],
     [503, 'model_failed'],
@@ -120,6 +121,40 @@ describe('a response that is not 2xx', () => {
     })
   }
 
+  const answers: [string, number, string, LlmErrorCode, string][] = [
+    ['a quota', 400, '{"error":{"code":"insufficient_quota"}}', 'model_rate_limited', 'responded with 400'],
+    ["Gemini's wrong key", 400, '[{"error":{"message":"API key not valid."}}]', 'model_unauthorized', '400'],
+    [
+      'a long prompt',
+      400,
+      '{"error":"the input length exceeds the context length"}',
+      'context_length_exceeded',
+      'longer',
+    ],
+    ['a page that names it late', 500, '<h1>rate limit</h1>'.padStart(1_000_000), 'model_failed', 'responded with 500'],
+  ]
+  it.each(answers)('is classified by its text: %s', async (_, status, body, code, message) => {
+    const server = await startHttpServer((response) => response.writeHead(status).end(body))
+    const failure = isError(code, { status, message: expect.stringContaining(message) })
+    await expect(createClient(server.url).post('/', {})).rejects.toEqual(failure)
+  })
+
+  it('is classified by its status if its text does not arrive, or not completely', async () => {
+    const { url } = await startHttpServer((response) => response.writeHead(400).write('{"error":"the context size'))
+    await expect(createClient(url).post('/', {})).rejects.toEqual(isError('context_length_exceeded', { status: 400 }))
+    const silent = await startHttpServer((response) => response.writeHead(503).flushHeaders())
+    await expect(createClient(silent.url).post('/', {})).rejects.toEqual(isError('model_failed', { status: 503 }))
+  })
+
+  it('can be aborted while its text is awaited', async () => {
+    const abort = new AbortController()
+    const { url } = await startHttpServer((response) => {
+      response.writeHead(400).flushHeaders()
+      response.write('{', () => abort.abort('left'))
+    })
+    await expect(createClient(url).post('/', {}, abort.signal)).rejects.toBe('left')
+  })
+
   const inFuture = () => new Date(Date.now() + 60_000).toUTCString()
   const headers: [string, () => string, unknown][] = [
     ['seconds', () => '7', 7],
@@ -135,6 +170,42 @@ describe('a response that is not 2xx', () => {
       )
     })
   }
+})
+
+describe('a compressed response', () => {
+  const body = '{"data":"é汉🙂"}'
+  const encodings: [string, string, (text: string) => Buffer][] = [
+    ['gzip', 'gzip', gzipSync],
+    ['gzip, as it was called once', 'X-GZIP', gzipSync],
+    ['brotli', 'br', brotliCompressSync],
+    ['deflate', 'deflate', deflateSync],
+    ['deflate without its header', 'deflate', deflateRawSync],
+    ['no compression', 'identity', Buffer.from],
+  ]
+  it.each(encodings)('is decoded: %s', async (_, encoding, compress) => {
+    const { url } = await startHttpServer((response) => {
+      response.writeHead(200, { 'content-encoding': encoding }).end(compress(body))
+    })
+    const client = createClient(url)
+    for (let count = 0; count < 2; count += 1) expect(await readText(await client.post('/', {}))).toBe(body)
+  })
+
+  it('is decoded if it is an error', async () => {
+    const { url } = await startHttpServer((response) => {
+      response.writeHead(400, { 'content-encoding': 'gzip' }).end(gzipSync('{"error":"quota exceeded"}'))
+    })
+    await expect(createClient(url).post('/', {})).rejects.toEqual(isError('model_rate_limited'))
+  })
+
+  it.each(['gzip', 'br', 'deflate', 'zstd'])('is model_protocol when it is not valid %s', async (encoding) => {
+    const { url } = await startHttpServer((response) => {
+      response.writeHead(200, { 'content-encoding': encoding }).end('the-body')
+    })
+    const read = async () => readText(await createClient(url).post('/', {}))
+    await expect(read()).rejects.toEqual(
+      isError('model_protocol', { message: expect.not.stringContaining('the-body') }),
+    )
+  })
 })
 
 describe('a connection that fails', () => {

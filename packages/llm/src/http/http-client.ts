@@ -3,9 +3,11 @@ import https from 'node:https'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
-import { LlmError, type LlmErrorCode } from '../llm.ts'
+import { LlmError } from '../llm.ts'
+import { createVendorError } from '../vendor-error.ts'
+import { decodeBody } from './decode-body.ts'
 import type { Deadlines, HttpAnswer, HttpCall } from './http-call.ts'
-import { describeFailure, openAnswer, readErrorCode, startCall } from './http-call.ts'
+import { describeFailure, openAnswer, readErrorCode, readErrorText, startCall } from './http-call.ts'
 import { writeJson } from './write-json.ts'
 
 export type HttpClientOptions = Deadlines & {
@@ -92,8 +94,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
       const call = startCall(options, signal)
       try {
         const response = await send(call, path, await writePayload(call, body))
-        assertAccepted(response)
-        return openAnswer(response, call)
+        await assertAccepted(response)
+        return openAnswer(response, await decodeBody(response), call)
       } catch (error) {
         throw call.fail(error instanceof LlmError ? error : describeFailure(error))
       }
@@ -111,17 +113,11 @@ async function writePayload(call: HttpCall, body: unknown): Promise<Buffer[]> {
   return payload
 }
 
-function assertAccepted({ statusCode: status = 0, headers }: http.IncomingMessage): void {
+async function assertAccepted(response: http.IncomingMessage): Promise<void> {
+  const { statusCode: status = 0, headers } = response
   if (status >= 200 && status < 300) return
   const retryAfterSeconds = readRetryAfter(headers['retry-after'])
-  throw new LlmError(codeOf(status), `the model server responded with ${status}`, { status, retryAfterSeconds })
-}
-
-function codeOf(status: number): LlmErrorCode {
-  if (status >= 401 && status <= 403) return 'model_unauthorized'
-  if (status === 429) return 'model_rate_limited'
-  if (status >= 500) return 'model_failed'
-  return status >= 400 ? 'model_rejected' : 'model_protocol'
+  throw createVendorError(await readErrorText(response), { status, retryAfterSeconds })
 }
 
 /** Returns seconds or an HTTP date (RFC 9110, 10.2.3) as seconds from now. */
