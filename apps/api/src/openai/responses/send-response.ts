@@ -15,7 +15,7 @@ export function toResponse(body: ResponseRequest, { citations, degraded, ...comp
   response.start({ citations, degraded } as Completion['fields'])
   const decoder = createAnswerDecoder()
   const events: AnswerEvent[] = []
-  decoder.readWhole(JSON.stringify(completion), events)
+  decoder.readEvent({ name: '', data: JSON.stringify(completion) }, events)
   return finish(response, [...events, ...decoder.readEnd()]).ended
 }
 
