@@ -35,10 +35,12 @@ describe('manage ingest', () => {
   })
 
   it('reports files that it skips, and exits with an error', async () => {
-    write('c.png', Buffer.from('89504e470d0a1a0a00', 'hex'))
+    write('c.png', Buffer.from('89504e470d0a1a0a0000000d4948445200000001000000010802000000', 'hex'))
+    write('d.md', '{\\rtf1 Tides}')
     const result = await ingest(folder)
-    expect(result.out).toMatch(/^\/.*c\.png is left out: Unsupported file type\. /)
-    expect([result.code, lastLine(result)]).toEqual([1, '2 ready, 0 failed, 1 left out'])
+    expect(result.out).toMatch(/^\/.*c\.png is left out: Images \(\.png\) are not supported\. Run text recognition/)
+    expect(result.out).toMatch(/^\/.*d\.md is left out: RTF files \(\.rtf\) are not supported\. Save it as/m)
+    expect([result.code, lastLine(result)]).toEqual([1, '2 ready, 0 failed, 2 left out'])
   })
 
   it('ingests 2,000 short files, and queues none of them the next time', async ({ annotate, skip }) => {

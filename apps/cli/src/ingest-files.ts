@@ -16,6 +16,8 @@ export type IngestFilesOptions = {
   directUrl?: string | undefined
   /** Larger files are skipped. */
   maxBytes: number
+  /** Whether the worker has an external extractor. */
+  hasExtractor: boolean
   report: (line: string) => void
 }
 
@@ -40,7 +42,7 @@ export async function ingestFiles(options: IngestFilesOptions): Promise<number> 
 
 async function takeIn(
   files: string[],
-  { db, embedder, owner: name, maxBytes, report }: IngestFilesOptions,
+  { db, embedder, owner: name, report, ...limits }: IngestFilesOptions,
   signal?: AbortSignal,
 ) {
   const store = createStore(db)
@@ -50,7 +52,7 @@ async function takeIn(
   const queueFiles = async () => {
     for (let path = files[next++]; path !== undefined; path = files[next++]) {
       signal?.throwIfAborted()
-      const document = readDocument(path, maxBytes)
+      const document = await readDocument(path, limits)
       if (typeof document === 'string') {
         report(`${path} is left out: ${document}`)
         skipped += 1
@@ -77,12 +79,15 @@ function listFiles(path: string): string[] {
 }
 
 /** Returns the document to add, or a string with the reason why the file is skipped. */
-function readDocument(path: string, maxBytes: number) {
+async function readDocument(
+  path: string,
+  { maxBytes, hasExtractor }: Pick<IngestFilesOptions, 'maxBytes' | 'hasExtractor'>,
+) {
   if (statSync(path).size > maxBytes) return `it has more than ${maxBytes / 1024 / 1024} MB`
   const bytes = readFileSync(path)
   const [title, externalId] = [toStorableText(basename(path)), toStorableText(path)]
   try {
-    const mediaType = sniffMediaType(bytes, path)
+    const mediaType = await sniffMediaType(bytes, { filename: path, hasExtractor })
     return { title, externalId, bytes, mediaType, contentHash: hashContent(title, bytes, externalId) }
   } catch (error) {
     if (error instanceof MediaTypeError) return error.message

@@ -115,9 +115,10 @@ function toTime(time: Date | null): string {
 
 async function ingest({ owner = 'local', operands: paths }: Arguments): Promise<number> {
   if (typeof owner !== 'string') return showUsage()
-  const { DIRECT_DATABASE_URL: directUrl, MAX_UPLOAD_MB: maxMb } = readManageConfig()
+  const { DIRECT_DATABASE_URL: directUrl, MAX_UPLOAD_MB: maxMb, EXTRACTOR_URL } = readManageConfig()
+  const limits = { maxBytes: maxMb * 1024 * 1024, hasExtractor: EXTRACTOR_URL !== undefined }
   return withModels(async (db, embedder) => {
-    const failed = await ingestFiles({ db, embedder, owner, paths, directUrl, maxBytes: maxMb * 1024 * 1024, report })
+    const failed = await ingestFiles({ db, embedder, owner, paths, directUrl, ...limits, report })
     return failed > 0 ? 1 : 0
   })
 }

@@ -24,7 +24,13 @@ export function Documents({ documentIds, chooseDocuments }: Settings) {
         <h2 id="documents">Documents</h2>
         <label className="quiet choose">
           Add
-          <input type="file" multiple accept=".txt,.md,.html,.pdf,.docx" onChange={choose} aria-label="Add documents" />
+          <input
+            type="file"
+            multiple
+            accept=".txt,.md,.csv,.html,.ipynb,.pdf,.docx"
+            onChange={choose}
+            aria-label="Add documents"
+          />
         </label>
       </div>
       {error && <p role="alert">{error}</p>}
@@ -59,8 +65,8 @@ export function Documents({ documentIds, chooseDocuments }: Settings) {
         ))}
       </ul>
       <p className="hint">
-        Check documents to ask only those. Drop files anywhere on this page. Supported: text, Markdown, HTML, PDF and
-        Word.
+        Check documents to ask only those. Drop files anywhere on this page. Supported: text, Markdown, CSV, HTML, PDF,
+        Word and notebooks.
       </p>
       {isOver && <div className="drop">Drop to add to your documents</div>}
     </section>

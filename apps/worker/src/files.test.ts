@@ -1,6 +1,9 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createTestDatabase } from '@repo/db/testing'
 import { makeDocx, makePdf, makePdfBomb } from '@repo/testing/files'
+import { languages } from '@repo/testing/languages'
 import { startApi, startProgram, until } from '@repo/testing/processes'
 import { post as ask } from '@repo/testing/ui-stream'
 import { afterAll, describe, expect, it } from 'vitest'
@@ -11,8 +14,20 @@ import { z } from 'zod'
 const pdfBomb = makePdfBomb(1500) // takes seconds to build, so it is done before the API starts
 const test = await createTestDatabase()
 afterAll(test.drop)
-const { url: origin } = await startApi({ DATABASE_URL: test.databaseUrl })
-startProgram('apps/worker/dist/worker.js', { DATABASE_URL: test.databaseUrl })
+
+/** An extractor with the API of Apache Tika, which knows one file. */
+const tika = createServer((request, response) => {
+  request.resume().on('end', () => response.writeHead(200, { 'content-type': 'text/plain' }).end('The hawser is wet.'))
+})
+await once(tika.listen(0, '127.0.0.1'), 'listening')
+afterAll(() => void tika.close())
+const address = tika.address()
+const env = {
+  DATABASE_URL: test.databaseUrl,
+  EXTRACTOR_URL: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/tika`,
+}
+const { url: origin } = await startApi(env)
+startProgram('apps/worker/dist/worker.js', env)
 
 const Fields = z.looseObject({ status: z.string().optional(), text: z.string().optional() })
 const get = async (path: string) => Fields.parse(await (await fetch(`${origin}${path}`)).json())
@@ -49,6 +64,10 @@ describe('a posted file', () => {
       undefined,
     ],
     ['sun.docx', makeDocx(['# Sun', 'The solstice is long.']), 'solstice', undefined],
+    ['quays.csv', 'Quay;Depth\nBollard quay;7 m\n', 'Bollard', undefined],
+    ['plan.ipynb', '{"cells": [{"cell_type": "markdown", "source": ["The capstan is new."]}]}', 'capstan', undefined],
+    ['crane.txt', Buffer.from(`The derrick is tall. ${languages.German?.text}`, 'latin1'), 'derrick', undefined],
+    ['letter.rtf', '{\\rtf1 The hawser is wet.}', 'hawser', undefined],
     ['port.pdf', makePdf(['Cover.', 'The breakwater is old.', 'Back.']), 'breakwater', 2],
   ])('%s is found, and its citation points to the right place', async (name, bytes, word, page) => {
     const id = await post(name, bytes)
@@ -67,6 +86,12 @@ describe('a posted file', () => {
     expect(await untilDone(bomb)).toMatchObject({ status: 'failed', error: expect.stringMatching(/memory|longer/) })
     const after = await post('after.txt', 'Quiet after the bomb.')
     expect(await untilDone(after)).toMatchObject({ status: 'ready' })
+  })
+
+  it('in an unknown encoding fails with a readable reason', async () => {
+    const id = await post('old.txt', Buffer.from('caf\xe9 cr\xe8me', 'latin1'))
+    const error = 'Unknown text encoding. Save the file as UTF-8.'
+    expect(await untilDone(id)).toMatchObject({ status: 'failed', error })
   })
 
   it('with a password fails with a readable reason', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { connect, createStore, sendJob } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
+import { createExtract } from '@repo/extract'
 import { toLlm } from '@repo/llm'
 import { createLogger } from '@repo/telemetry'
 import { createTestModels } from '@repo/testing/test-models'
@@ -27,6 +28,7 @@ it('a file in jobs/ runs once for each job that is sent under its name, and agai
     db,
     store: createStore(db),
     llm: toLlm(createTestModels()),
+    extract: createExtract(),
     log: createLogger('silent'),
   }
   const folder = writeJobs({

@@ -1,5 +1,6 @@
 import { parse } from 'node:path'
 import type { Db, JobOptions, Store } from '@repo/db'
+import type { createExtract } from '@repo/extract'
 import type { Llm } from '@repo/llm'
 import type { createLogger } from '@repo/telemetry'
 
@@ -10,6 +11,8 @@ export type JobContext = {
   /** The queries of the template. */
   store: Store
   llm: Llm
+  /** Returns the text of a file. */
+  extract: ReturnType<typeof createExtract>
   log: ReturnType<typeof createLogger>
 }
 

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readWorkerConfig, type WorkerConfig } from '@repo/config'
 import { connect, createStore, type Database, isOutage } from '@repo/db'
+import { createExtract } from '@repo/extract'
 import { createModels } from '@repo/models'
 import { createLogger, startTracing } from '@repo/telemetry'
 import closeWithGrace from 'close-with-grace'
@@ -29,7 +30,8 @@ async function startWorker(config: WorkerConfig) {
   const jobFiles = readdirSync(new URL('./jobs/', import.meta.url))
   const jobs = await loadJobs(jobFiles, (name) => import(`./jobs/${name}.ts`))
   await waitUntilReachable(database, (error) => log.error({ err: error }, 'the database is unavailable'))
-  const context = { db: database.db, store: createStore(database.db, config.SEARCH_LANGUAGE), llm, log }
+  const store = createStore(database.db, config.SEARCH_LANGUAGE)
+  const context = { db: database.db, store, llm, extract: createExtract(config.EXTRACTOR_URL), log }
   const { stop } = await startJobs({ databaseUrl, context, jobs, concurrency })
   const health = setInterval(async () => {
     await database.ping(healthMs).then(

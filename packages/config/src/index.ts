@@ -64,11 +64,22 @@ const tracing = {
 /** The worker holds a PDF or Word file in memory while it reads it, and has 1 GB for that. */
 const maxUploadMb = integer(1, 500).default(50) // a PDF of 1,000 pages with pictures
 
+/** Shared by API, worker and CLI, because all must know which types of files can be read. */
+const extractor = {
+  EXTRACTOR_URL: httpUrl
+    .refine(
+      (url) => !/^https?:\/\/[^/?#]*@/.test(url),
+      'must not contain a user name. Protect the server by its network',
+    )
+    .optional(),
+}
+
 const logLevel = z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info')
 
 const ApiEnvironment = z
   .object({
     ...models,
+    ...extractor,
     ...tracing,
     CHAT_MODELS: optional, // chat-models.ts reads it and the file
     CHAT_MODELS_FILE: optional,
@@ -112,6 +123,7 @@ const ApiEnvironment = z
 const WorkerEnvironment = z
   .object({
     ...models,
+    ...extractor,
     ...tracing,
     DATABASE_URL: postgresUrl,
     WORKER_CONCURRENCY: integer(1, 100).default(2), // one document is read while the model server embeds the other
@@ -124,6 +136,7 @@ const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgres
 const ManageEnvironment = z
   .object({
     ...models,
+    ...extractor,
     DATABASE_URL: postgresUrl,
     DIRECT_DATABASE_URL: postgresUrl.optional(),
     MAX_UPLOAD_MB: maxUploadMb,

@@ -1,5 +1,5 @@
 import { buffer } from 'node:stream/consumers'
-import { docxType, htmlType, pdfType } from '@repo/rag/media-type'
+import { csvType, docxType, htmlType, notebookType, pdfType, textType } from '@repo/rag/media-type'
 import { DocumentError, type Extracted } from '@repo/rag/posted-file'
 
 // The program that `extract.ts` runs. It reads a file from its input and writes its text, or the reason for a failure,
@@ -12,6 +12,9 @@ async function extract(bytes: Buffer): Promise<Extracted> {
   if (mediaType === pdfType) return (await import('./pdf.ts')).extractPdf(bytes)
   if (mediaType === docxType) return (await import('./docx.ts')).extractDocx(bytes)
   if (mediaType === htmlType) return (await import('./html.ts')).extractHtml(bytes)
+  if (mediaType === csvType) return (await import('./csv.ts')).extractCsv(bytes)
+  if (mediaType === notebookType) return (await import('./notebook.ts')).extractNotebook(bytes)
+  if (mediaType === textType) return { text: await (await import('./decode.ts')).decodeText(bytes) }
   throw new DocumentError(`Files of type ${mediaType} are not supported.`)
 }
 

@@ -1,13 +1,15 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
-import type { Writable } from 'node:stream'
+import { Readable, type Writable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { toStorableText } from '@repo/db'
-import { DocumentError, decodeText, type Extracted, type PostedFile, textType } from '@repo/rag'
+import { DocumentError, type Extracted, type PostedFile, readableTypes, textType } from '@repo/rag'
 import { z } from 'zod'
+import { decodeUnicode } from './decode.ts'
+import { readExternally } from './external.ts'
 
 const root = join(import.meta.dirname, '../../..')
 const child = fileURLToPath(new URL('./child.ts', import.meta.url))
@@ -22,14 +24,23 @@ const Answer = z.union([
 ])
 const Failure = z.object({ code: z.union([z.number(), z.string()]).nullish(), signal: z.string().nullish() })
 
+/** Returns `extract` with the URL of an external extractor for the types that we do not read ourselves. */
+export const createExtract = (extractorUrl?: string) => (file: PostedFile, signal?: AbortSignal) =>
+  extract(file, signal, limits, extractorUrl)
+
 /**
- * Returns the text of a file. Plain text is decoded here. Any other file is read by a child process that has no
- * environment, cannot write files or start programs, and is killed when it exceeds its time, memory or output limit. A
- * malicious file therefore affects only its own document. Throws `DocumentError`, and any error from reading the parts.
+ * Returns the text of a file. Plain text in Unicode is decoded here. Any other file is read by a child process that has
+ * no environment, cannot write files or start programs, and is killed when it exceeds its time, memory or output limit.
+ * A malicious file therefore affects only its own document. Throws `DocumentError`, and any error from reading the parts.
  */
-export async function extract(file: PostedFile, signal?: AbortSignal, limit = limits): Promise<Extracted> {
-  const { text, pages } =
-    file.mediaType === textType ? await readText(file, limit) : await runChild(file, limit, signal)
+export async function extract(
+  file: PostedFile,
+  signal?: AbortSignal,
+  limit = limits,
+  extractorUrl?: string,
+): Promise<Extracted> {
+  const read = !readableTypes.has(file.mediaType) && extractorUrl ? readExternally(extractorUrl) : readLocally
+  const { text, pages } = await read(file, limit, signal)
   if (text.length > limit.textLength) throw tooLong(limit)
   if (!/\S/.test(text)) throw new DocumentError('This file contains no text.')
   return { text: toStorableText(text), ...(pages && { pages }) }
@@ -38,9 +49,12 @@ export async function extract(file: PostedFile, signal?: AbortSignal, limit = li
 const tooLong = ({ textLength }: Limits) =>
   new DocumentError(`This file contains more than ${textLength} characters of text. Split it.`)
 
-async function readText({ size, parts }: PostedFile, limit: Limits): Promise<Extracted> {
-  if (size > 4 * limit.textLength) throw tooLong(limit) // no encoding uses more than 4 bytes per UTF-16 unit
-  return { text: decodeText(await buffer(parts)) }
+async function readLocally(file: PostedFile, limit: Limits, signal?: AbortSignal): Promise<Extracted> {
+  if (file.mediaType !== textType) return runChild(file, limit, signal)
+  if (file.size > 4 * limit.textLength) throw tooLong(limit) // no encoding uses more than 4 bytes per UTF-16 unit
+  const bytes = await buffer(file.parts)
+  const text = decodeUnicode(bytes)
+  return text === undefined ? runChild({ ...file, parts: Readable.from([bytes]) }, limit, signal) : { text }
 }
 
 async function runChild({ mediaType, parts }: PostedFile, limit: Limits, signal?: AbortSignal): Promise<Extracted> {

@@ -1,6 +1,6 @@
-import { decodeText } from '@repo/rag/media-type'
 import type { Extracted } from '@repo/rag/posted-file'
 import { convert, type DomNode, type FormatCallback, type HtmlToTextOptions } from 'html-to-text'
+import { decodeText } from './decode.ts'
 
 /** Parts that every page of a site repeats. */
 const boilerplate = [
@@ -39,7 +39,7 @@ const boilerplate = [
  */
 export async function extractHtml(bytes: Buffer): Promise<Extracted> {
   const declared = bytes.toString('latin1', 0, 1024).match(/<meta[^>]+charset=["']?([\w-]+)/i)?.[1]
-  const html = decodeText(bytes, declared)
+  const html = await decodeText(bytes, declared)
   const base = ['main', 'article'].find((name) => html.match(new RegExp(`<${name}[\\s>]`, 'gi'))?.length === 1)
   return { text: convertHtml(html, base ?? 'body') }
 }

@@ -9,11 +9,14 @@ export {
 } from './ingest.ts'
 export {
   createSniffer,
-  decodeText,
+  csvType,
   docxType,
   htmlType,
   MediaTypeError,
+  notebookType,
   pdfType,
+  readableTypes,
+  type SnifferOptions,
   sniffMediaType,
   textType,
 } from './media-type.ts'

@@ -112,5 +112,11 @@ function makeZip(body: string): Buffer {
     'word/document.xml': `<w:document xmlns:w="${word}"><w:body>${body}</w:body></w:document>`,
     'word/styles.xml': `<w:styles xmlns:w="${word}"><w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/></w:style></w:styles>`,
   }
-  return Buffer.from(zipSync(Object.fromEntries(Object.entries(files).map(([name, text]) => [name, strToU8(text)]))))
+  return makeArchive(files)
+}
+
+/** Returns a ZIP with these files, uncompressed so that OpenDocument and EPUB are recognised as others write them. */
+export function makeArchive(files: Record<string, string>): Buffer {
+  const bytes = Object.entries(files).map(([name, text]) => [name, strToU8(text)])
+  return Buffer.from(zipSync(Object.fromEntries(bytes), { level: files.mimetype ? 0 : 6 }))
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { connect, partSize, sql } from '@repo/db'
+import { makeArchive } from '@repo/testing/files'
 import { closeLater, openSocket, parseResponses, readToEnd } from '@repo/testing/sockets'
 import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -12,6 +13,8 @@ const { app, alice, store, listen, close } = await testApp({ environment: { MAX_
 afterAll(close)
 const origin = await listen()
 
+const excel =
+  '<Types><Override ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml"/></Types>'
 const head = '--x\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
 const field = (name: string, value: string) =>
   `--x\r\ncontent-disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
@@ -51,6 +54,39 @@ describe('a form', () => {
   })
 })
 
+describe('the type of a file', () => {
+  const named = (name: string) => head.replace('a.txt', name)
+  const readStored = async (id: string) => {
+    const [row] = await app.db.execute<{ type: string }>(
+      sql`select media_type as type from uploads where document_id = ${id}`,
+    )
+    return row?.type
+  }
+
+  it.each([
+    ['tides.csv', 'Port;High\nBrest;12:00', 'text/csv'],
+    ['tides.ipynb', '{"cells": []}', 'application/x-ipynb+json'],
+    ['pdf.md', 'A PDF begins with `%PDF-1.7`.', 'text/plain'],
+  ])('of %s is stored for the worker', async (name, content, type) => {
+    const { id } = await post(named(name), content, end)
+    expect(await readStored(id)).toBe(type)
+  })
+
+  it('is named when it is not supported, with what to do', async () => {
+    const response = await post(named('tides.docx'), '{\\rtf1 Tides}', end)
+    expect(response.detail).toBe('RTF files (.rtf) are not supported. Save it as .docx or PDF.')
+  })
+
+  it('may be any that the external extractor reads', async () => {
+    const { app, alice, close } = await testApp({ environment: { EXTRACTOR_URL: 'http://127.0.0.1:9/tika' } })
+    onTestFinished(close)
+    const headers = { ...alice, 'content-type': 'multipart/form-data; boundary=x' }
+    const upload = async (content: string) =>
+      (await app.inject({ method: 'POST', url: '/documents', headers, payload: `${head}${content}${end}` })).statusCode
+    expect([await upload('{\\rtf1 Tides}'), await upload('{"tides": 1}')]).toEqual([202, 415])
+  })
+})
+
 describe('a rejected form leaves nothing behind', () => {
   const text = Buffer.alloc(4 * partSize, 'a')
   it.each([
@@ -67,6 +103,14 @@ describe('a rejected form leaves nothing behind', () => {
       'document_too_large',
     ],
     ['an image', [head, Buffer.from('89504e470d0a1a0a00', 'hex'), text, end], 415, 'unsupported_file'],
+    ['RTF', [head, '{\\rtf1\\ansi Tides}', end], 415, 'unsupported_file'],
+    ['JSON', [head, '{"tides": [12, 18]}', end], 415, 'unsupported_file'],
+    [
+      'an Excel file',
+      [head, makeArchive({ '[Content_Types].xml': excel, 'xl/workbook.xml': text.toString() }), end],
+      415,
+      'unsupported_file',
+    ],
     ['a text that ends in binary data', [head, text, '\0', end], 415, 'unsupported_file'],
   ])('%s', async (_, chunks, status, code) => {
     const before = await countRows()

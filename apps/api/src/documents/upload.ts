@@ -1,14 +1,14 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { endsInHighSurrogate, type Metadata, type NewDocument, partSize, type Store, toStorableText } from '@repo/db'
 import { takeTurn } from '@repo/llm'
-import { createSniffer, hashContent, MediaTypeError } from '@repo/rag'
+import { createSniffer, hashContent, MediaTypeError, textType } from '@repo/rag'
 import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { ProblemError } from '../plugins/errors.ts'
 
 type Given = { title?: string | undefined; externalId?: string | undefined; metadata?: Metadata | undefined }
 
-export type UploadOptions = { uploads: Store['uploads']; maxBytes: number }
+export type UploadOptions = { uploads: Store['uploads']; maxBytes: number; hasExtractor: boolean }
 
 /**
  * Receives a document as `multipart/form-data`: one file, and the fields in `Fields`. The file is stored while it
@@ -42,12 +42,12 @@ export async function receiveUpload<Fields extends Given, T>(
 export function receiveText<T>(
   request: FastifyRequest,
   { text, ...fields }: Given & { title: string; text: string },
-  { uploads }: UploadOptions,
+  { uploads }: Pick<UploadOptions, 'uploads'>,
   add: (document: NewDocument) => Promise<T>,
 ): Promise<T> {
   return withUpload(request, { uploads }, async (uploadId) => {
     const upload = { uploads, owner: request.owner, uploadId, title: fields.title }
-    const { hash } = await storeParts(encodeInParts(text), () => 'text/plain', upload)
+    const { hash } = await storeParts(encodeInParts(text), async () => textType, upload)
     return add({ ...fields, contentHash: hashContent(fields.title, hash, fields.externalId), uploadId })
   })
 }
@@ -93,9 +93,9 @@ async function readForm(request: FastifyRequest, uploadId: string, options: Uplo
 async function storeFile(
   file: AsyncIterable<Buffer>,
   filename: string,
-  { maxBytes, ...upload }: UploadOptions & { owner: string; uploadId: string },
+  { maxBytes, hasExtractor, ...upload }: UploadOptions & { owner: string; uploadId: string },
 ) {
-  const sniff = createSniffer(filename)
+  const sniff = createSniffer({ filename, hasExtractor })
   const parts = divide(file, maxBytes)
   const { hash, count } = await storeParts(parts, (part) => sniffPart(sniff, part), { ...upload, title: filename })
   if (count === 0) throw invalid('/file', 'must not be empty')
@@ -108,7 +108,7 @@ async function storeFile(
  */
 async function storeParts(
   parts: AsyncIterable<Buffer>,
-  sniff: (part: Buffer) => string,
+  sniff: (part: Buffer) => Promise<string>,
   {
     uploads,
     owner,
@@ -119,7 +119,7 @@ async function storeParts(
   const hash = createHash('sha256')
   let number = 0
   for await (const part of parts) {
-    const mediaType = sniff(part)
+    const mediaType = await sniff(part)
     hash.update(part)
     if (number === 0) await uploads.open(owner, { id: uploadId, title, mediaType })
     if (!(await uploads.addPart(owner, uploadId, number, part)))
@@ -162,9 +162,9 @@ async function* divide(chunks: AsyncIterable<Buffer>, maxBytes: number): AsyncGe
   if (length > 0) yield part.subarray(0, length)
 }
 
-function sniffPart(sniff: ReturnType<typeof createSniffer>, part: Buffer): string {
+async function sniffPart(sniff: ReturnType<typeof createSniffer>, part: Buffer): Promise<string> {
   try {
-    return sniff(part)
+    return await sniff(part)
   } catch (error) {
     if (error instanceof MediaTypeError) throw new ProblemError(415, error.code, error.message)
     throw error

@@ -7,6 +7,8 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Size of the largest accepted file, in bytes. */
     maxUploadBytes: number
+    /** Whether an external extractor reads the types that we do not read. */
+    hasExtractor: boolean
   }
 }
 
@@ -24,6 +26,7 @@ export const toRequestTimeout = ({ MAX_UPLOAD_MB }: Config) => bodyTimeoutMs + M
  */
 async function uploads(app: FastifyInstance, config: Config) {
   app.decorate('maxUploadBytes', config.MAX_UPLOAD_MB * 1024 * 1024)
+  app.decorate('hasExtractor', config.EXTRACTOR_URL !== undefined)
   app.addHook('onRequest', async (request) => limitBody(app, request))
 
   const silentMs = toRequestTimeout(config) + sweepIntervalMs

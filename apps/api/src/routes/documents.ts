@@ -58,7 +58,7 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
       schema: {
         operationId: 'addDocument',
         summary: 'Add a document',
-        description: `Posting the same content again does not create a second one. Send either JSON, or one file (text, Markdown, HTML, PDF, .docx) as multipart/form-data, optionally with \`title\`, \`externalId\` and \`metadata\` (JSON). At most ${app.maxUploadBytes} bytes. A worker reads and embeds it.`,
+        description: `Posting the same content again does not create a second one. Send either JSON, or one file (text, Markdown, CSV, HTML, .ipynb, PDF, .docx) as multipart/form-data, optionally with \`title\`, \`externalId\` and \`metadata\` (JSON). At most ${app.maxUploadBytes} bytes. A worker reads and embeds it.`,
         body: DocumentRequest,
         response: { 202: DocumentResponse },
       },
@@ -67,7 +67,8 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
       if (request.validationError && !request.isMultipart()) throw request.validationError
       const add = (posted: NewDocument) =>
         app.store.documents.add(request.owner, { ...posted, embeddingModel: app.llm.embedder.name })
-      const upload = { uploads: app.store.uploads, maxBytes: app.maxUploadBytes }
+      const { hasExtractor, maxUploadBytes: maxBytes } = app
+      const upload = { uploads: app.store.uploads, maxBytes, hasExtractor }
       const { version: _, ...document } = request.isMultipart()
         ? await receiveUpload(request, FormFields, upload, add)
         : await receiveText(request, assertTextLength(request.body), upload, add)

@@ -1,5 +1,4 @@
 import { deadLetterQueue, type JobOptions } from '@repo/db'
-import { extract } from '@repo/extract'
 import { processDocument } from '@repo/rag'
 import type { JobContext } from '../job.ts'
 import { DocumentJob } from './dead-letter-document.ts'
@@ -9,7 +8,7 @@ export const pollSeconds = 0.5
 export const options: Partial<JobOptions> = { deadLetter: deadLetterQueue }
 
 /** Makes a document searchable. See `processDocument`. */
-export default async ({ store, llm }: JobContext, data: unknown, signal: AbortSignal) => {
+export default async ({ store, llm, extract }: JobContext, data: unknown, signal: AbortSignal) => {
   const { owner, documentId, version } = DocumentJob.parse(data)
   await processDocument({ store, embedder: llm.embedder, extract }, owner, { id: documentId, version }, signal)
 }
