@@ -38,7 +38,7 @@ describe('manage ingest', () => {
     write('c.png', Buffer.from('89504e470d0a1a0a0000000d4948445200000001000000010802000000', 'hex'))
     write('d.md', '{\\rtf1 Tides}')
     const result = await ingest(folder)
-    expect(result.out).toMatch(/^\/.*c\.png is left out: Images \(\.png\) are not supported\. Run text recognition/)
+    expect(result.out).toMatch(/^\/.*c\.png is left out: Images \(\.png\) are not supported\. Run text recognition/m)
     expect(result.out).toMatch(/^\/.*d\.md is left out: RTF files \(\.rtf\) are not supported\. Save it as/m)
     expect([result.code, lastLine(result)]).toEqual([1, '2 ready, 0 failed, 2 left out'])
   })
