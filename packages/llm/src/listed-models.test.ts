@@ -21,9 +21,7 @@ const list = (...ids: string[]) => ({ object: 'list', data: ids.map((id) => ({ i
 
 it('reports each model that its server does not list, and what it lists', async () => {
   expect(await check(list('a', 'b'), 'a', 'c', 'c')).toEqual(['The model server does not list c. It lists a, b.'])
-  expect(await check(list(...'abcdefg'), 'x')).toEqual([
-    'The model server does not list x. It lists a, b, c, d, e, ….',
-  ])
+  expect(await check(list(...'abcdefg'), 'x')).toEqual(['The model server does not list x. It lists a, b, c, d, e, ….'])
 })
 
 it.each([

@@ -225,7 +225,9 @@ describe('the models', () => {
     const upstream = await startUpstream()
     upstream.next(sendJson({ data: [{ id: 'a' }, { id: 'b' }] }))
     const lines = await report({ OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'c' })
-    expect(lines).toContainEqual(line('warn  models: The model server does not list c. It lists a, b. Fix: correct CHAT'))
+    expect(lines).toContainEqual(
+      line('warn  models: The model server does not list c. It lists a, b. Fix: correct CHAT'),
+    )
   })
 
   it('include the reranker, if one is configured', async () => {
