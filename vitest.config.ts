@@ -22,7 +22,7 @@ const processes = [
 
 /** These start many processes or make load. They run one after another, with no other test beside them. */
 const alone = [
-  'infra/{compose,compose-elsewhere,compose-production,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
+  'infra/{compose,compose-elsewhere,compose-production,database-faults,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
   'infra/template/*.test.ts',
   'infra/observability/prometheus.test.ts',
   'apps/api/tests/{hostile,invariant,killed,stalls,tracing-cost,upload-load}.test.ts',

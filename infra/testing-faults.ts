@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
@@ -49,8 +49,16 @@ function createFaults(stack: Stack, directory: string) {
         }
       }),
 
-    restartPgbouncer: async () => {
+    /** Ends Postgres while PgBouncer continues. `stack.startPostgres` starts it again. */
+    stopPostgres: () => end('postgres', 'SIGINT'),
+
+    /** `settings` replace those of `pgbouncer.ini` that begin with the same name. They stay for later restarts. */
+    restartPgbouncer: async (settings: Record<string, number> = {}) => {
       await end('pgbouncer', 'SIGQUIT')
+      const file = join(directory, 'pgbouncer.ini')
+      const replace = (ini: string, [name, value]: [string, number]) =>
+        ini.replace(new RegExp(`^${name} = .*`, 'm'), `${name} = ${value}`)
+      writeFileSync(file, Object.entries(settings).reduce(replace, readFileSync(file, 'utf8')))
       await sleep(1000)
       stack.startPgbouncer()
     },

@@ -24,6 +24,7 @@ const compress: Plugin = {
 }
 
 export default defineConfig({
+  base: './', // the page also works under a path, such as https://example.com/chat/
   build: {
     target: 'es2023',
     assetsInlineLimit: 0, // the security policy forbids data: URLs, except for images

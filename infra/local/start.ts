@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { env, execPath } from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,14 +14,15 @@ import { isFree, type Stack, startStack } from './stack.ts'
 
 const root = join(import.meta.dirname, '../..')
 const inData = (name: string) => join(root, '.data', name)
+const envFile = './env.mjs?.env' // a variable, because TypeScript knows no queries
 const isWatching = process.argv.includes('--watch')
 const stopping = new AbortController()
 const { signal } = stopping
 
 async function main(): Promise<void> {
+  await import(envFile)
   let killNext = () => {}
   onStopRequest(() => (signal.aborted ? killNext() : stopping.abort()))
-  if (existsSync(join(root, '.env'))) process.loadEnvFile(join(root, '.env'))
   const [host, port] = [env.HOST || '127.0.0.1', Number(env.PORT || 3000)]
   const url = `http://${/^(127\.|0\.0|::)/.test(host) ? 'localhost' : host}:${port}`
   if (!(port >= 1 && port <= 65_535)) throw new Error(`PORT must be a number from 1 to 65535, not ${env.PORT}`)

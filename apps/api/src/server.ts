@@ -1,19 +1,24 @@
 import cluster from 'node:cluster'
-import { type Config, readConfig } from '@repo/config'
+import http from 'node:http'
+import { type Config, findProxies, readConfig } from '@repo/config'
 import { connect, createStore } from '@repo/db'
 import { findPort } from '@repo/listen'
+import type { Llm } from '@repo/llm'
 import { createModels } from '@repo/models'
 import { createLogger, describeError, startTracing, toSourceStack } from '@repo/telemetry'
 import closeWithGrace from 'close-with-grace'
+import type { FastifyBaseLogger } from 'fastify'
 import { buildApp } from './app.ts'
 import { reportListening, runWorkers, terminalSignals } from './processes/cluster.ts'
 import { listen } from './processes/listen.ts'
 
+const modelCheckMs = 10_000 // a list takes milliseconds, loading an embedding model some seconds
 const closeTimeoutMs = 15_000 // after the drain; closing takes a few ms, and up to 12 s without a database
 
 /** Composition root: opens resources, listens, and closes everything in reverse order. */
 async function serve(config: Config) {
   const logger = createLogger(config.LOG_LEVEL)
+  http.setGlobalProxyFromEnv(findProxies(config)) // for `fetch` in tools and of the token issuer
   if (config.AUTH === 'off') logger.warn('AUTH is off: any program on this machine can read and write all data')
   const database = connect({
     url: config.DATABASE_URL,
@@ -44,8 +49,21 @@ async function serve(config: Config) {
   })
 
   const address = await listen(app, config)
+  if (cluster.worker === undefined || cluster.worker.id === 1) void reportModels(config, llm, logger)
   logger.info({ address, chat: llm.chat.name, embedder: llm.embedder.name }, 'listening')
   if (cluster.worker) reportListening(cluster.worker)
+}
+
+/** Warns of models that are not available. Their servers may still be starting, so this stops nothing. */
+async function reportModels(
+  { EMBEDDING_MODEL }: Config,
+  { embedder, findUnlistedModels }: Llm,
+  log: FastifyBaseLogger,
+) {
+  const signal = AbortSignal.timeout(modelCheckMs)
+  const warn = (error: unknown) => log.warn({ error: describeError(error) }, 'the model servers could not be checked')
+  if (EMBEDDING_MODEL) await embedder.embed(['Is the width right?'], signal).catch(warn)
+  for (const problem of await findUnlistedModels(signal).catch(() => [])) log.warn(problem)
 }
 
 const listenErrors: Record<string, string> = {

@@ -80,7 +80,7 @@ export class ApiError extends Error {
 
 export type Api = ReturnType<typeof createApi>
 
-/** Creates the client of this page's server. It keeps the key in memory only, so the key is lost with the tab. */
+/** Creates the client of this page's server, whose paths are relative to the page. It keeps the key in memory only, so the key is lost with the tab. */
 export function createApi(key: string, onUnauthorized: () => void) {
   const headers: Record<string, string> = key ? { authorization: `Bearer ${key}` } : {}
 
@@ -99,22 +99,22 @@ export function createApi(key: string, onUnauthorized: () => void) {
   return {
     /** For `DefaultChatTransport`. Throws `ApiError` for error responses. */
     fetch: request,
-    stopAnswer: (id: string) => request(`/chat/${id}/stop`, { method: 'POST' }),
-    listModels: async () => (await read(Models, '/models')).items,
+    stopAnswer: (id: string) => request(`chat/${id}/stop`, { method: 'POST' }),
+    listModels: async () => (await read(Models, 'models')).items,
     listConversations: async (query: string) =>
-      (await read(Conversations, `/conversations?${new URLSearchParams({ limit: '50', q: query })}`)).items,
-    readConversation: (id: string) => read(Conversation, `/conversations/${id}`),
+      (await read(Conversations, `conversations?${new URLSearchParams({ limit: '50', q: query })}`)).items,
+    readConversation: (id: string) => read(Conversation, `conversations/${id}`),
     renameConversation: (id: string, title: string) =>
-      request(`/conversations/${id}`, { ...json({ title }), method: 'PATCH' }),
+      request(`conversations/${id}`, { ...json({ title }), method: 'PATCH' }),
     rateAnswer: (id: string, messageId: string, rating: { value: 1 | -1 | 0; comment?: string }) =>
-      request(`/conversations/${id}/messages/${messageId}/feedback`, { ...json(rating), method: 'PUT' }),
-    removeConversation: (id: string) => request(`/conversations/${id}`, { method: 'DELETE' }),
-    listDocuments: async () => (await read(Documents, '/documents?limit=50')).items,
+      request(`conversations/${id}/messages/${messageId}/feedback`, { ...json(rating), method: 'PUT' }),
+    removeConversation: (id: string) => request(`conversations/${id}`, { method: 'DELETE' }),
+    listDocuments: async () => (await read(Documents, 'documents?limit=50')).items,
     readText: (id: string, start: number, end: number) =>
-      read(DocumentText, `/documents/${id}/text?start=${start}&end=${end}`),
-    removeDocument: (id: string) => request(`/documents/${id}`, { method: 'DELETE' }),
-    addDocument: (file: File) => addDocument(file, (init) => read(Document, '/documents', { method: 'POST', ...init })),
-    watch: (signal: AbortSignal) => readSamples(() => request('/live', { headers: sse, signal })),
+      read(DocumentText, `documents/${id}/text?start=${start}&end=${end}`),
+    removeDocument: (id: string) => request(`documents/${id}`, { method: 'DELETE' }),
+    addDocument: (file: File) => addDocument(file, (init) => read(Document, 'documents', { method: 'POST', ...init })),
+    watch: (signal: AbortSignal) => readSamples(() => request('live', { headers: sse, signal })),
   }
 }
 

@@ -70,7 +70,7 @@ function Page({ api }: { api: Api }) {
             </button>
           ))}
         </nav>
-        <a href="/docs">API</a>
+        <a href="docs">API</a>
       </header>
       <main>
         <div className="library">

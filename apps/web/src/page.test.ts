@@ -1,9 +1,11 @@
+import { once } from 'node:events'
+import { createServer, request as forward } from 'node:http'
 import { connect, createKey, createStore } from '@repo/db'
 import { makePdf } from '@repo/testing/files'
 import { startApi } from '@repo/testing/processes'
 import { post, readDelta, streamParts } from '@repo/testing/ui-stream'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { expectAccessible, phone, startBrowser, takeScreenshot, whyNoBrowser } from './testing-browser.ts'
 import { startPage, untilReady } from './testing-page.ts'
 
@@ -29,7 +31,46 @@ const textOf = (page: Page) => expect.poll(() => answerOf(page).textContent())
 
 beforeEach((context) => context.skip(whyNoBrowser !== undefined, whyNoBrowser))
 
+/** Starts a reverse proxy that serves the page below a path, as nginx does with `location /team/chat/`. */
+async function startReverseProxy(target: string): Promise<string> {
+  const prefix = '/team/chat/'
+  const server = createServer((request, response) => {
+    if (!request.url?.startsWith(prefix)) return response.writeHead(404).end()
+    const { method = '', headers } = request
+    const onward = forward(`${target}/${request.url.slice(prefix.length)}`, { method, headers }, (answer) => {
+      response.writeHead(answer.statusCode ?? 502, answer.headers)
+      answer.pipe(response)
+    })
+    request.pipe(onward.on('error', () => response.destroy()))
+    response.on('close', () => onward.destroy())
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  onTestFinished(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return `http://127.0.0.1:${Object(server.address()).port}${prefix}`
+}
+
 describe('the page', () => {
+  it('works below a path of another site, with its API and the API reference', async () => {
+    const url = await startReverseProxy(getOpened().url)
+    const browser = await startBrowser(url)
+    const page = await browser.open('')
+    const answer = await ask(page, 'When does the swimming pool open?')
+    answer.say('At nine')
+    await textOf(page).toContain('At nine')
+    await page.reload()
+    answer.say(' sharp.')
+    await textOf(page).toContain('At nine sharp.')
+    answer.end()
+    await page.getByRole('link', { name: 'API' }).click()
+    await expect.poll(() => page.getByText('Ask a question').count()).toBeGreaterThan(0)
+    expect(page.url()).toMatch(`${url}docs`)
+    expect(browser.errors).toEqual([])
+    await browser.close()
+  })
+
   it('needs less than 200 kB, compressed, for the first load', async ({ annotate }) => {
     const { built } = getOpened()
     expect(Number(/[\d.]+/.exec(built)?.[0])).toBeLessThan(200)

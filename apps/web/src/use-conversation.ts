@@ -59,7 +59,7 @@ export function useConversation({ id, isNew, stored, settings, onTurn }: Options
 /** Posts only the last message: the server knows the others, and images are large. */
 function createTransport(api: Api) {
   return new DefaultChatTransport<ChatMessage>({
-    api: '/chat',
+    api: 'chat',
     fetch: (path, init) => api.fetch(String(path), init),
     prepareSendMessagesRequest: ({ id, messages, trigger, messageId, body }) => ({
       body: { ...body, id, messages: messages.slice(-1), trigger, messageId },

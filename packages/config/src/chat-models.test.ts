@@ -151,6 +151,11 @@ describe('an invalid chat model stops the start with one line', () => {
     expect(() => read(environment)).toThrow(new ConfigError([message]))
   })
 
+  it('with the variable of a key that no HTTP header can contain', () => {
+    const entry = JSON.stringify([{ ...a, keyVariable: 'A_KEY' }])
+    expect(() => read({ CHAT_MODELS: entry, A_KEY: 'a b' })).toThrow(/^A_KEY must be the key alone/)
+  })
+
   it('with the path of the file', () => {
     const path = writeList('[{ "name": "a", "tools": 1 }]')
     expect(() => read({ CHAT_MODELS_FILE: path })).toThrow(new ConfigError([`${path}[0].tools must be true or false`]))

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { z } from 'zod'
 import { ConfigError } from './config-error.ts'
+import { secret } from './values.ts'
 
 /** A chat model that a request may choose, with its server and key. `name` is what clients send. */
 export type ChatModelConfig = Omit<
@@ -66,7 +67,7 @@ function readList({ CHAT_MODELS: value, CHAT_MODELS_FILE: path }: Environment): 
 
 function readFile(path: string): string {
   try {
-    return readFileSync(path, 'utf8')
+    return readFileSync(path, 'utf8').replace(/^\uFEFF/, '')
   } catch {
     throw new ConfigError(['CHAT_MODELS_FILE must be the path of a readable JSON file'])
   }
@@ -139,6 +140,8 @@ function toModel(entry: Entry, at: string, config: Defaults, environment: Enviro
   const apiKey = variable && environment[variable]
   if (keyVariable && !apiKey)
     throw new ConfigError([`${keyVariable} is not set. It must be the key of ${at} (${entry.name})`])
+  const { error } = secret.safeParse(apiKey)
+  if (error) throw new ConfigError([`${variable} ${error.issues[0]?.message}`])
   if (!apiKey && new URL(baseUrl).hostname === 'api.openai.com')
     throw new ConfigError([describeMissingKey(variable, at)])
   return { ...rest, model, baseUrl, ...(apiKey && { apiKey }), capabilities: { images, tools, reasoning } }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import {
   ConfigError,
   findEmbeddingServer,
+  findProxies,
   readConfig,
   readDoctorConfig,
   readManageConfig,
@@ -12,6 +13,9 @@ import {
 const url = 'postgres://sluice:secret@127.0.0.1:6432/sluice'
 const valid = { DATABASE_URL: url }
 const aUrl = 'It must be a URL like postgres://user:password@host:6432/database'
+
+const noKey = 'must be the key alone: printable ASCII characters without blanks. Copy it again'
+const noHost = 'must be a comma-separated list of host names like host.docker.internal, without ports'
 
 function readProblem(read: () => unknown): string {
   try {
@@ -33,6 +37,13 @@ describe('an invalid variable is reported in one line with its name and the expe
       'localhost',
       'PGBOUNCER_ADMIN_URL must be a URL like postgres://user:password@host:6432/database',
     ],
+    ['OPENAI_API_KEY', 'sk-a\nsk-b', `OPENAI_API_KEY ${noKey}`],
+    ['OPENAI_API_KEY', 'Bearer sk-a', `OPENAI_API_KEY ${noKey}`],
+    ['EMBEDDING_API_KEY', 'sk-\u2011a', `EMBEDDING_API_KEY ${noKey}`],
+    ['HTTPS_PROXY', 'proxy.example:3128', 'HTTPS_PROXY must be a URL like http://proxy.example:3128'],
+    ['http_proxy', 'socks5://proxy.example', 'http_proxy must be a URL like http://proxy.example:3128'],
+    ['ALLOWED_HOSTS', 'host.docker.internal:3000', `ALLOWED_HOSTS ${noHost}`],
+    ['ALLOWED_HOSTS', '*', `ALLOWED_HOSTS ${noHost}`],
     ['PORT', 'abc', 'PORT must be a whole number'],
     ['PORT', '80.5', 'PORT must be a whole number'],
     ['PORT', '65536', 'PORT must be at most 65535'],
@@ -80,13 +91,21 @@ describe('an invalid variable is reported in one line with its name and the expe
     expect(readProblem(() => readConfig({ ...valid, [name]: value }))).toBe(message)
   })
 
-  it.each(['https://chat.example/', 'https://chat.example/app', 'chat.example', 'localhost:5173', '*'])(
-    'CORS_ORIGINS=https://a.example,%s',
-    (origin) => {
-      const problem = readProblem(() => readConfig({ ...valid, CORS_ORIGINS: `https://a.example,${origin}` }))
-      expect(problem).toBe('CORS_ORIGINS must be a comma-separated list of origins like https://chat.example')
-    },
-  )
+  it.each([
+    'https://chat.example/',
+    'https://chat.example/app',
+    'chat.example',
+    'localhost:5173',
+    '*',
+    'tauri://localhost/',
+    'chrome-extension://*',
+    'app:',
+  ])('CORS_ORIGINS=https://a.example,%s', (origin) => {
+    const problem = readProblem(() => readConfig({ ...valid, CORS_ORIGINS: `https://a.example,${origin}` }))
+    expect(problem).toBe(
+      'CORS_ORIGINS must be a comma-separated list of origins like https://chat.example or tauri://localhost',
+    )
+  })
 
   it.each([
     'login.example',
@@ -194,6 +213,62 @@ it.each(['https://login.example', 'https://login.example/', 'http://localhost:80
 it('splits CORS_ORIGINS at commas', () => {
   const { CORS_ORIGINS } = readConfig({ ...valid, CORS_ORIGINS: 'https://a.example, https://b.example,' })
   expect(CORS_ORIGINS).toEqual(['https://a.example', 'https://b.example'])
+})
+
+it.each(['app://-', 'chrome-extension://abcdefghijklmnop', 'tauri://localhost', 'capacitor://localhost'])(
+  'accepts the origin %s of an app or extension',
+  (origin) => {
+    expect(readConfig({ ...valid, CORS_ORIGINS: origin }).CORS_ORIGINS).toEqual([origin])
+  },
+)
+
+describe('a value from a mounted secret or an env file', () => {
+  const read = (OPENAI_API_KEY: string) => readConfig({ ...valid, OPENAI_API_KEY }).OPENAI_API_KEY
+
+  it.each(['key\n', ' key\r\n', '"key"', "'key'", '"key"\n', '\uFEFFkey', '" key "', '\tkey\u00A0'])(
+    '%j is read as key',
+    (value) => {
+      expect(read(value)).toBe('key')
+    },
+  )
+
+  it('is trimmed in every kind of variable', () => {
+    const { DATABASE_URL, OPENAI_BASE_URL, PORT, AUTH, chatModels } = readConfig({
+      ...{
+        DATABASE_URL: `"${url}"\n`,
+        OPENAI_BASE_URL: '\uFEFFhttps://a.example/v1\r\n',
+        PORT: "'4000'",
+        AUTH: '"off"',
+      },
+      ...{ CHAT_MODELS: '[{ "name": "a", "keyVariable": "A_KEY" }]\n', A_KEY: '"key"\n' },
+    })
+    expect({ DATABASE_URL, OPENAI_BASE_URL, PORT, AUTH }).toEqual({
+      ...{ DATABASE_URL: url, OPENAI_BASE_URL: 'https://a.example/v1', PORT: 4000, AUTH: 'off' },
+    })
+    expect(chatModels).toMatchObject([{ name: 'a', apiKey: 'key' }])
+  })
+
+  it('keeps quotes that are part of it', () => {
+    expect(read('"key')).toBe('"key')
+    expect(readConfig({ ...valid, SYSTEM_PROMPT: '"Be brief." ' }).SYSTEM_PROMPT).toBe('"Be brief." ')
+    expect(readProblem(() => read('""'))).toBe('no problem')
+  })
+})
+
+it('returns the proxies, and never one for this machine', () => {
+  const proxy = 'http://proxy.example:3128'
+  const env = {
+    ...valid,
+    HTTPS_PROXY: proxy,
+    https_proxy: `${proxy}0`,
+    HTTP_PROXY: ` ${proxy}\n`,
+    NO_PROXY: '.a.example',
+  }
+  expect(findProxies(readConfig(env))).toEqual({
+    http_proxy: proxy,
+    https_proxy: `${proxy}0`,
+    no_proxy: '.a.example,localhost,127.0.0.1,::1',
+  })
 })
 
 describe('readDoctorConfig', () => {

@@ -1,19 +1,16 @@
 import { z } from 'zod'
 import { readChatModels } from './chat-models.ts'
 import { ConfigError, toConfigError } from './config-error.ts'
+import { databaseUrl } from './database-url.ts'
 import { checkModels, type ModelConfig, models, type WithChatModels } from './models.ts'
-import { httpUrl, integer, optional } from './values.ts'
+import { cleanEnvironment, httpUrl, integer, optional } from './values.ts'
 
 export { ConfigError } from './config-error.ts'
-export { findEmbeddingServer, findReranker, type ModelConfig } from './models.ts'
+export { findEmbeddingServer, findProxies, findReranker, type ModelConfig } from './models.ts'
 
 /** In bytes. A PDF of 1,000 pages with pictures has about this size. */
 export const maxFileSize = 20 * 1024 * 1024
 
-const postgresUrl = z.url({
-  protocol: /^postgres(ql)?$/,
-  error: 'must be a URL like postgres://user:password@host:6432/database',
-})
 /**
  * Compared character by character with the `iss` of tokens. Over plain HTTP, an attacker could serve their own signing
  * keys.
@@ -29,11 +26,27 @@ const list = z
       .map((entry) => entry.trim())
       .filter(Boolean),
   )
-  .refine((origins) => origins.every(isOrigin), 'must be a comma-separated list of origins like https://chat.example')
+const origins = list.refine(
+  (entries) => entries.every(isOrigin),
+  'must be a comma-separated list of origins like https://chat.example or tauri://localhost',
+)
+const hosts = list.refine(
+  (entries) => entries.every(isHost),
+  'must be a comma-separated list of host names like host.docker.internal, without ports',
+)
 
-/** Returns whether the text is an origin as browsers send it: without path and trailing slash. */
+/**
+ * Returns whether the text is an origin as browsers send it: without path and trailing slash. Apps and extensions have
+ * their own schemes, for which `URL` reports no origin.
+ */
 function isOrigin(text: string): boolean {
+  if (!/^https?:/.test(text)) return /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@*]+$/.test(text)
   return URL.canParse(text) && new URL(text).origin === text
+}
+
+/** Returns whether the text is a host name as `URL` returns it. */
+function isHost(text: string): boolean {
+  return !text.includes('*') && URL.canParse(`http://${text}`) && new URL(`http://${text}`).hostname === text
 }
 
 function isIssuer(text: string): boolean {
@@ -84,9 +97,9 @@ const ApiEnvironment = z
     CHAT_MODELS: optional, // chat-models.ts reads it and the file
     CHAT_MODELS_FILE: optional,
     NODE_ENV: optional,
-    DATABASE_URL: postgresUrl,
+    DATABASE_URL: databaseUrl,
     DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat uses a connection for 3 to 10 ms in total
-    PGBOUNCER_ADMIN_URL: postgresUrl.optional(),
+    PGBOUNCER_ADMIN_URL: databaseUrl.optional(),
     PORT: integer(0, 65_535).default(3000),
     HOST: z.string().default('127.0.0.1'),
     LOG_LEVEL: logLevel,
@@ -103,7 +116,8 @@ const ApiEnvironment = z
     AUTH: z.enum(['required', 'off']).default('required'),
     JWT_ISSUER: issuerUrl.optional(),
     JWT_AUDIENCE: optional,
-    CORS_ORIGINS: list,
+    ALLOWED_HOSTS: hosts,
+    CORS_ORIGINS: origins,
     TRUST_PROXY: z.stringbool({ truthy: ['true'], falsy: ['false'] }).default(false),
   })
   .refine((env) => !(env.AUTH === 'off' && env.NODE_ENV === 'production'), {
@@ -125,20 +139,20 @@ const WorkerEnvironment = z
     ...models,
     ...extractor,
     ...tracing,
-    DATABASE_URL: postgresUrl,
+    DATABASE_URL: databaseUrl,
     WORKER_CONCURRENCY: integer(1, 100).default(2), // one document is read while the model server embeds the other
     LOG_LEVEL: logLevel,
   })
   .superRefine(checkModels)
 
-const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: postgresUrl }).superRefine(checkModels)
+const MigrationEnvironment = z.object({ ...models, DIRECT_DATABASE_URL: databaseUrl }).superRefine(checkModels)
 
 const ManageEnvironment = z
   .object({
     ...models,
     ...extractor,
-    DATABASE_URL: postgresUrl,
-    DIRECT_DATABASE_URL: postgresUrl.optional(),
+    DATABASE_URL: databaseUrl,
+    DIRECT_DATABASE_URL: databaseUrl.optional(),
     MAX_UPLOAD_MB: maxUploadMb,
   })
   .superRefine(checkModels)
@@ -146,7 +160,7 @@ const ManageEnvironment = z
 const ModelEnvironment = z.object(models).superRefine(checkModels)
 
 const DoctorEnvironment = ApiEnvironment.safeExtend({
-  DIRECT_DATABASE_URL: postgresUrl.optional(),
+  DIRECT_DATABASE_URL: databaseUrl.optional(),
 })
 
 export type Config = z.output<typeof ApiEnvironment> & WithChatModels
@@ -185,14 +199,14 @@ export function readManageConfig(environment: NodeJS.ProcessEnv = process.env): 
  * in `problems`.
  */
 export function readDoctorConfig(environment: NodeJS.ProcessEnv = process.env) {
-  const values = dropBlank(environment)
+  const values = cleanEnvironment(environment)
   const { PORT, HOST } = DoctorEnvironment.shape
   return {
     /** One line per invalid variable with its name and the expected value. */
     problems: attempt(() => addChatModels(parse(DoctorEnvironment, environment), environment)).problems,
-    databaseUrl: postgresUrl.safeParse(values.DATABASE_URL).data,
-    directUrl: postgresUrl.safeParse(values.DIRECT_DATABASE_URL).data,
-    adminUrl: postgresUrl.safeParse(values.PGBOUNCER_ADMIN_URL).data,
+    databaseUrl: databaseUrl.safeParse(values.DATABASE_URL).data,
+    directUrl: databaseUrl.safeParse(values.DIRECT_DATABASE_URL).data,
+    adminUrl: databaseUrl.safeParse(values.PGBOUNCER_ADMIN_URL).data,
     port: PORT.safeParse(values.PORT).data,
     host: HOST.safeParse(values.HOST).data,
     models: attempt(() => addChatModels(parse(ModelEnvironment, environment), environment)).config,
@@ -209,16 +223,11 @@ function attempt<T>(read: () => T): { config?: T; problems: string[] } {
 }
 
 function parse<Schema extends z.ZodType>(schema: Schema, environment: NodeJS.ProcessEnv): z.output<Schema> {
-  const result = schema.safeParse(dropBlank(environment), { reportInput: true }) // tells a missing variable from an invalid one
+  const result = schema.safeParse(cleanEnvironment(environment), { reportInput: true }) // tells a missing variable from an invalid one
   if (result.success) return result.data
   throw toConfigError(result.error.issues)
 }
 
 function addChatModels<T extends ModelConfig>(config: T, environment: NodeJS.ProcessEnv): T & WithChatModels {
-  return { ...config, chatModels: readChatModels(config, dropBlank(environment)) }
-}
-
-/** Removes empty variables. Compose passes `NAME=` for each variable that the user did not set. */
-function dropBlank(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim() !== ''))
+  return { ...config, chatModels: readChatModels(config, cleanEnvironment(environment)) }
 }

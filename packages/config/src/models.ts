@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { ChatModelConfig } from './chat-models.ts'
-import { httpUrl, integer, optional } from './values.ts'
+import { httpUrl, integer, optional, secret } from './values.ts'
 
 /** Spaces at its ends count, and `\\n` is a line break, which a line of `.env` cannot contain. */
 const prefix = optional.transform((value) => value?.replaceAll('\\n', '\n'))
@@ -26,20 +26,29 @@ const searchLanguages = [
   'turkish',
 ] as const
 
+/** Node ignores the address of a proxy that it does not support. */
+const proxy = z.url({ protocol: /^https?$/, error: 'must be a URL like http://proxy.example:3128' }).optional()
+
 /** The variables of the chat model, the embedding model and the reranker, which every program reads. */
 export const models = {
   OPENAI_BASE_URL: httpUrl.default('https://api.openai.com/v1'),
-  OPENAI_API_KEY: optional,
+  OPENAI_API_KEY: secret,
   CHAT_MODEL: optional,
   EMBEDDING_BASE_URL: httpUrl.optional(),
-  EMBEDDING_API_KEY: optional,
+  EMBEDDING_API_KEY: secret,
   EMBEDDING_MODEL: optional,
   EMBEDDING_DIMENSIONS: integer(1, 16_000).optional(), // pgvector's limit for halfvec
   EMBEDDING_QUERY_PREFIX: prefix,
   EMBEDDING_DOCUMENT_PREFIX: prefix,
   RERANK_BASE_URL: httpUrl.optional(),
   RERANK_MODEL: optional,
-  RERANK_API_KEY: optional,
+  RERANK_API_KEY: secret,
+  HTTP_PROXY: proxy,
+  HTTPS_PROXY: proxy,
+  http_proxy: proxy,
+  https_proxy: proxy,
+  NO_PROXY: optional,
+  no_proxy: optional,
   SEARCH_LANGUAGE: z.enum(searchLanguages).optional(),
   MODEL_FIRST_BYTE_TIMEOUT_MS: integer(1, 3_600_000).default(120_000), // reasoning models may think for a minute or two
   MODEL_IDLE_TIMEOUT_MS: integer(1, 3_600_000).default(60_000), // between two tokens; normally far less
@@ -57,6 +66,15 @@ export function findEmbeddingServer(env: ModelConfig) {
   return env.EMBEDDING_BASE_URL
     ? { baseUrl: env.EMBEDDING_BASE_URL, apiKey: env.EMBEDDING_API_KEY }
     : { baseUrl: env.OPENAI_BASE_URL, apiKey: env.EMBEDDING_API_KEY ?? env.OPENAI_API_KEY }
+}
+
+/** Returns the proxies for HTTP requests. As in Go, a server on this machine is never called through one. */
+export function findProxies(env: ModelConfig) {
+  return {
+    http_proxy: env.http_proxy ?? env.HTTP_PROXY,
+    https_proxy: env.https_proxy ?? env.HTTPS_PROXY,
+    no_proxy: [env.no_proxy ?? env.NO_PROXY, 'localhost,127.0.0.1,::1'].filter(Boolean).join(),
+  }
 }
 
 /** Reports what is missing to use the models. A refinement of every schema that contains `models`. */

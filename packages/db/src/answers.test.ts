@@ -311,4 +311,13 @@ describe('interrupting abandoned answers', () => {
     expect(await readOne(saved.conversationId, saved.answerId)).toMatchObject({ status: 'streaming' })
     expect(await readOne(ended.conversationId, ended.answerId)).toMatchObject({ status: 'complete' })
   })
+
+  it('leaves answers alone that send a heartbeat after the clock was stepped forward', async () => {
+    const turn = await openTurn()
+    await age(turn.answerId, 3_600_000)
+    const check = answers.interruptAbandoned(silentMs, 1000)
+    await answers.saveProgress([{ ...turn, owner, start: 0, parts: text('I live') }])
+    await check
+    expect(await readOne(turn.conversationId, turn.answerId)).toMatchObject({ status: 'streaming' })
+  })
 })

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { and, eq, exists, inArray, lt, or, type SQL, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { inConversation } from './conversations.ts'
@@ -96,10 +97,16 @@ export function createAnswers(db: Db) {
      */
     saveProgress: (progress: Progress[]) => saveProgress(db, progress),
 
-    /** Ends answers as interrupted if their process sent no heartbeat for `silentMs`, which means it crashed. */
-    interruptAbandoned: async (silentMs: number): Promise<void> => {
+    /**
+     * Ends answers as interrupted if their process sent no heartbeat for `silentMs`, which means it crashed. They are
+     * checked again after `confirmMs`: when the database's clock is stepped forward, all seem silent until their next
+     * heartbeat.
+     */
+    interruptAbandoned: async (silentMs: number, confirmMs = 0): Promise<void> => {
       const isSilent = lt(messages.heartbeatAt, sql`now() - ${silentMs} * interval '1 millisecond'`)
-      for (const abandoned of await listRunning(db, isSilent)) await end(db, abandoned, 'interrupted', isSilent)
+      const silent = await listRunning(db, isSilent)
+      if (silent.length > 0) await sleep(confirmMs)
+      for (const abandoned of silent) await end(db, abandoned, 'interrupted', isSilent)
     },
 
     /** Returns the id of the conversation's running answer, whichever process generates it. */

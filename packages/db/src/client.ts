@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
+import { readPostgresOptions } from './database-url.ts'
 import { guardNetwork, holdConnection } from './driver/guard.ts'
 import { createSemaphore, limitConcurrency, type Pool } from './driver/semaphore.ts'
 
@@ -36,7 +37,9 @@ export function connect(options: DatabaseOptions): Database {
   assertDriverPatched()
   guardNetwork()
   const { url, poolSize, waitTimeoutMs = 5000, silenceTimeoutMs = 25_000 } = options
-  const client = postgres(url, {
+  const target = readPostgresOptions(url)
+  const client = postgres({
+    ...target,
     max: poolSize,
     connect_timeout: 5, // seconds; PgBouncer accepts within milliseconds unless it is down
     silence_timeout: silenceTimeoutMs / 1000,
@@ -45,20 +48,25 @@ export function connect(options: DatabaseOptions): Database {
     fetch_types: false, // saves one catalogue query per connection, whose failure would be an unhandled rejection
     prepare: true,
     onnotice: () => {},
-    connection: { application_name: options.applicationName ?? 'sluice' },
+    connection: { application_name: options.applicationName ?? 'sluice', ...target.connection },
   })
   const semaphore = createSemaphore(poolSize, waitTimeoutMs)
   const db = guardTransactions(drizzle(limitConcurrency(client, semaphore)))
   return {
     db,
     pool: semaphore.pool,
-    /** Rejects if the database does not respond within `timeoutMs`. */
+    /** Rejects if the database does not respond within `timeoutMs`, or accepts no writes. */
     ping: async (timeoutMs) => {
-      await withDeadline(db.execute(sql`select 1`), timeoutMs)
+      await withDeadline(db.execute(assertWritable), timeoutMs)
     },
     close: () => client.end({ timeout: 5 }),
   }
 }
+
+/** Fails as a write would, without writing. */
+const assertWritable = sql.raw(`do $$ begin
+  if current_setting('transaction_read_only')::bool then raise read_only_sql_transaction; end if;
+end $$`)
 
 /** Marks transactions for the guard. Nested ones need no mark, because they run in the context of the outermost. */
 function guardTransactions(db: Db): Db {

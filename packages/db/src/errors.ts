@@ -14,17 +14,26 @@ const unavailable = new Set([
   'EAI_AGAIN',
   'EPIPE',
   'ETIMEDOUT',
+  '25006', // read-only, for example a primary that became a standby in a failover
+  '28P01', // wrong password, for example one that is being changed
   '40001', // serialization failure
   '40P01', // deadlock
   '55P03', // lock timeout
   '57014', // query cancelled, for example by statement_timeout
   '08P01', // PgBouncer: query_wait_timeout, or server connection lost
+  '53100', // disk full
   '53300', // too many connections
   '57P01', // terminated by an administrator, for example by a restart
   '57P02',
   '57P03', // starting up or shutting down
   '58000', // PgBouncer cannot reach the server
 ])
+
+/** PgBouncer passes on why Postgres refuses it, but with its own code: 08P01. */
+const poolerReasons: [RegExp, string][] = [
+  [/authentication failed/, '28P01'],
+  [/too many (connections|clients)|no more connections allowed|remaining connection slots/, '53300'],
+]
 
 const closedHere = new Set(['CONNECTION_DESTROYED', 'CONNECTION_ENDED'])
 
@@ -42,7 +51,8 @@ export function describeDatabaseError(error: unknown): DatabaseFailure | undefin
   if (cause === error && !isDriverError(cause, cause.code)) return undefined
   const constraint =
     'constraint_name' in cause && typeof cause.constraint_name === 'string' ? cause.constraint_name : undefined
-  return { code: cause.code, constraint, unavailable: unavailable.has(cause.code) }
+  const code = poolerReasons.find(([reason]) => reason.test(cause.message))?.[1] ?? cause.code
+  return { code, constraint, unavailable: unavailable.has(code) }
 }
 
 /**
@@ -51,18 +61,19 @@ export function describeDatabaseError(error: unknown): DatabaseFailure | undefin
  */
 export function isOutage(error: unknown): boolean {
   const failure = describeDatabaseError(error)
-  return failure?.unavailable === true && !closedHere.has(failure.code) && !isWrongPassword(error)
+  return failure?.unavailable === true && !closedHere.has(failure.code) && failure.code !== '28P01'
 }
 
-function isWrongPassword(error: unknown): boolean {
-  const cause = error instanceof DrizzleQueryError ? error.cause : error
-  return cause instanceof Error && cause.message.includes('authentication failed')
+/** Whether the connection leads to a database that accepts no writes. */
+export function isReadOnly(error: unknown): boolean {
+  return describeDatabaseError(error)?.code === '25006'
 }
 
 /** Whether the server rejects all clients, in which case the statement cannot have run. */
 export function isRefusal(error: unknown): boolean {
   const code = describeDatabaseError(error)?.code
-  return code === '57P03' || (code === '08P01' && error instanceof Error && error.message.startsWith('server login'))
+  const isLogin = error instanceof Error && error.message.startsWith('server login')
+  return code === '57P03' || (isLogin && code !== '28P01')
 }
 
 /** Whether an error comes from the driver. A transaction that lost its connection rejects without a `query`. */

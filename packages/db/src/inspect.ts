@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto'
 import { readMigrationFiles } from 'drizzle-orm/migrator'
 import { drizzle } from 'drizzle-orm/postgres-js'
 import postgres, { type Sql } from 'postgres'
+import { readPostgresOptions } from './database-url.ts'
 import { createEmbedders } from './embedders.ts'
 import type { LanguageName } from './languages.ts'
 import { databaseSettings, migrationsFolder, nameEmbeddingIndex } from './migrate.ts'
@@ -167,8 +168,9 @@ export function hasEmbeddingIndex(target: Target, model: string, dimensions: num
 /** Does not use `connect`, because the doctor must also work when the driver lacks the patch. */
 async function withClient<T>({ url, signal }: Target, work: (sql: Sql) => Promise<T>, poolSize = 1): Promise<T> {
   signal.throwIfAborted()
-  const connection = { application_name: 'sluice-inspect' }
-  const sql = postgres(url, { max: poolSize, fetch_types: false, onnotice: () => {}, connection })
+  const target = readPostgresOptions(url)
+  const connection = { application_name: 'sluice-inspect', ...target.connection }
+  const sql = postgres({ ...target, max: poolSize, fetch_types: false, onnotice: () => {}, connection })
   const stop = () => void sql.end({ timeout: 0 })
   signal.addEventListener('abort', stop)
   try {

@@ -120,9 +120,9 @@ it('reports the installed pgvector version when it is too old', async () => {
   // No test server has an old pgvector, so a table that shadows the catalogue simulates it.
   await db.execute(sql`create schema past`)
   await db.execute(sql`create table past.pg_extension as select 'vector' as extname, '0.7.4' as extversion`)
-  const url = new URL(directUrl)
-  url.searchParams.set('search_path', 'past,pg_catalog,public')
-  await expect(migrate({ directUrl: url.href })).rejects.toThrow('pgvector 0.7.4 is too old: 0.8 or newer is needed.')
+  const name = sql.identifier(new URL(directUrl).pathname.slice(1))
+  await db.execute(sql`alter database ${name} set search_path = past, pg_catalog, public`)
+  await expect(migrate({ directUrl })).rejects.toThrow('pgvector 0.7.4 is too old: 0.8 or newer is needed.')
 })
 
 describe('the journal of migrations', () => {

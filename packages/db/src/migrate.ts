@@ -6,6 +6,7 @@ import { drizzle } from 'drizzle-orm/postgres-js'
 import { migrate as applyMigrations } from 'drizzle-orm/postgres-js/migrator'
 import postgres from 'postgres'
 import type { Db } from './client.ts'
+import { readPostgresOptions } from './database-url.ts'
 import { migrateQueue } from './queue.ts'
 import { chunks } from './schema.ts'
 import { widestIndex } from './search-statement.ts'
@@ -95,8 +96,9 @@ const session = {
 }
 
 async function withSession<T>(directUrl: string, work: (db: Db) => Promise<T>): Promise<T> {
-  const options = { max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {}, connection: session }
-  const client = postgres(directUrl, options)
+  const options = { max: 1, connect_timeout: 5, fetch_types: false, onnotice: () => {} }
+  const target = readPostgresOptions(directUrl)
+  const client = postgres({ ...target, ...options, connection: { ...target.connection, ...session } })
   try {
     return await work(drizzle(client))
   } finally {

@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm'
 import { fromDrizzle, PgBoss } from 'pg-boss'
 import type { Db } from './client.ts'
+import { readDatabaseUrl } from './database-url.ts'
+import { createDropper } from './driver/semaphore.ts'
 import { deadLetterQueue, defaultJobOptions, ingestQueue, type JobOptions } from './jobs.ts'
 
 export type { PgBoss }
@@ -15,9 +17,9 @@ const superviseSeconds = 5 // how late a crashed worker may be detected, in addi
  */
 export async function startQueue(url: string, onError: (error: Error) => void): Promise<PgBoss> {
   const boss = new PgBoss({
-    connectionString: url,
-    max: poolSize,
     application_name: 'sluice-queue',
+    ...readDatabaseUrl(url),
+    max: poolSize,
     migrate: false,
     createSchema: false,
     schedule: false,
@@ -26,7 +28,11 @@ export async function startQueue(url: string, onError: (error: Error) => void): 
     registerInstance: false,
     monitorVacuum: false,
   })
-  boss.on('error', onError)
+  const dropIfReadOnly = createDropper((query) => boss.getDb().executeSql(query))
+  boss.on('error', (error) => {
+    void dropIfReadOnly(error)
+    onError(error)
+  })
   return boss.start()
 }
 

@@ -1,6 +1,7 @@
 import { openChatApi } from './chat-api.ts'
 import { guardChat, guardCompletions, guardEmbedder, guardEmbeddings, guardReranker } from './guard.ts'
 import { createHttpClient, type HttpClient } from './http/http-client.ts'
+import { findUnlistedModels } from './listed-models.ts'
 import type { Capabilities, ChatModel, ModelDescription } from './llm.ts'
 import type { Llm, Models } from './models.ts'
 import type { CompletionModel } from './openai-api.ts'
@@ -76,6 +77,8 @@ export type LlmOptions = ModelServer & {
   maxAnswerTokens?: number
   /** Returns the headers of one call, for example its trace context. Called once per call. */
   callHeaders?: (() => Record<string, string>) | undefined
+  /** `http_proxy`, `https_proxy` and `no_proxy` for all servers. */
+  proxies?: NodeJS.ProcessEnv | undefined
 }
 
 type ChatPair = Pick<Models, 'chat' | 'completions'>
@@ -109,6 +112,7 @@ export function createLlm(options: LlmOptions): Llm {
     reranker: openReranker(options, connect),
     chatModels,
     completionModels,
+    findUnlistedModels: (signal) => findUnlistedModels(listModels(options, connect), signal),
     close,
   }
 }
@@ -126,6 +130,15 @@ function createClients(options: LlmOptions) {
     for (const client of clients.values()) client.close()
   }
   return { connect, close }
+}
+
+/** Returns all models on servers with OpenAI's API. */
+function listModels(options: LlmOptions, connect: Connect) {
+  const { chatModel: model, chatModels = [], embeddingModel, embeddingServer = options } = options
+  const own = model && !chatModels.some(({ name }) => name === model) ? [{ ...options, model }] : []
+  const embedding = embeddingModel ? [{ ...embeddingServer, model: embeddingModel }] : []
+  const servers = [...own, ...chatModels.filter(({ api }) => api === undefined), ...embedding]
+  return servers.map((server) => ({ model: server.model, http: connect(server) }))
 }
 
 /** Returns the chat models, the default one first, or none if there is no default. */

@@ -16,6 +16,8 @@ export type Llm = Models & {
   completionModels: ReadonlyMap<string, CompletionModel>
   /** Undefined if none is configured: passages then keep the order of the search. */
   reranker?: Reranker | undefined
+  /** Returns one sentence per configured model that its server does not list. */
+  findUnlistedModels: (signal: AbortSignal) => Promise<string[]>
   /** Closes idle sockets to the model servers. */
   close: () => void
 }
@@ -26,6 +28,7 @@ export function toLlm(models: Models, close = () => {}): Llm {
     ...models,
     chatModels: new Map([[models.chat.name, models.chat]]),
     completionModels: new Map([[models.completions.name, models.completions]]),
+    findUnlistedModels: async () => [],
     close,
   }
 }

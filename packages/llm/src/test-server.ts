@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import http from 'node:http'
+import https from 'node:https'
 import type { Socket } from 'node:net'
 import net from 'node:net'
 import { onTestFinished } from 'vitest'
@@ -10,16 +11,18 @@ export type TestServer = {
   requests: string[]
   /** Connections accepted so far, oldest first. */
   sockets: Socket[]
+  server: net.Server
 }
 
 /**
- * Starts a real HTTP server on 127.0.0.1 until the test ends. `respond` is called when the request's body has arrived.
+ * Starts a real HTTP server on 127.0.0.1 until the test ends, with TLS if there is a certificate. `respond` is called when the request's body has arrived.
  */
 export function startHttpServer(
   respond: (response: http.ServerResponse, request: http.IncomingMessage, body: string) => unknown,
+  certificate?: { cert: string; key: string },
 ) {
   const requests: string[] = []
-  const server = http.createServer((request, response) => {
+  const onRequest: http.RequestListener = (request, response) => {
     const parts: Buffer[] = []
     request.on('data', (bytes: Buffer) => parts.push(bytes))
     request.on('end', () => {
@@ -27,7 +30,8 @@ export function startHttpServer(
       requests.push(body)
       respond(response, request, body)
     })
-  })
+  }
+  const server = certificate ? https.createServer(certificate, onRequest) : http.createServer(onRequest)
   return listen(server, requests)
 }
 
@@ -55,5 +59,5 @@ async function listen(server: net.Server, requests: string[]): Promise<TestServe
     server.close()
     await once(server, 'close')
   })
-  return { url: `http://127.0.0.1:${address.port}/v1`, requests, sockets }
+  return { url: `http://127.0.0.1:${address.port}/v1`, requests, sockets, server }
 }

@@ -1,4 +1,4 @@
-import { findEmbeddingServer, findReranker, type ModelConfig } from '@repo/config'
+import { findEmbeddingServer, findProxies, findReranker, type ModelConfig } from '@repo/config'
 import { assertNoConnectionHeld } from '@repo/db'
 import { createLlm, type Llm, type Models } from '@repo/llm'
 import { createOfflineModels } from '@repo/offline'
@@ -33,6 +33,7 @@ export function createModels(
     idleTimeoutMs: config.MODEL_IDLE_TIMEOUT_MS,
     maxAnswerTokens: config.MAX_ANSWER_TOKENS,
     callHeaders: tracing?.headers,
+    proxies: findProxies(config),
   })
   return tracing ? tracing.traceModels(llm) : llm
 }

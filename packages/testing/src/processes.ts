@@ -80,6 +80,7 @@ export async function startScriptedServer() {
   const waiting: { headers: IncomingHttpHeaders; response: ServerResponse }[] = []
   const server = createServer((request, response) => {
     request.resume()
+    if (request.method === 'GET') return response.writeHead(404).end() // no list of models
     response.writeHead(200, { 'content-type': 'text/event-stream' }).flushHeaders()
     waiting.push({ headers: request.headers, response })
   })

@@ -13,6 +13,7 @@ const progressIntervalMs = 1000 // text that a crash can lose, with up to a thou
 const stopIntervalMs = 250 // the model call must be cancelled within a second
 const sweepIntervalMs = 10_000
 const abandonedAfterMs = 15_000 // 15 missed heartbeats: a process that is only slow would have sent one
+const confirmMs = 3000 // three heartbeats
 const storeTimeoutMs = 60_000 // enough for a database to restart or recover from a crash
 const longestPauseMs = 3000
 
@@ -43,7 +44,7 @@ export async function storeEnd({ store, log }: PersistOptions, answer: Answer, o
  */
 export function startPersistence({ store, log }: PersistOptions, running: ReadonlyMap<string, Answer>): () => void {
   const { saveTogether, saveSingly } = createSaver({ store, log })
-  const sweep = () => store.answers.interruptAbandoned(abandonedAfterMs)
+  const sweep = () => store.answers.interruptAbandoned(abandonedAfterMs, confirmMs)
   const warn = (message: string) => (error: unknown) => log.warn({ error: describeError(error) }, message)
   const stops = [
     repeat(progressIntervalMs, () => saveTogether(running.values()), warn('running answers could not be stored')),

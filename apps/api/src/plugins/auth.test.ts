@@ -118,7 +118,13 @@ describe('with AUTH=required', async () => {
 })
 
 describe('with AUTH=off', async () => {
-  const { app, close } = await testApp({ environment: { AUTH: 'off', CORS_ORIGINS: 'https://page.example' } })
+  const { app, close } = await testApp({
+    environment: {
+      AUTH: 'off',
+      CORS_ORIGINS: 'https://page.example,tauri://localhost',
+      ALLOWED_HOSTS: 'host.docker.internal',
+    },
+  })
   afterAll(close)
 
   it.each([
@@ -128,6 +134,8 @@ describe('with AUTH=off', async () => {
     ['[::1]:3000', undefined],
     ['localhost:3000', 'http://localhost:3000'],
     ['127.0.0.1:3000', 'https://page.example'],
+    ['127.0.0.1:3000', 'tauri://localhost'],
+    ['host.docker.internal:3000', undefined],
   ])('Host %s with Origin %s may call', async (host, origin) => {
     const { statusCode } = await app.inject({ url: '/documents', headers: { host, ...(origin && { origin }) } })
     expect(statusCode).toBe(200)
@@ -138,14 +146,24 @@ describe('with AUTH=off', async () => {
     ['rebound.example:3000', 'http://rebound.example:3000'],
     ['localhost.example', undefined],
     ['localhost@rebound.example', undefined],
+    ['host.docker.internal.evil.example', undefined],
+    ['host.docker.internal:3000', 'https://evil.example'],
     ['localhost:3000', 'https://evil.example'],
     ['localhost:3000', 'http://localhost:4000'],
+    ['localhost:3000', 'tauri://evil'],
     ['localhost:3000', 'null'],
   ])('Host %s with Origin %s: 403', async (host, origin) => {
     const headers = { host, ...(origin && { origin }) }
     for (const url of ['/documents', '/search?q=a', '/conversations']) {
       expect((await app.inject({ url, headers })).json()).toMatchObject({ status: 403, code: 'foreign_origin' })
     }
+  })
+
+  it('tells a client in a container which setting allows its host name', async () => {
+    const { detail } = (
+      await app.inject({ url: '/documents', headers: { host: 'gateway.docker.internal:3000' } })
+    ).json()
+    expect(detail).toContain('If the client runs in a container, set ALLOWED_HOSTS=host.docker.internal')
   })
 
   it.each([

@@ -27,7 +27,7 @@ declare module 'fastify' {
   }
 }
 
-export type AuthOptions = { config: Pick<Config, 'AUTH' | 'CORS_ORIGINS'>; store: Store }
+export type AuthOptions = { config: Pick<Config, 'AUTH' | 'ALLOWED_HOSTS' | 'CORS_ORIGINS'>; store: Store }
 
 const publicPaths = /^\/(?:$|assets\/|health\/|docs(?:\/|$)|openapi\.json$)/
 const localHosts = new Set(['localhost', '127.0.0.1', '[::1]'])
@@ -62,25 +62,26 @@ async function identify(authenticators: Authenticate[], request: FastifyRequest)
   throw new ProblemError(401, 'unauthorized', detail)
 }
 
-/** Accepts only programs on this machine. Host, Origin and Sec-Fetch-Site reveal requests from other web pages. */
-function createLocalAccess({ CORS_ORIGINS }: AuthOptions['config'], store: Store): Authenticate {
+const foreignHost =
+  'With AUTH=off, only this machine has access, as localhost. If the client runs in a container, set ALLOWED_HOSTS=host.docker.internal or whatever name it uses. For other machines set AUTH=required.'
+const foreignPage =
+  "With AUTH=off, only local programs and the API's own page have access. Add another page's origin to CORS_ORIGINS, or set AUTH=required."
+
+/** Accepts only programs on this machine and those that call it by an allowed name. Host, Origin and Sec-Fetch-Site reveal requests from other web pages. */
+function createLocalAccess({ ALLOWED_HOSTS, CORS_ORIGINS }: AuthOptions['config'], store: Store): Authenticate {
+  const hosts = new Set([...localHosts, ...ALLOWED_HOSTS])
   let owner: string | undefined
   return async ({ headers: { host = '', origin, 'sec-fetch-site': site }, routeOptions }) => {
     const hostname = hostnameOf(`http://${host}`)
     // DNS rebinding sends the attacker's host name, never an IP address.
-    const isLocal = localHosts.has(hostname) || (routeOptions.config.allowMetricsScrape === true && isIPv4(hostname))
+    const isLocal = hosts.has(hostname) || (routeOptions.config.allowMetricsScrape === true && isIPv4(hostname))
     // Browsers send no Origin for images, but Sec-Fetch-Site still shows that the page is another one.
     const isOwnPage =
       origin === undefined
         ? site !== 'cross-site' && site !== 'same-site'
         : origin === `http://${host}` || CORS_ORIGINS.includes(origin)
-    if (!isLocal || !isOwnPage) {
-      throw new ProblemError(
-        403,
-        'foreign_origin',
-        "With AUTH=off, only local programs and the API's own page have access. Add another page's origin to CORS_ORIGINS, or set AUTH=required.",
-      )
-    }
+    if (!isLocal) throw new ProblemError(403, 'foreign_origin', foreignHost)
+    if (!isOwnPage) throw new ProblemError(403, 'foreign_origin', foreignPage)
     owner ??= await store.owners.ensure('local')
     return owner
   }

@@ -2,11 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type TestApp, testApp } from '../testing.ts'
 
 const page = 'https://chat.example'
+const apps = ['app://-', 'chrome-extension://abcdef', 'tauri://localhost', 'capacitor://localhost']
 
 describe('with CORS_ORIGINS', () => {
   let test: TestApp
   beforeAll(async () => {
-    test = await testApp({ environment: { CORS_ORIGINS: page } })
+    test = await testApp({ environment: { CORS_ORIGINS: [page, ...apps].join() } })
   })
   afterAll(() => test.close())
 
@@ -30,6 +31,11 @@ describe('with CORS_ORIGINS', () => {
     const [answer, error] = [await ask({ message: 'Hello?' }), await ask({})]
     expect([answer.statusCode, error.statusCode]).toEqual([200, 400])
     for (const { headers } of [answer, error]) expect(headers['access-control-allow-origin']).toBe(page)
+  })
+
+  it.each(apps)('lets the app %s call', async (origin) => {
+    const response = await test.app.inject({ url: '/documents', headers: { ...test.alice, origin } })
+    expect(response.headers['access-control-allow-origin']).toBe(origin)
   })
 
   it('rejects other origins', async () => {

@@ -1,5 +1,6 @@
 import type { RouteOptions } from 'fastify'
 import { isPublicPath } from './auth.ts'
+import { databaseCodes } from './errors.ts'
 
 /** Stable error codes by status. */
 export type ProblemCodes = Record<number, string[]>
@@ -25,7 +26,7 @@ const overloadErrors: ProblemCodes = { 503: ['overloaded'] }
 const authErrors: ProblemCodes = {
   401: ['unauthorized', 'token_expired'],
   403: ['foreign_origin'],
-  503: ['database_unavailable', 'issuer_unavailable'],
+  503: [...databaseCodes, 'issuer_unavailable'],
 }
 const rateLimitErrors: ProblemCodes = { 429: ['rate_limited'] }
 const modelErrors: ProblemCodes = {

@@ -81,11 +81,7 @@ export function toProblem(error: unknown): ProblemError {
   if (error instanceof ConflictError) return new ProblemError(409, error.code, conflicts[error.code])
   if (error instanceof LlmError) return fromLlmError(error)
   const failure = describeDatabaseError(error)
-  if (failure?.unavailable) {
-    return new ProblemError(503, 'database_unavailable', 'The database is not responding. Try again in a moment.', {
-      retryAfterSeconds: 2,
-    })
-  }
+  if (failure?.unavailable) return databaseUnavailable(failure.code)
   if (hasZodFastifySchemaValidationErrors(error)) {
     const errors = error.validation.map(({ instancePath, message }) => ({ path: instancePath, message: message ?? '' }))
     const detail = errors.map(({ path, message }) => `${path || error.validationContext}: ${message}`).join('; ')
@@ -95,6 +91,25 @@ export function toProblem(error: unknown): ProblemError {
     fromRequestError(error) ??
     new ProblemError(500, 'internal_error', 'Internal server error. Include the request id when you report it.')
   )
+}
+
+/** Responses by SQLSTATE. The other failures that pass by themselves are `database_unavailable`. */
+const databaseProblems: Record<string, [code: string, detail: string, retryAfterSeconds?: number]> = {
+  '25006': ['database_read_only', 'The database is read-only, as during a failover. Try again in a moment.'],
+  '28P01': ['database_login_failed', 'The server cannot log in to its database. Tell its operator.', 30],
+  '53100': ['database_full', 'The disk of the database is full. Tell its operator.', 30],
+  '53300': ['database_overloaded', 'The database has no free connections. Try again in a moment.'],
+  '55P03': ['database_locked', 'The data is locked by another operation. Try again in a moment.'],
+}
+
+/** Codes of `databaseUnavailable`. */
+export const databaseCodes = ['database_unavailable', ...Object.values(databaseProblems).map(([code]) => code)]
+
+/** Returns the error of a database that cannot serve the request now. `cause` is an SQLSTATE. */
+export function databaseUnavailable(cause = ''): ProblemError {
+  const unknown = ['database_unavailable', 'The database is not responding. Try again in a moment.'] as const
+  const [code, detail, retryAfterSeconds = 2] = databaseProblems[cause] ?? unknown
+  return new ProblemError(503, code, detail, { retryAfterSeconds })
 }
 
 const modelStatus: Partial<Record<LlmErrorCode, number>> = {

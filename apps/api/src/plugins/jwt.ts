@@ -57,12 +57,12 @@ function createKeyFinder(issuer: string, log: FastifyBaseLogger): JWTVerifyGetKe
   let keySet: Promise<RemoteJWKSet> | undefined
   let pausedUntil = 0
   const fetchUnlessPaused: typeof fetch = async (...args) => {
-    if (Date.now() < pausedUntil) throw new Error('the token issuer failed a moment ago')
+    if (performance.now() < pausedUntil) throw new Error('the token issuer failed a moment ago')
     return fetch(...args)
   }
   const fail = (error: unknown) => {
-    if (Date.now() < pausedUntil) return
-    pausedUntil = Date.now() + pauseMs
+    if (performance.now() < pausedUntil) return
+    pausedUntil = performance.now() + pauseMs
     log.warn({ error: describeError(error) }, 'failed to fetch the keys of the token issuer')
   }
   return async (header, token) => {

@@ -17,7 +17,7 @@ const missingPage = `<!doctype html>
 <title>Sluice</title>
 <h1>The page is not built</h1>
 <p>Run <code>npm run build -w @repo/web</code> and restart. <code>npm start</code> and the Docker image build it for you.</p>
-<p>The API is running. Its documentation is at <a href="/docs">/docs</a>.</p>
+<p>The API is running. Its documentation is at <a href="docs">docs</a>.</p>
 </html>
 `
 

@@ -60,6 +60,17 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
     expect((await search(one, alice)).statusCode).toBe(200)
   })
 
+  it.each([3_600_000, -3_600_000])('keeps counting when the clock is stepped by %i ms', async (step) => {
+    startMinute()
+    const one = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '1' } })
+    for (const _ of ['before', 'after']) {
+      expect((await search(one, one.alice)).statusCode).toBe(200)
+      const refused = await search(one, one.alice)
+      expect([refused.statusCode, refused.headers['retry-after']]).toEqual([429, '50'])
+      vi.setSystemTime(Date.now() + step)
+    }
+  })
+
   it('sends the 429 in OpenAI’s envelope below /v1/', async () => {
     startMinute()
     const { app, alice } = await startApp({ environment: { OWNER_REQUESTS_PER_MINUTE: '1' } })

@@ -39,7 +39,7 @@ type Entry = {
   minute: number
   own: Usage
   others: Usage
-  /** When a request or answer of this owner last started or ended here. Milliseconds, as in `Date.now()`. */
+  /** When a request or answer of this owner last started or ended here. Milliseconds, as in `performance.now()`. */
   activeAt: number
   /** When the usage on other processes was last read. */
   syncedAt: number
@@ -62,8 +62,8 @@ export function createQuotas({ config, store, log }: QuotaOptions): Quotas {
   const open = (owner: string): Entry => {
     const entry = entries.get(owner) ?? createEntry()
     entries.set(owner, entry)
-    entry.activeAt = Date.now()
-    return expire(entry, entry.activeAt)
+    entry.activeAt = performance.now()
+    return expire(entry, Date.now())
   }
 
   return {
@@ -89,18 +89,18 @@ const unlimited: Quotas = { countRequest: () => {}, acquireStream: () => {}, rel
 /** Returns a function that shares the counts of this process, reads those of the others, and drops idle owners. */
 function createSync(store: Store, entries: Map<string, Entry>): () => Promise<void> {
   const processId = randomUUID()
-  let sweptAt = 0
+  let sweptAt = Number.NEGATIVE_INFINITY
   return async () => {
     const now = Date.now()
     for (const [owner, entry] of entries) if (isExpired(entry, now)) entries.delete(owner)
-    const active = [...entries].filter(([, entry]) => isActive(entry, now))
+    const active = [...entries].filter(([, entry]) => isActive(entry))
     if (active.length === 0) return
     const minute = new Date(toMinute(now))
     const own = active.map(([owner, entry]) => ({ owner, minute, ...expire(entry, now).own }))
     const others = await store.usage.sync(processId, own, freshMs)
     for (const [owner, entry] of active) merge(entry, toMinute(now), others.get(owner))
-    if (now - sweptAt < minuteMs) return
-    sweptAt = now
+    if (performance.now() - sweptAt < minuteMs) return
+    sweptAt = performance.now()
     await store.usage.sweep()
   }
 }
@@ -110,8 +110,8 @@ function createEntry(): Entry {
     minute: 0,
     own: { requests: 0, streams: 0 },
     others: { requests: 0, streams: 0 },
-    activeAt: 0,
-    syncedAt: 0,
+    activeAt: Number.NEGATIVE_INFINITY,
+    syncedAt: Number.NEGATIVE_INFINITY,
   }
 }
 
@@ -125,22 +125,22 @@ function expire(entry: Entry, now: number): Entry {
     entry.own.requests = 0
     entry.others.requests = 0
   }
-  if (now - entry.syncedAt > freshMs) entry.others.streams = 0
+  if (performance.now() - entry.syncedAt > freshMs) entry.others.streams = 0
   return entry
 }
 
 function merge(entry: Entry, minute: number, others: Usage = { requests: 0, streams: 0 }): void {
-  entry.syncedAt = Date.now()
+  entry.syncedAt = performance.now()
   entry.others.streams = others.streams
   if (entry.minute === minute) entry.others.requests = others.requests
 }
 
-function isActive({ own, activeAt }: Entry, now: number): boolean {
-  return own.streams > 0 || now - activeAt < freshMs
+function isActive({ own, activeAt }: Entry): boolean {
+  return own.streams > 0 || performance.now() - activeAt < freshMs
 }
 
 function isExpired(entry: Entry, now: number): boolean {
-  return !isActive(entry, now) && entry.minute !== toMinute(now)
+  return !isActive(entry) && entry.minute !== toMinute(now)
 }
 
 function tooManyRequests(limit: number): ProblemError {

@@ -1,6 +1,7 @@
+import { describeDatabaseError } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { ProblemError, shuttingDown } from '../plugins/errors.ts'
+import { databaseCodes, databaseUnavailable, shuttingDown } from '../plugins/errors.ts'
 
 const databaseDeadlineMs = 2000 // a healthy database responds within 2 ms; probes time out after a few seconds
 
@@ -25,18 +26,17 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '/ready',
     {
-      config: { problems: { 503: ['shutting_down', 'database_unavailable'] } },
+      config: { problems: { 503: ['shutting_down', ...databaseCodes] } },
       schema: {
         operationId: 'isReady',
-        summary: 'Check that the database responds and the process is not shutting down',
+        summary: 'Check that the database accepts writes and the process is not shutting down',
         response: { 200: HealthResponse },
       },
     },
     async () => {
       if (app.chat.isDraining()) throw shuttingDown({ safeToRetry: true })
-      await app.pingDatabase(databaseDeadlineMs).catch(() => {
-        const detail = 'The database is not responding. Try again in a moment.'
-        throw new ProblemError(503, 'database_unavailable', detail, { retryAfterSeconds: 2 })
+      await app.pingDatabase(databaseDeadlineMs).catch((error) => {
+        throw databaseUnavailable(describeDatabaseError(error)?.code)
       })
       return { status: 'ok' as const }
     },

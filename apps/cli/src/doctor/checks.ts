@@ -21,6 +21,7 @@ export const checks: Check[] = [
   { name: 'same database', needs: ['database', 'direct'], run: database.checkSameDatabase },
   { name: 'migrations', needs: ['database'], run: database.checkMigrations },
   { name: 'settings', needs: ['migrations'], run: database.checkSettings },
+  { name: 'models', run: models.checkListed },
   { name: 'chat model', run: models.checkChat },
   { name: 'embedder', run: models.checkEmbedder, fix: 'set EMBEDDING_MODEL and the URL and key of its server' },
   { name: 'reranker', run: models.checkReranker, fix: 'set RERANK_BASE_URL, RERANK_MODEL and RERANK_API_KEY' },

@@ -86,7 +86,7 @@ describe('the environment', () => {
       'skip  port: PORT is not set or invalid',
       'skip  direct: DIRECT_DATABASE_URL is not set or invalid',
       ...skipped(['same database'], 'direct'),
-      ...['chat model', 'embedder', 'reranker', 'stored vectors'].map(
+      ...['models', 'chat model', 'embedder', 'reranker', 'stored vectors'].map(
         (name) => `skip  ${name}: a model variable is not set or invalid`,
       ),
       ...skipped(['vector index'], 'embedder'),
@@ -219,6 +219,15 @@ describe('the models', () => {
       line('FAIL  embedder: The model server responded with 401. Check the API key'),
     ])
     expect(lines.join()).not.toContain('hunter2')
+  })
+
+  it('are not listed by their server, which is only a warning', async () => {
+    const upstream = await startUpstream()
+    upstream.next(sendJson({ data: [{ id: 'a' }, { id: 'b' }] }))
+    const lines = await report({ OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'c' })
+    expect(lines).toContainEqual(
+      line('warn  models: The model server does not list c. It lists a, b. Fix: correct CHAT'),
+    )
   })
 
   it('include the reranker, if one is configured', async () => {

@@ -30,6 +30,14 @@ async function checkChatModel({ name, stream }: ChatModel, signal: AbortSignal):
   }
 }
 
+/** Warns of models that their servers do not list. */
+export function checkListed(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
+  return withModels(config, async ({ findUnlistedModels }) => {
+    const problems = await findUnlistedModels(signal)
+    return problems.map((problem) => warn(problem, 'correct CHAT_MODEL, CHAT_MODELS or EMBEDDING_MODEL'))
+  })
+}
+
 /** Checks that the embedder returns a vector. */
 export function checkEmbedder(config: DoctorConfig, signal: AbortSignal): Promise<Finding[]> {
   return withModels(config, async ({ embedder }) => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Sql, TransactionSql } from 'postgres'
-import { isOutage, isRefusal } from '../errors.ts'
+import { isOutage, isReadOnly, isRefusal } from '../errors.ts'
 
 /** The state of the connection pool. */
 export type Pool = {
@@ -32,7 +32,10 @@ class PoolBusyError extends Error {
  * Statements that certainly did not run, because the server was unreachable, are retried until the same timeout.
  */
 export function limitConcurrency(client: Sql, semaphore: Semaphore): Sql {
-  const run = createRunner(semaphore)
+  const run = createRunner(
+    semaphore,
+    createDropper((query) => client.unsafe(query)),
+  )
 
   /** Drizzle awaits the result, or calls `values` on it synchronously. `run` starts later, so it sees that call. */
   function unsafe(...args: Parameters<Sql['unsafe']>) {
@@ -68,7 +71,7 @@ export function limitConcurrency(client: Sql, semaphore: Semaphore): Sql {
 }
 
 /** Returns a function that runs work with a permit, and retries it while the database is unavailable and `mayRetry`. */
-function createRunner({ acquire, release, waitTimeoutMs }: Semaphore) {
+function createRunner({ acquire, release, waitTimeoutMs }: Semaphore, dropIfReadOnly: (error: unknown) => unknown) {
   return async <T>(work: () => Promise<T>, mayRetry: (error: unknown) => boolean): Promise<T> => {
     const deadline = performance.now() + waitTimeoutMs
     const acquiredAt = await acquire()
@@ -77,6 +80,7 @@ function createRunner({ acquire, release, waitTimeoutMs }: Semaphore) {
         try {
           return await work()
         } catch (error) {
+          await dropIfReadOnly(error)
           const pauseMs = longestMs * (0.5 + Math.random() / 2) // jitter: processes must not retry all at once
           if (!isOutage(error) || !mayRetry(error) || performance.now() + pauseMs > deadline) throw error
           await sleep(pauseMs)
@@ -85,6 +89,24 @@ function createRunner({ acquire, release, waitTimeoutMs }: Semaphore) {
     } finally {
       release(acquiredAt)
     }
+  }
+}
+
+/** Closes a backend, and with it the connections that lead to it: those of the driver and of PgBouncer. */
+const terminateIfReadOnly =
+  "select pg_terminate_backend(pg_backend_pid()) where current_setting('transaction_read_only')::bool"
+const dropIntervalMs = 100 // all 20 of PgBouncer's connections are closed within 2 s, and logins cost little CPU
+
+/**
+ * Returns a function that closes a connection after an error of a read-only database. After a failover, only new
+ * connections reach the new primary.
+ */
+export function createDropper(query: (sql: string) => PromiseLike<unknown>) {
+  let droppedAt = Number.NEGATIVE_INFINITY
+  return async (error: unknown): Promise<void> => {
+    if (!isReadOnly(error) || performance.now() - droppedAt < dropIntervalMs) return
+    droppedAt = performance.now()
+    await query(terminateIfReadOnly).then(undefined, () => {}) // the backend does not answer
   }
 }
 

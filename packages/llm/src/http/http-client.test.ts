@@ -1,14 +1,19 @@
 import { getEventListeners } from 'node:events'
+import http from 'node:http'
+import net, { type Socket } from 'node:net'
 import { setImmediate, setTimeout } from 'node:timers/promises'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
-import { describe, expect, it } from 'vitest'
+import { certificate } from '@repo/testing/certificate'
+import { beforeEach, describe, expect, it } from 'vitest'
 import type { LlmErrorCode } from '../llm.ts'
 import { startHttpServer, startTcpServer } from '../test-server.ts'
 import { readBytes, readText } from './http-call.ts'
-import { createHttpClient } from './http-client.ts'
+import { createHttpClient, type HttpClientOptions } from './http-client.ts'
 
-const createClient = (baseUrl: string, { firstByteTimeoutMs = 10_000, idleTimeoutMs = 10_000 } = {}) =>
-  createHttpClient({ baseUrl, apiKey: 'the-key', firstByteTimeoutMs, idleTimeoutMs })
+type Settings = Partial<HttpClientOptions>
+const createClient = (baseUrl: string, settings: Settings = {}) =>
+  createHttpClient({ baseUrl, apiKey: 'the-key', firstByteTimeoutMs: 10_000, idleTimeoutMs: 10_000, ...settings })
 
 const isError = (code: LlmErrorCode, more = {}) => expect.objectContaining({ name: 'LlmError', code, ...more })
 const ok = (body: string) => `HTTP/1.1 200 OK\r\ncontent-length: ${body.length}\r\n\r\n${body}`
@@ -28,6 +33,12 @@ describe('a request', () => {
       })
     }
     expect(server.requests).toEqual(['{"a":1}', '{"a":1}'])
+  })
+
+  it('keeps the query of the base URL after the path', async () => {
+    const server = await startHttpServer((response, request) => response.end(request.url))
+    for (const baseUrl of [`${server.url}?api-version=1&a=%20b`, `${server.url}/?api-version=1&a=%20b`])
+      expect(await readText(await createClient(baseUrl).post('/chat', {}))).toBe('/v1/chat?api-version=1&a=%20b')
   })
 
   it('contains the name and password of its URL when there is no key', async () => {
@@ -92,6 +103,79 @@ describe('a request', () => {
     const answer = await client.post('/', {})
     client.close()
     expect(await readText(answer)).toBe('{}')
+  })
+})
+
+describe('with a proxy in the environment, a request', () => {
+  beforeEach(() => {
+    const before = getCACertificates('default')
+    setDefaultCACertificates([...before, certificate.cert])
+    return () => setDefaultCACertificates(before)
+  })
+
+  /** Starts a proxy that knows only one name, `model.example`, and notes what it is asked for. */
+  async function startProxy(target: { url: string }) {
+    const { port } = new URL(target.url)
+    const proxy = await startHttpServer((response, request) => {
+      seen.push(`${request.method} ${request.url}`, `${request.headers['proxy-authorization']}`)
+      const { pathname } = new URL(request.url ?? '')
+      const onward = http.request({ port, path: pathname, method: 'POST' }, (answer) => answer.pipe(response))
+      onward.end('{}')
+    })
+    const seen: string[] = []
+    proxy.server.on('connect', (request: http.IncomingMessage, client: Socket) => {
+      seen.push(`CONNECT ${request.url}`, `${request.headers['proxy-authorization']}`)
+      const onward = net.connect(Number(port), '127.0.0.1', () => client.write('HTTP/1.1 200 OK\r\n\r\n'))
+      client.pipe(onward).pipe(client)
+      for (const end of [client, onward])
+        end.on('error', () => {}).on('close', () => [client, onward].map((other) => other.destroy()))
+    })
+    return { url: new URL(proxy.url).origin.replace('://', '://me:secret@'), seen }
+  }
+  const authorization = `Basic ${btoa('me:secret')}`
+
+  it('is sent through a tunnel that streams, reuses its connection and ends with an abort', async () => {
+    const server = await startHttpServer((response) => {
+      response.write('first')
+      if (server.requests.length === 1) response.end(' last')
+    }, certificate)
+    const proxy = await startProxy(server)
+    const client = createClient('https://model.example/v1', { proxies: { https_proxy: proxy.url } })
+    expect(await readText(await client.post('/chat', { a: 1 }))).toBe('first last')
+    const abort = new AbortController()
+    const answer = await client.post('/chat', { a: 2 }, abort.signal)
+    expect(`${await readBytes(answer)}`).toBe('first')
+    abort.abort()
+    await expect.poll(() => server.sockets.every(({ destroyed }) => destroyed)).toBe(true)
+    expect(server.requests).toEqual(['{"a":1}', '{"a":2}'])
+    expect(proxy.seen).toEqual(['CONNECT model.example:443', authorization])
+  })
+
+  it('is sent to the proxy itself over plain HTTP', async () => {
+    const server = await startHttpServer((response, request) => response.end(request.url))
+    const proxy = await startProxy(server)
+    const client = createClient('http://model.example/v1', { proxies: { http_proxy: proxy.url } })
+    expect(await readText(await client.post('/chat', {}))).toBe('/v1/chat')
+    expect(proxy.seen).toEqual(['POST http://model.example/v1/chat', authorization])
+  })
+
+  it('is sent directly to the hosts of NO_PROXY', async () => {
+    const server = await startHttpServer((response) => response.end('direct'))
+    const proxy = await startProxy(server)
+    const proxies = { http_proxy: proxy.url, no_proxy: '127.0.0.1,.internal.example' }
+    expect(await readText(await createClient(server.url, { proxies }).post('/', {}))).toBe('direct')
+    const unknown = createClient('http://a.internal.example/v1', { proxies })
+    await expect(unknown.post('/', {})).rejects.toEqual(isError('model_unreachable'))
+    expect(proxy.seen).toEqual([])
+  })
+
+  it('reports an unreachable proxy without its password', async () => {
+    const proxies = { https_proxy: 'http://me:secret@127.0.0.1:9' }
+    const error = await createClient('https://model.example/v1', { proxies })
+      .post('/', {})
+      .catch((reason: unknown) => reason)
+    expect(error).toEqual(isError('model_unreachable'))
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('secret')
   })
 })
 

@@ -15,11 +15,17 @@ export type HttpClientOptions = Deadlines & {
   apiKey?: string | undefined
   /** Returns the headers of one call. Called once per call. */
   callHeaders?: (() => Record<string, string>) | undefined
+  /** `http_proxy`, `https_proxy` and `no_proxy`. */
+  proxies?: NodeJS.ProcessEnv | undefined
 }
+
+type Outgoing = { method: string; path: string; payload: Buffer[] }
 
 export type HttpClient = {
   /** Resolves with the 2xx headers. Rejects with an `LlmError`, or with the signal's reason. */
   post: (path: string, body: unknown, signal?: AbortSignal) => Promise<HttpAnswer>
+  /** The same without a body. */
+  get: (path: string, signal?: AbortSignal) => Promise<HttpAnswer>
   /** Closes idle connections. Calls in progress continue. */
   close: () => void
 }
@@ -43,30 +49,17 @@ const onread = {
  */
 export function createHttpClient(options: HttpClientOptions): HttpClient {
   const url = new URL(options.baseUrl)
-  const { protocol, hostname, port, auth, path } = urlToHttpOptions(url)
-  const root = (path ?? '').replace(/\/+$/, '')
+  const { protocol, hostname, port } = urlToHttpOptions(url)
+  const root = url.pathname.replace(/\/+$/, '')
   const transport = protocol === 'https:' ? https : http
-  const agentOptions = { keepAlive: true, onread } // Node's types lack some socket options
+  const agentOptions = { keepAlive: true, onread, proxyEnv: options.proxies } // Node's types lack some socket options
   const keepAlive = new transport.Agent(agentOptions)
-  const credentials = options.apiKey
-    ? `Bearer ${options.apiKey}`
-    : auth && `Basic ${Buffer.from(auth).toString('base64')}`
-  // A list, because Node would convert an object to a list first, which takes 15 µs per call.
-  const headers = [
-    ...['host', url.host, 'content-type', 'application/json', 'user-agent', 'sluice'],
-    ...(credentials ? ['authorization', credentials] : []),
-  ]
+  const createHeaders = prepareHeaders(options, url)
 
-  const send = (
-    call: HttpCall,
-    path: string,
-    payload: Buffer[],
-    agent: http.Agent | false = keepAlive,
-  ): Promise<http.IncomingMessage> => {
+  const send = (call: HttpCall, { method, path, payload }: Outgoing, agent = keepAlive) => {
     const { promise, resolve, reject } = Promise.withResolvers<http.IncomingMessage>()
-    const length = ['content-length', String(payload.reduce((sum, { length }) => sum + length, 0))]
-    const allHeaders = [...headers, ...length, ...Object.entries(options.callHeaders?.() ?? {}).flat()]
-    const request = transport.request({ hostname, port, path: root + path, method: 'POST', headers: allHeaders, agent })
+    const target = { hostname, port, path: root + path + url.search }
+    const request = transport.request({ ...target, method, headers: createHeaders(payload), agent })
     let bytesBefore = 0
     let sent = payload
     request.on('socket', (socket) => {
@@ -78,7 +71,8 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     })
     request.on('error', (error) => {
       const isUnanswered = request.reusedSocket && request.socket?.bytesRead === bytesBefore
-      if (isUnanswered && isReset(error) && !call.failure) resolve(send(call, path, sent, false))
+      const once = () => new transport.Agent({ ...agentOptions, keepAlive: false })
+      if (isUnanswered && isReset(error) && !call.failure) resolve(send(call, { method, path, payload: sent }, once()))
       else reject(call.fail(describeFailure(error)))
     })
     request.on('close', () => reject())
@@ -87,28 +81,50 @@ export function createHttpClient(options: HttpClientOptions): HttpClient {
     call.request = request
     return promise
   }
-
+  const open = async (method: string, path: string, body: unknown, signal?: AbortSignal) => {
+    signal?.throwIfAborted()
+    const call = startCall(options, signal)
+    try {
+      const response = await send(call, { method, path, payload: await writePayload(call, body) })
+      await assertAccepted(response)
+      return openAnswer(response, await decodeBody(response), call)
+    } catch (error) {
+      throw call.fail(error instanceof LlmError ? error : describeFailure(error))
+    }
+  }
   return {
-    post: async (path, body, signal) => {
-      signal?.throwIfAborted()
-      const call = startCall(options, signal)
-      try {
-        const response = await send(call, path, await writePayload(call, body))
-        await assertAccepted(response)
-        return openAnswer(response, await decodeBody(response), call)
-      } catch (error) {
-        throw call.fail(error instanceof LlmError ? error : describeFailure(error))
-      }
-    },
+    get: (path, signal) => open('GET', path, undefined, signal),
+    post: (path, body, signal) => open('POST', path, body, signal),
     close: () => {
       for (const sockets of Object.values(keepAlive.freeSockets)) for (const socket of sockets ?? []) socket.destroy()
     },
   }
 }
 
+/**
+ * Returns a function that returns the headers of a request. They are a list, because Node would convert an object to a
+ * list first, which takes 15 µs per call. To a list it does not add the password of a proxy.
+ */
+function prepareHeaders({ apiKey, callHeaders, proxies }: HttpClientOptions, url: URL) {
+  const { auth } = urlToHttpOptions(url)
+  const credentials = apiKey ? `Bearer ${apiKey}` : auth && `Basic ${Buffer.from(auth).toString('base64')}`
+  const same = [
+    ['host', url.host],
+    ['content-type', 'application/json'],
+    ['user-agent', 'sluice'],
+    ...(credentials ? [['authorization', credentials]] : []),
+  ]
+  const isProxied = url.protocol === 'http:' && Boolean(proxies?.http_proxy)
+  return (payload: Buffer[]) => {
+    const length = ['content-length', String(payload.reduce((sum, { length }) => sum + length, 0))]
+    const pairs = [...same, length, ...Object.entries(callHeaders?.() ?? {})]
+    return isProxied ? Object.fromEntries(pairs) : pairs.flat()
+  }
+}
+
 /** Throws the call's failure if it was aborted in the meantime. */
 async function writePayload(call: HttpCall, body: unknown): Promise<Buffer[]> {
-  const payload = await writeJson(body)
+  const payload = body === undefined ? [] : await writeJson(body)
   if (call.failure) throw call.failure.reason
   return payload
 }

@@ -53,8 +53,9 @@ export async function startMockModel({ port = 0, host = '127.0.0.1', answerInste
   const answer = async (request: IncomingMessage, response: ServerResponse) => {
     const path = request.url ?? ''
     if (path === '/stats') return sendJson(response, 200, stats())
-    if (path === '/v1/models')
-      return sendJson(response, 200, { object: 'list', data: [{ id: 'mock', object: 'model' }] })
+    // As the only model of llama.cpp, it accepts any name.
+    const model = { id: 'mock', object: 'model', owned_by: 'llamacpp' }
+    if (path === '/v1/models') return sendJson(response, 200, { object: 'list', data: [model] })
     const body: MockBody = JSON.parse(await text(request))
     requests.push({ path, headers: request.headers, body })
     if (requests.length > keptRequests) requests.shift()

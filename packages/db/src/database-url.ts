@@ -1,0 +1,29 @@
+import { parse } from 'pg-connection-string'
+import type { Options } from 'postgres'
+
+/**
+ * Returns the URL of a database as options. The two drivers read URLs differently: `postgres` cannot connect to IPv6
+ * addresses and sends `host` and `sslrootcert` to the server, and `pg` verifies certificates with `sslmode=require`.
+ * Throws if `sslrootcert` cannot be read.
+ */
+export function readDatabaseUrl(url: string) {
+  const { host, port, user, password, ssl, application_name } = parse(url, { useLibpqCompat: true })
+  const database = decodeURIComponent(new URL(url).pathname.slice(1))
+  return {
+    host: host || 'localhost',
+    port: Number(port || 5432),
+    ssl: typeof ssl === 'object' ? ssl : false,
+    ...(database && { database }),
+    ...(user && { user }),
+    ...(password && { password }),
+    ...(application_name && { application_name }),
+  }
+}
+
+/** Returns the same as options of `postgres`, which splits a host at its colons unless it is in a list. */
+export function readPostgresOptions(url: string): Options<Record<string, never>> {
+  const { host, port, application_name, ...rest } = readDatabaseUrl(url)
+  const socket = host.startsWith('/') && { path: `${host}/.s.PGSQL.${port}` }
+  const address = Object({ host: [host], port: [port] }) // the driver's types lack lists
+  return { ...rest, ...socket, ...address, connection: { ...(application_name && { application_name }) } }
+}
