@@ -168,7 +168,7 @@ it('Alice has rows in every table', async ({ annotate }) => {
 it('every registered route is covered', () => {
   const routes = readRouteTable(app.printRoutes({ commonPrefix: false }))
   const walked = operations.map(({ method, path }) => `${method} ${path}`)
-  expect(routes.filter((route) => !/ \/($|\*|docs|openapi\.json|v1\/models\/\*)/.test(route)).toSorted()).toEqual(
+  expect(routes.filter((route) => !/ \/($|\*|docs|openapi\.json|v1\/models\*)/.test(route)).toSorted()).toEqual(
     walked.toSorted(),
   )
 })

@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, sql } from '@repo/db'
@@ -52,7 +52,7 @@ describe('manage ingest', () => {
     for (const name of ['empty.txt', 'blank.txt', 'huge.txt', 'secret.txt', 'good.txt', '.hidden.txt', 'locked/in.txt'])
       writeFileSync(join(odd, name), name === 'empty.txt' ? '' : name === 'blank.txt' ? ' \n ' : 'A text.')
     truncateSync(join(odd, 'huge.txt'), 5 * 1024 ** 3)
-    execFileSync('mkfifo', [join(odd, 'pipe')])
+    const socket = createServer().listen(join(odd, 'socket'))
     for (const [to, name] of [
       ['good.txt', 'link.txt'],
       ['.', 'loop'],
@@ -77,11 +77,12 @@ describe('manage ingest', () => {
       `link.txt is left out: ${link}`,
       'locked is left out: it cannot be read: permission denied',
       `loop is left out: ${link}`,
-      'pipe is left out: it is not a regular file',
       'secret.txt is left out: it cannot be read: permission denied',
+      'socket is left out: it is not a regular file',
     ])
     expect(lines.at(-1)).toBe('1 ready, 1 failed, 9 left out')
     chmodSync(locked, 0o755)
+    socket.close()
   })
 
   it('ends with one line when the disk of the database is full, and adds the rest when started again', async () => {

@@ -23,12 +23,21 @@ function renderSection({ text, sources, isRunning, onOpen }: Props) {
   const options: MarkdownToJSX.Options = {
     disableParsingRawHTML: true,
     forceBlock: true,
-    wrapperProps: { dir: 'auto', className: 'section' },
+    wrapper: Wrapper,
     optimizeForStreaming: isRunning,
     overrides: { a: Link, img: ImageText },
     renderRule: (next, node) => (node.type === RuleType.text ? cite(node.text, sources, onOpen) : next()),
   }
   return <MarkdownToJsx options={options}>{text}</MarkdownToJsx>
+}
+
+/** Has the direction of its text. */
+function Wrapper({ children }: { children?: ReactNode }) {
+  return (
+    <div dir="auto" className="section">
+      {children}
+    </div>
+  )
 }
 
 function cite(text: string, sources: Props['sources'], onOpen: Props['onOpen']): ReactNode {

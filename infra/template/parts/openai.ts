@@ -104,7 +104,7 @@ export const part: Part = {
       "'POST /v1/embeddings'",
       "'GET /v1/models'",
       "'GET /v1/models/{id}'",
-      "'GET /v1/models/*'",
+      "'GET /v1/models*'",
     ],
     'apps/bench/src/watch/stalls.ts': [`post(\`\${url}/v1/`],
     'biome.json': ['"apps/api/src/openai/routes.ts"', '"apps/api/src/openai/responses/routes.ts"'],
