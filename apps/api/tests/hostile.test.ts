@@ -30,6 +30,7 @@ const general = [
   'bad_request',
   'invalid_url',
   'route_not_found',
+  'method_not_allowed',
   'headers_too_large',
   'request_timeout',
   'unauthorized',
@@ -102,7 +103,7 @@ describe('every request gets a response: no 5xx of ours, no internals, an id, an
     const wrong = [host(url), `authorization: Bearer sl_${'0'.repeat(16)}_${'A'.repeat(43)}`]
     const table = await attack(url, wrong, requestCount * 0.1, ({ status, body }) => {
       if (status < 300) expect(body).toMatch(/^$|"status":"ok"|swagger|"openapi"|<!doctype html>/i)
-      else expect([301, 302, 400, 401, 404, 408, 413, 415, 431]).toContain(status)
+      else expect([301, 302, 400, 401, 404, 405, 408, 413, 415, 431]).toContain(status)
     })
     await annotate(`hostile requests with a wrong key: ${table}`)
   })
@@ -112,7 +113,7 @@ describe('every request gets a response: no 5xx of ours, no internals, an id, an
     for (const first of foreign) {
       const table = await attack(localUrl, first, requestCount * 0.05, ({ status, body }) => {
         if (status < 300) expect(body).toMatch(/^$|"status":"ok"|swagger|"openapi"|<!doctype html>/i)
-        else expect([301, 302, 400, 403, 404, 408, 413, 415, 431]).toContain(status)
+        else expect([301, 302, 400, 403, 404, 405, 408, 413, 415, 431]).toContain(status)
       })
       await annotate(`hostile requests with ${first.at(-1)}: ${table}`)
     }

@@ -168,7 +168,9 @@ it('Alice has rows in every table', async ({ annotate }) => {
 it('every registered route is covered', () => {
   const routes = readRouteTable(app.printRoutes({ commonPrefix: false }))
   const walked = operations.map(({ method, path }) => `${method} ${path}`)
-  expect(routes.filter((route) => !/ \/($|\*|docs|openapi\.json)/.test(route)).toSorted()).toEqual(walked.toSorted())
+  expect(routes.filter((route) => !/ \/($|\*|docs|openapi\.json|v1\/models\*)/.test(route)).toSorted()).toEqual(
+    walked.toSorted(),
+  )
 })
 
 /** Creates a new owner for each test. Bob sends Alice's ids in his own texts, and would find those. */

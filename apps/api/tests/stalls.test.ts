@@ -112,6 +112,8 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
   'GET /live': () => [get('/live')],
   'GET /models': () => [get('/models')],
   'GET /v1/models': () => [get('/v1/models')],
+  'GET /v1/models/{id}': () => [get('/v1/models/endless')],
+  'GET /v1/models*': () => [get(`/v1/models/${'a/'.repeat(4000)}`)],
   'GET /health/live': () => [get('/health/live')],
   'GET /health/ready': () => [get('/health/ready')],
   'GET /': () => [get('/')],

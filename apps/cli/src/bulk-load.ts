@@ -26,16 +26,26 @@ export async function loadWithoutIndex<T>(
     const index = { directUrl, embedder: { model: embedder.name, dimensions: vector.length } }
     return (await dropEmbeddingIndex(index)) ? index : undefined
   }
-  const stop = listenForStopSignals()
-  const index = await dropIndex().catch((error) => report(`keeping the vector index: ${getErrorMessage(error)}`))
-  try {
-    if (index) report('dropped the vector index; it will be rebuilt after the load')
-    return await load(stop.signal)
-  } finally {
-    if (index) {
-      report('building the vector index (if interrupted, run `npm run db:migrate`)')
-      await buildEmbeddingIndex(index)
+  return untilStopped(async (signal) => {
+    const index = await dropIndex().catch((error) => report(`keeping the vector index: ${getErrorMessage(error)}`))
+    try {
+      if (index) report('dropped the vector index; it will be rebuilt after the load')
+      return await load(signal)
+    } finally {
+      if (index) {
+        report('building the vector index (if interrupted, run `npm run db:migrate`)')
+        await buildEmbeddingIndex(index)
+      }
     }
+  })
+}
+
+/** Runs `work` with a signal that is aborted on the first Ctrl-C. The second one ends the process. */
+export async function untilStopped<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const stop = listenForStopSignals()
+  try {
+    return await work(stop.signal)
+  } finally {
     stop.release()
   }
 }

@@ -1,8 +1,10 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { connect, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
-import { runProgram, startProgram } from '@repo/testing/processes'
+import { runProgram, startProgram, until } from '@repo/testing/processes'
 import { afterAll, describe, expect, it } from 'vitest'
 
 const test = await createTestDatabase()
@@ -41,6 +43,89 @@ describe('manage ingest', () => {
     expect(result.out).toMatch(/^\/.*c\.png is left out: Images \(\.png\) are not supported\. Run text recognition/m)
     expect(result.out).toMatch(/^\/.*d\.md is left out: RTF files \(\.rtf\) are not supported\. Save it as/m)
     expect([result.code, lastLine(result)]).toEqual([1, '2 ready, 0 failed, 2 left out'])
+  })
+
+  it('reports each file that cannot be added in one line, and adds the others', async () => {
+    const odd = join(folder, 'odd')
+    const locked = join(odd, 'locked')
+    mkdirSync(locked, { recursive: true })
+    for (const name of ['empty.txt', 'blank.txt', 'huge.txt', 'secret.txt', 'good.txt', '.hidden.txt', 'locked/in.txt'])
+      writeFileSync(join(odd, name), name === 'empty.txt' ? '' : name === 'blank.txt' ? ' \n ' : 'A text.')
+    truncateSync(join(odd, 'huge.txt'), 5 * 1024 ** 3)
+    const socket = createServer().listen(join(odd, 'socket'))
+    for (const [to, name] of [
+      ['good.txt', 'link.txt'],
+      ['.', 'loop'],
+      ['nowhere', 'broken'],
+    ] as const)
+      symlinkSync(to, join(odd, name))
+    for (const path of [join(odd, 'secret.txt'), locked]) chmodSync(path, 0)
+    chmodSync(folder, 0o755)
+    // Root may read everything, so the command runs as another user.
+    const asNobody = process.getuid?.() === 0 ? ['--import', 'data:text/javascript,process.setuid(65534)'] : []
+    const arguments_ = ['ingest', odd, `${odd}/../odd/good.txt`, '/proc/self/mem']
+    const { ended, written } = startProgram('apps/cli/dist/manage.js', env, arguments_, asNobody)
+    expect([await ended, written.err]).toEqual([1, ''])
+    const lines = written.out.replaceAll(`${odd}/`, '').trim().split('\n')
+    const link = 'it is a symbolic link. Name its target instead'
+    expect(lines.filter((line) => /left out:|failed:/.test(line)).toSorted()).toEqual([
+      expect.stringMatching(/^\/proc\/self\/mem is left out: it cannot be read: ./),
+      expect.stringMatching(/^blank\.txt failed: ./),
+      `broken is left out: ${link}`,
+      'empty.txt is left out: it is empty',
+      'huge.txt is left out: it has more than 50 MB',
+      `link.txt is left out: ${link}`,
+      'locked is left out: it cannot be read: permission denied',
+      `loop is left out: ${link}`,
+      'secret.txt is left out: it cannot be read: permission denied',
+      'socket is left out: it is not a regular file',
+    ])
+    expect(lines.at(-1)).toBe('1 ready, 1 failed, 9 left out')
+    chmodSync(locked, 0o755)
+    socket.close()
+  })
+
+  it('ends with one line when the disk of the database is full, and adds the rest when started again', async () => {
+    const owner = connect({ url: test.directDatabaseUrl, poolSize: 1 })
+    await owner.db.execute(sql`create function fill_disk() returns trigger language plpgsql as $$ begin
+      if new.external_id like '%/full/20.txt' then
+        raise exception 'could not extend file: No space left on device' using errcode = '53100';
+      end if;
+      return new; end $$`)
+    await owner.db.execute(
+      sql`create trigger full_disk before insert on documents for each row execute function fill_disk()`,
+    )
+    const full = join(folder, 'full')
+    mkdirSync(full)
+    for (let n = 0; n < 40; n += 1) writeFileSync(join(full, `${n}.txt`), `Port ${n} has its own disk.`)
+    const { code, err } = await ingest(full)
+    expect([code, err]).toEqual([1, 'Command failed: could not extend file: No space left on device\n'])
+    await owner.db.execute(sql`drop trigger full_disk on documents`)
+    expect(lastLine(await ingest(full))).toBe('40 ready, 0 failed, 0 left out')
+    await owner.close()
+  })
+
+  it('neither loses nor doubles a file when Ctrl-C interrupts it and it is started again', async () => {
+    const many = join(folder, 'interrupted')
+    mkdirSync(many)
+    const count = 300
+    for (let n = 0; n < count; n += 1) writeFileSync(join(many, `${n}.txt`), `Port ${n} has its own tide.`)
+    const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
+    const readIds = async () => {
+      const rows = await db.execute<{ id: string }>(sql`
+        select external_id as id from documents where external_id like ${`${many}/%`}`)
+      return rows.map(({ id }) => id)
+    }
+    const { child, ended, written } = startProgram('apps/cli/dist/manage.js', env, ['ingest', many])
+    await until(async () => (await readIds()).length > 10)
+    child.kill('SIGINT')
+    expect(await ended).toBe(1)
+    expect(written.err).toMatch(/^Command failed: interrupted\. Queued files will still be processed.*\n$/)
+    expect((await readIds()).length).toBeLessThan(count)
+    expect(lastLine(await ingest(many))).toBe(`${count} ready, 0 failed, 0 left out`)
+    const ids = await readIds()
+    expect([ids.length, new Set(ids).size]).toEqual([count, count])
+    await close()
   })
 
   it('ingests 2,000 short files, and queues none of them the next time', async ({ annotate, skip }) => {

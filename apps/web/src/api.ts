@@ -5,7 +5,10 @@ import { z } from 'zod'
 
 const Problem = z.object({ status: z.number(), code: z.string(), detail: z.string() })
 
-const Conversations = z.object({ items: z.array(z.object({ id: z.string(), title: z.string() })) })
+const Conversations = z.object({
+  items: z.array(z.object({ id: z.string(), title: z.string() })),
+  next: z.string().nullable(),
+})
 
 /** A passage that was given to an answer, cited as `[n]`. */
 export type Source = {
@@ -101,8 +104,16 @@ export function createApi(key: string, onUnauthorized: () => void) {
     fetch: request,
     stopAnswer: (id: string) => request(`chat/${id}/stop`, { method: 'POST' }),
     listModels: async () => (await read(Models, 'models')).items,
-    listConversations: async (query: string) =>
-      (await read(Conversations, `conversations?${new URLSearchParams({ limit: '50', q: query })}`)).items,
+    listConversations: async (query: string, pages: number) => {
+      const list = await read(Conversations, `conversations?${new URLSearchParams({ limit: '50', q: query })}`)
+      for (let page = 1; page < pages && list.next; page += 1) {
+        const after = new URLSearchParams({ limit: '100', q: query, after: list.next })
+        const { items, next } = await read(Conversations, `conversations?${after}`)
+        list.items.push(...items)
+        list.next = next
+      }
+      return list
+    },
     readConversation: (id: string) => read(Conversation, `conversations/${id}`),
     renameConversation: (id: string, title: string) =>
       request(`conversations/${id}`, { ...json({ title }), method: 'PATCH' }),
@@ -153,11 +164,13 @@ function toApiError(body: string): ApiError {
     : new ApiError('unknown', 'The server sent an invalid response. Reload the page.')
 }
 
+/** Whether an answer's stream broke off. */
+export const isDisconnected = (error: unknown) => error instanceof TypeError
+
 /** Returns the message of an error to show to the user. */
 export function toErrorMessage(error: unknown): string {
   if (error instanceof ApiError) return error.message
-  if (error instanceof TypeError)
-    return 'The connection was lost. The answer continues on the server. Reload the page to see it.'
+  if (isDisconnected(error)) return 'The connection was lost. The answer continues on the server and will appear here.'
   return error instanceof Error ? error.message : 'An unexpected error occurred. Try again.'
 }
 

@@ -20,6 +20,18 @@ function readCurrent(): Current {
   return id ? { id, isNew: false } : { id: generateId(), isNew: true }
 }
 
+/** Keeps the page above the keyboard of phones that do not resize the page for it (Safari). Returns how to stop. */
+function fitAboveKeyboard() {
+  const { visualViewport } = window
+  const fit = () => {
+    if (visualViewport?.scale === 1)
+      // else the user has zoomed in
+      document.documentElement.style.setProperty('--visible-height', `${visualViewport.height}px`)
+  }
+  visualViewport?.addEventListener('resize', fit)
+  return () => visualViewport?.removeEventListener('resize', fit)
+}
+
 export function App() {
   const [key, setKey] = useState('')
   const [isLocked, setLocked] = useState(false)
@@ -39,19 +51,25 @@ function Page({ api }: { api: Api }) {
   const [view, setView] = useState<View>('Chat')
   const [current, setCurrent] = useState(readCurrent)
   const [query, setQuery] = useState('')
-  const list = useLoaded(useCallback(() => api.listConversations(query), [api, query]))
+  const [pages, setPages] = useState(1)
+  const list = useLoaded(useCallback(() => api.listConversations(query, pages), [api, query, pages]))
   const settings = useSettings()
   useEffect(() => {
     const follow = () => setCurrent(readCurrent())
     addEventListener('hashchange', follow)
     return () => removeEventListener('hashchange', follow)
   }, [])
+  useEffect(fitAboveKeyboard, [])
   const open = (id?: string) => {
     history.pushState(null, '', id ? `#${id}` : location.pathname)
     setCurrent(readCurrent())
     setView('Chat')
   }
   const { reload } = list
+  const search = useCallback((words: string) => {
+    setQuery(words)
+    setPages(1)
+  }, [])
   const begin = useCallback((id: string) => history.replaceState(null, '', `#${id}`), [])
 
   return (
@@ -76,10 +94,12 @@ function Page({ api }: { api: Api }) {
         <div className="library">
           <Conversations
             current={current.id}
-            items={list.value ?? []}
+            items={list.value?.items ?? []}
+            hasMore={Boolean(list.value?.next)}
             error={list.error}
             onOpen={open}
-            onSearch={setQuery}
+            onSearch={search}
+            onMore={() => setPages(pages + 1)}
             onChange={reload}
           />
           <Documents {...settings} />

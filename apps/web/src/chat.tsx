@@ -1,7 +1,7 @@
 import type { FileUIPart } from 'ai'
 import { useCallback, useState } from 'react'
 import { Answer } from './answer.tsx'
-import { type Source, type StoredMessage, toErrorMessage, useApi } from './api.ts'
+import { isDisconnected, type Source, type StoredMessage, toErrorMessage, useApi } from './api.ts'
 import { Composer } from './composer.tsx'
 import { Feedback } from './feedback.tsx'
 import { Passage } from './passage.tsx'
@@ -70,7 +70,7 @@ function OpenChat(props: Props & { stored: StoredMessage[] }) {
         {error && !isRunning && (
           <p role="alert">
             {toErrorMessage(error)}{' '}
-            {last && (
+            {last && !isDisconnected(error) && (
               <button type="button" className="quiet" onClick={() => chat.regenerate()}>
                 Try again
               </button>

@@ -43,6 +43,7 @@ export function Composer({ isRunning, settings, onAsk, onStop }: Props) {
         id="question"
         ref={field}
         rows={1}
+        dir="auto"
         value={text}
         placeholder="Ask a question"
         onChange={({ target }) => setText(target.value)}

@@ -36,7 +36,7 @@ export function Conversation({ id, title, isCurrent, onOpen, onRename, onRemove 
     )
   return (
     <li data-current={isCurrent}>
-      <a href={`#${id}`} aria-current={isCurrent ? 'page' : undefined} onClick={open}>
+      <a href={`#${id}`} dir="auto" aria-current={isCurrent ? 'page' : undefined} onClick={open}>
         {title}
       </a>
       <button
@@ -71,6 +71,7 @@ function RenameForm(props: { title: string; onSave: (title: string) => void; onC
         ref={field}
         className="field"
         aria-label="Title of the conversation"
+        dir="auto"
         defaultValue={title}
         maxLength={200}
         onBlur={leave}

@@ -5,13 +5,15 @@ import { Conversation } from './conversation.tsx'
 type Props = {
   current: string
   items: { id: string; title: string }[]
+  hasMore: boolean
   error: string | undefined
   onOpen: (id?: string) => void
   onSearch: (query: string) => void
+  onMore: () => void
   onChange: () => void
 }
 
-export function Conversations({ current, items, error, onOpen, onSearch, onChange }: Props) {
+export function Conversations({ current, items, hasMore, error, onOpen, onSearch, onMore, onChange }: Props) {
   const api = useApi()
   const [problem, setProblem] = useState<string>()
   const [query, setQuery] = useState('')
@@ -62,6 +64,11 @@ export function Conversations({ current, items, error, onOpen, onSearch, onChang
           />
         ))}
       </ul>
+      {hasMore && (
+        <button type="button" className="quiet" onClick={onMore}>
+          Show more
+        </button>
+      )}
       {items.length === 0 && !error && (
         <p className="hint" role="status">
           {query.trim() ? 'No conversation contains these words.' : 'Your conversations appear here.'}

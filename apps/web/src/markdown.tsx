@@ -1,19 +1,43 @@
 import MarkdownToJsx, { type MarkdownToJSX, RuleType } from 'markdown-to-jsx/react'
-import type { ReactNode } from 'react'
+import { memo, type ReactNode } from 'react'
 import type { Source } from './api.ts'
+import { splitSections } from './sections.ts'
 
 type Props = { text: string; sources: Map<number, Source>; isRunning: boolean; onOpen: (source: Source) => void }
 
 /** Renders a model's Markdown: HTML is shown as text, images are omitted, and `[n]` opens the cited passage. */
-export function Markdown({ text, sources, isRunning, onOpen }: Props) {
+export function Markdown(props: Props) {
+  const sections = splitSections(props.text)
+  return sections.map((text, index) => {
+    const isRunning = props.isRunning && index === sections.length - 1
+    // biome-ignore lint/suspicious/noArrayIndexKey: sections are only appended
+    return <Section key={index} {...props} text={text} isRunning={isRunning} />
+  })
+}
+
+const Section = memo(renderSection, (before, { text, sources, isRunning }) => {
+  return before.text === text && before.isRunning === isRunning && before.sources.size === sources.size
+})
+
+function renderSection({ text, sources, isRunning, onOpen }: Props) {
   const options: MarkdownToJSX.Options = {
     disableParsingRawHTML: true,
     forceBlock: true,
+    wrapper: Wrapper,
     optimizeForStreaming: isRunning,
     overrides: { a: Link, img: ImageText },
     renderRule: (next, node) => (node.type === RuleType.text ? cite(node.text, sources, onOpen) : next()),
   }
   return <MarkdownToJsx options={options}>{text}</MarkdownToJsx>
+}
+
+/** Has the direction of its text. */
+function Wrapper({ children }: { children?: ReactNode }) {
+  return (
+    <div dir="auto" className="section">
+      {children}
+    </div>
+  )
 }
 
 function cite(text: string, sources: Props['sources'], onOpen: Props['onOpen']): ReactNode {

@@ -30,7 +30,7 @@ export const Question = memo(function Question({ message, isDisabled, onEdit }: 
     return <EditForm text={text} isDisabled={isDisabled} onSave={save} onCancel={() => setEditing(false)} />
   }
   return (
-    <article className="question" aria-label="You asked">
+    <article className="question" aria-label="You asked" dir="auto">
       {message.parts.map((part) => part.type === 'file' && <Image key={part.url} {...part} />)}
       {text}
       <IconButton icon="edit" label="Edit" ref={button} isDisabled={isDisabled} onClick={() => setEditing(true)} />
@@ -68,6 +68,7 @@ function EditForm({ text, isDisabled, onSave, onCancel }: EditProps) {
       <textarea
         ref={field}
         aria-label="Edit your question"
+        dir="auto"
         value={edited}
         onChange={({ target }) => setEdited(target.value)}
         onKeyDown={press}

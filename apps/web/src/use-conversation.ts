@@ -1,8 +1,10 @@
 import { useChat } from '@ai-sdk/react'
 import { DefaultChatTransport, type FileUIPart, lastAssistantMessageIsCompleteWithApprovalResponses } from 'ai'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
-import { type Api, ApiError, type ChatMessage, type StoredMessage, useApi } from './api.ts'
+import { type Api, ApiError, type ChatMessage, isDisconnected, type StoredMessage, useApi } from './api.ts'
 import { type Settings, toFields, toModelField } from './use-settings.ts'
+
+const reconnectMs = 2000 // a server that restarts is back within seconds
 
 type Options = { id: string; isNew: boolean; stored: StoredMessage[]; settings: Settings; onTurn: () => void }
 
@@ -30,12 +32,24 @@ export function useConversation({ id, isNew, stored, settings, onTurn }: Options
   })
   const { sendMessage, regenerate, addToolApprovalResponse } = chat
   useUnmount(chat.stop)
+  const [storedById, setStored] = useStored(api, id, stored, chat.status, onTurn)
+  const shown = useRef(chat.messages)
+  shown.current = chat.messages
+  useRefresh(chat, async () => {
+    const messages = await readMessages(api, id)
+    if (shown.current !== chat.messages) return // the user has asked meanwhile
+    chat.setMessages(messages)
+    setStored(toMap(messages))
+    chat.clearError()
+    onTurn()
+    await chat.resumeStream()
+  })
   const latest = useRef(settings)
   latest.current = settings
   return {
     ...chat,
     isRunning: chat.status === 'submitted' || chat.status === 'streaming',
-    stored: useStored(api, id, stored, chat.status, onTurn),
+    stored: storedById,
     ask: (text: string, files: FileUIPart[]) => void sendMessage({ text, files }, { body: toFields(settings) }),
     stopAnswer: () => void api.stopAnswer(id).catch(() => chat.stop()),
     edit: useCallback(
@@ -82,7 +96,27 @@ function useStored(api: Api, id: string, first: StoredMessage[], status: string,
       () => {},
     )
   }, [status, api, id, onTurn])
-  return stored
+  return [stored, setStored] as const
+}
+
+/**
+ * Calls `refresh` after the stream broke off until it succeeds, and when this tab is shown again, because the
+ * conversation may have continued in another one.
+ */
+function useRefresh({ status, error }: { status: string; error: Error | undefined }, refresh: () => Promise<void>) {
+  const latest = useRef(refresh)
+  latest.current = refresh
+  const isLost = status === 'error' && isDisconnected(error)
+  const isIdle = status === 'ready'
+  useEffect(() => {
+    const update = () => void (document.hidden || latest.current().catch(() => {}))
+    const timer = isLost ? setInterval(update, reconnectMs) : undefined
+    if (isIdle) document.addEventListener('visibilitychange', update)
+    return () => {
+      clearInterval(timer)
+      document.removeEventListener('visibilitychange', update)
+    }
+  }, [isLost, isIdle])
 }
 
 const toMap = (messages: StoredMessage[]) => new Map(messages.map((message) => [message.id, message]))

@@ -20,11 +20,6 @@ export const part: Part = {
       ],
     ],
     'apps/api/src/openai/clients.test.ts': [["'offline", "'test"]],
-    'apps/api/src/openai/responses/routes.schemas.ts': [["'offline'", "'test'"]],
-    'apps/api/src/openai/routes.schemas.ts': [
-      ["'offline'", "'test'"],
-      ["'offline-384'", "'test-384'"],
-    ],
     'apps/api/src/openai/routes.test.ts': [
       "describe('the offline model",
       ["'offline-384'", "'test-384'"],

@@ -28,7 +28,7 @@ export { dropParts, fromStored, joinText, measureParts, type Piece, type StoredM
 export * from './schema.ts'
 export { createStore, type Store } from './store.ts'
 export { createTermIndex } from './term-index.ts'
-export { endsInHighSurrogate, toStorableJson, toStorableText } from './text.ts'
+export { endsInHighSurrogate, hasVisibleText, toStorableJson, toStorableText } from './text.ts'
 export type { StoredQuestion, Turn, WaitingAnswer } from './turns.ts'
 export { partSize, type Upload, UploadGoneError } from './uploads.ts'
 export type { Usage } from './usage.ts'

@@ -5,6 +5,14 @@ export function toStorableText(text: string): string {
   return text.includes('\0') ? replaceNul(text).toWellFormed() : text.toWellFormed()
 }
 
+/**
+ * Returns whether a text has any character that is not a space, a control character or invisible, such as U+200B. U+0000
+ * counts, because it is stored as U+FFFD.
+ */
+export function hasVisibleText(text: string): boolean {
+  return /\0|[^\s\p{Cc}\p{Cf}\p{DI}]/u.test(text)
+}
+
 const maxDepth = 100 // Postgres rejects JSON that is nested some thousand levels deep
 
 /** Returns a value as JSON that Postgres can store. Throws a `RangeError` for one that is nested too deeply. */

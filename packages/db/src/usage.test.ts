@@ -74,8 +74,7 @@ it('sweeps rows that were not updated for two minutes', async () => {
 })
 
 it('syncs 1,000 owners in one statement with eight processes', async ({ annotate }) => {
-  const many: string[] = []
-  for (let index = 0; index < 1000; index += 1) many.push(await owners.ensure(`owner-${index}`))
+  const many = await Promise.all(Array.from({ length: 1000 }, (_, index) => owners.ensure(`owner-${index}`)))
   const own = many.map((owner) => ({ owner, minute, requests: 9, streams: 2 }))
   for (let other = 0; other < 7; other += 1) await usage.sync(randomUUID(), own, freshMs)
   const durations: number[] = []

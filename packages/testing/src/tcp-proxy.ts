@@ -3,11 +3,11 @@ import { createServer, connect as dial, type Socket } from 'node:net'
 export type Gate = Awaited<ReturnType<typeof openTcpProxy>>
 
 /**
- * Starts a TCP proxy to the tests' PgBouncer. `shut` simulates an unavailable database and `open` ends that. The
- * address stays the same.
+ * Starts a TCP proxy to the tests' PgBouncer, or to the server with this URL. `shut` simulates an unavailable database
+ * and `open` ends that. The address stays the same.
  */
-export async function openTcpProxy() {
-  const { hostname, port } = new URL(process.env.DATABASE_URL ?? '')
+export async function openTcpProxy(to = process.env.DATABASE_URL ?? '') {
+  const { hostname, port } = new URL(to)
   const sockets = new Set<Socket>()
   const server = createServer((client) => {
     const pooler = dial(Number(port), hostname)

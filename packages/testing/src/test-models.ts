@@ -39,8 +39,7 @@ export function createTestModels(): Models {
       name,
       create: async ({ input }) => {
         const data = [input].flat().map((text, index) => ({ object: 'embedding', index, embedding: embedText(text) }))
-        const words = [input].flat().join(' ').split(/\s+/).length
-        return { object: 'list', data, model: name, usage: { prompt_tokens: words, total_tokens: words } }
+        return { object: 'list', data, model: name, usage: { prompt_tokens: data.length, total_tokens: data.length } }
       },
     },
   }

@@ -3,6 +3,7 @@ import { type NewFile, type StoredFile, type StoredPart, toStorableText } from '
 import { type ChatModel, takeTurn } from '@repo/llm'
 import { z } from 'zod'
 import { ProblemError } from '../plugins/errors.ts'
+import { safeParse } from '../plugins/nulls.ts'
 
 /** What a question consists of. `parts` is set if it has images. */
 export type QuestionContent = { text: string; parts?: StoredPart[] | undefined; files?: NewFile[] | undefined }
@@ -71,7 +72,7 @@ function isText(part: Part): part is z.output<typeof TextPart> {
 }
 
 async function readFile(part: Part, path: string) {
-  const { data: file } = FilePart.safeParse(part)
+  const { data: file } = safeParse(FilePart, part)
   const reject = (what: string) => new ProblemError(400, 'unsupported_part', `/${path}: ${what}`)
   if (!file) throw reject(`parts of type ${JSON.stringify(part.type)} are not supported. Send text and images only.`)
   const { url, mediaType, filename } = file

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { type Scope, toStorableText } from '@repo/db'
+import { hasVisibleText, type Scope, toStorableText } from '@repo/db'
 import { z } from 'zod'
 import { ProblemError } from '../plugins/errors.ts'
+import { safeParse } from '../plugins/nulls.ts'
 import { type QuestionContent, readParts, UserParts } from './question-parts.ts'
 import { scopeFields, toScope } from './scope.ts'
 
@@ -85,12 +86,12 @@ export const ChatRequest = z
  */
 export async function readRequest(body: z.output<typeof ChatRequest>): Promise<Question | Continuation> {
   if (!body.messages) return checkQuestion(fromPlainMessage(body), body)
-  const last = AssistantMessage.safeParse(body.messages.at(-1)).data
+  const last = safeParse(AssistantMessage, body.messages.at(-1)).data
   return last ? toContinuation(body, last) : checkQuestion(await fromUiMessages(body, body.messages), body)
 }
 
 function checkQuestion(question: Question, body: z.output<typeof ChatRequest>): Question {
-  if (question.text.trim() === '' && !question.files) throw invalid('message', 'must be a non-empty string')
+  if (!hasVisibleText(question.text) && !question.files) throw invalid('message', 'must be a non-empty string')
   if (question.text.length > maxMessageLength) {
     throw new ProblemError(
       413,
@@ -110,7 +111,7 @@ async function fromUiMessages(
   { id, trigger, messageId }: z.output<typeof ChatRequest>,
   messages: unknown[],
 ): Promise<Question> {
-  const last = UserMessage.safeParse(messages.at(-1))
+  const last = safeParse(UserMessage, messages.at(-1))
   if (!last.success) {
     const [issue] = last.error.issues
     throw invalid(['messages', messages.length - 1, ...(issue?.path ?? [])].join('/'), issue?.message ?? 'is invalid')
@@ -130,7 +131,7 @@ function toContinuation(
   { id }: z.output<typeof ChatRequest>,
   { id: answerId, parts }: z.output<typeof AssistantMessage>,
 ): Continuation {
-  const responses = parts.flatMap((part) => ToolResponse.safeParse(part).data ?? [])
+  const responses = parts.flatMap((part) => safeParse(ToolResponse, part).data ?? [])
   return { conversationId: id ?? '', answerId, responses }
 }
 

@@ -1,4 +1,4 @@
-import { toStorableText } from '@repo/db'
+import { hasVisibleText, toStorableText } from '@repo/db'
 import {
   type CompletionModel,
   callWithFallback,
@@ -14,6 +14,7 @@ import { findPassages } from '../chat/find-passages.ts'
 import { maxMessageLength } from '../chat/question.ts'
 import { toScope } from '../chat/scope.ts'
 import type { SearchPassages } from '../chat/search-passages.ts'
+import { ProblemError } from '../plugins/errors.ts'
 import type { Call } from './call.ts'
 import { type ChunkStream, completionEnding, type Ending, writeChunkStream } from './chunk-stream.ts'
 import { limitCompletion } from './limit-completion.ts'
@@ -106,6 +107,8 @@ async function prepare(
   const questions = body.messages.filter(({ role }) => role === 'user')
   const asked = questions.slice(-maxQuestions).map(readQuestion)
   const question = asked.at(-1) ?? ''
+  if (isBlankQuestion(body.messages.at(-1)))
+    throw new ProblemError(400, 'invalid_request', 'The last message is blank. Send a text, or `"retrieval": false`.')
   const { passages, sources, degraded } = question
     ? await findPassages(searchPassages, owner, rewriteQuestion(asked), { scope, signal })
     : { passages: [], sources: [], degraded: undefined }
@@ -139,6 +142,12 @@ function addPassages(messages: Body['messages'], text: string): Body['messages']
   const { content } = message
   const added = typeof content === 'string' ? `${text}${content}` : [{ type: 'text', text }, ...(content ?? [])]
   return messages.with(last, { ...message, content: added })
+}
+
+/** Returns whether a message is from the user and has neither text nor another part, such as an image. */
+function isBlankQuestion(message?: Body['messages'][number]): boolean {
+  if (message?.role !== 'user' || hasVisibleText(readMessageText(message))) return false
+  return !Array.isArray(message.content) || message.content.every(({ type }) => type === 'text')
 }
 
 /** Returns the question of a message. A message that is too long is cut to its end, where the question is. */

@@ -3,13 +3,20 @@ import { scopeFields } from '../chat/scope.ts'
 import { Degraded } from '../chat/search-passages.ts'
 import { SourceResponse } from '../chat/source.schemas.ts'
 
-const Model = z.object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
+const model = { id: 'offline', object: 'model' as const, created: 1_795_500_000, owned_by: 'sluice' }
+
+export const Model = z
+  .object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
+  .meta({ id: 'Model', description: 'A model', examples: [model] })
+
+export const ModelParams = z.object({
+  id: z.string().meta({ description: 'One of GET /v1/models. Slashes may be encoded or not', examples: ['offline'] }),
+})
+export const ModelPath = z.object({ '*': z.string() })
 
 export const ModelList = z.object({ object: z.literal('list'), data: z.array(Model) }).meta({
   description: 'The chat model and the embedding model',
-  examples: [
-    { object: 'list', data: [{ id: 'offline', object: 'model', created: 1_795_500_000, owned_by: 'sluice' }] },
-  ],
+  examples: [{ object: 'list', data: [model] }],
 })
 
 const ContentPart = z.looseObject({ type: z.string() })

@@ -2,7 +2,16 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { findModel } from '../chat/find-model.ts'
 import { sendJsonPieces } from '../streaming/json-pieces.ts'
 import { complete, forbidRetry, streamCompletion } from './complete.ts'
-import { CompletionRequest, completed, EmbeddingRequest, EmbeddingResponse, ModelList } from './routes.schemas.ts'
+import {
+  CompletionRequest,
+  completed,
+  EmbeddingRequest,
+  EmbeddingResponse,
+  Model,
+  ModelList,
+  ModelParams,
+  ModelPath,
+} from './routes.schemas.ts'
 import { abortOnLeave, runCall, toCallProblem } from './run-call.ts'
 import { writeEmbeddings } from './write-embeddings.ts'
 
@@ -10,11 +19,9 @@ const refusals = { 400: ['unsupported_parameter', 'model_rejected'], 404: ['mode
 
 const maxBodyBytes = 8 * 1024 * 1024 // a conversation with some images, or 2,048 texts to embed
 
-const routes: FastifyPluginAsyncZod = async (app) => {
-  const { searchPassages, llm, systemPrompt, reportFallback: onFallback } = app
+const serveModels: FastifyPluginAsyncZod = async (app) => {
   const created = Math.floor(Date.now() / 1000)
-  const embedders = new Map([[llm.embeddings.name, llm.embeddings]])
-  const models = [...new Set([...llm.completionModels.keys(), ...embedders.keys()])].map((id) => ({
+  const models = [...new Set([...app.llm.completionModels.keys(), app.llm.embeddings.name])].map((id) => ({
     id,
     object: 'model' as const,
     created,
@@ -28,6 +35,26 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     },
     async () => ({ object: 'list' as const, data: models }),
   )
+
+  const byId = new Map(models.map((model) => [model.id, model]))
+  app.get(
+    '/models/:id',
+    {
+      config: { problems: { 404: ['model_not_found'] } },
+      schema: { operationId: 'readModel', summary: 'Read a model', params: ModelParams, response: { 200: Model } },
+    },
+    async ({ params }) => findModel(byId, params.id),
+  )
+  // Ids such as `vendor/model` whose slashes the client has not encoded
+  app.get('/models/*', { schema: { hide: true, params: ModelPath, response: { 200: Model } } }, async ({ params }) =>
+    findModel(byId, params['*']),
+  )
+}
+
+const routes: FastifyPluginAsyncZod = async (app) => {
+  const { searchPassages, llm, systemPrompt, reportFallback: onFallback } = app
+  const embedders = new Map([[llm.embeddings.name, llm.embeddings]])
+  await app.register(serveModels)
 
   app.post(
     '/chat/completions',

@@ -29,7 +29,7 @@ declare module 'fastify' {
 
 export type AuthOptions = { config: Pick<Config, 'AUTH' | 'ALLOWED_HOSTS' | 'CORS_ORIGINS'>; store: Store }
 
-const publicPaths = /^\/(?:$|assets\/|health\/|docs(?:\/|$)|openapi\.json$)/
+const publicPaths = /^\/(?:$|assets\/|health\/|docs(?:\/|$)|openapi\.json\/?$)/
 const localHosts = new Set(['localhost', '127.0.0.1', '[::1]'])
 const keyUsageIntervalMs = 60_000 // unused keys are looked for in days, not seconds
 const closeTimeoutMs = 1000 // an unreachable database must not delay the exit

@@ -8,7 +8,8 @@ async function allowOrigins(app: FastifyInstance, { CORS_ORIGINS }: Pick<Config,
   if (CORS_ORIGINS.length === 0) return
   await app.register(cors, {
     origin: CORS_ORIGINS,
-    methods: ['GET', 'POST', 'DELETE'],
+    methods: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    strictPreflight: false, // else OPTIONS without an origin is a 400 in plain text
     exposedHeaders: ['x-request-id', 'retry-after', 'x-vercel-ai-ui-message-stream'],
     maxAge: 3600, // seconds; a removed origin keeps working for at most an hour
   })

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import { describeError } from '@repo/telemetry'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import findMyWay from 'find-my-way'
 import { fromRequestError, isOpenAi, ProblemError, toBody, toErrorBody, toProblem } from './errors.ts'
 import { securityHeaders } from './security.ts'
 
@@ -11,9 +12,45 @@ import { securityHeaders } from './security.ts'
 async function errors(app: FastifyInstance) {
   handleProtocolErrors(app)
   app.setErrorHandler(handleError)
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(request, reply, new ProblemError(404, 'route_not_found', 'Route not found. See /docs for all routes.')),
-  )
+  const routes = collectRoutes(app)
+  app.setNotFoundHandler((request, reply) => {
+    const methods = routes.findMethods(request.url)
+    const isOptions = request.method === 'OPTIONS'
+    if (!methods || (methods.includes(request.method) && !isOptions)) {
+      const advice = isOpenAi(request.url)
+        ? `Use one of these: ${routes.listBelow('/v1/')}.`
+        : 'See /docs for all routes.'
+      return sendProblem(request, reply, new ProblemError(404, 'route_not_found', `Route not found. ${advice}`))
+    }
+    const allow = methods.join(', ')
+    reply.header('allow', allow) // RFC 9110, section 10.2.1
+    if (isOptions) return reply.code(204).send()
+    const detail = `This route does not support ${request.method}. Use one of these: ${allow}.`
+    return sendProblem(request, reply, new ProblemError(405, 'method_not_allowed', detail))
+  })
+}
+
+/** Collects the routes that are registered from now on. Fastify itself only finds routes by method and path. */
+function collectRoutes(app: FastifyInstance) {
+  const paths = findMyWay({ ignoreTrailingSlash: true })
+  const documented = new Set<string>()
+  app.addHook('onRoute', ({ method, url, schema }) => {
+    if (url === '*') return // of @fastify/cors
+    const methods: Set<string> = paths.findRoute('GET', url)?.store ?? new Set()
+    if (methods.size === 0) paths.on('GET', url, () => {}, methods.add('OPTIONS'))
+    for (const name of [method].flat()) {
+      methods.add(name)
+      if (name !== 'HEAD' && !schema?.hide) documented.add(`${name} ${url}`)
+    }
+  })
+  return {
+    /** Returns the methods of a path. Undefined: no route has this path. */
+    findMethods: (url: string): string[] | undefined => {
+      const methods: Set<string> | undefined = paths.find('GET', url)?.store
+      return methods && [...methods].toSorted()
+    },
+    listBelow: (prefix: string) => [...documented].filter((route) => route.includes(` ${prefix}`)).join(', '),
+  }
 }
 
 /** Handles requests that Node itself would reject without a body, or not answer at all. */

@@ -172,7 +172,7 @@ export function fromRequestError(error: unknown): ProblemError | undefined {
 
 /** Whether errors of this URL are sent in OpenAI's envelope. */
 export function isOpenAi(url: string): boolean {
-  return url.startsWith('/v1/')
+  return /^\/v1(?:[/?]|$)/.test(url)
 }
 
 /** Returns the response body of an error, in the format of the requested URL. */

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { type MessagePort, parentPort } from 'node:worker_threads'
 import type { Parsed, Problem, Task, Text } from './large-json.ts'
 
@@ -94,6 +95,7 @@ function sendTexts(texts: Iterable<Text>, port: MessagePort): number {
 
 function parse(bytes: Uint8Array, lastOf: string | undefined, texts: MessagePort): Parsed {
   if (countValues(bytes, maxCount) > maxCount) return { problem: 'too_many_values' }
+  if (!isUtf8(bytes)) return { problem: 'not_utf8' }
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(bytes))
     const list = lastOf !== undefined && isObject(value) ? value[lastOf] : undefined

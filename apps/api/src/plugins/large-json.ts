@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import type { Readable } from 'node:stream'
 import { MessageChannel, type MessagePort, receiveMessageOnPort, type Transferable, Worker } from 'node:worker_threads'
 import { takeTurn } from '@repo/llm'
@@ -13,7 +14,7 @@ export type Task = { id: number } & (
   | { last: true; lastOf: string | undefined; texts: MessagePort }
   | { abandoned: true }
 )
-export type Problem = 'invalid_json' | 'too_deep' | 'too_many_values' | 'text_too_long'
+export type Problem = 'invalid_json' | 'not_utf8' | 'too_deep' | 'too_many_values' | 'text_too_long'
 /** A string of a body, and the keys that lead to it. */
 export type Text = { path: string[]; text: string }
 /** `root.value` is the body without its longer strings, which were sent in batches. */
@@ -33,7 +34,7 @@ export function createJsonReader() {
   /**
    * Returns the text of a small body, or the value of a large one. With `lastOf`, only the last element of the array
    * with this name is kept, and the id of the one before. Rejects with Fastify's errors for bodies that are invalid or longer than `maxBytes`, and
-   * with a `ProblemError` for too many values (413) or levels (400).
+   * with a `ProblemError` for too many values (413) or levels (400), or for bytes that are not UTF-8 (400).
    */
   const read = async (payload: Readable, maxBytes: number, lastOf?: string) => {
     let chunks: Buffer[] = []
@@ -55,9 +56,14 @@ export function createJsonReader() {
       body?.abandon()
       throw error
     }
-    return body ? { length, value: await body.end(lastOf) } : { length, text: Buffer.concat(chunks).toString() }
+    return body ? { length, value: await body.end(lastOf) } : { length, text: decode(Buffer.concat(chunks)) }
   }
   return { read, close: thread.close }
+}
+
+function decode(body: Buffer): string {
+  if (!isUtf8(body)) throw toError('not_utf8')
+  return body.toString()
 }
 
 /** Creates the thread, which starts with the first large body. */
@@ -135,6 +141,8 @@ function put(branch: Branch, [key = '', ...rest]: string[], text: string): void 
 
 function toError(problem: Problem): Error {
   if (problem === 'invalid_json') return new errorCodes.FST_ERR_CTP_INVALID_JSON_BODY()
+  if (problem === 'not_utf8')
+    return new ProblemError(400, 'invalid_json', 'The request body is not valid UTF-8. Send JSON as UTF-8.')
   if (problem === 'too_deep')
     return new ProblemError(400, 'invalid_json', 'The JSON body is nested too deeply. Use at most 500 levels.')
   return new ProblemError(413, 'body_too_large', tooLarge[problem])

@@ -37,7 +37,7 @@ const description = `Streamed, cited answers over your documents.
 
 Send an API key with every request: \`Authorization: Bearer sl_…\`. Only \`/health/*\`, \`/docs\` and \`/openapi.json\` need no key. A key gives access to its owner's data only. With \`AUTH=off\` no key is needed, but only this machine may call the API.
 
-Errors are problem+json (RFC 9457), or OpenAI's envelope below \`/v1/\`. The \`code\` is stable, and each route lists its codes. Any request can also fail with \`400 bad_request\`, \`404 route_not_found\`, \`408 request_timeout\` or \`431 headers_too_large\`. Every response has an \`x-request-id\`, which also appears in the server's log.`
+Errors are problem+json (RFC 9457), or OpenAI's envelope below \`/v1/\`. The \`code\` is stable, and each route lists its codes. Any request can also fail with \`400 bad_request\`, \`404 route_not_found\`, \`405 method_not_allowed\`, \`408 request_timeout\` or \`431 headers_too_large\`. Every response has an \`x-request-id\`, which also appears in the server's log.`
 
 /** A route's tag is the first part of its URL. */
 const tags = [

@@ -1,11 +1,19 @@
 import type { IncomingMessage } from 'node:http'
 import { SerializerSelector } from '@fastify/fast-json-stringify-compiler'
 import { takeTurn } from '@repo/llm'
-import { errorCodes, type FastifyInstance, type FastifyRequest, type FastifySerializerCompiler } from 'fastify'
+import {
+  errorCodes,
+  type FastifyInstance,
+  type FastifyRequest,
+  type FastifySchemaCompiler,
+  type FastifySerializerCompiler,
+} from 'fastify'
 import fp from 'fastify-plugin'
 import { validatorCompiler } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { ProblemError } from './errors.ts'
 import { createJsonReader } from './large-json.ts'
+import { dropNulls } from './nulls.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -19,13 +27,41 @@ const compiled = new WeakMap<z.ZodType, ReturnType<typeof compile>>() // HEAD an
 
 /** Validates requests with the routes' zod schemas, and limits responses to the fields in those schemas. */
 async function validation(app: FastifyInstance) {
-  app.setValidatorCompiler(validatorCompiler)
+  app.setValidatorCompiler(compileValidator)
   app.setSerializerCompiler(compileSerializer)
   const json = createJsonReader()
   app.addHook('onClose', json.close)
+  app.addHook('preParsing', async ({ headers }) => assertReadable(headers))
   app.addContentTypeParser('application/json', (request: FastifyRequest, payload: IncomingMessage) =>
     parseBody(app, json, request, payload),
   )
+}
+
+/** Validates with zod. Null counts as absent in optional fields, and a query parameter must not be repeated. */
+const compileValidator: FastifySchemaCompiler<z.ZodType> = (route) => {
+  const { schema, httpPart } = route
+  const validate = validatorCompiler(route)
+  const names = httpPart === 'querystring' && schema instanceof z.ZodObject ? Object.keys(schema.shape) : []
+  return (data: unknown) => {
+    const result = validate(data)
+    if (!Object(result).error) return result
+    const repeated = names.find((name) => Array.isArray(Object(data)[name]))
+    return repeated ? { error: createRepeatedError(repeated) } : validate(dropNulls(schema, data))
+  }
+}
+
+function createRepeatedError(name: string): ProblemError {
+  const [path, message] = [`/${name}`, 'is repeated. Send it once']
+  return new ProblemError(400, 'invalid_request', `${path}: ${message}.`, { extra: { errors: [{ path, message }] } })
+}
+
+/** Throws `ProblemError` 415 for a body that would be decoded wrongly. RFC 8259, section 8.1: JSON is UTF-8. */
+function assertReadable({ 'content-type': type = '', 'content-encoding': encoding = '' }: IncomingMessage['headers']) {
+  const charset = /^application\/json\b.*;\s*charset\s*=\s*"?([^\s;"]*)/i.exec(type)?.[1]
+  if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset))
+    throw new ProblemError(415, 'unsupported_media_type', 'Unsupported charset. Send JSON as UTF-8.')
+  if (!/^(identity)?$/i.test(encoding))
+    throw new ProblemError(415, 'unsupported_media_type', 'Unsupported content-encoding. Send the body uncompressed.')
 }
 
 /** Parses a JSON body like Fastify, but large ones in a thread. */

@@ -1,4 +1,4 @@
-import { toStorableText } from '@repo/db'
+import { hasVisibleText, toStorableText } from '@repo/db'
 import { z } from 'zod'
 import { ConversationId } from '../chat/question.ts'
 import { SourceResponse } from '../chat/source.schemas.ts'
@@ -22,7 +22,7 @@ export const ListQuery = PageQuery.extend({
 const toLine = (text: string) => toStorableText(text).replaceAll(/\s+/g, ' ')
 
 export const RenameRequest = z
-  .object({ title: z.string().trim().min(1).max(200).transform(toLine) })
+  .object({ title: z.string().trim().max(200).refine(hasVisibleText, 'must not be empty').transform(toLine) })
   .meta({ examples: [{ title: 'Opening hours' }] })
 
 export const FeedbackRequest = z

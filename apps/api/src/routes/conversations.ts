@@ -1,4 +1,4 @@
-import type { StoredFile, ConversationSummary as StoredSummary } from '@repo/db'
+import { hasVisibleText, type StoredFile, type ConversationSummary as StoredSummary } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { decodeCursor, encodeCursor, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
@@ -33,7 +33,7 @@ const serveList: FastifyPluginAsyncZod = async (app) => {
     },
     async ({ owner, query: { q, limit, after } }) => {
       const { conversations } = app.store
-      if (q.trim() === '') {
+      if (!hasVisibleText(q)) {
         const rows = await conversations.list(owner, limit + 1, decodeCursor(after))
         return toPage(rows, limit, (row) => row.updatedAt, toSummary)
       }

@@ -1,10 +1,10 @@
-import { toStorableText } from '@repo/db'
+import { hasVisibleText, toStorableText } from '@repo/db'
 import { z } from 'zod'
 import { Metadata, MetadataText } from '../documents/metadata.ts'
 
 export const maxTextLength = 2_000_000 // UTF-16 units, a book of 700 pages
 
-const Text = z.string().regex(/\S/, 'must not be empty')
+const Text = z.string().refine(hasVisibleText, 'must not be empty')
 
 const Short = Text.transform(toStorableText).refine((text) => text.length <= 500, 'must have at most 500 characters')
 

@@ -1,4 +1,4 @@
-import { toStorableText } from '@repo/db'
+import { hasVisibleText, toStorableText } from '@repo/db'
 import { z } from 'zod'
 import { DocumentIds } from '../chat/scope.ts'
 import { Degraded } from '../chat/search-passages.ts'
@@ -8,7 +8,7 @@ export const SearchQuery = z.object({
   q: z
     .string()
     .max(4000)
-    .regex(/\S/, 'must not be empty')
+    .refine(hasVisibleText, 'must not be empty')
     .transform(toStorableText)
     .meta({ examples: ['transaction pooling'] }),
   k: z.coerce.number().int().min(1).max(50).default(10).meta({ description: 'Maximum number of passages' }),

@@ -25,6 +25,7 @@ export function openEventStream(reply: FastifyReply, headers: Record<string, str
   for (const [name, value] of Object.entries({ ...reply.getHeaders(), ...streamHeaders, ...headers })) {
     if (value !== undefined) reply.raw.setHeader(name, value)
   }
+  if (reply.request.method === 'HEAD') reply.raw.end() // events are written to the socket, so Node would not drop them
   return createEventStream(reply.raw)
 }
 
@@ -84,6 +85,7 @@ export function createEventStream(response: ServerResponse) {
     /** Returns whether the client has to read first. */
     isFull: (): boolean => isDrainAwaited || response.writableNeedDrain,
     end: (events: string): void => {
+      if (response.writableEnded) return
       waiting += events
       begin()
       response.end(socket ? `${takeWaiting()}0\r\n\r\n` : takeWaiting())
