@@ -16,8 +16,10 @@ const child = fileURLToPath(new URL('./child.ts', import.meta.url))
 type Limits = { timeMs: number; memoryMb: number; textLength: number }
 const limits: Limits = { timeMs: 60_000, memoryMb: 1024, textLength: 2_000_000 }
 
+const maxWarnings = 10
+
 const Answer = z.union([
-  z.object({ text: z.string(), pages: z.array(z.number()).optional() }),
+  z.object({ text: z.string(), pages: z.array(z.number()).optional(), warnings: z.array(z.string()).optional() }),
   z.object({ error: z.string() }),
 ])
 const Failure = z.object({ code: z.union([z.number(), z.string()]).nullish(), signal: z.string().nullish() })
@@ -28,11 +30,11 @@ const Failure = z.object({ code: z.union([z.number(), z.string()]).nullish(), si
  * malicious file therefore affects only its own document. Throws `DocumentError`, and any error from reading the parts.
  */
 export async function extract(file: PostedFile, signal?: AbortSignal, limit = limits): Promise<Extracted> {
-  const { text, pages } =
+  const { text, pages, warnings = [] } =
     file.mediaType === textType ? await readText(file, limit) : await runChild(file, limit, signal)
   if (text.length > limit.textLength) throw tooLong(limit)
   if (!/\S/.test(text)) throw new DocumentError('This file contains no text.')
-  return { text: toStorableText(text), ...(pages && { pages }) }
+  return { text: toStorableText(text), ...(pages && { pages }), warnings: warnings.slice(0, maxWarnings) }
 }
 
 const tooLong = ({ textLength }: Limits) =>
