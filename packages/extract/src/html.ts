@@ -45,7 +45,7 @@ export async function extractHtml(bytes: Buffer): Promise<Extracted> {
 }
 
 /** `base` is the element to convert; the whole page if there is none. */
-export function convertHtml(html: string, base: string): string {
+export function convertHtml(html: string, base: string, selectors: HtmlToTextOptions['selectors'] = []): string {
   const options: HtmlToTextOptions = {
     wordwrap: false,
     baseElements: { selectors: [base], returnDomByDefault: true },
@@ -58,6 +58,7 @@ export function convertHtml(html: string, base: string): string {
       { selector: 'table', format: 'table' },
       { selector: 'ul', options: { itemPrefix: '- ' } },
       { selector: 'a', options: { ignoreHref: true } },
+      ...selectors,
     ],
     limits: { maxInputLength: 50_000_000, maxDepth: 200, ellipsis: '' }, // more than any page written by hand
   }
