@@ -14,12 +14,13 @@ export async function extractDocx(bytes: Buffer): Promise<Extracted> {
   const html = value
     .replaceAll(/<ol>(?=<li id="(?:foot|end)note-)/g, '<ol class="notes">')
     .replaceAll(/<a href="#[^"]*">↑<\/a>/g, '')
-  const text = convertHtml(html, 'body', [
+  const text = convertHtml(html, [
     { selector: 'ol', format: 'unorderedList', options: { itemPrefix: ' ' } }, // its items begin with their numbers
     { selector: 'ol.notes', format: 'orderedList' },
     { selector: 'img', format: 'image' }, // the description
   ])
-  return { text, warnings: [...warnOf(images, 'image'), ...warnOf(diagrams, 'diagram'), ...warnOfElements(messages)] }
+  const lines = text.replaceAll(/^ (?=\S)/gm, '') // the empty prefixes
+  return { text: lines, warnings: [...warnOf(images, 'image'), ...warnOf(diagrams, 'diagram'), ...warnOfElements(messages)] }
 }
 
 const warnOf = (count: number, name: string) =>
