@@ -6,7 +6,7 @@ const boilerplate = [
   ...['body title', 'nav', 'footer', 'aside', 'dialog', 'template', 'noscript', 'svg', 'img', 'iframe', 'style', 'script'],
   ...['select', 'datalist', 'textarea'],
   ...['navigation', 'banner', 'contentinfo', 'complementary', 'search', 'dialog'].map((role) => `[role="${role}"]`),
-  ...['.breadcrumb', '.breadcrumbs', '.navbar', '.sidebar', '.cookie-banner', '.headerlink'],
+  ...['.breadcrumb', '.breadcrumbs', '.navbar', '.sidebar', '.cookie-banner', '.headerlink', '#comments', '#respond'],
 ].join()
 const textBlocks = 'p,h1,h2,h3,h4,h5,h6,li,dd,td,pre,blockquote'
 const accordions = '[aria-expanded],[aria-controls],[data-toggle="collapse"],[data-bs-toggle="collapse"],[class*="accordion"]'
@@ -19,6 +19,10 @@ const maxLinkShare = 0.03
 /** Readability takes a second and 100 MB per million characters or so. */
 const maxArticleLength = 5_000_000
 const noticedShare = 0.2
+
+/** How news sites and blogs declare an article: Open Graph, JSON-LD or microdata. */
+const isArticle =
+  /property=["']?article:|content=["']?article["'\s/>]|"@type"\s*:\s*\[?\s*"\w*(?:Article|BlogPosting)"|schema\.org\/\w*(?:Article|BlogPosting)/i
 
 type Part = { html: string; length: number; prose: number }
 
@@ -33,7 +37,7 @@ export function selectMain(html: string): { html: string; warnings: string[] } {
   const whole = toPart(document.body)
   const marked = findMarked(document)
   const part = marked && marked.prose >= minShare * whole.prose ? marked : whole
-  const article = part.prose < (1 - maxLinkShare) * part.length && findArticle(document, html.length)
+  const article = isArticle.test(html) && part.prose < (1 - maxLinkShare) * part.length && findArticle(document, html.length)
   const main = article && article.prose >= minShare * part.prose ? article : part
   const left = Math.round(100 * (1 - main.prose / whole.prose))
   const warnings = left >= 100 * noticedShare ? [`Only the main part of this page was read: ${left} % of its text is outside.`] : []
