@@ -65,6 +65,7 @@ async function takeIn(
   report(`${ids.length} files, ${left} of them new or changed`)
   await waitForWorker(async () => (await countStates(db, ids)).left, left, report, signal)
   const { failed } = await countStates(db, ids)
+  for (const { title, warnings } of await listWarnings(db, ids)) report(`${title}: ${warnings.join(' ')}`)
   return { ready: ids.length - failed, failed, skipped }
 }
 
@@ -88,6 +89,13 @@ function readDocument(path: string, maxBytes: number) {
     if (error instanceof MediaTypeError) return error.message
     throw error
   }
+}
+
+/** Returns what could not be read of files that are ready. */
+function listWarnings(db: Db, ids: string[]) {
+  return db.execute<{ title: string; warnings: string[] }>(sql`
+    select coalesce(external_id, title) as title, warnings from ${documents} where status = 'ready' and warnings <> '[]'
+      and id in (select jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb)::uuid) order by 1`)
 }
 
 async function countStates(db: Db, ids: string[]) {

@@ -1,5 +1,5 @@
 import type { Element } from '@xmldom/xmldom'
-import { findChild, readValue } from './docx-xml.ts'
+import { findChild, readValue } from './xml.ts'
 
 type Write = (element: Element) => string
 
@@ -36,7 +36,9 @@ const writers: { [name: string]: Write } = {
   limUpp: (element) => `${child(element, 'e')}^${group(element, 'lim')}`,
   acc: (element) => `${child(element, 'e')}${property(element, 'chr', '\u0302')}`,
   d: (element) =>
-    property(element, 'begChr', '(') + list(element, 'e', property(element, 'sepChr', '|')) + property(element, 'endChr', ')'),
+    property(element, 'begChr', '(') +
+    list(element, 'e', property(element, 'sepChr', '|')) +
+    property(element, 'endChr', ')'),
   m: (element) => `[${list(element, 'mr', '; ')}]`,
   mr: (element) => list(element, 'e', ', '),
   eqArr: (element) => list(element, 'e', '; '),

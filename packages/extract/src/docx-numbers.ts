@@ -1,5 +1,5 @@
 import type { Document, Element } from '@xmldom/xmldom'
-import { createRun, findAll, findChild, readAttribute, readValue } from './docx-xml.ts'
+import { createRun, findAll, findChild, readAttribute, readValue } from './xml.ts'
 
 type Level = { start: number; format: string; text: string; style?: string | undefined; isLegal: boolean }
 type List = { id: string; levels: Map<number, Level>; restarts: Map<number, number> }
@@ -58,8 +58,23 @@ function formatNumber({ levels }: List, { text, format, isLegal }: Level, counts
 }
 
 const romans: [string, number][] = [
-  ...([['m', 1000], ['cm', 900], ['d', 500], ['cd', 400], ['c', 100], ['xc', 90], ['l', 50]] as [string, number][]),
-  ...([['xl', 40], ['x', 10], ['ix', 9], ['v', 5], ['iv', 4], ['i', 1]] as [string, number][]),
+  ...([
+    ['m', 1000],
+    ['cm', 900],
+    ['d', 500],
+    ['cd', 400],
+    ['c', 100],
+    ['xc', 90],
+    ['l', 50],
+  ] as [string, number][]),
+  ...([
+    ['xl', 40],
+    ['x', 10],
+    ['ix', 9],
+    ['v', 5],
+    ['iv', 4],
+    ['i', 1],
+  ] as [string, number][]),
 ]
 
 function toRoman(count: number): string {
@@ -73,7 +88,8 @@ const toLetter = (count: number) => String.fromCharCode(97 + ((count - 1) % 26))
 function writeCount(count: number, format: string): string {
   if (format === 'none') return ''
   if (format === 'decimalZero') return String(count).padStart(2, '0')
-  const text = /Letter$/.test(format) && count < 1000 ? toLetter(count) : /Roman$/.test(format) ? toRoman(count) : String(count)
+  const text =
+    /Letter$/.test(format) && count < 1000 ? toLetter(count) : /Roman$/.test(format) ? toRoman(count) : String(count)
   return format.startsWith('upper') ? text.toUpperCase() : text
 }
 
@@ -98,17 +114,21 @@ const findLevelOfStyle = ({ levels }: List, style?: string): number =>
   [...levels].find(([, level]) => style !== undefined && level.style === style)?.[0] ?? 0
 
 function readLists(numbering: Document, readStyle: (id?: string) => Position): Map<string, List> {
-  const abstracts = new Map(findAll(numbering, 'abstractNum').map((list) => [readAttribute(list, 'abstractNumId'), list]))
+  const abstracts = new Map(
+    findAll(numbering, 'abstractNum').map((list) => [readAttribute(list, 'abstractNumId'), list]),
+  )
   const nums = new Map(findAll(numbering, 'num').map((num) => [readAttribute(num, 'numId') ?? '', num]))
   const resolve = (id: string | undefined, depth = 0): Element | undefined => {
     const list = abstracts.get(readValue(nums.get(id ?? ''), 'abstractNumId'))
     const link = readValue(list, 'numStyleLink')
     return link && depth < 5 ? resolve(readStyle(link).numId, depth + 1) : list
   }
-  return new Map([...nums].flatMap(([id, num]) => {
-    const list = resolve(id)
-    return list ? [[id, readList(list, num)] as const] : []
-  }))
+  return new Map(
+    [...nums].flatMap(([id, num]) => {
+      const list = resolve(id)
+      return list ? [[id, readList(list, num)] as const] : []
+    }),
+  )
 }
 
 function readList(list: Element, num: Element): List {

@@ -1,7 +1,8 @@
-import { DOMParser, type Document, type Element, type Node, XMLSerializer } from '@xmldom/xmldom'
-import { strFromU8, strToU8, unzipSync, zipSync } from 'fflate'
+import { type Document, type Element, type Node, XMLSerializer } from '@xmldom/xmldom'
+import { strToU8, unzipSync, zipSync } from 'fflate'
 import { writeMath } from './docx-math.ts'
 import { createNumbering } from './docx-numbers.ts'
+import { createRun, findAll, findChild, parseXml } from './xml.ts'
 
 const parts = /^word\/(?:document\d*|footnotes|endnotes)\.xml$/
 
@@ -20,7 +21,9 @@ export function simplifyDocx(bytes: Buffer): { bytes: Buffer; images: number; di
     if (!part) continue
     chooseAlternatives(part)
     found.images += findAll(part, 'blip').length + findAll(part, 'imagedata').length
-    found.diagrams += findAll(part, 'graphicData').filter((data) => /chart|diagram/.test(data.getAttribute('uri') ?? '')).length
+    found.diagrams += findAll(part, 'graphicData').filter((data) =>
+      /chart|diagram/.test(data.getAttribute('uri') ?? ''),
+    ).length
     showTextBoxes(part)
     for (const math of findAll(part, 'oMath')) replace(math, [createRun(part, writeMath(math))])
     for (const name of ['oMathPara', 'fldSimple', 'dir', 'bdo', 'rubyBase'])
@@ -29,37 +32,6 @@ export function simplifyDocx(bytes: Buffer): { bytes: Buffer; images: number; di
     files[name] = strToU8(new XMLSerializer().serializeToString(part))
   }
   return { bytes: Buffer.from(zipSync(files, { level: 0 })), ...found }
-}
-
-function parseXml(bytes: Uint8Array | undefined): Document | undefined {
-  return bytes && new DOMParser().parseFromString(strFromU8(bytes).replace(/^\uFEFF/, ''), 'text/xml')
-}
-
-/** Returns the descendants with this name, whatever the prefix of its namespace. */
-export const findAll = (parent: Document | Element, name: string): Element[] =>
-  Array.from(parent.getElementsByTagNameNS('*', name))
-
-/** Returns the first child with this name. */
-export const findChild = (parent: Element | undefined, name: string): Element | undefined =>
-  parent && Array.from(parent.children).find(({ localName }) => localName === name)
-
-/** Returns an attribute of the first child with this name. Attributes have a prefix in Word's namespaces. */
-export function readValue(parent: Element | undefined, name: string, attribute = 'val'): string | undefined {
-  const child = findChild(parent, name)
-  return child && readAttribute(child, attribute)
-}
-
-/** Returns an attribute, whatever its prefix. */
-export const readAttribute = (element: Element, name: string): string | undefined =>
-  Array.from(element.attributes).find(({ localName }) => localName === name)?.value
-
-/** Returns a run with this text. */
-export function createRun(document: Document, text: string): Element {
-  const create = (name: string) => document.createElementNS(document.documentElement?.namespaceURI ?? null, `w:${name}`)
-  const [run, content] = [create('r'), create('t')]
-  content.textContent = text
-  run.appendChild(content)
-  return run
 }
 
 function replace(element: Node, nodes: Node[]) {

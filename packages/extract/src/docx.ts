@@ -20,7 +20,10 @@ export async function extractDocx(bytes: Buffer): Promise<Extracted> {
     { selector: 'img', format: 'image' }, // the description
   ])
   const lines = text.replaceAll(/^ (?=\S)/gm, '') // the empty prefixes
-  return { text: lines, warnings: [...warnOf(images, 'image'), ...warnOf(diagrams, 'diagram'), ...warnOfElements(messages)] }
+  return {
+    text: lines,
+    warnings: [...warnOf(images, 'image'), ...warnOf(diagrams, 'diagram'), ...warnOfElements(messages)],
+  }
 }
 
 const warnOf = (count: number, name: string) =>

@@ -30,8 +30,11 @@ const Failure = z.object({ code: z.union([z.number(), z.string()]).nullish(), si
  * malicious file therefore affects only its own document. Throws `DocumentError`, and any error from reading the parts.
  */
 export async function extract(file: PostedFile, signal?: AbortSignal, limit = limits): Promise<Extracted> {
-  const { text, pages, warnings = [] } =
-    file.mediaType === textType ? await readText(file, limit) : await runChild(file, limit, signal)
+  const {
+    text,
+    pages,
+    warnings = [],
+  } = file.mediaType === textType ? await readText(file, limit) : await runChild(file, limit, signal)
   if (text.length > limit.textLength) throw tooLong(limit)
   if (!/\S/.test(text)) throw new DocumentError('This file contains no text.')
   return { text: toStorableText(text), ...(pages && { pages }), warnings: warnings.slice(0, maxWarnings) }

@@ -3,13 +3,27 @@ import { parseHTML } from 'linkedom'
 
 /** Parts that every page of a site repeats, and parts without text. */
 const boilerplate = [
-  ...['body title', 'nav', 'footer', 'aside', 'dialog', 'template', 'noscript', 'svg', 'img', 'iframe', 'style', 'script'],
+  ...[
+    'body title',
+    'nav',
+    'footer',
+    'aside',
+    'dialog',
+    'template',
+    'noscript',
+    'svg',
+    'img',
+    'iframe',
+    'style',
+    'script',
+  ],
   ...['select', 'datalist', 'textarea'],
   ...['navigation', 'banner', 'contentinfo', 'complementary', 'search', 'dialog'].map((role) => `[role="${role}"]`),
   ...['.breadcrumb', '.breadcrumbs', '.navbar', '.sidebar', '.cookie-banner', '.headerlink', '#comments', '#respond'],
 ].join()
 const textBlocks = 'p,h1,h2,h3,h4,h5,h6,li,dd,td,pre,blockquote'
-const accordions = '[aria-expanded],[aria-controls],[data-toggle="collapse"],[data-bs-toggle="collapse"],[class*="accordion"]'
+const accordions =
+  '[aria-expanded],[aria-controls],[data-toggle="collapse"],[data-bs-toggle="collapse"],[class*="accordion"]'
 const hidden = '[hidden],[aria-hidden="true"],[style*="display:none"],[style*="display: none"]'
 const maxLabelLength = 40 // UTF-16 units
 /** A part with less of the page's text is not its main part, but a teaser. */
@@ -24,6 +38,25 @@ const noticedShare = 0.2
 const isArticle =
   /property=["']?article:|content=["']?article["'\s/>]|"@type"\s*:\s*\[?\s*"\w*(?:Article|BlogPosting)"|schema\.org\/\w*(?:Article|BlogPosting)/i
 
+/** What is used of the DOM. The repository's types are those of Node only. */
+type Parent = { querySelector(selector: string): Element | null; querySelectorAll(selector: string): Iterable<Element> }
+type Document = Parent & { title: string; body: Element; createElement(name: string): Element }
+type Element = Parent & {
+  id: string
+  localName: string
+  textContent: string | null
+  innerHTML: string
+  childNodes: Iterable<unknown>
+  matches(selector: string): boolean
+  closest(selector: string): Element | null
+  getAttribute(name: string): string | null
+  removeAttribute(name: string): void
+  append(...nodes: unknown[]): void
+  prepend(...nodes: unknown[]): void
+  replaceWith(node: Element): void
+  remove(): void
+}
+
 type Part = { html: string; length: number; prose: number }
 
 /**
@@ -37,10 +70,12 @@ export function selectMain(html: string): { html: string; warnings: string[] } {
   const whole = toPart(document.body)
   const marked = findMarked(document)
   const part = marked && marked.prose >= minShare * whole.prose ? marked : whole
-  const article = isArticle.test(html) && part.prose < (1 - maxLinkShare) * part.length && findArticle(document, html.length)
+  const article =
+    isArticle.test(html) && part.prose < (1 - maxLinkShare) * part.length && findArticle(document, html.length)
   const main = article && article.prose >= minShare * part.prose ? article : part
   const left = Math.round(100 * (1 - main.prose / whole.prose))
-  const warnings = left >= 100 * noticedShare ? [`Only the main part of this page was read: ${left} % of its text is outside.`] : []
+  const warnings =
+    left >= 100 * noticedShare ? [`Only the main part of this page was read: ${left} % of its text is outside.`] : []
   return { html: main.html, warnings }
 }
 
@@ -48,7 +83,9 @@ const frame = /<\/?(?:html|head|body)(?=[\s>/])(?:"[^"]*"|'[^']*'|[^'">])*>/gi
 
 /** Linkedom finds the body of a page only directly below its head. A page may have several, or none. */
 function parse(html: string): Document {
-  const { document } = parseHTML(`<html><head></head><body>${html.replaceAll(frame, '')}</body></html>`)
+  const { document }: { document: Document } = parseHTML(
+    `<html><head></head><body>${html.replaceAll(frame, '')}</body></html>`,
+  )
   const title = document.querySelector('title')
   document.title = title?.textContent ?? ''
   return document
@@ -58,7 +95,9 @@ function clean(document: Document) {
   for (const element of document.querySelectorAll(boilerplate)) element.remove()
   for (const header of document.querySelectorAll('header')) if (!header.closest('main,article,section')) header.remove()
   const links = [...document.querySelectorAll('[aria-controls],a[href^="#"]')]
-  const revealed = new Set(links.map((link) => link.getAttribute('aria-controls') ?? link.getAttribute('href')?.slice(1)))
+  const revealed = new Set(
+    links.map((link) => link.getAttribute('aria-controls') ?? link.getAttribute('href')?.slice(1)),
+  )
   const text = readText(document.body)
   for (const element of document.querySelectorAll(`form,button,${hidden}`)) {
     const isKept = !isLabel(element) || revealed.has(element.id) || isAccordion(element)
@@ -76,7 +115,8 @@ function isRepeated(element: Element, text: string): boolean {
 const isLabel = (element: Element) =>
   readLength(element) < maxLabelLength && !(element.matches(textBlocks) || element.querySelector(textBlocks))
 
-const isAccordion = (button: Element) => button.localName === 'button' && (button.matches(accordions) || button.closest('h1,h2,h3,h4,h5,h6,summary') !== null)
+const isAccordion = (button: Element) =>
+  button.localName === 'button' && (button.matches(accordions) || button.closest('h1,h2,h3,h4,h5,h6,summary') !== null)
 
 /** Removes what makes Readability leave a part out. */
 function show(document: Document, element: Element) {
@@ -97,7 +137,9 @@ function toPart(element: Element): Part {
 }
 
 function findMarked(document: Document): Part | undefined {
-  const found = ['main', 'article'].map((name) => [...document.querySelectorAll(name)]).find(({ length }) => length === 1)
+  const found = ['main', 'article']
+    .map((name) => [...document.querySelectorAll(name)])
+    .find(({ length }) => length === 1)
   return found?.[0] && toPart(found[0])
 }
 

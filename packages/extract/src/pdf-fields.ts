@@ -5,7 +5,10 @@ const Annotation = z.object({
   subtype: z.string(),
   fieldName: z.string().optional(),
   alternativeText: z.string().nullish(),
-  fieldValue: z.union([z.string(), z.array(z.string())]).nullish().catch(undefined),
+  fieldValue: z
+    .union([z.string(), z.array(z.string())])
+    .nullish()
+    .catch(undefined),
   options: Choices.optional().catch(undefined),
   contentsObj: z.object({ str: z.string() }).optional(),
   exportValue: z.string().nullish(),

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DocumentError, type Extracted } from '@repo/rag/posted-file'
 import { unzipSync } from 'fflate'
-import { extractTextItems, getDocumentProxy, type StructuredTextItem } from 'unpdf'
+import { extractImages, extractTextItems, getDocumentProxy, type StructuredTextItem } from 'unpdf'
 import { readFields } from './pdf-fields.ts'
 
 type Pdf = Awaited<ReturnType<typeof getDocumentProxy>>
@@ -35,7 +35,8 @@ export async function extractPdf(bytes: Buffer): Promise<Extracted> {
   const read = items.map((page) => joinItems(page).trim())
   const unreadable = listPages(read, isUnmapped)
   const texts = read.map((page) => (isUnmapped(page) ? '' : page))
-  const scans = listPages(isStamped(texts) ? texts.map(() => '') : texts, (page) => page === '')
+  const isScan = isStamped(texts) && (await hasImages(pdf))
+  const scans = listPages(texts, (page) => page === '' || isScan)
   const entries = await Promise.all(items.map(async (_, index) => readFields(await pdf.getPage(index + 1))))
   if (entries.every(({ length }) => length === 0) && (await isXfaNotice(pdf, texts)))
     throw new DocumentError('Only Adobe Reader can show this form (XFA). Print it to a new PDF and upload that.')
@@ -81,6 +82,8 @@ async function isXfaNotice(pdf: Pdf, [notice = '', ...others]: string[]): Promis
   return 'IsXFAPresent' in info && info.IsXFAPresent === true
 }
 
+const hasImages = async (pdf: Pdf) => (await extractImages(pdf, 1).catch(() => [])).length > 0
+
 function explainEmpty(unreadable: number[]): DocumentError {
   return new DocumentError(
     unreadable.length > 0
@@ -90,7 +93,9 @@ function explainEmpty(unreadable: number[]): DocumentError {
 }
 
 const warnOfScans = (numbers: number[]) =>
-  numbers.length > 0 ? [`No text was found on ${namePages(numbers)}. If it is scanned, run OCR and upload it again.`] : []
+  numbers.length > 0
+    ? [`No text was found on ${namePages(numbers)}. If it is scanned, run OCR and upload it again.`]
+    : []
 
 const warnOfGlyphs = (numbers: number[]) =>
   numbers.length > 0 ? [`The characters of ${namePages(numbers)} cannot be decoded. Run OCR and upload it again.`] : []
