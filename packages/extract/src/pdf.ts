@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DocumentError, type Extracted } from '@repo/rag/posted-file'
 import { unzipSync } from 'fflate'
-import { extractImages, extractTextItems, getDocumentProxy, type StructuredTextItem } from 'unpdf'
+import { extractTextItems, getDocumentProxy, getResolvedPDFJS, type StructuredTextItem } from 'unpdf'
 import { readFields } from './pdf-fields.ts'
 
 type Pdf = Awaited<ReturnType<typeof getDocumentProxy>>
@@ -82,7 +82,12 @@ async function isXfaNotice(pdf: Pdf, [notice = '', ...others]: string[]): Promis
   return 'IsXFAPresent' in info && info.IsXFAPresent === true
 }
 
-const hasImages = async (pdf: Pdf) => (await extractImages(pdf, 1).catch(() => [])).length > 0
+async function hasImages(pdf: Pdf): Promise<boolean> {
+  const { OPS } = await getResolvedPDFJS()
+  const { fnArray } = await (await pdf.getPage(1)).getOperatorList()
+  const images = [OPS.paintImageXObject, OPS.paintInlineImageXObject, OPS.paintImageMaskXObject]
+  return images.some((operator) => fnArray.includes(operator))
+}
 
 function explainEmpty(unreadable: number[]): DocumentError {
   return new DocumentError(
