@@ -77,6 +77,7 @@ async function takeIn(
   await waitForWorker(() => countUnfinished(db, ids), left, report, signal)
   const failures = await listFailures(db, ids)
   for (const { id, error } of failures) report(`${added.get(id)} failed: ${error}`)
+  for (const { id, warnings } of await listWarnings(db, ids)) report(`${added.get(id)}: ${warnings.join(' ')}`)
   return { ready: ids.length - failures.length, failed: failures.length, skipped }
 }
 
@@ -139,6 +140,13 @@ async function countUnfinished(db: Db, ids: string[]): Promise<number> {
 async function listFailures(db: Db, ids: string[]) {
   return db.execute<{ id: string; error: string }>(sql`
     select id, error from ${documents} where status = 'failed' and id in (${toList(ids)})`)
+}
+
+/** Returns what could not be read of documents that are ready. */
+async function listWarnings(db: Db, ids: string[]) {
+  return db.execute<{ id: string; warnings: string[] }>(sql`
+    select id, warnings from ${documents}
+    where status = 'ready' and warnings <> '[]' and id in (${toList(ids)})`)
 }
 
 const toList = (ids: string[]) => sql`select jsonb_array_elements_text(${JSON.stringify(ids)}::jsonb)::uuid`

@@ -52,6 +52,7 @@ const Document = z.object({
   title: z.string(),
   status: z.enum(['queued', 'processing', 'ready', 'failed']),
   error: z.string().nullable(),
+  warnings: z.array(z.string()),
 })
 export type Document = z.output<typeof Document>
 

@@ -35,7 +35,7 @@ export function Documents({ documentIds, chooseDocuments }: Settings) {
       </div>
       {error && <p role="alert">{error}</p>}
       <ul aria-live="polite">
-        {documents.map(({ id, title, status, error: reason }) => (
+        {documents.map(({ id, title, status, error: reason, warnings }) => (
           <li key={id}>
             <label>
               <input
@@ -48,6 +48,7 @@ export function Documents({ documentIds, chooseDocuments }: Settings) {
               {title}
               <small data-status={status}>
                 {status === 'failed' && reason ? `failed: ${reason}` : statusLabels[status]}
+                {status === 'ready' && warnings.map((warning) => ` · ${warning}`)}
               </small>
             </label>
             <button

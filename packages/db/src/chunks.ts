@@ -15,8 +15,11 @@ export type NewChunk = {
 /** One version of a document's content. Work for it stops once it is replaced or the document is deleted. */
 export type DocumentVersion = { id: string; version: string }
 
-/** The content that a document's chunks are cut from. `pages` contains the offset in `text` of each page. */
-export type DocumentContent = { title: string; text: string; pages: number[] | null }
+/**
+ * The content that a document's chunks are cut from. `pages` contains the offset in `text` of each page, `warnings` what
+ * the reader left out.
+ */
+export type DocumentContent = { title: string; text: string; pages: number[] | null; warnings?: string[] }
 
 export const isDocument = (owner: string, id: string) => and(eq(documents.ownerId, owner), eq(documents.id, id))
 export const isInProgress = (owner: string, { id, version }: DocumentVersion) =>

@@ -38,6 +38,7 @@ export type DocumentSummary = {
   status: DocumentStatus
   progress: number
   error: string | null
+  warnings: string[]
   createdAt: Date
 }
 
@@ -49,10 +50,16 @@ const summary = {
   status: documents.status,
   progress: documents.progress,
   error: documents.error,
+  warnings: documents.warnings,
   createdAt: documents.createdAt,
 }
 
-const content = { title: documents.title, text: documents.text, pages: documents.pages }
+const content = {
+  title: documents.title,
+  text: documents.text,
+  pages: documents.pages,
+  warnings: documents.warnings,
+}
 
 const withVersion = { ...summary, version: documents.version }
 

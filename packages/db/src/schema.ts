@@ -268,6 +268,8 @@ export const documents = pgTable(
     /** The embedded fraction of the content, from 0 to 1. */
     progress: real('progress').notNull().default(0),
     error: text('error'),
+    /** What the reader left out of the searchable content, as sentences for users. */
+    warnings: jsonb('warnings').$type<string[]>().notNull().default([]),
     /** The version of the content posted last, and of its job. Jobs for older versions do nothing. */
     version: uuid('version').notNull().defaultRandom(),
     /** Metadata set by the owner. A search may filter by it. */

@@ -18,8 +18,10 @@ const child = fileURLToPath(new URL('./child.ts', import.meta.url))
 type Limits = { timeMs: number; memoryMb: number; textLength: number }
 const limits: Limits = { timeMs: 60_000, memoryMb: 1024, textLength: 2_000_000 }
 
+const maxWarnings = 10
+
 const Answer = z.union([
-  z.object({ text: z.string(), pages: z.array(z.number()).optional() }),
+  z.object({ text: z.string(), pages: z.array(z.number()).optional(), warnings: z.array(z.string()).optional() }),
   z.object({ error: z.string() }),
 ])
 const Failure = z.object({ code: z.union([z.number(), z.string()]).nullish(), signal: z.string().nullish() })
@@ -40,10 +42,10 @@ export async function extract(
   extractorUrl?: string,
 ): Promise<Extracted> {
   const read = !readableTypes.has(file.mediaType) && extractorUrl ? readExternally(extractorUrl) : readLocally
-  const { text, pages } = await read(file, limit, signal)
+  const { text, pages, warnings = [] } = await read(file, limit, signal)
   if (text.length > limit.textLength) throw tooLong(limit)
   if (!/\S/.test(text)) throw new DocumentError('This file contains no text.')
-  return { text: toStorableText(text), ...(pages && { pages }) }
+  return { text: toStorableText(text), ...(pages && { pages }), warnings: warnings.slice(0, maxWarnings) }
 }
 
 const tooLong = ({ textLength }: Limits) =>

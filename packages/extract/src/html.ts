@@ -1,63 +1,29 @@
 import type { Extracted } from '@repo/rag/posted-file'
 import { convert, type DomNode, type FormatCallback, type HtmlToTextOptions } from 'html-to-text'
 import { decodeText } from './decode.ts'
+import { selectMain } from './html-page.ts'
 
-/** Parts that every page of a site repeats. */
-const boilerplate = [
-  ...[
-    'nav',
-    'footer',
-    'aside',
-    'form',
-    'button',
-    'dialog',
-    'template',
-    'noscript',
-    'svg',
-    'img',
-    'iframe',
-    'style',
-    'script',
-  ],
-  ...['navigation', 'banner', 'contentinfo', 'complementary', 'search', 'dialog'].map((role) => `[role="${role}"]`),
-  ...[
-    '[hidden]',
-    '[aria-hidden="true"]',
-    '.breadcrumb',
-    '.breadcrumbs',
-    '.navbar',
-    '.sidebar',
-    '.cookie-banner',
-    '.headerlink',
-  ],
-]
-
-/**
- * Returns the text of a page as Markdown: headings, lists, tables and code. If the page has exactly one `main` or
- * `article`, only that is used. Elements that look like navigation, advertising and similar by name, role or usual
- * class name are skipped.
- */
+/** Returns the text of a page as Markdown: headings, lists, tables and code. See `selectMain` for what is left out. */
 export async function extractHtml(bytes: Buffer): Promise<Extracted> {
   const declared = bytes.toString('latin1', 0, 1024).match(/<meta[^>]+charset=["']?([\w-]+)/i)?.[1]
-  const html = await decodeText(bytes, declared)
-  const base = ['main', 'article'].find((name) => html.match(new RegExp(`<${name}[\\s>]`, 'gi'))?.length === 1)
-  return { text: convertHtml(html, base ?? 'body') }
+  const { html, warnings } = selectMain(await decodeText(bytes, declared))
+  return { text: convertHtml(html), warnings }
 }
 
-/** `base` is the element to convert; the whole page if there is none. */
-export function convertHtml(html: string, base: string): string {
+/** Returns HTML as Markdown. `selectors` override how elements are written. */
+export function convertHtml(html: string, selectors: HtmlToTextOptions['selectors'] = []): string {
   const options: HtmlToTextOptions = {
     wordwrap: false,
-    baseElements: { selectors: [base], returnDomByDefault: true },
     formatters: { heading, code, table },
     selectors: [
-      ...boilerplate.map((selector) => ({ selector, format: 'skip' })),
-      ...(base === 'body' ? [{ selector: 'header', format: 'skip' }] : []), // in an article it contains the title
+      { selector: 'img', format: 'skip' },
+      ...['details', 'summary', 'label', 'legend'].map((selector) => ({ selector, format: 'block' })),
       ...[1, 2, 3, 4, 5, 6].map((level) => ({ selector: `h${level}`, format: 'heading', options: { level } })),
       { selector: 'pre', format: 'code' },
       { selector: 'table', format: 'table' },
       { selector: 'ul', options: { itemPrefix: '- ' } },
       { selector: 'a', options: { ignoreHref: true } },
+      ...selectors,
     ],
     limits: { maxInputLength: 50_000_000, maxDepth: 200, ellipsis: '' }, // more than any page written by hand
   }

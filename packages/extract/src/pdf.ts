@@ -2,11 +2,16 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DocumentError, type Extracted } from '@repo/rag/posted-file'
 import { unzipSync } from 'fflate'
-import { extractTextItems, getDocumentProxy, type StructuredTextItem } from 'unpdf'
+import { extractTextItems, getDocumentProxy, getResolvedPDFJS, type StructuredTextItem } from 'unpdf'
+import { readFields } from './pdf-fields.ts'
+
+type Pdf = Awaited<ReturnType<typeof getDocumentProxy>>
 
 /** A gap between lines of this many letter heights separates two paragraphs. Within a paragraph it is 1.0 to 1.5. */
 const paragraphGap = 1.7
 const minFramedPages = 3
+const maxListedPages = 10
+const maxUnmapped = 0.2 // of the characters of a page
 
 /** Adobe's character maps from `pdfjs-dist` 6.5.438, which fonts for Chinese, Japanese and Korean may need. */
 const characterMaps = join(import.meta.dirname, '../cmaps.zip')
@@ -20,18 +25,90 @@ class CharacterMaps {
   }
 }
 
-/** Returns the text of a PDF page by page, with blank lines between paragraphs. */
+/**
+ * Returns the text of a PDF page by page, with blank lines between paragraphs. A page ends with the values of its form
+ * fields. Pages without readable text are listed in a warning. A file that has no other pages is rejected.
+ */
 export async function extractPdf(bytes: Buffer): Promise<Extracted> {
   const pdf = await getDocumentProxy(new Uint8Array(bytes), { BinaryDataFactory: CharacterMaps }).catch(explain)
   const { items } = await extractTextItems(pdf)
+  const read = items.map((page) => joinItems(page).trim())
+  const unreadable = listPages(read, isUnmapped)
+  const texts = read.map((page) => (isUnmapped(page) ? '' : page))
+  const isScan = isStamped(texts) && (await hasImages(pdf))
+  const scans = listPages(texts, (page) => page === '' || isScan)
+  const entries = await Promise.all(items.map(async (_, index) => readFields(await pdf.getPage(index + 1))))
+  if (entries.every(({ length }) => length === 0) && (await isXfaNotice(pdf, texts)))
+    throw new DocumentError('Only Adobe Reader can show this form (XFA). Print it to a new PDF and upload that.')
+  if (scans.length === texts.length && !entries.some(({ length }) => length > 0)) throw explainEmpty(unreadable)
   let text = ''
   const pages: number[] = []
-  for (const page of joinWords(leaveOutFrames(items.map((page) => joinItems(page).trim())))) {
+  for (const [index, page] of joinWords(leaveOutFrames(texts)).entries()) {
     pages.push(text.length)
-    if (page) text += `${page}\n\n`
+    const parts = [page, ...selectNew(entries[index] ?? [], page)].filter(Boolean)
+    if (parts.length > 0) text += `${parts.join('\n')}\n\n`
   }
-  if (text === '') throw new DocumentError('This PDF contains only scanned images. Run OCR and upload it again.')
-  return { text: text.trimEnd(), pages }
+  const empty = scans.filter((number) => entries[number - 1]?.length === 0 && !unreadable.includes(number))
+  return { text: text.trimEnd(), pages, warnings: [...warnOfScans(empty), ...warnOfGlyphs(unreadable)] }
+}
+
+/** Some files contain the values of their fields as text too. */
+const selectNew = (entries: string[], page: string) => entries.filter((entry) => !page.includes(entry))
+
+const listPages = (pages: string[], isListed: (page: string) => boolean) =>
+  pages.flatMap((page, index) => (isListed(page) ? [index + 1] : []))
+
+/**
+ * Returns whether most of a text is not characters: control and private use characters or `(cid:9)`, which stand for the
+ * glyphs of a font without a Unicode table. Such a font often maps a few of its glyphs. Symbols such as bullets may be
+ * private use characters in any text.
+ */
+function isUnmapped(page: string): boolean {
+  const dense = page.replaceAll(/\s/g, '')
+  const unmapped = dense.match(/\(cid:\d+\)|[\p{Co}\p{Cc}\uFFFD]/gu)?.join('').length ?? 0
+  return unmapped > maxUnmapped * dense.length
+}
+
+/** Returns whether pages contain only the short line that a scanner adds to each of them. */
+function isStamped(pages: string[]): boolean {
+  const [first = '', ...others] = pages.map((page) => page.replaceAll(/\d+/g, '#'))
+  return pages.length >= minFramedPages && first.length <= 100 && others.every((other) => other === first)
+}
+
+/** Returns whether the only page is the notice that other viewers show in place of a form in Adobe's XFA format. */
+async function isXfaNotice(pdf: Pdf, [notice = '', ...others]: string[]): Promise<boolean> {
+  if (others.length > 0 || !/\bAdobe\b/.test(notice)) return false
+  const { info } = await pdf.getMetadata()
+  return 'IsXFAPresent' in info && info.IsXFAPresent === true
+}
+
+async function hasImages(pdf: Pdf): Promise<boolean> {
+  const { OPS } = await getResolvedPDFJS()
+  const { fnArray } = await (await pdf.getPage(1)).getOperatorList()
+  const images = [OPS.paintImageXObject, OPS.paintInlineImageXObject, OPS.paintImageMaskXObject]
+  return images.some((operator) => fnArray.includes(operator))
+}
+
+function explainEmpty(unreadable: number[]): DocumentError {
+  return new DocumentError(
+    unreadable.length > 0
+      ? 'The text of this PDF cannot be decoded, because its fonts do not name their characters. Run OCR and upload it again.'
+      : 'This PDF contains only scanned images or drawings. Run OCR and upload it again.',
+  )
+}
+
+const warnOfScans = (numbers: number[]) =>
+  numbers.length > 0
+    ? [`No text was found on ${namePages(numbers)}. If it is scanned, run OCR and upload it again.`]
+    : []
+
+const warnOfGlyphs = (numbers: number[]) =>
+  numbers.length > 0 ? [`The characters of ${namePages(numbers)} cannot be decoded. Run OCR and upload it again.`] : []
+
+function namePages(numbers: number[]): string {
+  const listed = numbers.slice(0, maxListedPages).join(', ')
+  const others = numbers.length - maxListedPages
+  return `${numbers.length === 1 ? 'page' : 'pages'} ${listed}${others > 0 ? ` and ${others} more` : ''}`
 }
 
 function joinItems(items: StructuredTextItem[]): string {

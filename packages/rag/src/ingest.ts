@@ -121,8 +121,10 @@ async function readUpload(
   signal?: AbortSignal,
 ): Promise<DocumentContent> {
   const file = { ...upload, parts: store.uploads.read(owner, upload) }
-  const { text, pages } = extract ? await extract(file, signal) : { text: `${await buffer(file.parts)}` }
-  return { title, text, pages: pages ?? null }
+  const { text, pages, warnings }: Extracted = extract
+    ? await extract(file, signal)
+    : { text: `${await buffer(file.parts)}` }
+  return { title, text, pages: pages ?? null, warnings: warnings ?? [] }
 }
 
 type DescribedChunk = Omit<NewChunk, 'embedding'>

@@ -1,5 +1,8 @@
-/** The content of a file. `pages`: where each page begins in `text`, in UTF-16 units. */
-export type Extracted = { text: string; pages?: number[] }
+/**
+ * The content of a file. `pages`: where each page begins in `text`, in UTF-16 units. `warnings`: what is missing from
+ * `text`, as sentences for users without any text of the file.
+ */
+export type Extracted = { text: string; pages?: number[]; warnings?: string[] }
 
 /** A posted file, read part by part. `size` is in bytes. */
 export type PostedFile = { mediaType: string; size: number; parts: AsyncIterable<Buffer> }

@@ -41,6 +41,24 @@ endcmap end end`
   return joinObjects(objects, encrypted ? `/Encrypt ${objects.length} 0 R /ID [<00> <00>]` : '')
 }
 
+/** Returns a PDF with the content streams of pages, in Helvetica, and with form fields (dictionaries) on its first page. */
+export function makePdfFromStreams(streams: string[], fields: string[] = []): Buffer {
+  const first = 4
+  const firstField = first + 2 * streams.length
+  const references = fields.map((_, n) => `${firstField + n} 0 R`).join(' ')
+  return joinObjects([
+    `<< /Type /Catalog /Pages 2 0 R /AcroForm << /Fields [${references}] /DR << /Font << /F 3 0 R >> >> >> >>`,
+    `<< /Type /Pages /Count ${streams.length} /Kids [${streams.map((_, n) => `${first + 2 * n} 0 R`).join(' ')}] >>`,
+    '<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>',
+    ...streams.flatMap((stream, n) => [
+      `<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Resources << /Font << /F 3 0 R >> >>
+        /Contents ${first + 2 * n + 1} 0 R ${n === 0 ? `/Annots [${references}]` : ''} >>`,
+      `<< /Length ${stream.length} >>\nstream\n${stream}\nendstream`,
+    ]),
+    ...fields.map((field) => `<< /Type /Annot /Subtype /Widget /Rect [50 50 200 70] /F 4 /DA (/F 12 Tf) ${field} >>`),
+  ])
+}
+
 /** Returns a PDF with one line in a font that has no ToUnicode table and refers to a predefined `cmap`. */
 export function makePdfWithCmap(ordering: string, cmap: string, line: Buffer): Buffer {
   const content = `BT /F 12 Tf 50 750 Td <${line.toString('hex')}> Tj ET`
@@ -95,21 +113,47 @@ export function makeDocx(paragraphs: string[]): Buffer {
   return makeZip(paragraphs.map(toXml).join(''))
 }
 
+/** Returns a Word document with this XML as its body, and as other parts such as `numbering.xml`. */
+export const makeDocxFromXml = (body: string, parts: { [name: string]: string } = {}): Buffer => makeZip(body, parts)
+
 /** Returns a Word document that unpacks to so many megabytes, a thousand times its size. */
 export function makeDocxBomb(megabytes: number): Buffer {
   return makeZip(`<w:p><w:r><w:t>${' '.repeat(megabytes * 1024 * 1024)}</w:t></w:r></w:p>`)
 }
 
-function makeZip(body: string): Buffer {
+const wordNamespaces = Object.entries({
+  m: 'http://schemas.openxmlformats.org/officeDocument/2006/math',
+  mc: 'http://schemas.openxmlformats.org/markup-compatibility/2006',
+  wp: 'http://schemas.openxmlformats.org/drawingml/2006/wordprocessingDrawing',
+  a: 'http://schemas.openxmlformats.org/drawingml/2006/main',
+  wps: 'http://schemas.microsoft.com/office/word/2010/wordprocessingShape',
+  v: 'urn:schemas-microsoft-com:vml',
+})
+  .map(([prefix, uri]) => `xmlns:${prefix}="${uri}"`)
+  .join(' ')
+
+function makeZip(body: string, parts: { [name: string]: string } = {}): Buffer {
   const types = 'http://schemas.openxmlformats.org/package/2006/content-types'
   const relations = 'http://schemas.openxmlformats.org/package/2006/relationships'
-  const office = 'http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument'
+  const relation = 'http://schemas.openxmlformats.org/officeDocument/2006/relationships'
+  const office = `${relation}/officeDocument`
+  const wordPart = 'application/vnd.openxmlformats-officedocument.wordprocessingml'
   const word = 'http://schemas.openxmlformats.org/wordprocessingml/2006/main'
   const main = 'application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml'
   const files = {
-    '[Content_Types].xml': `<Types xmlns="${types}"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/word/document.xml" ContentType="${main}"/><Override PartName="/word/styles.xml" ContentType="application/vnd.openxmlformats-officedocument.wordprocessingml.styles+xml"/></Types>`,
+    '[Content_Types].xml': `<Types xmlns="${types}"><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/word/document.xml" ContentType="${main}"/>${Object.keys(
+      parts,
+    )
+      .map((name) => `<Override PartName="/word/${name}" ContentType="${wordPart}.${name.replace('.xml', '')}+xml"/>`)
+      .join(
+        '',
+      )}<Override PartName="/word/styles.xml" ContentType="application/vnd.openxmlformats-officedocument.wordprocessingml.styles+xml"/></Types>`,
     '_rels/.rels': `<Relationships xmlns="${relations}"><Relationship Id="r1" Type="${office}" Target="word/document.xml"/></Relationships>`,
-    'word/document.xml': `<w:document xmlns:w="${word}"><w:body>${body}</w:body></w:document>`,
+    'word/_rels/document.xml.rels': `<Relationships xmlns="${relations}">${Object.keys(parts)
+      .map((name) => `<Relationship Id="${name}" Type="${relation}/${name.replace('.xml', '')}" Target="${name}"/>`)
+      .join('')}</Relationships>`,
+    ...Object.fromEntries(Object.entries(parts).map(([name, text]) => [`word/${name}`, text])),
+    'word/document.xml': `<w:document xmlns:w="${word}" ${wordNamespaces}><w:body>${body}</w:body></w:document>`,
     'word/styles.xml': `<w:styles xmlns:w="${word}"><w:style w:type="paragraph" w:styleId="Heading1"><w:name w:val="heading 1"/></w:style></w:styles>`,
   }
   return makeArchive(files)

@@ -43,6 +43,7 @@ const document = {
   status: 'ready',
   progress: 1,
   error: null,
+  warnings: ['The images of 2 pages were not read: 3, 7.'],
   createdAt: '2026-11-24T09:00:00.000Z',
 }
 
@@ -58,6 +59,7 @@ export const DocumentResponse = z
     }),
     progress: z.number().min(0).max(1).meta({ description: 'The part that is embedded; 1 when it is ready' }),
     error: z.string().nullable().meta({ description: 'Why it failed, or why it has to be tried again' }),
+    warnings: z.array(z.string()).meta({ description: 'What could not be read, in the content that is searched' }),
     createdAt: z.iso.datetime(),
   })
   .meta({ id: 'Document', description: 'A document and what has become of it', examples: [document] })
