@@ -142,8 +142,8 @@ function compare({ status, text }: Awaited<ReturnType<typeof read>>, { id, value
   const asked = [value, id].reduce<string>((rest, own) => (own ? rest.replaceAll(own, '<asked>') : rest), text)
   if (status >= 400) return asked
   return asked
-    .replaceAll(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}/g, '<new>')
-    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z|"created":\d+/g, '<now>')
+    .replaceAll(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}|_[\da-f]{32}/g, '<new>')
+    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z|"(created|created_at|completed_at)":\d+/g, '<now>')
 }
 
 /** Returns Alice's data in a response, except what was in the request. */

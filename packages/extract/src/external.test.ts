@@ -48,12 +48,12 @@ describe('an external extractor', () => {
       expect(await text(request)).toBe('{\\rtf1 Tide}')
       response.writeHead(200, plain).end('Tide 潮\n')
     })
-    expect(await createExtract(url)(rtf())).toEqual({ text: 'Tide 潮\n' })
+    expect(await createExtract(url)(rtf())).toEqual({ text: 'Tide 潮\n', warnings: [] })
   })
 
   it('receives nothing that we read ourselves', async () => {
     const file = { mediaType: 'text/plain', size: 4, parts: Readable.from([Buffer.from('Tide')]) }
-    expect(await createExtract('http://127.0.0.1:9/tika')(file)).toEqual({ text: 'Tide' })
+    expect(await createExtract('http://127.0.0.1:9/tika')(file)).toEqual({ text: 'Tide', warnings: [] })
   })
 
   it.each([

@@ -4,8 +4,8 @@ import { makeDocx, makeDocxFromXml, makePdf, makePdfFromStreams } from '@repo/te
 import { describe, expect, it } from 'vitest'
 import { extract } from './extract.ts'
 
-const read = (bytes: Buffer, filename = '') =>
-  extract({ mediaType: sniffMediaType(bytes, filename), size: bytes.length, parts: Readable.from([bytes]) })
+const read = async (bytes: Buffer, filename = '') =>
+  extract({ mediaType: await sniffMediaType(bytes, { filename }), size: bytes.length, parts: Readable.from([bytes]) })
 const html = async (body: string, head = '') =>
   read(Buffer.from(`<!doctype html><html><head><title>T</title>${head}</head><body>${body}</body></html>`))
 const prose = (topic: string) => `<p>${`The ${topic} of the harbour is described in this sentence. `.repeat(8)}</p>`
@@ -26,7 +26,7 @@ describe('the text of a page that is kept', () => {
     [
       'details',
       '<details><summary>Who pays?</summary>The owner pays.</details><p>End.</p>',
-      'Who pays?\nThe owner pays.',
+      'Who pays?\n\nThe owner pays.',
     ],
     ['a tab panel', '<a href="#two">Two</a><div id="two" aria-hidden="true">Low tide.</div>', 'Low tide.'],
     [

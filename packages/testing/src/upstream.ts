@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
-import { json } from 'node:stream/consumers'
+import { text } from 'node:stream/consumers'
 import { afterAll } from 'vitest'
 
 type Respond = (response: ServerResponse) => unknown
@@ -20,7 +20,8 @@ export async function startUpstream() {
     response.on('close', () => {
       if (!response.writableFinished) counts.hungUp += 1
     })
-    calls.push({ headers: request.headers, body: await json(request) })
+    const body = await text(request)
+    calls.push({ headers: request.headers, body: body && JSON.parse(body) })
     const respond = script.shift() ?? rejectUnexpected
     await respond(response)
   })

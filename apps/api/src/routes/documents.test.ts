@@ -26,6 +26,7 @@ describe('a document', () => {
       metadata: {},
       status: 'queued',
       progress: 0,
+      warnings: [],
       error: null,
       createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
     })
