@@ -30,7 +30,7 @@ async function count(calls: number): Promise<string[]> {
 
 /** Statements that one process runs once per second or minute for all of its chats. */
 function isBackground(statement: string): boolean {
-  return /jsonb_to_recordset|stop_requested"?\s*\)?$|"usage"|api_keys|last_used_at|pg_stats/.test(statement)
+  return /jsonb?_to_recordset|stop_requested"?\s*\)?$|"usage"|api_keys|last_used_at|pg_stats/.test(statement)
 }
 
 it('a chat takes one statement more for each search, and none for a step', async ({ annotate }) => {
