@@ -18,7 +18,8 @@ const closeTimeoutMs = 15_000 // after the drain; closing takes a few ms, and up
 /** Composition root: opens resources, listens, and closes everything in reverse order. */
 async function serve(config: Config) {
   const logger = createLogger(config.LOG_LEVEL)
-  http.setGlobalProxyFromEnv(findProxies(config)) // for `fetch` in tools and of the token issuer
+  const proxies = findProxies(config)
+  if (proxies.http_proxy || proxies.https_proxy) http.setGlobalProxyFromEnv(proxies) // for `fetch` in tools and of the token issuer
   if (config.AUTH === 'off') logger.warn('AUTH is off: any program on this machine can read and write all data')
   const database = connect({
     url: config.DATABASE_URL,

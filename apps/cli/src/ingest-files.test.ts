@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connect, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
+import { makePdf } from '@repo/testing/files'
 import { runProgram, startProgram, until } from '@repo/testing/processes'
 import { afterAll, describe, expect, it } from 'vitest'
 
@@ -43,6 +44,15 @@ describe('manage ingest', () => {
     expect(result.out).toMatch(/^\/.*c\.png is left out: Images \(\.png\) are not supported\. Run text recognition/m)
     expect(result.out).toMatch(/^\/.*d\.md is left out: RTF files \(\.rtf\) are not supported\. Save it as/m)
     expect([result.code, lastLine(result)]).toEqual([1, '2 ready, 0 failed, 2 left out'])
+  })
+
+  it('reports what could not be read of a file', async () => {
+    const partly = join(folder, 'partly')
+    mkdirSync(partly)
+    writeFileSync(join(partly, 'scan.pdf'), makePdf(['First.', '']))
+    const { code, out } = await ingest(partly)
+    expect({ code, out }).toEqual({ code: 0, out: expect.stringMatching(/scan\.pdf: No text was found on page 2\./) })
+    rmSync(partly, { recursive: true })
   })
 
   it('reports each file that cannot be added in one line, and adds the others', async () => {

@@ -53,6 +53,19 @@ async function cite(question: string) {
   return sources[0]?.providerMetadata.sluice
 }
 
+it('whose pages are partly scanned is ready with a warning, until it is replaced', async () => {
+  const send = async (bytes: Buffer | string) => {
+    const body = new FormData()
+    body.append('externalId', 'scan')
+    body.append('file', new File([new Uint8Array(Buffer.from(bytes))], 'scan'))
+    const { id } = Fields.parse(await (await fetch(`${origin}/documents`, { method: 'POST', body })).json())
+    return untilDone(String(id))
+  }
+  const warnings = ['No text was found on page 2. If it is scanned, run OCR and upload it again.']
+  expect(await send(makePdf(['First.', '']))).toMatchObject({ status: 'ready', warnings })
+  expect(await send('All is text now.')).toMatchObject({ status: 'ready', warnings: [] })
+})
+
 describe('a posted file', () => {
   it.each([
     ['tide.txt', 'The zenith tide comes in spring.', 'zenith', undefined],

@@ -1,3 +1,4 @@
+import http from 'node:http'
 import { z } from 'zod'
 import type { ChatModelConfig } from './chat-models.ts'
 import { httpUrl, integer, optional, secret } from './values.ts'
@@ -27,7 +28,10 @@ const searchLanguages = [
 ] as const
 
 /** Node ignores the address of a proxy that it does not support. */
-const proxy = z.url({ protocol: /^https?$/, error: 'must be a URL like http://proxy.example:3128' }).optional()
+const proxy = z
+  .url({ protocol: /^https?$/, error: 'must be a URL like http://proxy.example:3128' })
+  .refine(() => 'setGlobalProxyFromEnv' in http, 'needs Node 24.14 or newer. Update Node')
+  .optional()
 
 /** The variables of the chat model, the embedding model and the reranker, which every program reads. */
 export const models = {

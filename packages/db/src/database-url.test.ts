@@ -1,10 +1,9 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { TLSSocket } from 'node:tls'
-import { certificate } from '@repo/testing/certificate'
 import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
@@ -12,6 +11,10 @@ import { forward } from './driver/testing-door.ts'
 import { readServer } from './inspect.ts'
 import { startQueue } from './queue.ts'
 import { createTestDatabase } from './testing.ts'
+
+// A self-signed certificate of localhost, model.example and 127.0.0.1, for tests only. It expires in 2126.
+const readPem = (name: string) => readFileSync(new URL(`../../testing/tls/${name}.pem`, import.meta.url), 'utf8')
+const certificate = { cert: readPem('certificate'), key: readPem('key') }
 
 const database = await createTestDatabase()
 const folder = mkdtempSync(join(tmpdir(), 'sluice-url-'))

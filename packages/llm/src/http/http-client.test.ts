@@ -1,15 +1,19 @@
 import { getEventListeners } from 'node:events'
+import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import net, { type Socket } from 'node:net'
 import { setImmediate, setTimeout } from 'node:timers/promises'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
-import { certificate } from '@repo/testing/certificate'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { LlmErrorCode } from '../llm.ts'
 import { startHttpServer, startTcpServer } from '../test-server.ts'
 import { readBytes, readText } from './http-call.ts'
 import { createHttpClient, type HttpClientOptions } from './http-client.ts'
+
+// A self-signed certificate of localhost, model.example and 127.0.0.1, for tests only. It expires in 2126.
+const readPem = (name: string) => readFileSync(new URL(`../../../testing/tls/${name}.pem`, import.meta.url), 'utf8')
+const certificate = { cert: readPem('certificate'), key: readPem('key') }
 
 type Settings = Partial<HttpClientOptions>
 const createClient = (baseUrl: string, settings: Settings = {}) =>
