@@ -13,8 +13,8 @@ import { startQueue } from './queue.ts'
 import { createTestDatabase } from './testing.ts'
 
 // A self-signed certificate of localhost, model.example and 127.0.0.1, for tests only. It expires in 2126.
-const readPem = (name: string) => readFileSync(new URL(`../../testing/tls/${name}.pem`, import.meta.url), 'utf8')
-const certificate = { cert: readPem('certificate'), key: readPem('key') }
+const readPem = (file: string) => readFileSync(new URL(`../../testing/tls/${file}`, import.meta.url), 'utf8')
+const certificate = { cert: readPem('certificate.crt'), key: readPem('key.txt') }
 
 const database = await createTestDatabase()
 const folder = mkdtempSync(join(tmpdir(), 'sluice-url-'))

@@ -12,8 +12,8 @@ import { readBytes, readText } from './http-call.ts'
 import { createHttpClient, type HttpClientOptions } from './http-client.ts'
 
 // A self-signed certificate of localhost, model.example and 127.0.0.1, for tests only. It expires in 2126.
-const readPem = (name: string) => readFileSync(new URL(`../../../testing/tls/${name}.pem`, import.meta.url), 'utf8')
-const certificate = { cert: readPem('certificate'), key: readPem('key') }
+const readPem = (file: string) => readFileSync(new URL(`../../../testing/tls/${file}`, import.meta.url), 'utf8')
+const certificate = { cert: readPem('certificate.crt'), key: readPem('key.txt') }
 
 type Settings = Partial<HttpClientOptions>
 const createClient = (baseUrl: string, settings: Settings = {}) =>
