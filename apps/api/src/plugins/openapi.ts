@@ -73,7 +73,14 @@ async function openapi(app: FastifyInstance) {
     transform: describeRoute,
     transformObject: dropUnused,
   })
-  await app.register(swaggerUi, { routePrefix: '/docs', logLevel: 'silent', staticCSP: pagePolicy, uiHooks })
+  const indexPrefix = '.' // its files have relative URLs, so it also works below a path of another site
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    indexPrefix,
+    logLevel: 'silent',
+    staticCSP: pagePolicy,
+    uiHooks,
+  })
   let json = ''
   // Building the description takes 70 ms, which no stream should wait for.
   app.addHook('onReady', async () => {
