@@ -28,7 +28,10 @@ describe('rejects what no connection would accept', () => {
     [`${at}?connection_limit=1`, `has the unsupported parameter connection_limit. Remove it. ${supported}`],
     [`${at}?options=-c%20jit%3Doff`, `has the unsupported parameter options. Remove it. ${supported}`],
     [`${at}?schema=public`, `has the unsupported parameter schema. Remove it. ${supported}`],
-    [`${at}?sslmode=prefer`, 'has an invalid sslmode. Use sslmode=disable or require or verify-ca or verify-full'],
+    [
+      `${at}?sslmode=no`,
+      'has an invalid sslmode. Use sslmode=disable or prefer or require or verify-ca or verify-full',
+    ],
     [`${at}?sslmode=verify-ca`, 'has sslmode=verify-ca without sslrootcert. Add it, or use sslmode=verify-full'],
     [`${at}?sslrootcert=/no/file`, 'has an invalid sslrootcert. It must be the path of a readable file'],
     [`${at}?connect_timeout=soon`, 'has an invalid connect_timeout. Use connect_timeout=NUMBER'],

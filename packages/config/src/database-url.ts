@@ -8,7 +8,7 @@ const parameters: Record<string, RegExp> = {
   application_name: /./,
   host: /./, // a name, or the folder of a Unix socket
   port: /^\d+$/,
-  sslmode: /^(disable|require|verify-ca|verify-full)$/,
+  sslmode: /^(disable|prefer|require|verify-ca|verify-full)$/,
   sslrootcert: /./,
 }
 /** Parameters of other clients that change nothing here: the drivers do not bind channels and have their own timeout. */

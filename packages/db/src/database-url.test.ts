@@ -88,6 +88,7 @@ describe('each driver connects to a URL with', () => {
       'a certificate of another name',
       `postgres://${user}@127.0.0.2:${tls}${pathname}?sslmode=verify-ca&sslrootcert=${ca}`,
     ],
+    ['TLS if the server has it, which this one has not', `${database.databaseUrl}?sslmode=prefer`],
     ['TLS off', `${database.databaseUrl}?sslmode=disable`],
   ])('%s', async (_, url) => {
     expect(await tryUrl(url)).toEqual(['ok', 'ok', 'ok'])
