@@ -79,7 +79,7 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
   ],
   'POST /v1/responses': () => [
     json('POST', '/v1/responses', { model: 'endless', input: 'a'.repeat(maxText) }),
-    json('POST', '/v1/responses', { model: 'endless', input: Array(40_000).fill(question('short')) }),
+    json('POST', '/v1/responses', { model: 'endless', input: Array(1000).fill(question('long '.repeat(1200))) }),
   ],
   'POST /v1/embeddings': () => [
     json('POST', '/v1/embeddings', { model: 'offline-384', input: Array(2048).fill('word '.repeat(800)) }),
