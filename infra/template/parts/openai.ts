@@ -30,7 +30,7 @@ export const part: Part = {
     'apps/api/src/documents/upload.ts': [['param: path.slice(1), ', '']],
     'apps/api/src/plugins/error-handler.ts': [
       ['isOpenAi, ', ''],
-      [`isOpenAi(request.url) ? \`Use one of these: \${routes.listBelow('/v1/')}.\` : `, ''],
+      [`isOpenAi(request.url)\n        ? \`Use one of these: \${routes.listBelow('/v1/')}.\`\n        : `, ''],
       'const documented',
       "if (name !== 'HEAD'",
       'listBelow: ',

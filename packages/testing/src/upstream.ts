@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
-import { text } from 'node:stream/consumers'
+import { json } from 'node:stream/consumers'
 import { afterAll } from 'vitest'
 
 type Respond = (response: ServerResponse) => unknown
@@ -16,12 +16,13 @@ export async function startUpstream() {
   const script: Respond[] = []
   const calls: { headers: IncomingHttpHeaders; body: unknown }[] = []
   const counts = { hungUp: 0 }
+  const models: string[] = []
   const server = createServer(async (request, response) => {
     response.on('close', () => {
       if (!response.writableFinished) counts.hungUp += 1
     })
-    const body = await text(request)
-    calls.push({ headers: request.headers, body: body && JSON.parse(body) })
+    if (request.method === 'GET') return sendJson({ data: models.map((id) => ({ id })) })(response)
+    calls.push({ headers: request.headers, body: await json(request) })
     const respond = script.shift() ?? rejectUnexpected
     await respond(response)
   })
@@ -33,8 +34,10 @@ export async function startUpstream() {
   const address = server.address()
   return {
     url: `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}/v1`,
-    /** All calls, oldest first. */
+    /** All calls of models, oldest first. */
     calls,
+    /** What the server lists at `/models`. Nothing, as servers without such a list. */
+    models,
     /** `hungUp`: calls that the client aborted. */
     counts,
     next: (respond: Respond) => void script.push(respond),

@@ -223,8 +223,7 @@ describe('the models', () => {
 
   it('are not listed by their server, which is only a warning', async () => {
     const upstream = await startUpstream()
-    const list = sendJson({ data: [{ id: 'a' }, { id: 'b' }] })
-    for (const respond of [list, list]) upstream.next(respond) // one is for the check of the chat model, which fails
+    upstream.models.push('a', 'b')
     const lines = await report({ OPENAI_BASE_URL: upstream.url, CHAT_MODEL: 'c' })
     expect(lines).toContainEqual(
       line('warn  models: The model server does not list c. It lists a, b. Fix: correct CHAT'),
