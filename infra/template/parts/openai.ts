@@ -32,6 +32,7 @@ export const part: Part = {
       ['isOpenAi, ', ''],
       [`isOpenAi(request.url)\n        ? \`Use one of these: \${routes.listBelow('/v1/')}.\`\n        : `, ''],
       'const documented',
+      ['url, schema }', 'url }'],
       "if (name !== 'HEAD'",
       'listBelow: ',
       ['toBody, ', ''],
