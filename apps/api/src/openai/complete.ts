@@ -34,6 +34,9 @@ type Body = z.output<typeof CompletionRequest>
 
 type Prepared = { request: Parameters<CompletionModel['stream']>[0]; fields: RetrievalFields }
 
+/** A model's completion with our fields. */
+export type CompletionResult = Record<string, unknown> & RetrievalFields & { usage?: unknown }
+
 /** Returns the whole answer at once, with its citations. */
 export async function complete(
   options: CompletionOptions,
@@ -41,7 +44,7 @@ export async function complete(
   body: Body,
   call: Call,
   reply: FastifyReply,
-): Promise<Record<string, unknown>> {
+): Promise<CompletionResult> {
   const { request, fields } = await prepare(options, owner, body, call.controller.signal)
   forbidRetry(reply)
   const { result } = await callWithFallback(toChain(options, body), options.model, (model) => model.complete(request))

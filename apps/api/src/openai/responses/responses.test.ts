@@ -182,6 +182,8 @@ describe('a whole response', () => {
     [{ previous_response_id: 'resp_1' }, 'unsupported_parameter', 'previous_response_id'],
     [{ tools: [{ type: 'web_search' }] }, 'unsupported_parameter', 'tools[0]'],
     [{ input: 5 }, 'invalid_request', 'input'],
+    [{ input: [{ role: 'user', content: 5 }] }, 'invalid_request', 'input'],
+    [{ input: ' ' }, 'invalid_request', null],
   ])('is refused for %j', async (body, code, param) => {
     const response = await send(body)
     expect(response.status).toBe(400)

@@ -1,7 +1,11 @@
 import { z } from 'zod'
 import { scopeFields } from '../../chat/scope.ts'
 
-const Item = z.looseObject({ type: z.string().nullish(), role: z.string().nullish() })
+const Item = z.looseObject({
+  type: z.string().nullish(),
+  role: z.string().nullish(),
+  content: z.union([z.string(), z.array(z.looseObject({}))], 'must be a string or a list of parts').nullish(),
+})
 const Tool = z.looseObject({ type: z.string() })
 
 /** The parameters of a response that this server reads. The model's server accepts or rejects the others. */

@@ -29,12 +29,17 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       const model = findModel(llm.completionModels, body.model)
       const completionBody = toCompletionBody(body)
       const options = { searchPassages, llm, systemPrompt, model, onFallback }
+      if (body.stream) {
+        const output = createResponseOutput(body)
+        await runCall(app.chat, request, reply, (call) =>
+          streamCompletion(options, owner, completionBody, call, reply, output),
+        )
+        return reply
+      }
       const completion = await runCall(app.chat, request, reply, (call) =>
-        body.stream
-          ? streamCompletion(options, owner, completionBody, call, reply, createResponseOutput(body))
-          : complete(options, owner, completionBody, call, reply),
+        complete(options, owner, completionBody, call, reply),
       )
-      return reply.sent || !completion ? reply : toResponse(body, completion)
+      return completion ? toResponse(body, completion) : reply
     },
   )
 }

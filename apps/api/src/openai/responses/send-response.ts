@@ -1,7 +1,7 @@
 import { type AnswerEvent, createAnswerDecoder } from '@repo/llm'
 import { isTimeUp } from '../../chat/answer-end.ts'
 import type { ChunkStream } from '../chunk-stream.ts'
-import type { Output } from '../complete.ts'
+import type { CompletionResult, Output } from '../complete.ts'
 import { toCallProblem } from '../run-call.ts'
 import { type Completion, createMeter } from '../send-chunks.ts'
 import { createResponse } from './response.ts'
@@ -10,9 +10,9 @@ import type { ResponseRequest } from './routes.schemas.ts'
 type Response = ReturnType<typeof createResponse>
 
 /** Returns the response for a whole completion. */
-export function toResponse(body: ResponseRequest, { citations, degraded, ...completion }: Record<string, unknown>) {
+export function toResponse(body: ResponseRequest, { citations, degraded, ...completion }: CompletionResult) {
   const response = createResponse(body)
-  response.start({ citations, degraded } as Completion['fields'])
+  response.start({ ...(citations && { citations }), ...(degraded && { degraded }) })
   const decoder = createAnswerDecoder()
   const events: AnswerEvent[] = []
   decoder.readEvent({ name: '', data: JSON.stringify(completion) }, events)

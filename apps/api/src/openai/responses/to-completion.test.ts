@@ -115,6 +115,7 @@ describe('the completion of a response', () => {
     [{ input: [{ type: 'item_reference', id: 'msg_1' }] }, 'input[0]'],
     [{ input: [user, { type: 'computer_call' }] }, 'input[1]'],
     [{ input: [{ content: 'Hi' }] }, 'input[0].role'],
+    [{ input: [{ role: 'user', content: [{}] }] }, 'input[0].content[0]'],
     [{ input: [{ role: 'user', content: [{ type: 'input_file', file_id: 'f' }] }] }, 'input[0].content[0]'],
     [{ input: [{ role: 'user', content: [{ type: 'input_image', file_id: 'f' }] }] }, 'input[0].content[0]'],
     [{ input: [{ type: 'function_call_output', call_id: 'a', output: [{ type: 'input_image' }] }] }, 'input[0].output'],

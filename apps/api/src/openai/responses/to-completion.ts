@@ -6,6 +6,7 @@ import type { ResponseRequest } from './routes.schemas.ts'
 type CompletionBody = z.output<typeof CompletionRequest>
 type Message = CompletionBody['messages'][number]
 type Fields = Record<string, unknown>
+type Item = Exclude<ResponseRequest['input'], string>[number]
 
 /** What needs stored responses, or a service of OpenAI's. */
 const unsupported: Record<string, string> = {
@@ -22,7 +23,14 @@ const ownFields = ['store', 'include', 'truncation', 'max_tool_calls', 'metadata
  * Returns the chat completion that a response asks for. Throws `ProblemError` (400) for what has no equivalent.
  * https://platform.openai.com/docs/guides/migrate-to-responses
  */
-export function toCompletionBody({ input, instructions, tools, text, reasoning, ...given }: ResponseRequest) {
+export function toCompletionBody({
+  input,
+  instructions,
+  tools,
+  text,
+  reasoning,
+  ...given
+}: ResponseRequest): CompletionBody {
   for (const [name, advice] of Object.entries(unsupported)) if (given[name]) throw reject(name, advice)
   const rest = Object.fromEntries(
     Object.entries(given).filter(([name, value]) => value !== null && !ownFields.includes(name)),
@@ -30,6 +38,8 @@ export function toCompletionBody({ input, instructions, tools, text, reasoning, 
   const { format, verbosity }: Fields = text ?? {}
   return {
     ...rest,
+    model: given.model,
+    retrieval: given.retrieval,
     messages: toMessages(typeof input === 'string' ? [{ role: 'user', content: input }] : input, instructions),
     ...(tools && tools.length > 0 && { tools: tools.map(toTool) }),
     ...(given.tool_choice && { tool_choice: toToolChoice(given.tool_choice) }),
@@ -37,7 +47,7 @@ export function toCompletionBody({ input, instructions, tools, text, reasoning, 
     ...(verbosity !== undefined && verbosity !== null && { verbosity }),
     ...(reasoning?.effort && { reasoning_effort: reasoning.effort }),
     ...(given.stream && { stream_options: { include_usage: true } }),
-  } as CompletionBody
+  }
 }
 
 function toTool({ type, ...described }: Fields, index: number): object {
@@ -56,7 +66,7 @@ function toFormat({ type, ...schema }: Fields): object {
 }
 
 /** Leading instructions become one system message: templates of some models reject a second one. */
-function toMessages(items: Fields[], instructions: string | null | undefined): Message[] {
+function toMessages(items: Item[], instructions: string | null | undefined): Message[] {
   const messages: Message[] = instructions ? [{ role: 'system', content: instructions }] : []
   let thoughts: string | undefined // belongs to the message or call that follows
   for (const [index, item] of items.entries()) {
@@ -76,8 +86,8 @@ function toMessages(items: Fields[], instructions: string | null | undefined): M
   }
 }
 
-function addMessage(messages: Message[], { role, content }: Fields, path: string, thoughts: object): void {
-  if (typeof role !== 'string') throw reject(`${path}.role`, 'A message needs a role, such as `user`.')
+function addMessage(messages: Message[], { role, content }: Item, path: string, thoughts: object): void {
+  if (!role) throw reject(`${path}.role`, 'A message needs a role, such as `user`.')
   if (role === 'assistant') {
     messages.push({ role, content: typeof content === 'string' ? content : readTexts(content), ...thoughts })
     return
@@ -89,7 +99,7 @@ function addMessage(messages: Message[], { role, content }: Fields, path: string
   const isInstruction = role === 'system' || role === 'developer'
   if (isInstruction && messages.length === 1 && first?.role === 'system' && typeof first.content === 'string')
     first.content = `${first.content}\n\n${typeof content === 'string' ? content : readTexts(content)}`
-  else messages.push({ role, content: parts as Message['content'] })
+  else messages.push({ role, content: parts })
 }
 
 /** Calls of one turn belong to one message. */
