@@ -19,7 +19,8 @@ const closeTimeoutMs = 15_000 // after the drain; closing takes a few ms, and up
 async function serve(config: Config) {
   const logger = createLogger(config.LOG_LEVEL)
   const proxies = findProxies(config)
-  if (proxies.http_proxy || proxies.https_proxy) http.setGlobalProxyFromEnv(proxies) // for `fetch` in tools and of the token issuer
+  // For `fetch` in tools and of the token issuer. Models have their own HTTP client.
+  if (proxies.http_proxy || proxies.https_proxy) http.setGlobalProxyFromEnv(proxies)
   if (config.AUTH === 'off') logger.warn('AUTH is off: any program on this machine can read and write all data')
   const database = connect({
     url: config.DATABASE_URL,

@@ -1,9 +1,9 @@
 import { startApi } from '@repo/testing/processes'
 import { post } from '@repo/testing/ui-stream'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { expectAccessible, phone, startBrowser, takeScreenshot, whyNoBrowser } from './testing-browser.ts'
-import { startPage, untilReady } from './testing-page.ts'
+import { describe, expect, it } from 'vitest'
+import { expectAccessible, phone, startBrowser, takeScreenshot } from './testing-browser.ts'
+import { answerOf, openPage, untilReady } from './testing-page.ts'
 
 // Tests what the user can do with messages and conversations, in Debian's Chromium with the real API.
 
@@ -11,30 +11,23 @@ const models = JSON.stringify([
   { name: 'spoken', images: false },
   { name: 'seeing', images: true },
 ])
-const opened = whyNoBrowser ? undefined : await startPage({ CHAT_MODELS: models })
-afterAll(() => opened?.browser.close())
-
-const getOpened = () => {
-  if (!opened) throw new Error(whyNoBrowser)
-  return opened
-}
+const { getOpened, ask } = await openPage({ CHAT_MODELS: models })
 
 /** Asks a question and answers it. */
 async function converse(page: Page, question: string, text: string, finishReason?: string) {
-  await page.getByLabel('Your question').fill(question)
-  await page.keyboard.press('Enter')
-  await reply(page, text, finishReason)
+  await finish(page, await ask(page, question), text, finishReason)
 }
 
-async function reply(page: Page, text: string, finishReason?: string) {
-  const answer = await getOpened().model.takeAnswer()
+/** Answers a question that was asked in another way. */
+const reply = async (page: Page, text: string) => finish(page, await getOpened().model.takeAnswer(), text)
+
+async function finish(page: Page, answer: Awaited<ReturnType<typeof ask>>, text: string, finishReason?: string) {
   answer.say(text)
   answer.end(undefined, finishReason)
   await page.getByRole('button', { name: 'Ask', exact: true }).waitFor()
 }
 
 const listTexts = (page: Page) => page.getByRole('article').allInnerTexts()
-const answerOf = (page: Page) => page.getByRole('article', { name: 'Answer' }).last()
 
 /** Answers the page's next requests to `POST /chat` with these events, and returns the bodies of the requests. */
 async function stubChat(page: Page, ...answers: object[][]) {
@@ -48,8 +41,6 @@ async function stubChat(page: Page, ...answers: object[][]) {
   })
   return bodies
 }
-
-beforeEach((context) => context.skip(whyNoBrowser !== undefined, whyNoBrowser))
 
 describe('messages', () => {
   it('are edited and regenerated, and replace what follows', async () => {

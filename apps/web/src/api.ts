@@ -84,7 +84,10 @@ export class ApiError extends Error {
 
 export type Api = ReturnType<typeof createApi>
 
-/** Creates the client of this page's server, whose paths are relative to the page. It keeps the key in memory only, so the key is lost with the tab. */
+/**
+ * Creates the client of this page's server, whose paths are relative to the page. It keeps the key in memory only, so the
+ * key is lost with the tab.
+ */
 export function createApi(key: string, onUnauthorized: () => void) {
   const headers: Record<string, string> = key ? { authorization: `Bearer ${key}` } : {}
 

@@ -7,11 +7,12 @@ type Props = { text: string; sources: Map<number, Source>; isRunning: boolean; o
 
 /** Renders a model's Markdown: HTML is shown as text, images are omitted, and `[n]` opens the cited passage. */
 export function Markdown(props: Props) {
-  const sections = splitSections(props.text)
-  return sections.map((text, index) => {
-    const isRunning = props.isRunning && index === sections.length - 1
-    // biome-ignore lint/suspicious/noArrayIndexKey: sections are only appended
-    return <Section key={index} {...props} text={text} isRunning={isRunning} />
+  let end = 0
+  return splitSections(props.text).map((text) => {
+    const start = end
+    end += text.length
+    const isRunning = props.isRunning && end === props.text.length
+    return <Section key={start} {...props} text={text} isRunning={isRunning} />
   })
 }
 

@@ -4,32 +4,13 @@ import { connect, createKey, createStore } from '@repo/db'
 import { makePdf } from '@repo/testing/files'
 import { startApi } from '@repo/testing/processes'
 import { post, readDelta, streamParts } from '@repo/testing/ui-stream'
-import type { Page } from 'playwright-core'
-import { afterAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
-import { expectAccessible, phone, startBrowser, takeScreenshot, whyNoBrowser } from './testing-browser.ts'
-import { startPage, untilReady } from './testing-page.ts'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { expectAccessible, phone, startBrowser, takeScreenshot } from './testing-browser.ts'
+import { openPage, textOf, untilReady } from './testing-page.ts'
 
 // Tests the built page in Debian's Chromium with the real API, database and pooler, and a scripted model.
 
-const opened = whyNoBrowser ? undefined : await startPage()
-afterAll(() => opened?.browser.close())
-
-const getOpened = () => {
-  if (!opened) throw new Error(whyNoBrowser)
-  return opened
-}
-
-/** Asks a question by keyboard, and returns the model's pending answer. */
-async function ask(page: Page, question: string) {
-  await page.getByLabel('Your question').fill(question)
-  await page.keyboard.press('Enter')
-  return getOpened().model.takeAnswer()
-}
-
-const answerOf = (page: Page) => page.getByRole('article', { name: 'Answer' }).last()
-const textOf = (page: Page) => expect.poll(() => answerOf(page).textContent())
-
-beforeEach((context) => context.skip(whyNoBrowser !== undefined, whyNoBrowser))
+const { getOpened, ask } = await openPage()
 
 /** Starts a reverse proxy that serves the page below a path, as nginx does with `location /team/chat/`. */
 async function startReverseProxy(target: string): Promise<string> {

@@ -1,25 +1,13 @@
 import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { post } from '@repo/testing/ui-stream'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { phone, takeScreenshot, whyNoBrowser } from './testing-browser.ts'
-import { startPage } from './testing-page.ts'
+import { describe, expect, it } from 'vitest'
+import { phone, takeScreenshot } from './testing-browser.ts'
+import { answerOf, openPage, textOf } from './testing-page.ts'
 
 // What strains the page: long and unusual answers, many conversations, several tabs, a lost connection, a phone's keyboard.
 
-const opened = whyNoBrowser ? undefined : await startPage()
-afterAll(() => opened?.browser.close())
-
-const getOpened = () => {
-  if (!opened) throw new Error(whyNoBrowser)
-  return opened
-}
-
-async function ask(page: Page, question: string) {
-  await page.getByLabel('Your question').fill(question)
-  await page.keyboard.press('Enter')
-  return getOpened().model.takeAnswer()
-}
+const { getOpened, ask } = await openPage()
 
 async function converse(page: Page, question: string, ...texts: string[]) {
   const answer = await ask(page, question)
@@ -29,9 +17,6 @@ async function converse(page: Page, question: string, ...texts: string[]) {
 }
 
 const untilIdle = (page: Page) => page.getByRole('button', { name: 'Ask', exact: true }).waitFor()
-const answerOf = (page: Page) => page.getByRole('article', { name: 'Answer' }).last()
-const textOf = (page: Page) => expect.poll(() => answerOf(page).textContent())
-
 /** Records the tasks that block the page for longer than 50 ms. */
 const watchTasks = (page: Page) =>
   page.evaluate(() => {
@@ -40,8 +25,6 @@ const watchTasks = (page: Page) =>
       for (const { duration } of list.getEntries()) Object(window).tasks.push(duration)
     }).observe({ entryTypes: ['longtask'] })
   })
-
-beforeEach((context) => context.skip(whyNoBrowser !== undefined, whyNoBrowser))
 
 const paragraph = 'A sentence with **bold** words and `code`.\n\n- item\n- item\n\n```js\nlet a = 1\n```\n\n'
 

@@ -4,13 +4,14 @@ import { promisify } from 'node:util'
 import { createTestDatabase } from '@repo/db/testing'
 import { startApi, startProgram, startScriptedServer, until } from '@repo/testing/processes'
 import { post } from '@repo/testing/ui-stream'
-import { afterAll } from 'vitest'
-import { startBrowser } from './testing-browser.ts'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeEach, expect } from 'vitest'
+import { startBrowser, whyNoBrowser } from './testing-browser.ts'
 
 const text = 'Visitors ring twice. The swimming pool is open from nine to five. Towels are by the door.'
 
 /** Builds the page and serves it with the real API, worker, database and pooler, a scripted model and one document. */
-export async function startPage(settings: Record<string, string> = {}) {
+async function startPage(settings: Record<string, string> = {}) {
   // Test files may build at the same time, so none empties the folder.
   const args = ['run', 'build', '--', '--emptyOutDir=false']
   const build = promisify(execFile)('npm', args, { cwd: fileURLToPath(new URL('..', import.meta.url)) })
@@ -27,6 +28,27 @@ export async function startPage(settings: Record<string, string> = {}) {
   const built = `${stdout}${stderr}`.match(/first load: .*/)?.[0] ?? ''
   return { test, url, model, browser, built }
 }
+
+/** Serves the page for the tests of a file, which are skipped if there is no browser. */
+export async function openPage(settings: Record<string, string> = {}) {
+  const opened = whyNoBrowser ? undefined : await startPage(settings)
+  afterAll(() => opened?.browser.close())
+  beforeEach((context) => context.skip(whyNoBrowser !== undefined, whyNoBrowser))
+  const getOpened = () => {
+    if (!opened) throw new Error(whyNoBrowser)
+    return opened
+  }
+  /** Asks a question by keyboard, and returns the model's pending answer. */
+  const ask = async (page: Page, question: string) => {
+    await page.getByLabel('Your question').fill(question)
+    await page.keyboard.press('Enter')
+    return getOpened().model.takeAnswer()
+  }
+  return { getOpened, ask }
+}
+
+export const answerOf = (page: Page) => page.getByRole('article', { name: 'Answer' }).last()
+export const textOf = (page: Page) => expect.poll(() => answerOf(page).textContent())
 
 /** Waits until the worker has processed a document. */
 export async function untilReady(url: string, title: string) {

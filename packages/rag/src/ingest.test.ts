@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { text as readText } from 'node:stream/consumers'
 import { connect, createStore, sql } from '@repo/db'
@@ -150,24 +150,32 @@ it('keeps a document as failed if the database rejects its vectors, until it is 
   expect(await ingest(content)).toEqual({ ...failed, status: 'ready', progress: 1, error: null })
 })
 
+/** Starts an embedding server that returns vectors, unless `refuse` has responded. */
+async function startEmbedder(name: string, refuse: (input: string[], response: ServerResponse) => boolean) {
+  const server = createServer(async (request, response) => {
+    const { input }: { input: string[] } = JSON.parse(await readText(request))
+    if (refuse(input, response)) return
+    response.end(JSON.stringify({ data: input.map(() => ({ embedding: [1, 0] })) }))
+  })
+  await once(server.listen(0, '127.0.0.1'), 'listening')
+  onTestFinished(() => void server.close())
+  const address = server.address()
+  const port = typeof address === 'object' ? address?.port : undefined
+  const baseUrl = `http://127.0.0.1:${port}/v1`
+  return createLlm({ ...modelOptions, fallback, baseUrl, embeddingModel: `${name}-${port}` }).embedder
+}
+
 describe('an overloaded embedding server', () => {
   const fourBatches = { title: 'Long', text: '# a\nb\n'.repeat(200) }
 
   /** Starts a server that postpones the second batch `times` times. */
   async function startBusy(times: number, retryAfter: string | undefined, status = 429) {
     const sizes: number[] = []
-    const server = createServer(async (request, response) => {
-      const { input }: { input: string[] } = JSON.parse(await readText(request))
+    const embedder = await startEmbedder('busy', (input, response) => {
       const isPostponed = sizes.push(input.length) > 1 && sizes.length <= 1 + times
       if (isPostponed) response.writeHead(status, retryAfter ? { 'retry-after': retryAfter } : {}).end()
-      else response.end(JSON.stringify({ data: input.map(() => ({ embedding: [1, 0] })) }))
+      return isPostponed
     })
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    onTestFinished(() => void server.close())
-    const address = server.address()
-    const port = typeof address === 'object' ? address?.port : undefined
-    const baseUrl = `http://127.0.0.1:${port}/v1`
-    const { embedder } = createLlm({ ...modelOptions, fallback, baseUrl, embeddingModel: `busy-${port}` })
     return { embedder, sizes }
   }
 
@@ -197,19 +205,12 @@ describe('an embedding server that rejects long texts', () => {
   /** Starts a server that rejects texts of more than `limit` characters, and other requests with more than 8 texts. */
   async function startLimited(limit: number, status: number, error: object = {}) {
     const requests: string[][] = []
-    const server = createServer(async (request, response) => {
-      const { input }: { input: string[] } = JSON.parse(await readText(request))
+    const embedder = await startEmbedder('limited', (input, response) => {
       requests.push(input)
-      if (input.length > 8 || input.some((text) => text.length > limit))
-        response.writeHead(status).end(JSON.stringify(error))
-      else response.end(JSON.stringify({ data: input.map(() => ({ embedding: [1, 0] })) }))
+      const isRejected = input.length > 8 || input.some((text) => text.length > limit)
+      if (isRejected) response.writeHead(status).end(JSON.stringify(error))
+      return isRejected
     })
-    await once(server.listen(0, '127.0.0.1'), 'listening')
-    onTestFinished(() => void server.close())
-    const address = server.address()
-    const port = typeof address === 'object' ? address?.port : undefined
-    const baseUrl = `http://127.0.0.1:${port}/v1`
-    const { embedder } = createLlm({ ...modelOptions, fallback, baseUrl, embeddingModel: `limited-${port}` })
     return { embedder, requests }
   }
   const text = `# Ebb\n\n${'The tide turns twice a day. '.repeat(200)}\n\n# Flood\n\nIt comes back.`

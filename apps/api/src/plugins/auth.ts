@@ -67,7 +67,10 @@ const foreignHost =
 const foreignPage =
   "With AUTH=off, only local programs and the API's own page have access. Add another page's origin to CORS_ORIGINS, or set AUTH=required."
 
-/** Accepts only programs on this machine and those that call it by an allowed name. Host, Origin and Sec-Fetch-Site reveal requests from other web pages. */
+/**
+ * Accepts only programs on this machine, and those that call it by an allowed name. Host, Origin and Sec-Fetch-Site reveal
+ * requests from other web pages.
+ */
 function createLocalAccess({ ALLOWED_HOSTS, CORS_ORIGINS }: AuthOptions['config'], store: Store): Authenticate {
   const hosts = new Set([...localHosts, ...ALLOWED_HOSTS])
   let owner: string | undefined
