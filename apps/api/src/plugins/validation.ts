@@ -31,7 +31,6 @@ async function validation(app: FastifyInstance) {
   app.setSerializerCompiler(compileSerializer)
   const json = createJsonReader()
   app.addHook('onClose', json.close)
-  app.addHook('preParsing', async ({ headers }) => assertReadable(headers))
   app.addContentTypeParser('application/json', (request: FastifyRequest, payload: IncomingMessage) =>
     parseBody(app, json, request, payload),
   )
@@ -71,6 +70,7 @@ async function parseBody(
   request: FastifyRequest,
   payload: IncomingMessage,
 ): Promise<unknown> {
+  assertReadable(request.headers)
   const { schema, config, bodyLimit } = request.routeOptions
   const declaredLength = Number(request.headers['content-length'])
   if (declaredLength > bodyLimit) throw new errorCodes.FST_ERR_CTP_BODY_TOO_LARGE()
