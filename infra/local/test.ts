@@ -48,7 +48,7 @@ async function main(args: string[]): Promise<number> {
 function printOutcome(vitest: Vitest): number {
   const modules = vitest.state.getTestModules()
   printDurations(modules)
-  const unhandled = vitest.state.getUnhandledErrors() as { message?: string }[]
+  const unhandled = vitest.state.getUnhandledErrors() as { message?: string; stack?: string }[]
   const count = (state: 'passed' | 'failed') => modules.flatMap((module) => [...module.children.allTests(state)]).length
   const broken = modules.filter((module) => !module.ok() && module.children.allTests('failed').next().done)
   const skipped = modules.flatMap((module) => [...module.children.allTests('skipped')])
@@ -66,7 +66,7 @@ function printOutcome(vitest: Vitest): number {
     console.log(`failed: ${test.module.relativeModuleId} > ${test.fullName}: ${firstError(test.result().errors)}`)
   }
   for (const module of broken) console.log(`failed: ${module.relativeModuleId}: ${firstError(module.errors())}`)
-  for (const error of unhandled) console.log(`failed outside of tests: ${firstError([error])}`)
+  for (const error of unhandled) console.log(`failed outside of tests: ${error.stack ?? error.message}`)
   console.log(`${count('passed')} passed, ${failed} failed, ${skipped.length} skipped`)
   return failed === 0 && count('passed') > 0 ? 0 : 1
 }

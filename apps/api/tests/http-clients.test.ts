@@ -12,6 +12,7 @@ import { fillRequest, type Operation, readOperations } from './testing-routes.ts
 
 /** Answers each call with one word, streamed or whole. */
 const model = createServer(async (request, response) => {
+  if (request.method === 'GET') return response.writeHead(404).end() // no list of models
   const body = JSON.parse(await text(request))
   const answer = body.stream
     ? sendChunks(chunk({ content: 'Hi' }), chunk({}, 'stop'))

@@ -42,6 +42,7 @@ const faults: Record<string, (response: ServerResponse, told: string) => void> =
 const toChunk = (content: string) => `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`
 
 const model = createServer(async (request, response) => {
+  if (request.method === 'GET') return response.writeHead(404).end() // no list of models
   const told = `${request.headers.authorization} ${await text(request)}`
   const fault = Object.keys(faults).find((name) => told.includes(`please ${name}`))
   if (fault) return faults[fault]?.(response, told)

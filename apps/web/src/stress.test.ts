@@ -136,7 +136,6 @@ it('shows in one tab what was asked in another, and both can go on', async () =>
   await textOf(second).toContain('Two')
   running.say(' is done.')
   running.end()
-  await untilIdle(second)
   await textOf(second).toBe('Two is done.')
   await converse(second, 'The third question?', 'Three.')
   await first.evaluate(() => document.dispatchEvent(new Event('visibilitychange')))

@@ -40,8 +40,10 @@ export async function openPage(settings: Record<string, string> = {}) {
   }
   /** Asks a question by keyboard, and returns the model's pending answer. */
   const ask = async (page: Page, question: string) => {
-    await page.getByLabel('Your question').fill(question)
-    await page.keyboard.press('Enter')
+    const field = page.getByLabel('Your question')
+    await field.fill(question)
+    const press = () => page.keyboard.press('Enter') // has no effect while an answer runs or is looked for
+    await expect.poll(() => press().then(() => field.inputValue())).toBe('')
     return getOpened().model.takeAnswer()
   }
   return { getOpened, ask }

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import type { PastMessage, Scope, Store, StoredFile } from '@repo/db'
 import { type ChatModel, type ChatRequest, type Fallback, type Passage, streamWithFallback } from '@repo/llm'
 import { buildPrompt, rewriteQuestion, toChatMessages } from '@repo/rag'
@@ -110,6 +111,7 @@ async function writeStep(options: WriteOptions, answer: Answer, step: Step): Pro
   const maxTokens = writer.maxAnswerTokens ?? limits.maxTokens
   const append = createAppender({ ...limits, maxTokens }, answer, { mustAnswer, pastCalls: step.pastCalls })
   answer.accept()
+  if (step.isFirst) await setImmediate() // a client that waited for this joins; the first events may have arrived already
   let finish: Finish = { finishReason: 'other' }
   for await (const batch of events) {
     for (const event of batch) {
