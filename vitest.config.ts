@@ -8,7 +8,7 @@ const processes = [
   'apps/api/src/openai/responses/clients.test.ts',
   'apps/api/src/metrics/sum.test.ts',
   'apps/bench/src/{variants,watch}/*.test.ts',
-  'apps/cli/src/{bulk-load,manage,migrate,reindex-killed,seed}.test.ts',
+  'apps/cli/src/{bulk-load,manage,migrate,owners,reindex-killed,seed}.test.ts',
   'apps/cli/src/doctor/doctor.test.ts',
   'apps/web/src/*.test.ts',
   'apps/worker/src/{files,tracing,worker}.test.ts',

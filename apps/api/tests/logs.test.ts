@@ -9,8 +9,8 @@ import { connect, createKey, createStore, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { startApi, startProgram } from '@repo/testing/processes'
 import { openTcpProxy } from '@repo/testing/tcp-proxy'
-import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { afterAll, expect, it } from 'vitest'
+import { startIssuer } from './testing-issuer.ts'
 import { fillRequest, type Operation, readOperations } from './testing-routes.ts'
 
 // Runs real API and worker processes at the most verbose log level, with a model that repeats its input in its errors.
@@ -56,33 +56,21 @@ const model = createServer(async (request, response) => {
   response.end(`${toChunk(told)}data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n`)
 })
 
-const pair = await generateKeyPair('ES256')
-const issuer = createServer(async ({ url }, response) => {
-  const jwk = { ...(await exportJWK(pair.publicKey)), kid: 'k', alg: 'ES256' }
-  response.end(JSON.stringify(url === '/keys' ? { keys: [jwk] } : { issuer: issuerUrl, jwks_uri: `${issuerUrl}/keys` }))
-})
-const listen = async (server: typeof model) => {
-  await once(server.listen(0, '127.0.0.1'), 'listening')
-  const address = server.address()
-  return `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
-}
-const [modelUrl, issuerUrl] = [await listen(model), await listen(issuer)]
+const issuer = await startIssuer('api')
+await once(model.listen(0, '127.0.0.1'), 'listening')
+const address = model.address()
+const modelUrl = `http://127.0.0.1:${typeof address === 'object' ? address?.port : ''}`
 
 const test = await createTestDatabase()
 const direct = connect({ url: test.directDatabaseUrl, poolSize: 1 })
 afterAll(async () => {
-  for (const server of [model, issuer]) server.close().closeAllConnections()
+  model.close().closeAllConnections()
   await direct.close()
   await test.drop()
 })
 const key = await createKey(createStore(direct.db), 'alice')
 secrets['an API key'] = key.slice(-43)
 secrets['a wrong key'] = randomBytes(33).toString('base64url').slice(0, 43)
-
-const sign = (sub: string, audience: string) =>
-  new SignJWT({ iss: issuerUrl, aud: audience, sub, exp: Math.floor(Date.now() / 1000) + 300 })
-    .setProtectedHeader({ alg: 'ES256', kid: 'k' })
-    .sign(pair.privateKey)
 
 /** Returns the logs of all servers in this run's stack. */
 function readServerLogs(): string {
@@ -117,8 +105,7 @@ it.for(isFull ? [1, 2] : [1])(
       CHAT_MODEL: 'chat',
       EMBEDDING_MODEL: 'embed',
       SYSTEM_PROMPT: secret('the system prompt'),
-      JWT_ISSUER: issuerUrl,
-      JWT_AUDIENCE: 'api',
+      ...issuer.environment,
       OWNER_REQUESTS_PER_MINUTE: '1000000',
       OWNER_STREAMS: '1000',
       CORS_ORIGINS: 'https://page.example',
@@ -165,8 +152,8 @@ it.for(isFull ? [1, 2] : [1])(
     await walk('well')
     await converse('well', { conversationId: 'a-conversation' })
     const [token = '', foreign = ''] = [
-      await sign(secret('a subject'), 'api'),
-      await sign(secret('a foreign subject'), 'other'),
+      await issuer.sign(secret('a subject')),
+      await issuer.sign(secret('a foreign subject'), { aud: 'other' }),
     ]
     for (const given of [token, foreign]) {
       for (const [index, part] of given.split('.').entries())

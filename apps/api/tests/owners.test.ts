@@ -7,12 +7,22 @@ import { createScriptedModel } from '@repo/testing/scripted-model'
 import { afterAll, describe, expect, it, vi } from 'vitest'
 import { testApp } from '../src/testing.ts'
 import { addRow, listOwnedTables, readRows } from './testing-owners.ts'
-import { type Filling, fillRequest, type Operation, readOperations, readRouteTable } from './testing-routes.ts'
+import {
+  endsAccess,
+  type Filling,
+  fillRequest,
+  type Operation,
+  readOperations,
+  readRouteTable,
+} from './testing-routes.ts'
+import { createStrangers, environment } from './testing-strangers.ts'
 
-// Alice has rows in every table and two running answers. Bob requests all of her data through every route. New routes
-// and tables are covered automatically. Alice posts the example bodies of openapi.json, or any text where there are
-// none. A table that no route fills gets a row of hers anyway.
+// Alice has rows in every table and two running answers, and Acme, her organization, has shared documents. Bob requests
+// all of that through every route. He is someone else each time: see testing-strangers.ts. New routes and tables are
+// covered automatically. Alice posts the example bodies of openapi.json, or any text where there are none. A table that
+// no route fills gets a row of hers anyway.
 
+const sharedMarker = `acmes${randomBytes(8).toString('hex')}` // in everything that Acme shares
 const marker = `alices${randomBytes(8).toString('hex')}` // in everything that Alice writes
 const holdOn = 'Hold on'
 const spoken = createScriptedModel()
@@ -24,7 +34,10 @@ const chat: typeof models.chat = {
   stream: (request) => (request.question?.startsWith(holdOn) ? spoken.llm : models).chat.stream(request),
 }
 const limits = { OWNER_REQUESTS_PER_MINUTE: '1000000', OWNER_STREAMS: '1000' } // else `usage` has no rows
-const { app, store, alice, work, close } = await testApp({ llm: { ...models, chat }, environment: limits })
+const { app, store, alice, work, close } = await testApp({
+  llm: { ...models, chat },
+  environment: { ...limits, ...environment },
+})
 afterAll(close)
 const description = await app.inject('/openapi.json')
 const operations = readOperations(description.json())
@@ -55,7 +68,17 @@ const image = { type: 'file', mediaType: 'image/png', url: `https://example.com/
 const withImage = { id: 'alices-image', messages: [{ id: 'image-question', role: 'user', parts: [image] }] }
 await app.inject({ method: 'POST', url: '/chat', headers: alice, payload: withImage })
 for (const operation of operations) if (operation.method === 'POST' && !operation.hasId) await write(operation)
+const owner = await store.owners.ensure('alice')
+const { organization = '' } = await store.owners.ensureMember('carol', 'acme')
+await store.owners.join(owner, 'acme')
+const carol = `Bearer ${await createKey(store, 'carol', { organization: 'acme', isLibrarian: true })}`
+const share = (title: string) => {
+  const payload = { title: `${title} ${sharedMarker}`, text: sharedMarker, externalId: sharedMarker, shared: true }
+  return app.inject({ method: 'POST', url: '/documents', headers: { authorization: carol }, payload })
+}
+await share('Shared')
 await work()
+await share('Changed')
 const queued = { title: `Queued ${marker}`, text: marker, externalId: `queued-${marker}` }
 await app.inject({ method: 'POST', url: '/documents', headers: alice, payload: queued }) // else `uploads` has no rows
 
@@ -70,26 +93,29 @@ async function write(operation: Operation) {
   if (statusCode >= 400) await app.inject({ ...request, headers: alice }) // a text that must be an existing name
 }
 
-const owner = await store.owners.ensure('alice')
 const tables = await listOwnedTables(app.db)
 const readTable = (table: string) => readRows(app.db, table, owner)
+const readShared = (table: string) => readRows(app.db, table, organization)
 for (const table of tables) if ((await readTable(table)).length === 0) await addRow(app.db, table, owner, marker)
-const readAllRows = () => Promise.all(tables.filter((table) => table !== 'usage').map(readTable))
+const readAllRows = () => {
+  const stable = tables.filter((table) => table !== 'usage')
+  return Promise.all([...stable.map(readTable), ...stable.map(readShared)])
+}
 
-/** A value of Alice's, and one of the same form that never existed. */
-type Pair = { real: string; twin: string }
+/** A value of Alice's or Acme's, and one of the same form that never existed. `isShared`: her organization may see it. */
+type Pair = { real: string; twin: string; isShared?: boolean }
 
 const isUuid = (text: string) => /^[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/.test(text)
 const toTwin = (real: string) =>
   isUuid(real) ? randomUUID() : real.replaceAll(/[A-Za-z0-9]/g, () => randomInt(36).toString(36))
-const toPair = (real: string): Pair => ({ real, twin: toTwin(real) })
+const toPair = (real: string, isShared = false): Pair => ({ real, twin: toTwin(real), isShared })
 
-async function collectIds(): Promise<Pair[]> {
-  const rows = (await Promise.all(tables.map(readTable))).flat()
+async function collectIds(read: typeof readTable, isShared: boolean): Promise<Pair[]> {
+  const rows = (await Promise.all(tables.map(read))).flat()
   const ids = rows.flatMap((row) =>
     Object.entries(row).flatMap(([name, value]) => (/^(.*_)?id$/.test(name) ? String(value) : [])),
   )
-  return [...new Set(ids)].filter((id) => !description.body.includes(id)).map(toPair) // ids in the examples are public
+  return [...new Set(ids)].filter((id) => !description.body.includes(id)).map((id) => toPair(id, isShared)) // ids in the examples are public
 }
 
 /** Returns the cursors of Alice's lists. */
@@ -104,9 +130,12 @@ async function collectCursors(): Promise<Pair[]> {
 }
 
 const lastQuestion = (await store.conversations.read(owner, 'alices-ended', 2))?.messages.at(-1)
-const ids = await collectIds()
-const eventIds = ids.map(({ real, twin }) => ({ real: `${real}.0`, twin: `${twin}.0` }))
-const pairs = [...ids, ...eventIds, ...(await collectCursors()), toPair(marker)]
+const own = await collectIds(readTable, false)
+const isOwn = (id: string) => own.some(({ real }) => real === id)
+const ids = [...own, ...(await collectIds(readShared, true)).filter(({ real }) => !isOwn(real))]
+const eventIds = own.map(({ real, twin }) => ({ real: `${real}.0`, twin: `${twin}.0` }))
+const pairs: Pair[] = [...ids, ...eventIds, ...(await collectCursors()), toPair(marker), toPair(sharedMarker, true)]
+const shared = new Set(pairs.flatMap(({ real, isShared }) => (isShared ? real : [])))
 
 /** Returns every request to an operation with one of Alice's ids, and with one more value of hers at each place. */
 function fillings({ hasId, places }: Operation): { real: Filling; twin: Filling }[] {
@@ -147,9 +176,10 @@ function compare({ status, text }: Awaited<ReturnType<typeof read>>, { id, value
 }
 
 /** Returns Alice's data in a response, except what was in the request. */
-const find = (text: string, { id = '', value = '' }: Filling) =>
-  [marker, ...ids.map(({ real }) => real)].filter(
-    (secret) => !id.includes(secret) && !value.includes(secret) && text.includes(secret),
+const find = (text: string, { id = '', value = '' }: Filling, isInside = false) =>
+  [marker, sharedMarker, ...ids.map(({ real }) => real)].filter(
+    (secret) =>
+      !(isInside && shared.has(secret)) && !id.includes(secret) && !value.includes(secret) && text.includes(secret),
   )
 
 const atOnce = 10 // as many as the pool has connections; hundreds would wait for them on a busy machine, and fail
@@ -168,28 +198,35 @@ it('Alice has rows in every table', async ({ annotate }) => {
 it('every registered route is covered', () => {
   const routes = readRouteTable(app.printRoutes({ commonPrefix: false }))
   const walked = operations.map(({ method, path }) => `${method} ${path}`)
-  expect(routes.filter((route) => !/ \/($|\*|docs|openapi\.json|v1\/models\*)/.test(route)).toSorted()).toEqual(
-    walked.toSorted(),
-  )
+  expect(
+    routes
+      .filter((route) => route !== endsAccess && !/ \/($|\*|docs|openapi\.json|v1\/models\*)/.test(route))
+      .toSorted(),
+  ).toEqual(walked.toSorted())
 })
 
-/** Creates a new owner for each test. Bob sends Alice's ids in his own texts, and would find those. */
-const createBob = async () => ({ authorization: `Bearer ${await createKey(store, `bob ${randomUUID()}`)}` })
+/** Creates a new owner for each request. Bob sends Alice's ids in his own texts, and would find those. */
+const chooseBob = createStrangers(store)
 
 describe('Bob, who asks for what is Alice’s,', () => {
   it.each(operations)(
     '$method $path: sees and changes nothing, and gets the same response as for a value that never existed',
     async (operation) => {
       const before = await readAllRows()
-      expect(find((await read(fillRequest(operation, {}), await createBob())).text, {})).toEqual([])
+      for (let n = 0; n < 10; n += 1) {
+        const bob = chooseBob()
+        const { text } = await read(fillRequest(operation, {}), await bob.create())
+        expect(find(text, {}, bob.isInside)).toEqual([])
+      }
       const left = fillings(operation)
       const tryAll = async () => {
         for (let next = left.pop(); next; next = left.pop()) {
           const { real, twin } = next
+          const bob = chooseBob(shared.has(real.id ?? '') || shared.has(real.value ?? ''))
           // Each has a Bob of its own, so that neither response depends on what another request has stored.
-          const mine = await read(fillRequest(operation, real), await createBob())
-          const nobodys = await read(fillRequest(operation, twin), await createBob())
-          expect(find(mine.text, real)).toEqual([])
+          const mine = await read(fillRequest(operation, real), await bob.create())
+          const nobodys = await read(fillRequest(operation, twin), await bob.create())
+          expect(find(mine.text, real, bob.isInside)).toEqual([])
           expect(compare(mine, real)).toBe(compare(nobodys, twin))
         }
       }
@@ -213,11 +250,14 @@ describe('Bob, who asks for what is Alice’s,', () => {
     ['posts with an externalId of hers', '/documents', { title: text, text, externalId: queued.externalId }],
   ]
   it.each(bodies)('learns nothing when he %s', async (_, url, body) => {
+    const bob = chooseBob()
     const before = await readAllRows()
     const request = { method: 'POST' as const, url, query: {}, headers: {}, payload: body }
     const twin = { ...request, payload: JSON.parse(swap(JSON.stringify(body))) }
-    const [mine, nobodys] = [await read(request, await createBob()), await read(twin, await createBob())]
-    expect(find(mine.text, { id: 'alices-ended', value: `${marker} ${message} ${queued.externalId}` })).toEqual([])
+    const [mine, nobodys] = [await read(request, await bob.create()), await read(twin, await bob.create())]
+    expect(
+      find(mine.text, { id: 'alices-ended', value: `${marker} ${message} ${queued.externalId}` }, bob.isInside),
+    ).toEqual([])
     expect(compare({ ...mine, text: swap(mine.text) }, {})).toBe(compare(nobodys, {}))
     expect(await readAllRows()).toEqual(before)
   })

@@ -8,9 +8,17 @@ import { checks } from './doctor/checks.ts'
 import { examine } from './doctor/examine.ts'
 import { exportFeedback } from './export-feedback.ts'
 import { ingestFiles, ingestPoolSize } from './ingest-files.ts'
+import { changeMembership, deleteOwner, exportOwner, listOwners } from './owners.ts'
 import { reindexDocuments } from './reindex.ts'
 
-const options = { owner: { type: 'string' }, since: { type: 'string' }, keep: { type: 'boolean' } } as const
+const options = {
+  owner: { type: 'string' },
+  organization: { type: 'string' },
+  since: { type: 'string' },
+  keep: { type: 'boolean' },
+  librarian: { type: 'boolean' },
+  yes: { type: 'boolean' },
+} as const
 type Arguments = { [Name in keyof typeof options]?: string | boolean } & { operands: string[] }
 
 /** `run` returns the exit code. `args` documents the options and operands that follow the name. */
@@ -24,20 +32,50 @@ const commands = [
   {
     name: 'create-key',
     args: '--owner NAME',
-    what: 'create an API key for NAME and print it (it is shown only once)',
-    run: printNewKey,
+    what: 'create an API key for NAME and print it (--organization NAME: make NAME a member, --librarian: may share documents)',
+    run: inDatabase(printNewKey),
   },
   {
     name: 'list-keys',
     args: '',
     what: 'list all keys with their ID, owner and last use',
-    run: listKeys,
+    run: inDatabase(listKeys),
   },
   {
     name: 'revoke-key',
     args: 'ID',
     what: 'revoke a key for good; the ID is part of the key: sl_ID_…',
-    run: revokeKey,
+    run: inDatabase(revokeKey),
+  },
+  {
+    name: 'list-owners',
+    args: '',
+    what: 'list all owners and organizations with what they have',
+    run: inDatabase(printOwners),
+  },
+  {
+    name: 'join',
+    args: '--owner NAME',
+    what: 'make NAME a member of --organization NAME, and of no other',
+    run: inDatabase(joinOrganization),
+  },
+  {
+    name: 'leave',
+    args: '--owner NAME',
+    what: 'end the membership of NAME',
+    run: inDatabase(leaveOrganization),
+  },
+  {
+    name: 'delete-owner',
+    args: 'NAME',
+    what: 'delete everything NAME has (--yes: without asking)',
+    run: inDatabase(removeOwner),
+  },
+  {
+    name: 'export-owner',
+    args: 'NAME',
+    what: 'print everything NAME has as JSON lines',
+    run: inDatabase(printOwner),
   },
   {
     name: 'ingest',
@@ -55,7 +93,7 @@ const commands = [
     name: 'feedback',
     args: '',
     what: 'print rated answers as JSON lines (--owner NAME: only of this owner, --since DATE: only rated since then)',
-    run: printFeedback,
+    run: inDatabase(printFeedback),
   },
 ]
 
@@ -67,7 +105,8 @@ await runCommand('Command failed', async () => {
   const [name, ...operands] = positionals
   const command = commands.find((command) => command.name === name)
   const isComplete =
-    { ID: operands.length === 1, 'PATH…': operands.length > 0 }[command?.args ?? ''] ?? operands.length === 0
+    { ID: operands.length === 1, NAME: operands.length === 1, 'PATH…': operands.length > 0 }[command?.args ?? ''] ??
+    operands.length === 0
   return command && isComplete ? command.run({ ...values, operands }) : showUsage()
 })
 
@@ -80,32 +119,58 @@ async function diagnose(): Promise<number> {
   return code
 }
 
-async function printNewKey({ owner }: Arguments): Promise<number> {
-  if (typeof owner !== 'string' || owner.trim() === '') return showUsage()
-  return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
-    console.log(await createKey(createStore(db), owner))
-    return 0
-  })
+async function printNewKey(db: Db, { owner, organization, librarian }: Arguments): Promise<number> {
+  if (!isName(owner) || !(organization === undefined || isName(organization))) return showUsage()
+  console.log(await createKey(createStore(db), owner, { organization, isLibrarian: librarian === true }))
+  return 0
 }
 
-async function listKeys(): Promise<number> {
-  return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
-    const toLine = (id: string, ...times: string[]) =>
-      [id.padEnd(16), ...times.map((time) => time.padEnd(20))].join('  ')
-    console.log(`${toLine('id', 'created', 'last used', 'revoked')}  owner`)
-    for (const { id, owner, createdAt, lastUsedAt, revokedAt } of await createKeyring(db).list())
-      console.log(`${toLine(id, toTime(createdAt), toTime(lastUsedAt), toTime(revokedAt))}  ${owner}`)
-    return 0
-  })
+async function listKeys(db: Db): Promise<number> {
+  const toLine = (id: string, ...times: string[]) => [id.padEnd(16), ...times.map((time) => time.padEnd(20))].join('  ')
+  console.log(`${toLine('id', 'created', 'last used', 'revoked')}  owner`)
+  for (const { id, owner, createdAt, lastUsedAt, revokedAt } of await createKeyring(db).list())
+    console.log(`${toLine(id, toTime(createdAt), toTime(lastUsedAt), toTime(revokedAt))}  ${owner}`)
+  return 0
 }
 
-async function revokeKey({ operands: [id = ''] }: Arguments): Promise<number> {
-  return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
-    const key = await createKeyring(db).revoke(id)
-    if (key) console.log(`Key ${id} (owner ${key.owner}) was revoked at ${toTime(key.revokedAt)}.`)
-    else console.error(`No key has the ID ${id}. \`npm run manage -- list-keys\` lists all keys.`)
-    return key ? 0 : 1
-  })
+async function revokeKey(db: Db, { operands: [id = ''] }: Arguments): Promise<number> {
+  const key = await createKeyring(db).revoke(id)
+  if (key) console.log(`Key ${id} (owner ${key.owner}) was revoked at ${toTime(key.revokedAt)}.`)
+  else console.error(`No key has the ID ${id}. \`npm run manage -- list-keys\` lists all keys.`)
+  return key ? 0 : 1
+}
+
+async function printOwners(db: Db): Promise<number> {
+  console.log(await listOwners(db))
+  return 0
+}
+
+async function joinOrganization(db: Db, { owner, organization }: Arguments): Promise<number> {
+  if (!isName(owner) || !isName(organization)) return showUsage()
+  console.log(await changeMembership(db, owner, organization))
+  return 0
+}
+
+async function leaveOrganization(db: Db, { owner }: Arguments): Promise<number> {
+  if (!isName(owner)) return showUsage()
+  console.log(await changeMembership(db, owner))
+  return 0
+}
+
+async function removeOwner(db: Db, { operands: [name = ''], yes }: Arguments): Promise<number> {
+  const done = await deleteOwner(db, name, yes === true)
+  if (done) console.log(done)
+  else console.error('Nothing was deleted.')
+  return done ? 0 : 1
+}
+
+async function printOwner(db: Db, { operands: [name = ''] }: Arguments): Promise<number> {
+  await exportOwner(db, name, process.stdout)
+  return 0
+}
+
+function isName(value: string | boolean | undefined): value is string {
+  return typeof value === 'string' && value.trim() !== ''
 }
 
 /** Formats a time to the second, in UTC. */
@@ -131,12 +196,10 @@ async function reindex({ keep }: Arguments): Promise<number> {
   })
 }
 
-async function printFeedback({ owner, since }: Arguments): Promise<number> {
+async function printFeedback(db: Db, { owner, since }: Arguments): Promise<number> {
   if (typeof owner === 'boolean' || typeof since === 'boolean') return showUsage()
-  return withDatabase(readManageConfig().DATABASE_URL, async (db) => {
-    await exportFeedback({ db, owner, since, output: process.stdout })
-    return 0
-  })
+  await exportFeedback({ db, owner, since, output: process.stdout })
+  return 0
 }
 
 /** Prints a line. In a terminal, a line of progress becomes a bar that replaces the previous one. */
@@ -160,6 +223,11 @@ async function withModels(work: (db: Db, embedder: Embedder) => Promise<number>)
   } finally {
     llm.close()
   }
+}
+
+/** Returns a command that needs the database and no model. */
+function inDatabase(work: (db: Db, given: Arguments) => Promise<number>) {
+  return (given: Arguments) => withDatabase(readManageConfig().DATABASE_URL, (db) => work(db, given))
 }
 
 async function withDatabase(url: string, work: (db: Db) => Promise<number>, poolSize = 1): Promise<number> {

@@ -2,10 +2,10 @@ import type { Part } from '../part.ts'
 
 export const part: Part = {
   description: 'tokens of an OpenID Connect issuer',
-  files: ['apps/api/src/plugins/jwt.ts', 'apps/api/src/plugins/jwt.test.ts'],
+  files: ['apps/api/src/plugins/jwt.ts', 'apps/api/src/plugins/jwt.test.ts', 'apps/api/tests/testing-issuer.ts'],
   dependencies: { 'apps/api': ['jose'] },
   edits: {
-    '.env.example': ['# JWT_ISSUER=', '# JWT_AUDIENCE='],
+    '.env.example': ['# JWT_ISSUER=', '# JWT_AUDIENCE=', '# JWT_ORGANIZATION_CLAIM=', '# JWT_LIBRARIAN_CLAIM='],
     'apps/api/src/app.ts': [
       "await app.register(import('./plugins/jwt.ts')",
       [', including the URL; a JWT takes 1 to 2 kB', ', including the URL'],
@@ -16,18 +16,30 @@ export const part: Part = {
       [", 'issuer_unavailable'", ''],
     ],
     'apps/api/tests/logs.test.ts': [
-      'const pair = ',
+      "import { startIssuer } from './testing-issuer.ts'",
       'const issuer = ',
-      ['[modelUrl, issuerUrl] = [await listen(model), await listen(issuer)]', 'modelUrl = await listen(model)'],
-      ['for (const server of [model, issuer]) server', 'model'],
-      'const sign = ',
-      'JWT_ISSUER: ',
-      'JWT_AUDIENCE: ',
+      '...issuer.environment,',
       "const [token = '', foreign = ''] = ",
       'for (const given of [token, foreign])',
     ],
+    'apps/api/tests/testing-strangers.ts': [
+      "import { startIssuer } from './testing-issuer.ts'",
+      'const issuer = ',
+      'export const environment = ',
+      'const withToken',
+      ['[withKey, withToken]', '[withKey]'],
+    ],
+    'apps/api/tests/owners.test.ts': [
+      ['environment: { ...limits, ...environment }', 'environment: limits'],
+      ['createStrangers, environment,', 'createStrangers,'],
+    ],
     'docs/comparison.md': ['| login for people'],
-    'docs/configuration.md': ['| `JWT_ISSUER`', '| `JWT_AUDIENCE`'],
+    'docs/configuration.md': [
+      '| `JWT_ISSUER`',
+      '| `JWT_AUDIENCE`',
+      '| `JWT_ORGANIZATION_CLAIM`',
+      '| `JWT_LIBRARIAN_CLAIM`',
+    ],
     'docs/deployment.md': ['- People who sign in with OpenID Connect'],
     'docs/security.md': [
       [' Tokens come from one issuer, with fixed algorithms, audience and expiry (`jwt.ts`).', ''],
@@ -39,12 +51,16 @@ export const part: Part = {
       'function isIssuer',
       'JWT_ISSUER: ',
       'JWT_AUDIENCE: ',
+      'const claim = ',
+      'JWT_ORGANIZATION_CLAIM: ',
+      'JWT_LIBRARIAN_CLAIM: ',
       '.refine((env) => env.JWT_AUDIENCE',
       '.refine((env) => env.JWT_ISSUER',
     ],
     'packages/config/src/index.test.ts': [
       "[\n      'JWT_ISSUER'",
       "['JWT_AUDIENCE', 'api'",
+      "['JWT_LIBRARIAN_CLAIM',",
       "it.each([\n    'login.example'",
       "it.each(['https://login.example',",
     ],

@@ -17,6 +17,11 @@ export const maxFileSize = 20 * 1024 * 1024
  */
 const issuerError = 'must be a URL like https://login.example without ? and #. http is allowed for localhost only'
 const issuerUrl = z.url({ abort: true, error: issuerError }).refine(isIssuer, issuerError)
+/** `NAME=VALUE` of a claim, as `[name, value]`. */
+const claim = z
+  .string()
+  .regex(/^[^=]+=./, 'must be the claim and its value, like roles=librarian')
+  .transform((text) => text.split(/=(.*)/s, 2))
 const list = z
   .string()
   .default('')
@@ -116,6 +121,8 @@ const ApiEnvironment = z
     AUTH: z.enum(['required', 'off']).default('required'),
     JWT_ISSUER: issuerUrl.optional(),
     JWT_AUDIENCE: optional,
+    JWT_ORGANIZATION_CLAIM: optional,
+    JWT_LIBRARIAN_CLAIM: claim.optional(),
     ALLOWED_HOSTS: hosts,
     CORS_ORIGINS: origins,
     TRUST_PROXY: z.stringbool({ truthy: ['true'], falsy: ['false'] }).default(false),

@@ -1,4 +1,4 @@
-import { and, eq, ne, sql } from 'drizzle-orm'
+import { and, type Column, eq, inArray, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { chunks, documents, uploads } from './schema.ts'
 import type { Tokenizer } from './terms.ts'
@@ -22,6 +22,9 @@ export type DocumentVersion = { id: string; version: string }
 export type DocumentContent = { title: string; text: string; pages: number[] | null; warnings?: string[] }
 
 export const isDocument = (owner: string, id: string) => and(eq(documents.ownerId, owner), eq(documents.id, id))
+/** Whether rows belong to an owner, or to the organization that shares its documents with the owner. */
+export const isReadableBy = (ownerId: Column, owner: string, organization?: string) =>
+  inArray(ownerId, organization ? [owner, organization] : [owner])
 export const isInProgress = (owner: string, { id, version }: DocumentVersion) =>
   and(isDocument(owner, id), eq(documents.version, version), ne(documents.status, 'ready'))
 

@@ -1,5 +1,5 @@
-import { sql } from 'drizzle-orm'
-import { isDocument } from './chunks.ts'
+import { and, eq, sql } from 'drizzle-orm'
+import { isReadableBy } from './chunks.ts'
 import type { Db } from './client.ts'
 import { documents } from './schema.ts'
 
@@ -11,10 +11,17 @@ const pieceLength = 100_000 // code points; Postgres scans the text from its sta
  * Postgres counts code points, not UTF-16 units. Postgres measures pieces of the text, and only the pieces that contain
  * the part are transferred and cut here. Transferring the whole text of a book would block the event loop.
  */
-export async function readText(db: Db, owner: string, id: string, { start, end }: { start: number; end: number }) {
+export async function readText(
+  db: Db,
+  owner: string,
+  id: string,
+  { start, end }: { start: number; end: number },
+  organization?: string,
+) {
+  const isAsked = and(eq(documents.id, id), isReadableBy(documents.ownerId, owner, organization))
   const isWanted = sql`piece.start < ${end} and piece.start + piece.units > ${start}`
   const [row] = await db.execute<{ title: string; text: string; start: number; length: number }>(sql`
-    with document as materialized (select title, text || '' as text from ${documents} where ${isDocument(owner, id)}),
+    with document as materialized (select title, text || '' as text from ${documents} where ${isAsked}),
     piece as (
       select number, part, units, sum(units) over (order by number) - units as start
       from document, generate_series(0, (length(document.text) - 1) / ${pieceLength}) as number,

@@ -1,4 +1,4 @@
-import { and, desc, eq, ne, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
+import { and, desc, eq, inArray, ne, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
 import {
   addChunks,
   addChunksForModel,
@@ -6,11 +6,13 @@ import {
   type DocumentVersion,
   isDocument,
   isInProgress,
+  isReadableBy,
   type NewChunk,
 } from './chunks.ts'
 import type { Db } from './client.ts'
 import type { Cursor } from './conversations.ts'
 import { readText } from './document-text.ts'
+import { asConflict } from './errors.ts'
 import { ingestQueue, sendJob } from './jobs.ts'
 import { chunks, type DocumentStatus, documents, type Metadata, uploads } from './schema.ts'
 import type { Tokenizer } from './terms.ts'
@@ -28,10 +30,13 @@ export type NewDocument = {
   embeddingModel?: string
 } & NewContent
 
-type NewContent = { text: string } | { bytes: Buffer; mediaType: string } | { uploadId: string }
+/** An upload belongs to `uploadedBy`. Default: to the document's owner. */
+type NewContent = { text: string } | { bytes: Buffer; mediaType: string } | { uploadId: string; uploadedBy?: string }
 
 export type DocumentSummary = {
   id: string
+  /** An owner, or the organization that the document is shared with. */
+  ownerId: string
   externalId: string | null
   title: string
   metadata: Metadata
@@ -44,6 +49,7 @@ export type DocumentSummary = {
 
 const summary = {
   id: documents.id,
+  ownerId: documents.ownerId,
   externalId: documents.externalId,
   title: documents.title,
   metadata: documents.metadata,
@@ -122,16 +128,33 @@ export function createDocuments(db: Db, tokenizer: Tokenizer) {
     fail: (owner: string, document: DocumentVersion, error: string): Promise<boolean> =>
       failDocument(db, owner, document, error),
 
-    list: (owner: string, limit: number, after?: Cursor) => listDocuments(db, owner, limit, after),
+    /** Returns the newest documents of the owner and the organization. */
+    list: (owner: string, limit: number, after?: Cursor, organization?: string) =>
+      listDocuments(db, organization ? `{${owner},${organization}}` : `{${owner}}`, limit, after),
 
-    find: async (owner: string, id: string): Promise<DocumentSummary | undefined> =>
-      (await db.select(summary).from(documents).where(isDocument(owner, id))).at(0),
+    /** Returns a document of the owner or the organization. */
+    find: async (owner: string, id: string, organization?: string): Promise<DocumentSummary | undefined> =>
+      (
+        await db
+          .select(summary)
+          .from(documents)
+          .where(and(eq(documents.id, id), isReadableBy(documents.ownerId, owner, organization)))
+      ).at(0),
 
     /**
-     * Returns a part of the text, in UTF-16 units like the offsets of chunks and sources. `length` is that of the whole
-     * text.
+     * Returns a part of the text of a document of the owner or the organization, in UTF-16 units like the offsets of
+     * chunks and sources. `length` is that of the whole text.
      */
-    readText: (owner: string, id: string, part: { start: number; end: number }) => readText(db, owner, id, part),
+    readText: (owner: string, id: string, part: { start: number; end: number }, organization?: string) =>
+      readText(db, owner, id, part, organization),
+
+    /**
+     * Gives a document to another owner, such as an organization. Its chunks are removed and its content is ingested
+     * again, because terms are stored per owner. Returns undefined if `owner` has no such document. Throws
+     * `ConflictError` if the other owner has a document with the same name or content.
+     */
+    move: (owner: string, id: string, to: string): Promise<DocumentSummary | undefined> =>
+      moveDocument(db, owner, id, to),
 
     /** Deletes a document and its chunks. Returns whether it existed. */
     remove: async (owner: string, id: string): Promise<boolean> =>
@@ -179,9 +202,29 @@ async function addDocument(
   })
 }
 
+function moveDocument(db: Db, owner: string, id: string, to: string) {
+  const version = crypto.randomUUID()
+  const moving = db.transaction(async (tx) => {
+    const [moved] = await tx
+      .update(documents)
+      .set({ ownerId: to, status: 'queued', progress: 0, error: null, version })
+      .where(isDocument(owner, id))
+      .returning(summary)
+    if (!moved) return undefined
+    await tx.delete(chunks).where(eq(chunks.documentId, id))
+    await sendJob(tx, ingestQueue, { owner: to, documentId: id, version }, version)
+    return moved
+  })
+  return asConflict(moving)
+}
+
 async function attachContent(tx: Tx, owner: string, documentId: string, title: string, content: NewContent) {
-  const uploadId = 'uploadId' in content ? content.uploadId : await storeContent(tx, owner, title, content)
-  await attachUpload(tx, owner, { id: uploadId, documentId, title })
+  if (!('uploadId' in content)) {
+    const id = await storeContent(tx, owner, title, content)
+    return attachUpload(tx, owner, { id, documentId, title })
+  }
+  const { uploadId: id, uploadedBy = owner } = content
+  await attachUpload(tx, uploadedBy, { id, documentId, title })
 }
 
 function storeContent(tx: Tx, owner: string, title: string, content: Exclude<NewContent, { uploadId: string }>) {
@@ -202,12 +245,17 @@ function renew(tx: Pick<Db, 'update'>, owner: string, id: string, model: string)
 
 const newest: Cursor = { time: 'infinity', id: '00000000-0000-0000-0000-000000000000' }
 
-function listDocuments(db: Db, owner: string, limit: number, after = newest) {
-  const isOlder = sql`(${documents.createdAt}, ${documents.id}) < (${after.time}::timestamptz, ${after.id}::uuid)`
+/** Reads at most `limit` rows of each owner from the index. */
+function listDocuments(db: Db, owners: string, limit: number, after = newest) {
+  const newestOfEach = sql`(
+    select found.id from unnest(${owners}::uuid[]) as reader, lateral (
+      select id from documents
+      where owner_id = reader and (created_at, id) < (${after.time}::timestamptz, ${after.id}::uuid)
+      order by created_at desc, id desc limit ${limit}) as found)`
   return db
     .select(summary)
     .from(documents)
-    .where(and(eq(documents.ownerId, owner), isOlder))
+    .where(inArray(documents.id, newestOfEach))
     .orderBy(desc(documents.createdAt), desc(documents.id))
     .limit(limit)
 }
@@ -220,9 +268,15 @@ async function beginDocument(db: Db, owner: string, document: DocumentVersion) {
     .returning(content)
   if (!begun) return undefined
   const [upload] = await db
-    .select({ id: uploads.id, title: uploads.title, mediaType: uploads.mediaType, size: uploads.size })
+    .select({
+      id: uploads.id,
+      uploadedBy: uploads.ownerId,
+      title: uploads.title,
+      mediaType: uploads.mediaType,
+      size: uploads.size,
+    })
     .from(uploads)
-    .where(and(eq(uploads.ownerId, owner), eq(uploads.documentId, document.id)))
+    .where(eq(uploads.documentId, document.id))
   return { content: begun, upload }
 }
 

@@ -81,9 +81,12 @@ function isDriverError(error: Error, code: string): boolean {
   return error.name === 'PostgresError' || 'query' in error || /^CONNECT(ION)?_/.test(code)
 }
 
-/** A turn that cannot start: its question already exists, or the conversation has a running answer. */
+/**
+ * A turn that cannot start, because its question exists or an answer runs in its conversation. Or a document that cannot
+ * be moved, because its new owner has the same one.
+ */
 export class ConflictError extends Error {
-  code: 'message_exists' | 'answer_running'
+  code: 'message_exists' | 'answer_running' | 'document_exists'
 
   constructor(code: ConflictError['code']) {
     super(code)
@@ -92,7 +95,7 @@ export class ConflictError extends Error {
   }
 }
 
-/** Runs a query, and throws `ConflictError` if it violates a unique constraint of `messages`. */
+/** Runs a query, and throws `ConflictError` if it violates one of these unique constraints. */
 export async function asConflict<T>(query: PromiseLike<T>): Promise<T> {
   try {
     return await query
@@ -100,6 +103,7 @@ export async function asConflict<T>(query: PromiseLike<T>): Promise<T> {
     const constraint = describeDatabaseError(error)?.constraint
     if (constraint === 'messages_key') throw new ConflictError('message_exists')
     if (constraint === 'messages_one_running_answer') throw new ConflictError('answer_running')
+    if (constraint === 'documents_key') throw new ConflictError('document_exists')
     throw error
   }
 }

@@ -21,9 +21,10 @@ export {
   type JobOptions,
   sendJob,
 } from './jobs.ts'
-export { createKey, hashSecret } from './keys.ts'
+export { createKey, hashSecret, type KeyOptions } from './keys.ts'
 export type { LanguageName } from './languages.ts'
-export { createKeyring } from './owners.ts'
+export { createOwnerAdmin } from './owner-admin.ts'
+export { createKeyring, localOwner, type Member, toOrganizationName } from './owners.ts'
 export { dropParts, fromStored, joinText, measureParts, type Piece, type StoredMessage } from './parts.ts'
 export * from './schema.ts'
 export { createStore, type Store } from './store.ts'

@@ -1,15 +1,26 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { toOrganizationName } from './owners.ts'
 import type { Store } from './store.ts'
+
+export type KeyOptions = {
+  /** Makes the owner a member of this organization, and of no other. Unset: the membership stays as it is. */
+  organization?: string | undefined
+  /** Whether the key may share documents with the organization. Default: no. */
+  isLibrarian?: boolean
+}
 
 /**
  * Creates an API key with 256 random bits for an owner, and the owner if there is none with that name. Returns the key. Only
- * its hash is stored, so it cannot be shown again.
+ * its hash is stored, so it cannot be shown again. Throws if the owner is named like an organization.
  */
-export async function createKey(store: Store, ownerName: string): Promise<string> {
+export async function createKey(store: Store, ownerName: string, options: KeyOptions = {}): Promise<string> {
+  if (ownerName.startsWith(toOrganizationName('')))
+    throw new Error('An owner cannot be named like an organization. Choose another name.')
   const id = randomBytes(8).toString('hex')
   const secret = randomBytes(32).toString('base64url')
   const owner = await store.owners.ensure(ownerName)
-  await store.owners.addKey(owner, id, hashSecret(secret))
+  if (options.organization) await store.owners.join(owner, options.organization)
+  await store.owners.addKey(owner, { id, secretHash: hashSecret(secret), isLibrarian: options.isLibrarian ?? false })
   return `sl_${id}_${secret}`
 }
 

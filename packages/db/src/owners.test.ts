@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm'
 import { afterAll, expect, it } from 'vitest'
 import { connect } from './client.ts'
+import { exported, notExported } from './owner-admin.ts'
 import { createKeyring } from './owners.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
@@ -30,7 +31,7 @@ it('writes only with the first call for an owner', async () => {
 
 it('records key usage, and skips keys locked by another process', async () => {
   const owner = await owners.ensure('ada')
-  for (const id of ['used', 'locked', 'unused']) await owners.addKey(owner, id, 'a hash')
+  for (const id of ['used', 'locked', 'unused']) await owners.addKey(owner, { id, secretHash: 'a hash' })
   await db.transaction(async (tx) => {
     await tx.execute(sql`select from api_keys where id = 'locked' for update`)
     await owners.recordKeyUsage(['locked', 'used', 'unknown'])
@@ -41,7 +42,7 @@ it('records key usage, and skips keys locked by another process', async () => {
 })
 
 it('keeps the time of the first revocation', async () => {
-  await owners.addKey(await owners.ensure('ada'), 'leaked', 'a hash')
+  await owners.addKey(await owners.ensure('ada'), { id: 'leaked', secretHash: 'a hash' })
   const { revoke } = createKeyring(db)
   const revoked = await revoke('leaked')
   expect(revoked).toEqual({ owner: 'ada', revokedAt: expect.any(Date) })
@@ -52,9 +53,29 @@ it('keeps the time of the first revocation', async () => {
 
 it('finds the owner of a key, and none for an unknown or revoked key', async () => {
   const owner = await owners.ensure('ada')
-  await owners.addKey(owner, 'key', 'a hash')
-  expect(await owners.findKey('key')).toEqual({ ownerId: owner, secretHash: 'a hash' })
+  await owners.addKey(owner, { id: 'key', secretHash: 'a hash' })
+  expect(await owners.findKey('key')).toEqual({ owner, organization: null, isLibrarian: false, secretHash: 'a hash' })
   expect(await owners.findKey('unknown')).toBeUndefined()
   await createKeyring(db).revoke('key')
   expect(await owners.findKey('key')).toBeUndefined()
+})
+
+it('a member has one organization, and a key knows it at once', async () => {
+  const { owner, organization } = await owners.ensureMember('lin', 'acme')
+  expect(await owners.ensureMember('lin', 'acme')).toEqual({ owner, organization })
+  await owners.addKey(owner, { id: 'librarian', secretHash: 'a hash', isLibrarian: true })
+  expect(await owners.findKey('librarian')).toMatchObject({ organization: null })
+  await owners.join(owner, 'acme')
+  expect(await owners.findKey('librarian')).toMatchObject({ owner, organization, isLibrarian: true })
+  await owners.join(owner, 'globex')
+  expect((await owners.findKey('librarian'))?.organization).not.toBe(organization)
+  await owners.leave(owner)
+  expect(await owners.findKey('librarian')).toMatchObject({ organization: null })
+})
+
+it('every table of an owner is exported, or known not to be', async () => {
+  const rows = await db.execute<{ name: string }>(
+    sql`select table_name as name from information_schema.columns where column_name = 'owner_id' and table_schema = 'public'`,
+  )
+  expect(rows.map(({ name }) => name).toSorted()).toEqual([...Object.keys(exported), ...notExported].toSorted())
 })

@@ -1,34 +1,74 @@
-import { and, asc, eq, inArray, isNull, sql } from 'drizzle-orm'
+import { and, asc, eq, inArray, isNull, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
-import { apiKeys, owners } from './schema.ts'
+import { apiKeys, conversations, documents, owners } from './schema.ts'
 
 const { placeholder } = sql
 
+/** An owner, and the organization whose shared documents the owner may read. */
+export type Member = { owner: string; organization: string | undefined }
+
+/** The name of the single owner with `AUTH=off`. */
+export const localOwner = 'local'
+
+/** An organization is an owner with such a name: it owns the documents that are shared with its members. */
+export const toOrganizationName = (name: string) => `organization#${name}`
+
 /** Creates the queries on owners and their API keys. */
 export function createOwners(db: Db) {
-  const findOwner = db
-    .select({ id: owners.id })
+  const findOwners = db
+    .select({ id: owners.id, name: owners.name })
     .from(owners)
-    .where(eq(owners.name, placeholder('name')))
-    .prepare('find_owner')
+    .where(inArray(owners.name, [placeholder('name'), placeholder('organization')]))
+    .prepare('find_owners')
   const isValid = and(eq(apiKeys.id, placeholder('id')), isNull(apiKeys.revokedAt))
   const findKey = db
-    .select({ ownerId: apiKeys.ownerId, secretHash: apiKeys.secretHash })
+    .select({
+      owner: apiKeys.ownerId,
+      organization: owners.organizationId,
+      isLibrarian: apiKeys.isLibrarian,
+      secretHash: apiKeys.secretHash,
+    })
     .from(apiKeys)
+    .innerJoin(owners, eq(owners.id, apiKeys.ownerId))
     .where(isValid)
     .prepare('find_key')
+  const ensureMember = async (name: string, organizationName = ''): Promise<Member> => {
+    const organization = organizationName && toOrganizationName(organizationName)
+    const found = new Map((await findOwners.execute({ name, organization })).map((row) => [row.name, row.id]))
+    return {
+      owner: found.get(name) ?? (await addOwner(db, name)),
+      organization: organization ? (found.get(organization) ?? (await addOwner(db, organization))) : undefined,
+    }
+  }
   return {
     /** Returns the id of an owner by name, and creates the owner if necessary. Only the first call writes. */
-    ensure: async (name: string): Promise<string> => {
-      const [found] = await findOwner.execute({ name })
-      return found?.id ?? (await addOwner(db, name))
+    ensure: async (name: string): Promise<string> => (await ensureMember(name)).owner,
+
+    /** Does the same for an owner and an organization at once. Changes no membership. */
+    ensureMember,
+
+    /** Makes an owner a member of an organization, which is created if necessary, and of no other. */
+    join: async (owner: string, organizationName: string): Promise<void> => {
+      const organizationId = (await ensureMember(toOrganizationName(organizationName))).owner
+      await db.update(owners).set({ organizationId }).where(eq(owners.id, owner))
     },
 
-    addKey: async (owner: string, id: string, secretHash: string): Promise<void> => {
-      await db.insert(apiKeys).values({ id, ownerId: owner, secretHash })
+    /** Ends an owner's membership. */
+    leave: async (owner: string): Promise<void> => {
+      await db.update(owners).set({ organizationId: null }).where(eq(owners.id, owner))
     },
 
-    /** Returns the owner and secret hash of a valid key. */
+    /**
+     * Deletes everything that an owner has, and the owner. Large owners take many statements, so that each is short. With
+     * `AUTH=off` the local owner stays, without content, because processes remember its id.
+     */
+    remove: (owner: string): Promise<void> => removeOwner(db, owner),
+
+    addKey: async (owner: string, key: { id: string; secretHash: string; isLibrarian?: boolean }): Promise<void> => {
+      await db.insert(apiKeys).values({ ownerId: owner, ...key })
+    },
+
+    /** Returns a valid key with its owner and the owner's organization. */
     findKey: async (id: string) => (await findKey.execute({ id })).at(0),
 
     /** Sets the time of last use of keys of any owner. Skips keys that another process is updating. */
@@ -42,6 +82,20 @@ export function createOwners(db: Db) {
       await db.update(apiKeys).set({ lastUsedAt: sql`now()` }).where(inArray(apiKeys.id, unlocked))
     },
   }
+}
+
+const removedAtOnce = 50 // documents or conversations: a document may have thousands of chunks, and a statement 10 s
+
+async function removeOwner(db: Db, owner: string): Promise<void> {
+  const removeSome = (table: typeof documents | typeof conversations) => {
+    const some = db.select({ id: table.id }).from(table).where(eq(table.ownerId, owner)).limit(removedAtOnce)
+    return db
+      .delete(table)
+      .where(and(eq(table.ownerId, owner), inArray(table.id, some)))
+      .returning({ id: table.id })
+  }
+  for (const table of [documents, conversations]) while ((await removeSome(table)).length > 0);
+  await db.delete(owners).where(and(eq(owners.id, owner), ne(owners.name, localOwner)))
 }
 
 /** Adds an owner with an upsert, because another process may add the same one concurrently. */

@@ -1,4 +1,5 @@
-import { and, eq, inArray, type SQL, sql } from 'drizzle-orm'
+import { and, inArray, type SQL, sql } from 'drizzle-orm'
+import { isReadableBy } from './chunks.ts'
 import type { Db } from './client.ts'
 import { chunks, type Scope } from './schema.ts'
 import { type SearchShape, writeSearch } from './search-statement.ts'
@@ -15,6 +16,8 @@ export type Search = {
   vectorWeight?: number
   /** The documents to search. Default: all. */
   scope?: Scope | undefined
+  /** The organization whose shared documents are searched too. */
+  organization?: string | undefined
 }
 
 /** Creates the hybrid search over an owner's chunks. */
@@ -29,12 +32,12 @@ export function createPassages(db: Db, tokenizer: Tokenizer) {
   }
   const { id, heading, content, ownerId } = chunks
   return {
-    /** Returns the texts of chunks that still exist. */
-    read: (owner: string, chunkIds: string[]) =>
+    /** Returns the texts of chunks that still exist, and that the owner or the organization has. */
+    read: (owner: string, chunkIds: string[], organization?: string) =>
       db
         .select({ chunkId: id, heading, text: content })
         .from(chunks)
-        .where(and(eq(ownerId, owner), inArray(id, chunkIds))),
+        .where(and(isReadableBy(ownerId, owner, organization), inArray(id, chunkIds))),
 
     /**
      * Returns the best chunks for a question, best first: nearest vectors and matching words, fused by score. Reads the
@@ -90,28 +93,35 @@ function toParameters(
   search: Search,
   { total, byOwner, byTerm, rarest }: Statistics,
 ) {
-  const { text, embedding, embeddingModel: model, limit, vectorWeight = 1, scope } = search
-  const size = byOwner.get(owner) ?? null // unknown: one of many small owners
-  const terms = Array.from(countTerms(text.slice(0, longestText), true).keys(), (term) => toTermNumber(owner, term))
-  const words = [...new Set(terms)]
-    .map((term) => ({ term, count: byTerm.get(term) ?? null }))
+  const { text, embedding, embeddingModel: model, limit, vectorWeight = 1, scope, organization } = search
+  const owners = organization ? [owner, organization] : [owner]
+  const sizes = owners.map((id) => byOwner.get(id) ?? null) // unknown: one of many small owners
+  const size = addKnown(sizes) ?? 0
+  const words = Array.from(countTerms(text.slice(0, longestText), true).keys(), (word) => {
+    const terms = owners.map((id) => toTermNumber(id, word))
+    const counts = terms.map((term) => byTerm.get(term) ?? null)
+    return { terms, counts, count: addKnown(counts) }
+  })
     .toSorted((left, right) => (left.count ?? 0) - (right.count ?? 0))
     .slice(0, mostWords)
-  const rareCount = size === null || size <= fewChunks ? words.length : countRare(words, rarest)
+  const rareCount = size <= fewChunks ? words.length : countRare(words, rarest)
   // Comparing a chunk takes about a microsecond. The index visits 50 * total / size chunks, each of which takes 20.
+  const guessed = Math.round(rarest / 2 / owners.length)
   const mostCompared = Math.round(Math.max(1000, Math.sqrt(50 * 20 * total)))
   return {
-    owner,
+    owners: toArray(owners),
     model,
     embedding,
     limit,
     vectorWeight,
     mostCompared,
-    size,
-    isSmall: size === null || size <= mostCompared,
-    terms: toArray(words.map(({ term }) => term)),
+    sizes: toArray(sizes),
+    isSmall: size <= mostCompared,
+    terms: toArray(words.flatMap(({ terms }) => terms)),
     // Unknown counts of rare words are counted.
-    counts: toArray(words.map(({ count }, index) => count ?? (index < rareCount ? null : Math.round(rarest / 2)))),
+    counts: toArray(
+      words.flatMap(({ counts }, index) => counts.map((count) => count ?? (index < rareCount ? null : guessed))),
+    ),
     sought: toArray(chooseSought(words, rareCount).map((terms) => `"{${terms.join()}}"`)),
     filter: JSON.stringify(scope?.filter ?? {}),
     documentIds: toArray(scope?.documentIds ?? []),
@@ -121,7 +131,14 @@ function toParameters(
 /** Returns an array in the text format of Postgres. */
 const toArray = (items: (string | number | null)[]) => `{${items.map((item) => item ?? 'null').join()}}`
 
-type Word = { term: number; count: number | null }
+/** Returns the sum of the counts that are known, or null if none is. */
+function addKnown(counts: (number | null)[]): number | null {
+  const known = counts.filter((count) => count !== null)
+  return known.length === 0 ? null : known.reduce((sum, count) => sum + count)
+}
+
+/** A word has a term for each owner. */
+type Word = { terms: number[]; counts: (number | null)[]; count: number | null }
 
 /** Returns how many of the words, which are sorted by count, are rare: together within the budget. */
 function countRare(words: Word[], rarest: number): number {
@@ -136,11 +153,11 @@ function countRare(words: Word[], rarest: number): number {
 /**
  * Chooses sets of terms. Chunks that contain all terms of a set are scored. Each rare word is a set of its own, and the
  * next three form pairs: so a question of common words reads few chunks, and a question whose rare words do not occur
- * still finds something.
+ * still finds something. Each set is repeated for each owner.
  */
 function chooseSought(words: Word[], rareCount: number): number[][] {
-  const terms = words.map(({ term }) => term)
-  const common = terms.slice(rareCount, rareCount + 3)
-  const pairs = common.flatMap((term, index) => common.slice(index + 1).map((other) => [term, other]))
-  return [...terms.slice(0, rareCount).map((term) => [term]), ...(common.length === 1 ? [common] : pairs)]
+  const common = words.slice(rareCount, rareCount + 3)
+  const pairs = common.flatMap((word, index) => common.slice(index + 1).map((other) => [word, other]))
+  const sets = [...words.slice(0, rareCount).map((word) => [word]), ...(common.length === 1 ? [common] : pairs)]
+  return sets.flatMap((set) => set[0]?.terms.map((_, owner) => set.map(({ terms }) => terms[owner] ?? 0)) ?? [])
 }

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm'
 import {
+  type AnyPgColumn,
   bigint,
   boolean,
   customType,
@@ -37,6 +38,8 @@ const createdAt = () => time('created_at').notNull().defaultNow()
 export const owners = pgTable('owners', {
   id: uuid('id').primaryKey().defaultRandom(),
   name: text('name').notNull().unique(),
+  /** The organization whose shared documents this owner may read. It is a row of this table too: see `toOrganizationName`. */
+  organizationId: uuid('organization_id').references((): AnyPgColumn => owners.id, { onDelete: 'set null' }),
   createdAt: createdAt(),
 })
 
@@ -50,6 +53,8 @@ export const apiKeys = pgTable('api_keys', {
   id: text('id').primaryKey(),
   ownerId: ownerId(),
   secretHash: text('secret_hash').notNull(),
+  /** Whether requests with this key may share documents with the owner's organization. */
+  isLibrarian: boolean('is_librarian').notNull().default(false),
   createdAt: createdAt(),
   /** Accurate to the minute, because it is written in batches. */
   lastUsedAt: time('last_used_at'),

@@ -23,10 +23,13 @@ const mostRead = sql.raw('(select 250)')
 // are written for the planner:
 // - All parameters are read from `asked`. Postgres plans a statement again and again if it expects to gain from values.
 // - `between` makes it use the index of owners, even if one owner has most of the chunks.
-// - `uuid_eq` prevents that where the index of vectors or terms is better.
+// - `array_position` prevents that where the index of vectors or terms is better.
 const ask = (name: string) => sql.raw(`(select ${name} from asked)`)
-const isOwn = sql`owner_id between ${ask('owner')} and ${ask('owner')}`
-const isOwnAmongFound = sql`uuid_eq(owner_id, ${ask('owner')})`
+/** The chunks of each owner in `owners`: the one who asks, and the organization whose documents are shared with them. */
+const chunksOfOwners = sql.raw(
+  '(select unnest(owners) as reader from asked) as readers join chunks on owner_id between reader and reader',
+)
+const isOwnAmongFound = sql`array_position(${ask('owners')}, owner_id) is not null`
 const isInScope = sql.raw('document_id in (select id from scope)')
 /** While documents are embedded again, they have chunks of several models. One is searched: the current one, if there. */
 const isOfOneModel = sql`(embedding_model = ${ask('model')} or not exists (
@@ -63,10 +66,10 @@ export function writeSearch({ vectors, scope }: SearchShape): SQL {
 function listParameters(vectors: SearchShape['vectors']): SQL {
   const vector = sql`${placeholder('embedding')}::${sql.raw(`halfvec(${vectors?.dimensions})`)} as embedding,`
   return sql`${vectors ? vector : sql``}
-    ${placeholder('owner')}::uuid as owner, ${placeholder('model')}::text as model, ${placeholder('limit')}::int as most,
+    ${placeholder('owners')}::uuid[] as owners, ${placeholder('model')}::text as model, ${placeholder('limit')}::int as most,
     ${placeholder('vectorWeight')}::float8 as vector_weight, ${placeholder('filter')}::jsonb as filter,
     ${placeholder('documentIds')}::uuid[] as document_ids, ${placeholder('isSmall')}::boolean as is_small,
-    ${placeholder('mostCompared')}::int as most_compared, ${placeholder('size')}::float8 as known_size,
+    ${placeholder('mostCompared')}::int as most_compared, ${placeholder('sizes')}::int[] as sizes,
     ${placeholder('terms')}::int[] as terms, ${placeholder('counts')}::int[] as counts,
     ${placeholder('sought')}::text[] as sought`
 }
@@ -75,7 +78,7 @@ function selectScope(scope: 'by filter' | 'by id'): SQL {
   const isChosen = scope === 'by id' ? sql`and id in (select unnest(${ask('document_ids')}))` : sql``
   return sql`
     scope as materialized (
-      select id from documents where owner_id = ${ask('owner')} and metadata @> ${ask('filter')} ${isChosen}),
+      select id from documents where owner_id in (select unnest(owners) from asked) and metadata @> ${ask('filter')} ${isChosen}),
     scope_size as materialized (
       select count(*) as chunks
       from (select from chunks where ${isInScope} limit ${ask('most_compared')} + 1) as counted),`
@@ -97,9 +100,9 @@ function selectNearest({ model, dimensions }: { model: string; dimensions: numbe
         ${isScoped ? sql`and (${isInScope}) is true` : sql``}
       order by distance limit ${depth}),
     compared as (
-      select id, embedding <=> ${ask('embedding')} as distance from chunks
-      where ((table few)${isScoped ? sql` or (select count(*) < ${depth} from found)` : sql``})
-        and ${isScoped ? isInScope : isOwn} and embedding_model = ${ask('model')}
+      select id, embedding <=> ${ask('embedding')} as distance from ${isScoped ? sql`chunks` : chunksOfOwners}
+      where ${isScoped ? sql`((table few) or (select count(*) < ${depth} from found)) and ${isInScope}` : sql`(table few)`}
+        and embedding_model = ${ask('model')}
       order by distance limit ${depth}),
     nearest as (
       select id, least(distance, 2) as distance from (
@@ -109,7 +112,8 @@ function selectNearest({ model, dimensions }: { model: string; dimensions: numbe
 
 /**
  * Scores chunks by BM25. A chunk is a candidate if it contains all terms of one of the `sought` sets, or any term if its
- * scope is small. Terms without a known count are counted among the candidates; their sets come first, in the same order.
+ * scope is small. `terms` has each word once per owner, next to each other, and a word's count is that of all owners.
+ * Terms without a known count are counted among the candidates; their sets come first, in the same order.
  */
 function selectByWords(isScoped: boolean): SQL {
   const isSmallScope = sql.raw('(select chunks <= 1000 from scope_size)') // as many as an owner's `fewChunks`
@@ -129,14 +133,16 @@ function selectByWords(isScoped: boolean): SQL {
         limit ${mostRead}) as chunk
       ${isScoped ? allOfScope : sql``}),
     counted as (
-      select term, coalesce(known, count, 0) as count
+      select term, sum(coalesce(known, count, 0)) over (partition by (number - 1) / (select cardinality(owners) from asked)) as count
       from unnest(${ask('terms')}, ${ask('counts')}) with ordinality as word (term, known, number)
       left join (select number, count(*) from matched group by number) as found using (number)),
-    own as (select coalesce(${ask('known_size')}, (select count(*) from chunks where ${isOwn})) as size),
+    own as (
+      select sum(coalesce(known, (select count(*) from chunks where owner_id between reader and reader)))::float8 as size
+      from unnest(${ask('owners')}, ${ask('sizes')}) as given (reader, known)),
     rarities as materialized (
       select concat('{', string_agg(concat(term, ':', ln(1 + (greatest(size - count, 0) + 0.5) / (count + 0.5))), ','),
         '}/${sql.raw(`${termSpace}`)}')::sparsevec as rarities
-      from counted, own),
+      from (select distinct on (term) term, count from counted) as rarest, own),
     by_words as (
       select id, bm25, row_number() over (order by bm25 desc, id) as rank, bm25 / max(bm25) over () as score
       from (

@@ -34,7 +34,8 @@ describe('an upload', () => {
     const document = await documents.add(owner, { title: 'Tides', contentHash: 'tides', uploadId })
     const { upload } = (await documents.begin(owner, document)) ?? {}
     if (!upload) throw new Error('no upload')
-    expect(upload).toEqual({ id: uploadId, title: 'Tides', mediaType: 'application/pdf', size: 2 * partSize + 7 })
+    const size = 2 * partSize + 7
+    expect(upload).toEqual({ id: uploadId, uploadedBy: owner, title: 'Tides', mediaType: 'application/pdf', size })
     expect((await buffer(uploads.read(owner, upload))).equals(Buffer.concat(parts))).toBe(true)
     expect(await uploads.discard(owner, uploadId)).toBe(false)
     expect(await uploads.addPart(owner, uploadId, 3, Buffer.from('more'))).toBe(false)

@@ -79,7 +79,7 @@ export async function attachUpload(
   owner: string,
   { id, documentId, title }: { id: string; documentId: string; title: string },
 ): Promise<void> {
-  await tx.delete(uploads).where(and(eq(uploads.ownerId, owner), eq(uploads.documentId, documentId)))
+  await tx.delete(uploads).where(eq(uploads.documentId, documentId))
   const attached = await tx
     .update(uploads)
     .set({ documentId, title })

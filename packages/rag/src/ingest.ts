@@ -56,7 +56,7 @@ export async function processDocument(
   const begun = await documents.begin(owner, document)
   if (!begun) return
   try {
-    const content = begun.upload ? await readUpload(options, owner, begun.upload, signal) : begun.content
+    const content = begun.upload ? await readUpload(options, begun.upload, signal) : begun.content
     const recordProgress = async (progress: number) => void (await documents.recordProgress(owner, document, progress))
     const chunks = await embedChunks(options.embedder, content, recordProgress, signal)
     if (chunks.length === 0) throw new DocumentError('This file contains no text.')
@@ -116,11 +116,10 @@ function explainFailure(error: unknown): string | null {
 
 async function readUpload(
   { store, extract }: IngestOptions,
-  owner: string,
-  { title, ...upload }: Upload,
+  { title, uploadedBy, ...upload }: Upload & { uploadedBy: string },
   signal?: AbortSignal,
 ): Promise<DocumentContent> {
-  const file = { ...upload, parts: store.uploads.read(owner, upload) }
+  const file = { ...upload, parts: store.uploads.read(uploadedBy, upload) }
   const { text, pages, warnings }: Extracted = extract
     ? await extract(file, signal)
     : { text: `${await buffer(file.parts)}` }

@@ -22,6 +22,8 @@ export type SearchOptions = {
   limit: number
   /** The documents to search. Default: all. */
   scope?: Scope | undefined
+  /** The organization whose shared documents are searched too. */
+  organization?: string | undefined
   signal?: AbortSignal | undefined
 }
 
@@ -39,12 +41,12 @@ export async function retrievePassages(
   options: RetrieveOptions,
   owner: string,
   question: string,
-  { limit, scope, signal }: SearchOptions,
+  { limit, scope, organization, signal }: SearchOptions,
 ): Promise<RetrievedPassage[]> {
   const { store, embedder, reranker } = options
   const embedding = await embedQuestion(options, question, signal)
   const { name: embeddingModel, weight: vectorWeight = 1 } = embedder
-  const search = { text: question, embedding, embeddingModel, vectorWeight, scope }
+  const search = { text: question, embedding, embeddingModel, vectorWeight, scope, organization }
   const count = reranker ? Math.max(limit, candidateCount) : limit
   const found = await store.passages.search(owner, { ...search, limit: count })
   return orderPassages(options, question, found, { limit, signal })

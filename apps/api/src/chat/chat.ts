@@ -54,13 +54,14 @@ export function createChat(options: ChatOptions) {
 
   const begin = (owner: string, question: Question, log: FastifyBaseLogger) => {
     const answer = createAnswer(owner, { conversationId: question.conversationId, answerId: randomUUID() })
-    return start(answer, () => openTurn(options, question, answer), log)
+    const open = async () => ({ ...(await openTurn(options, question, answer)), organization: question.organization })
+    return start(answer, open, log)
   }
 
-  const goOn = async (owner: string, { responses, ...key }: Continuation, log: FastifyBaseLogger) => {
+  const goOn = async (owner: string, { responses, organization, ...key }: Continuation, log: FastifyBaseLogger) => {
     const waiting = await readWaiting(store, owner, key, responses)
     const answer = createAnswer(owner, key, waiting.beginning)
-    return start(answer, () => continueTurn(options, answer, waiting), log)
+    return start(answer, async () => ({ ...(await continueTurn(options, answer, waiting)), organization }), log)
   }
 
   /** Stops the conversation's running answer in any process, and waits until its text is persisted. */

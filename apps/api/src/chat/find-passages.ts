@@ -11,9 +11,9 @@ export async function findPassages(
   searchPassages: SearchPassages,
   owner: string,
   question: string,
-  { scope, signal }: { scope: Scope | undefined; signal: AbortSignal },
+  options: { scope: Scope | undefined; organization: string | undefined; signal: AbortSignal },
 ): Promise<{ passages: Passage[]; sources: Source[]; degraded: Degraded | undefined }> {
-  const { passages: found, degraded } = await searchPassages(owner, question, { limit: passageCount, scope, signal })
+  const { passages: found, degraded } = await searchPassages(owner, question, { limit: passageCount, ...options })
   return {
     degraded,
     passages: found.map((passage, index) => ({ n: index + 1, title: passage.heading, text: passage.text })),
@@ -22,12 +22,18 @@ export async function findPassages(
 }
 
 /** Returns the passages that were found before an answer began, if their documents still exist. */
-export async function readPassages(store: Store, owner: string, { parts, sources }: Answer): Promise<Passage[]> {
+export async function readPassages(
+  store: Store,
+  organization: string | undefined,
+  { owner, parts, sources }: Answer,
+): Promise<Passage[]> {
   const [first] = parts
   const given = first?.type === 'sources' ? sources.slice(0, first.count) : []
   if (given.length === 0) return []
   const chunkIds = given.map(({ chunkId }) => chunkId)
-  const chunks = new Map((await store.passages.read(owner, chunkIds)).map((chunk) => [chunk.chunkId, chunk]))
+  const chunks = new Map(
+    (await store.passages.read(owner, chunkIds, organization)).map((chunk) => [chunk.chunkId, chunk]),
+  )
   return given.flatMap(({ n, chunkId }) => {
     const chunk = chunks.get(chunkId)
     return chunk ? { n, title: chunk.heading, text: chunk.text } : []

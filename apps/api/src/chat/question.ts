@@ -11,6 +11,8 @@ export type Question = QuestionContent & {
   conversationId: string
   questionId: string
   scope?: Scope | undefined
+  /** The organization whose shared documents the answer may be found in too. */
+  organization?: string | undefined
   /** Whether it is new, replaces a stored question, or asks for another answer to a stored one. */
   action: 'ask' | 'edit' | 'regenerate'
   /** The message before it, as its client has it. */
@@ -20,7 +22,12 @@ export type Question = QuestionContent & {
 }
 
 /** A request to go on with an answer that waits for its client. */
-export type Continuation = { conversationId: string; answerId: string; responses: ToolResponse[] }
+export type Continuation = {
+  conversationId: string
+  answerId: string
+  responses: ToolResponse[]
+  organization?: string | undefined
+}
 
 /** `useChat` creates ids of 16 characters, the server UUIDs. */
 export const ConversationId = z

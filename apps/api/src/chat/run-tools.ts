@@ -21,7 +21,7 @@ export type ToolOptions = {
 }
 
 /** The documents that an answer may be found in, and the passages that it may cite so far. */
-export type ToolTurn = { scope?: Scope | undefined; cited: Passage[] }
+export type ToolTurn = { scope?: Scope | undefined; organization?: string | undefined; cited: Passage[] }
 
 type Call = Extract<AnswerPart, { type: 'tool-call' }>
 
@@ -92,7 +92,7 @@ function findApproval(parts: readonly AnswerPart[], toolCallId: string): { appro
 async function runWithin(
   { db, store, llm, searchPassages, deadlineMs = 10_000 }: ToolOptions,
   answer: Answer,
-  { scope, cited }: ToolTurn,
+  { scope, organization, cited }: ToolTurn,
   run: (context: ToolContext) => Promise<Json>,
 ): Promise<Json> {
   const late = AbortSignal.timeout(deadlineMs)
@@ -110,7 +110,7 @@ async function runWithin(
   }
   try {
     signal.throwIfAborted()
-    const context = { owner: answer.owner, scope, db, store, llm, searchPassages, signal, cite }
+    const context = { owner: answer.owner, organization, scope, db, store, llm, searchPassages, signal, cite }
     return await Promise.race([run(context), aborted.promise])
   } finally {
     isOver = true

@@ -10,6 +10,8 @@ import type { SearchPassages } from './search-passages.ts'
 export type ToolContext = {
   /** Whose question is answered. Pass it to every query. */
   owner: string
+  /** The organization whose shared documents the owner may read. Pass it to queries on documents. */
+  organization: string | undefined
   /** The documents that the answer may be found in. Undefined: all of the owner's. */
   scope: Scope | undefined
   db: Db

@@ -26,6 +26,8 @@ export type OpenTurn = {
   question: string
   files?: StoredFile[] | undefined
   scope?: Scope | undefined
+  /** The organization whose shared documents the answer may be found in too. */
+  organization?: string | undefined
   history: PastMessage[]
   model: ChatModel
 }
@@ -65,7 +67,7 @@ async function writeSteps(
   const pastCalls = turn.history.flatMap(({ parts }) => listCallIds(parts ?? []))
   let model = turn.model
   for (;;) {
-    const isWaiting = await runTools(options, answer, { cited, scope: turn.scope })
+    const isWaiting = await runTools(options, answer, { ...turn, cited })
     if (isWaiting) return { end: toEnd({ finishReason: 'tool-calls', usage: addUsages(usages) }) }
     const mustAnswer = tools.length === 0 || countSteps(answer) + 1 >= options.maxSteps
     const messages = [...prompt, ...toChatMessages(answer.parts)]
@@ -146,17 +148,17 @@ function keepImageModels(models: ReadonlyMap<string, ChatModel>): ReadonlyMap<st
 async function retrieve(
   { store, searchPassages, retrieval }: WriteOptions,
   answer: Answer,
-  { question, scope, history, model }: OpenTurn,
+  { question, scope, organization, history, model }: OpenTurn,
 ): Promise<Passage[] | undefined> {
   const { owner, controller } = answer
   if (retrieval === 'off') return []
   if (retrieval === 'tool' && model.capabilities.tools) return undefined
-  if (answer.parts.length > 0) return readPassages(store, owner, answer)
+  if (answer.parts.length > 0) return readPassages(store, organization, answer)
   if (question.trim() === '') return [] // images alone: there is nothing to search for
   const asked = history.flatMap(({ role, content }) => (role === 'user' && content !== '' ? [content] : [])).reverse()
   const searchText = rewriteQuestion([...asked, question])
-  const { signal } = controller
-  const { passages, sources, degraded } = await findPassages(searchPassages, owner, searchText, { scope, signal })
+  const options = { scope, organization, signal: controller.signal }
+  const { passages, sources, degraded } = await findPassages(searchPassages, owner, searchText, options)
   if (degraded) answer.degrade(degraded)
   answer.sources = sources
   if (sources.length > 0) answer.add({ type: 'sources', count: sources.length })

@@ -6,7 +6,15 @@ import type { FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { ProblemError } from '../plugins/errors.ts'
 
-type Given = { title?: string | undefined; externalId?: string | undefined; metadata?: Metadata | undefined }
+type Given = {
+  title?: string | undefined
+  externalId?: string | undefined
+  metadata?: Metadata | undefined
+  shared?: boolean | undefined
+}
+
+/** A document as it was posted. */
+export type Posted = NewDocument & { shared: boolean }
 
 export type UploadOptions = { uploads: Store['uploads']; maxBytes: number; hasExtractor: boolean }
 
@@ -19,7 +27,7 @@ export async function receiveUpload<Fields extends Given, T>(
   request: FastifyRequest,
   Fields: z.ZodType<Fields>,
   options: UploadOptions,
-  add: (document: NewDocument) => Promise<T>,
+  add: (document: Posted) => Promise<T>,
 ): Promise<T> {
   return withUpload(request, options, async (uploadId) => {
     assertLength(request, options.maxBytes)
@@ -30,8 +38,15 @@ export async function receiveUpload<Fields extends Given, T>(
       const [issue] = fields.error.issues
       throw invalid(`/${issue?.path.join('/') ?? ''}`, issue?.message ?? '')
     }
-    const { title = file.filename, externalId, metadata } = fields.data
-    return add({ title, externalId, metadata, contentHash: hashContent(title, file.hash, externalId), uploadId })
+    const { title = file.filename, externalId, metadata, shared = false } = fields.data
+    return add({
+      title,
+      externalId,
+      metadata,
+      shared,
+      contentHash: hashContent(title, file.hash, externalId),
+      uploadId,
+    })
   })
 }
 
@@ -41,14 +56,14 @@ export async function receiveUpload<Fields extends Given, T>(
  */
 export function receiveText<T>(
   request: FastifyRequest,
-  { text, ...fields }: Given & { title: string; text: string },
+  { text, shared = false, ...fields }: Given & { title: string; text: string },
   { uploads }: Pick<UploadOptions, 'uploads'>,
-  add: (document: NewDocument) => Promise<T>,
+  add: (document: Posted) => Promise<T>,
 ): Promise<T> {
   return withUpload(request, { uploads }, async (uploadId) => {
     const upload = { uploads, owner: request.owner, uploadId, title: fields.title }
     const { hash } = await storeParts(encodeInParts(text), async () => textType, upload)
-    return add({ ...fields, contentHash: hashContent(fields.title, hash, fields.externalId), uploadId })
+    return add({ ...fields, shared, contentHash: hashContent(fields.title, hash, fields.externalId), uploadId })
   })
 }
 

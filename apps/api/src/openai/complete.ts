@@ -1,4 +1,4 @@
-import { hasVisibleText, toStorableText } from '@repo/db'
+import { hasVisibleText, type Member, toStorableText } from '@repo/db'
 import {
   type CompletionModel,
   callWithFallback,
@@ -40,12 +40,12 @@ export type CompletionResult = Record<string, unknown> & RetrievalFields & { usa
 /** Returns the whole answer at once, with its citations. */
 export async function complete(
   options: CompletionOptions,
-  owner: string,
+  member: Member,
   body: Body,
   call: Call,
   reply: FastifyReply,
 ): Promise<CompletionResult> {
-  const { request, fields } = await prepare(options, owner, body, call.controller.signal)
+  const { request, fields } = await prepare(options, member, body, call.controller.signal)
   forbidRetry(reply)
   const { result } = await callWithFallback(toChain(options, body), options.model, (model) => model.complete(request))
   return { ...limitCompletion(result), ...fields }
@@ -63,7 +63,7 @@ const chunks: Output = { ending: completionEnding, send: sendChunks }
 /** Streams the answer, as OpenAI chunks by default. */
 export function streamCompletion(
   options: CompletionOptions,
-  owner: string,
+  member: Member,
   body: Body,
   call: Call,
   reply: FastifyReply,
@@ -71,7 +71,7 @@ export function streamCompletion(
 ): Promise<Record<string, unknown>> {
   const { signal } = call.controller
   return writeChunkStream(reply, signal, ending, async (stream) => {
-    const { request, fields } = await prepare(options, owner, body, signal)
+    const { request, fields } = await prepare(options, member, body, signal)
     forbidRetry(reply)
     const { model, events } = await streamWithFallback(toChain(options, body), options.model, (m) => m.stream(request))
     stream.open()
@@ -101,7 +101,7 @@ export function forbidRetry(reply: FastifyReply): void {
  */
 async function prepare(
   { searchPassages, systemPrompt }: CompletionOptions,
-  owner: string,
+  { owner, organization }: Member,
   { retrieval, filter, documentIds, ...body }: Body,
   signal: AbortSignal,
 ): Promise<Prepared> {
@@ -113,7 +113,7 @@ async function prepare(
   if (isBlankQuestion(body.messages.at(-1)))
     throw new ProblemError(400, 'invalid_request', 'The last message is blank. Send a text, or `"retrieval": false`.')
   const { passages, sources, degraded } = question
-    ? await findPassages(searchPassages, owner, rewriteQuestion(asked), { scope, signal })
+    ? await findPassages(searchPassages, owner, rewriteQuestion(asked), { scope, organization, signal })
     : { passages: [], sources: [], degraded: undefined }
   const quoting = addPassages(body.messages, quotePassages(passages, question))
   const messages = addInstructions(quoting, writeInstructions(systemPrompt))

@@ -69,11 +69,11 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async (request, reply) => {
-      const { owner, body } = request
+      const { body } = request
       const model = findModel(llm.completionModels, body.model)
       const answer = body.stream ? streamCompletion : complete
       const options = { searchPassages, llm, systemPrompt, model, onFallback }
-      const completion = await runCall(app.chat, request, reply, (call) => answer(options, owner, body, call, reply))
+      const completion = await runCall(app.chat, request, reply, (call) => answer(options, request, body, call, reply))
       return reply.sent ? reply : completion
     },
   )

@@ -2,20 +2,27 @@ import { timingSafeEqual } from 'node:crypto'
 import { isIPv4 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '@repo/config'
-import { hashSecret, type Store } from '@repo/db'
+import { hashSecret, localOwner, type Store } from '@repo/db'
 import { describeError } from '@repo/telemetry'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { repeat } from '../repeat.ts'
 import { ProblemError } from './errors.ts'
 
-/** Returns the owner's id, or undefined for another kind of credentials. Throws `ProblemError`. */
-export type Authenticate = (request: FastifyRequest) => Promise<string | undefined>
+/** Whoever sent a request. `isLibrarian`: may share documents with the organization. */
+export type Identity = { owner: string; organization?: string | null | undefined; isLibrarian?: boolean }
+
+/** Returns who sent a request, or undefined for another kind of credentials. Throws `ProblemError`. */
+export type Authenticate = (request: FastifyRequest) => Promise<Identity | undefined>
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** The id of the authenticated owner. Everything the request reads and writes belongs to this owner. */
     owner: string
+    /** The id of the organization whose shared documents this request may read. */
+    organization: string | undefined
+    /** Whether this request may share documents with the organization, and delete shared ones. */
+    isLibrarian: boolean
   }
   interface FastifyContextConfig {
     /** With `AUTH=off`, also allows requests to an IP address, so that Prometheus can scrape from another container. */
@@ -34,16 +41,20 @@ const localHosts = new Set(['localhost', '127.0.0.1', '[::1]'])
 const keyUsageIntervalMs = 60_000 // unused keys are looked for in days, not seconds
 const closeTimeoutMs = 1000 // an unreachable database must not delay the exit
 
-/** Sets `request.owner`: the owner of the bearer key, or the single local owner with `AUTH=off`. */
+/** Sets `request.owner`: the owner of the bearer key, or the single local owner with `AUTH=off`. And the organization. */
 async function auth(app: FastifyInstance, { config, store }: AuthOptions) {
   app.decorateRequest('owner', '')
+  app.decorateRequest('organization', undefined)
+  app.decorateRequest('isLibrarian', false)
   app.decorate('authenticators', [
     config.AUTH === 'off'
       ? createLocalAccess(config, store)
       : createKeyAccess(store, createKeyUsageRecorder(app, store)),
   ])
   app.addHook('onRequest', async (request) => {
-    if (!isPublicPath(pathOf(request))) request.owner = await identify(app.authenticators, request)
+    if (isPublicPath(pathOf(request))) return
+    const { owner, organization, isLibrarian = false } = await identify(app.authenticators, request)
+    Object.assign(request, { owner, organization: organization ?? undefined, isLibrarian })
   })
 }
 
@@ -52,10 +63,10 @@ export function isPublicPath(path: string): boolean {
   return publicPaths.test(path)
 }
 
-async function identify(authenticators: Authenticate[], request: FastifyRequest): Promise<string> {
+async function identify(authenticators: Authenticate[], request: FastifyRequest): Promise<Identity> {
   for (const authenticate of authenticators) {
-    const owner = await authenticate(request)
-    if (owner !== undefined) return owner
+    const identity = await authenticate(request)
+    if (identity) return identity
   }
   const detail =
     'Missing or invalid API key. Send `Authorization: Bearer sl_…`. Create a key with `npm run manage -- create-key`.'
@@ -85,12 +96,13 @@ function createLocalAccess({ ALLOWED_HOSTS, CORS_ORIGINS }: AuthOptions['config'
         : origin === `http://${host}` || CORS_ORIGINS.includes(origin)
     if (!isLocal) throw new ProblemError(403, 'foreign_origin', foreignHost)
     if (!isOwnPage) throw new ProblemError(403, 'foreign_origin', foreignPage)
-    owner ??= await store.owners.ensure('local')
-    return owner
+    owner ??= await store.owners.ensure(localOwner)
+    return { owner }
   }
 }
 
-/** Authenticates API keys. Each request queries the database, so a revoked key stops working at once in every process. */
+/** Authenticates API keys. Each request queries the database, so a revoked key stops working at once in every process, as
+ * does an ended membership. */
 function createKeyAccess(store: Store, recordUsage: (id: string) => void): Authenticate {
   return async ({ headers }) => {
     const [, id, secret] = headers.authorization?.match(/^Bearer sl_(\w{16})_([\w-]{43})$/i) ?? []
@@ -98,7 +110,7 @@ function createKeyAccess(store: Store, recordUsage: (id: string) => void): Authe
     if (!id || !key || !secret) return undefined
     if (!timingSafeEqual(Buffer.from(key.secretHash), Buffer.from(hashSecret(secret)))) return undefined
     recordUsage(id)
-    return key.ownerId
+    return key
   }
 }
 

@@ -73,6 +73,7 @@ export function shuttingDown({ safeToRetry }: { safeToRetry: boolean }): Problem
 const conflicts: Record<ConflictError['code'], string> = {
   message_exists: 'A message with this id already exists. Send a new message with a new id.',
   answer_running: 'The previous message of this conversation is still being answered. Wait for the answer, or stop it.',
+  document_exists: 'The same document is there already. Delete one of them.',
 }
 
 /** Converts any error to one that is safe to send: it never contains a stack, SQL, a prompt, a document or a secret. */

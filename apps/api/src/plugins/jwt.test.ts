@@ -65,7 +65,9 @@ async function startIssuer(algorithms = ['RS256']) {
 }
 
 async function startApp(issuer: string) {
-  const testing = await testApp({ environment: { JWT_ISSUER: issuer, JWT_AUDIENCE: audience } })
+  const claims = { JWT_ORGANIZATION_CLAIM: 'org', JWT_LIBRARIAN_CLAIM: 'roles=librarian' }
+  const environment = { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, ...claims }
+  const testing = await testApp({ environment })
   const ask = (token: string, url = '/documents') =>
     testing.app.inject({ url, headers: { authorization: `Bearer ${token}` } })
   return { ...testing, ask }
@@ -107,6 +109,24 @@ describe('a token of the issuer', async () => {
     expect(await read(await sign({ sub: 'bob' }))).toEqual([])
     const owner = await api.store.owners.ensure(`${issuer}#ada`)
     expect(await api.store.documents.list(owner, 9)).toMatchObject([{ title: 'Diary' }])
+  })
+
+  it('names an organization, and a librarian of it, from one request to the next', async () => {
+    const payload = { title: 'Handbook', text: 'For all.', shared: true }
+    const share = async (claims: JWTPayload) => {
+      const headers = { authorization: `Bearer ${await sign({ sub: 'carol', ...claims })}` }
+      return (await api.app.inject({ method: 'POST', url: '/documents', headers, payload })).json().code
+    }
+    expect(await share({ roles: ['librarian'] })).toBe('no_organization')
+    for (const roles of [undefined, 'reader', ['reader'], { librarian: true }])
+      expect(await share({ org: 'acme', roles })).toBe('not_librarian')
+    for (const roles of ['librarian', ['reader', 'librarian']])
+      expect(await share({ org: 'acme', roles })).toBeUndefined()
+    const list = async (org?: unknown) => (await api.ask(await sign({ sub: 'dan', org }))).json().items?.length
+    expect(await list('acme')).toBe(1)
+    for (const none of ['globex', undefined, null, '']) expect(await list(none)).toBe(0)
+    for (const wrong of [7, { name: 'acme' }, ['acme'], 'a'.repeat(256)])
+      expect((await api.ask(await sign({ sub: 'dan', org: wrong }))).statusCode).toBe(401)
   })
 
   it('does not replace API keys', async () => {

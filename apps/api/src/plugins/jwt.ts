@@ -3,11 +3,22 @@ import type { Store } from '@repo/db'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { createRemoteJWKSet, customFetch, errors, type JWTVerifyGetKey, jwtVerify, type RemoteJWKSet } from 'jose'
+import {
+  createRemoteJWKSet,
+  customFetch,
+  errors,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  jwtVerify,
+  type RemoteJWKSet,
+} from 'jose'
 import { z } from 'zod'
 import { ProblemError } from './errors.ts'
 
-export type JwtOptions = { config: Pick<Config, 'JWT_ISSUER' | 'JWT_AUDIENCE'>; store: Store }
+export type JwtOptions = {
+  config: Pick<Config, 'JWT_ISSUER' | 'JWT_AUDIENCE' | 'JWT_ORGANIZATION_CLAIM' | 'JWT_LIBRARIAN_CLAIM'>
+  store: Store
+}
 
 /** Asymmetric algorithms only. Allowing HS256 would let anyone sign tokens with the public key as the shared secret. */
 const algorithms = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
@@ -24,10 +35,8 @@ const Subject = z.string().regex(/^\P{C}{1,255}$/u)
  * To remove this feature, delete this file, its test and its line in `app.ts`, and run
  * `npm uninstall jose -w @repo/api`.
  */
-async function jwt(
-  app: FastifyInstance,
-  { config: { JWT_ISSUER: issuer, JWT_AUDIENCE: audience }, store }: JwtOptions,
-) {
+async function jwt(app: FastifyInstance, { config, store }: JwtOptions) {
+  const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = config
   if (!issuer || !audience) return
   const findKey = createKeyFinder(issuer, app.log)
   const claims = { issuer, audience, algorithms, requiredClaims: ['exp'], clockTolerance: clockToleranceSeconds }
@@ -36,11 +45,19 @@ async function jwt(
     if (token === undefined) return undefined
     try {
       const { payload } = await jwtVerify(token, findKey, claims)
-      return await store.owners.ensure(`${issuer}#${Subject.parse(payload.sub)}`)
+      const { name, isLibrarian } = readOrganization(payload, config)
+      return { ...(await store.owners.ensureMember(`${issuer}#${Subject.parse(payload.sub)}`, name)), isLibrarian }
     } catch (error) {
       throw toProblem(error, log)
     }
   })
+}
+
+/** Returns the organization that a token names, and whether its holder is a librarian there. The issuer decides both. */
+function readOrganization(payload: JWTPayload, config: JwtOptions['config']) {
+  const { JWT_ORGANIZATION_CLAIM: claim, JWT_LIBRARIAN_CLAIM: [role = '', value] = [] } = config
+  const name = claim ? Subject.optional().parse(payload[claim] || undefined) : undefined
+  return { name, isLibrarian: value !== undefined && [payload[role]].flat().includes(value) }
 }
 
 function toProblem(error: unknown, log: FastifyBaseLogger): unknown {

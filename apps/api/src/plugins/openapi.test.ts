@@ -13,6 +13,9 @@ await app.inject({ method: 'POST', url: '/chat', headers: alice, payload: asked 
 const described = (await app.inject({ url: '/conversations/described', headers: alice })).json()
 const ids: Record<string, string> = { id: described.id, messageId: described.messages[1].id }
 
+const payload = { title: 'Handbook', text: 'Monday to Friday, 9 to 5.' }
+const { id: documentId } = (await app.inject({ method: 'POST', url: '/documents', headers: alice, payload })).json()
+
 const Method = z
   .string()
   .toUpperCase()
@@ -161,7 +164,9 @@ describe.each(operations)('$name', ({ method, path, responses, ...operation }) =
       if (isOurs) expect(examples.length).toBeGreaterThan(0)
       for (const payload of examples) {
         expect(check(media.schema, payload)).toMatchObject({ success: true })
-        const url = path.replaceAll(/\{(\w+)\}/g, (_, id) => ids[id] ?? '')
+        const url = path.replaceAll(/\{(\w+)\}/g, (_, id) =>
+          path.startsWith('/documents/') ? documentId : (ids[id] ?? ''),
+        )
         const request = { method: Method.parse(method), url, headers: alice, payload: Object(payload) }
         const response = await app.inject(request)
         expect(response.statusCode, response.body).toBeLessThan(300)

@@ -31,7 +31,8 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       schema: describeAsk(app.tools),
     },
     async (request, reply) => {
-      const answer = await app.chat.ask(request.owner, await takeQuestion(request), request.log)
+      const { owner, organization } = request
+      const answer = await app.chat.ask(owner, { ...(await takeQuestion(request)), organization }, request.log)
       await waitForAcceptance(answer)
       if (answer.end?.status === 'failed') throw withIds(toProblem(answer.failure), answer)
       await sendStream(reply, answer, answer.start > 0 ? { position: answer.start, isContinued: true } : undefined)

@@ -15,8 +15,19 @@ const DocumentFields = z.object({
   }),
 })
 
+const shared = {
+  description: 'Lets everybody in your organization read it. Librarians only',
+}
+
 /** In a form with a file, each field is a text. */
-export const FormFields = DocumentFields.extend({ metadata: MetadataText.optional() })
+export const FormFields = DocumentFields.extend({
+  metadata: MetadataText.optional(),
+  shared: z
+    .enum(['true', 'false'])
+    .transform((text) => text === 'true')
+    .optional()
+    .meta(shared),
+})
 
 /** Describes the form in /docs. The title is optional, because the name of the file replaces it. */
 export const DocumentForm = FormFields.partial().extend({ file: z.file() })
@@ -24,6 +35,7 @@ export const DocumentForm = FormFields.partial().extend({ file: z.file() })
 export const DocumentRequest = DocumentFields.extend({
   metadata: Metadata.optional().meta({ description: 'What `GET /search?filter=` may ask for' }),
   text: Text.meta({ description: 'Plain text or Markdown' }),
+  shared: z.boolean().optional().meta(shared),
 }).meta({
   examples: [
     {
@@ -45,6 +57,7 @@ const document = {
   error: null,
   warnings: ['The images of 2 pages were not read: 3, 7.'],
   createdAt: '2026-11-24T09:00:00.000Z',
+  shared: false,
 }
 
 export const DocumentResponse = z
@@ -61,6 +74,7 @@ export const DocumentResponse = z
     error: z.string().nullable().meta({ description: 'Why it failed, or why it has to be tried again' }),
     warnings: z.array(z.string()).meta({ description: 'What could not be read, in the content that is searched' }),
     createdAt: z.iso.datetime(),
+    shared: z.boolean().meta({ description: 'Whether it belongs to your organization' }),
   })
   .meta({ id: 'Document', description: 'A document and what has become of it', examples: [document] })
 
@@ -87,6 +101,10 @@ export const TextResponse = z
     length: z.int().meta({ description: 'Of the whole document' }),
   })
   .meta({ description: "A part of a document's text", examples: [passage] })
+
+export const SharingRequest = z
+  .object({ shared: z.boolean().meta(shared) })
+  .meta({ description: 'Who may read the document', examples: [{ shared: false }] })
 
 export const Gone = z.undefined().meta({ description: 'The document is gone' })
 

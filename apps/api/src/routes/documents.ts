@@ -1,8 +1,9 @@
 import multipart from '@fastify/multipart'
-import type { Cursor, DocumentSummary, NewDocument } from '@repo/db'
+import type { Cursor, DocumentSummary, Store } from '@repo/db'
+import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { receiveText, receiveUpload } from '../documents/upload.ts'
+import { type Posted, receiveText, receiveUpload } from '../documents/upload.ts'
 import { decodeCursor, PageQuery, toPage } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
 import {
@@ -14,6 +15,7 @@ import {
   Gone,
   maxTextLength,
   Params,
+  SharingRequest,
   TextQuery,
   TextResponse,
 } from './documents.schemas.ts'
@@ -33,9 +35,9 @@ const serveText: FastifyPluginAsyncZod = async (app) => {
         response: { 200: TextResponse },
       },
     },
-    async ({ owner, params: { id }, query: { start, end = maxTextLength } }) => {
+    async ({ owner, organization, params: { id }, query: { start, end = maxTextLength } }) => {
       const part = { start, end: Math.min(end, start + maxPartLength) }
-      const document = isUuid(id) && (await app.store.documents.readText(owner, id, part))
+      const document = isUuid(id) && (await app.store.documents.readText(owner, id, part, organization))
       if (!document) throw notFound()
       const { title, text, length } = document
       return { id, title, text, start, end: start + text.length, length }
@@ -51,7 +53,7 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
       config: {
         rateLimit: 'deferred',
         form: DocumentForm,
-        problems: { 413: ['document_too_large', 'too_many_parts'], 415: ['unsupported_file'] },
+        problems: { 403: sharingProblems, 413: ['document_too_large', 'too_many_parts'], 415: ['unsupported_file'] },
       },
       bodyLimit: 8 * 1024 * 1024, // bytes of JSON; two million characters are at most six, and JSON escapes some
       attachValidation: true, // a file is not JSON
@@ -65,14 +67,17 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
     },
     async (request, reply) => {
       if (request.validationError && !request.isMultipart()) throw request.validationError
-      const add = (posted: NewDocument) =>
-        app.store.documents.add(request.owner, { ...posted, embeddingModel: app.llm.embedder.name })
+      const add = ({ shared, ...posted }: Posted) => {
+        const owner = shared ? getSharedOwner(request) : request.owner
+        const document = { ...posted, uploadedBy: request.owner, embeddingModel: app.llm.embedder.name }
+        return app.store.documents.add(owner, document)
+      }
       const { hasExtractor, maxUploadBytes: maxBytes } = app
       const upload = { uploads: app.store.uploads, maxBytes, hasExtractor }
       const { version: _, ...document } = request.isMultipart()
         ? await receiveUpload(request, FormFields, upload, add)
         : await receiveText(request, assertTextLength(request.body), upload, add)
-      return reply.code(202).send(toResponse(document))
+      return reply.code(202).send(toResponse(request, document))
     },
   )
 }
@@ -82,9 +87,50 @@ function assertTextLength(body: z.output<typeof DocumentRequest>) {
   return body
 }
 
+const serveChanges: FastifyPluginAsyncZod = async (app) => {
+  app.patch(
+    '/:id',
+    {
+      config: { problems: { 403: sharingProblems, 404: ['document_not_found'], 409: ['document_exists'] } },
+      schema: {
+        operationId: 'shareDocument',
+        summary: 'Share a document with your organization, or make a shared one your own',
+        description: 'It is not found until a worker has read it again.',
+        params: Params,
+        body: SharingRequest,
+        response: { 200: DocumentResponse },
+      },
+    },
+    async (request) => {
+      const document = await findDocument(app.store, request, request.params.id)
+      const owner = request.body.shared ? getSharedOwner(request) : request.owner
+      if (document.ownerId === owner) return toResponse(request, document)
+      const from = document.ownerId === request.owner ? request.owner : getSharedOwner(request)
+      const moved = await app.store.documents.move(from, document.id, owner)
+      if (!moved) throw notFound()
+      return toResponse(request, moved)
+    },
+  )
+
+  app.delete(
+    '/:id',
+    {
+      config: { problems: { 403: sharingProblems, 404: ['document_not_found'] } },
+      schema: { operationId: 'deleteDocument', summary: 'Delete a document', params: Params, response: { 204: Gone } },
+    },
+    async (request, reply) => {
+      const { id, ownerId } = await findDocument(app.store, request, request.params.id)
+      const owner = ownerId === request.owner ? ownerId : getSharedOwner(request)
+      if (!(await app.store.documents.remove(owner, id))) throw notFound()
+      return reply.code(204).send()
+    },
+  )
+}
+
 const routes: FastifyPluginAsyncZod = async (app) => {
   await app.register(servePosts)
   await app.register(serveText)
+  await app.register(serveChanges)
 
   app.get(
     '',
@@ -97,9 +143,12 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         response: { 200: DocumentList },
       },
     },
-    async ({ owner, query: { limit, after } }) => {
-      const rows = await app.store.documents.list(owner, limit + 1, readCursor(after))
-      return toPage(rows, limit, (row) => row.createdAt, toResponse)
+    async (request) => {
+      const { owner, organization } = request
+      const { limit, after } = request.query
+      const rows = await app.store.documents.list(owner, limit + 1, readCursor(after), organization)
+      const toItem = (row: DocumentSummary) => toResponse(request, row)
+      return toPage(rows, limit, (row) => row.createdAt, toItem)
     },
   )
 
@@ -114,24 +163,26 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         response: { 200: DocumentResponse },
       },
     },
-    async ({ owner, params: { id } }) => {
-      const document = isUuid(id) && (await app.store.documents.find(owner, id))
-      if (!document) throw notFound()
-      return toResponse(document)
-    },
+    async (request) => toResponse(request, await findDocument(app.store, request, request.params.id)),
   )
+}
 
-  app.delete(
-    '/:id',
-    {
-      config: { problems: { 404: ['document_not_found'] } },
-      schema: { operationId: 'deleteDocument', summary: 'Delete a document', params: Params, response: { 204: Gone } },
-    },
-    async ({ owner, params: { id } }, reply) => {
-      if (!isUuid(id) || !(await app.store.documents.remove(owner, id))) throw notFound()
-      return reply.code(204).send()
-    },
-  )
+/** Returns a document that the caller may read. Throws `ProblemError` 404. */
+async function findDocument(store: Store, { owner, organization }: FastifyRequest, id: string) {
+  const document = isUuid(id) && (await store.documents.find(owner, id, organization))
+  if (!document) throw notFound()
+  return document
+}
+
+const sharingProblems = ['no_organization', 'not_librarian']
+
+/** Returns the owner of shared documents, if the caller may change them. Throws `ProblemError` 403. */
+function getSharedOwner({ organization, isLibrarian }: FastifyRequest): string {
+  if (!organization)
+    throw new ProblemError(403, 'no_organization', 'You belong to no organization. Its operator adds you to one.')
+  if (!isLibrarian)
+    throw new ProblemError(403, 'not_librarian', 'Only librarians may change what is shared. Ask the operator.')
+  return organization
 }
 
 function readCursor(after: string | undefined): Cursor | undefined {
@@ -144,7 +195,9 @@ function readCursor(after: string | undefined): Cursor | undefined {
 const notFound = () => new ProblemError(404, 'document_not_found', 'Document not found. See GET /documents for yours.')
 const tooLarge = () =>
   new ProblemError(413, 'document_too_large', `The document exceeds ${maxTextLength} characters. Split it.`)
-const toResponse = ({ createdAt, ...row }: DocumentSummary) => ({ ...row, createdAt: createdAt.toISOString() })
+const toResponse = ({ owner }: FastifyRequest, { createdAt, ownerId, ...row }: DocumentSummary) => {
+  return { ...row, createdAt: createdAt.toISOString(), shared: ownerId !== owner }
+}
 const isUuid = (id: string) => z.uuid().safeParse(id).success
 
 export default routes

@@ -15,8 +15,12 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         response: { 200: SearchResponse },
       },
     },
-    async ({ owner, query: { q, k, explain, ...scope } }) => {
-      const { passages, ...found } = await app.searchPassages(owner, q, { limit: k, scope: toScope(scope) })
+    async ({ owner, organization, query: { q, k, explain, ...scope } }) => {
+      const { passages, ...found } = await app.searchPassages(owner, q, {
+        limit: k,
+        scope: toScope(scope),
+        organization,
+      })
       const explained = passages.map((passage) => ({ ...passage, ranking: toRanking(passage) }))
       return { items: explain === '1' ? explained : passages, ...found }
     },

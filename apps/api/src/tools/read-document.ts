@@ -14,10 +14,11 @@ export default defineTool({
     start: z.int().min(0).default(0).describe('Where to start, in characters'),
   }),
   isOffered: ({ RETRIEVAL }) => RETRIEVAL === 'tool',
-  handler: async ({ owner, scope, store }, { documentId, start }) => {
-    const document = await store.documents.find(owner, documentId)
+  handler: async ({ owner, organization, scope, store }, { documentId, start }) => {
+    const document = await store.documents.find(owner, documentId, organization)
     if (!document || !isInScope(document, scope)) throw notFound()
-    const found = await store.documents.readText(owner, documentId, { start, end: start + pageLength })
+    const part = { start, end: start + pageLength }
+    const found = await store.documents.readText(owner, documentId, part, organization)
     if (!found) throw notFound()
     const next = start + found.text.length
     return { title: found.title, text: found.text, ...(next < found.length && { next }) }

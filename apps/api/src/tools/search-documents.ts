@@ -8,8 +8,9 @@ export default defineTool({
     query: z.string().min(1).max(1000).describe('What to search for, as a full question or keywords'),
   }),
   isOffered: ({ RETRIEVAL }) => RETRIEVAL === 'tool',
-  handler: async ({ owner, scope, signal, searchPassages, cite }, { query }) => {
-    const { passages: found, degraded } = await searchPassages(owner, query, { limit: 6, scope, signal })
+  handler: async ({ owner, organization, scope, signal, searchPassages, cite }, { query }) => {
+    const options = { limit: 6, scope, organization, signal }
+    const { passages: found, degraded } = await searchPassages(owner, query, options)
     const documentIds = found.map(({ documentId }) => documentId)
     const passages = cite(found).map((passage, index) => ({ ...passage, documentId: documentIds[index] ?? '' }))
     return { passages, ...(degraded && { degraded }) }

@@ -25,19 +25,19 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async (request, reply) => {
-      const { owner, body } = request
+      const { body } = request
       const model = findModel(llm.completionModels, body.model)
       const completionBody = toCompletionBody(body)
       const options = { searchPassages, llm, systemPrompt, model, onFallback }
       if (body.stream) {
         const output = createResponseOutput(body)
         await runCall(app.chat, request, reply, (call) =>
-          streamCompletion(options, owner, completionBody, call, reply, output),
+          streamCompletion(options, request, completionBody, call, reply, output),
         )
         return reply
       }
       const completion = await runCall(app.chat, request, reply, (call) =>
-        complete(options, owner, completionBody, call, reply),
+        complete(options, request, completionBody, call, reply),
       )
       return completion ? toResponse(body, completion) : reply
     },
