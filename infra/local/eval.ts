@@ -23,7 +23,8 @@ async function main(args: string[]): Promise<void> {
   const stack = await startStack({ directory: folder, throwAway: true, report: console.error, signal })
   try {
     const target = { ...stack, embedder, reranker }
-    if (options.chunks) await runScale(options.folder, options.chunks, target, folder)
+    const { chunks, members } = options
+    if (chunks) await runScale(options.folder, { chunks, members }, target, folder)
     else await runEvaluation(options, target, signal)
   } finally {
     await stack.stop()

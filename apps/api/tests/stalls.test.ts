@@ -106,6 +106,7 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
   ],
   'GET /documents': () => [get('/documents?limit=100')],
   'GET /documents/{id}': ({ documentId }) => [get(`/documents/${documentId}`)],
+  'PATCH /documents/{id}': () => [json('PATCH', `/documents/${randomUUID()}`, { shared: false })],
   'DELETE /documents/{id}': () => [{ method: 'DELETE', path: `/documents/${randomUUID()}` }],
   'GET /search': () => [get(`/search?k=50&q=${encodeURIComponent('lock transaction '.repeat(235))}`)],
   'GET /metrics': () => [get('/metrics')],

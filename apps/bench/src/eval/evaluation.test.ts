@@ -76,7 +76,14 @@ describe('a collection', () => {
 it('measures a reranker as `reranked`, and fails with it', async () => {
   vi.spyOn(console, 'log').mockImplementation(() => {})
   const json = join(folder, 'reranked.json')
-  const options = { folder: writeCollection('reranked'), json, plot: undefined, help: false, chunks: undefined }
+  const options = {
+    folder: writeCollection('reranked'),
+    json,
+    plot: undefined,
+    help: false,
+    chunks: undefined,
+    members: undefined,
+  }
   const evaluate = (rerank: Reranker['rerank']) =>
     runEvaluation(options, { ...target, reranker: { name: 'test', rerank } }, new AbortController().signal)
   // Prefers the longest text, which is relevant for none of the queries.
@@ -94,7 +101,7 @@ it('prints one row for each collection of a folder', async () => {
   const print = vi.spyOn(console, 'log').mockImplementation(() => {})
   const [json, plot] = [join(folder, 'each.json'), join(folder, 'each.svg')]
   for (const name of ['each/first', 'each/second']) writeCollection(name)
-  const options = { folder: join(folder, 'each'), json, plot, help: false, chunks: undefined }
+  const options = { folder: join(folder, 'each'), json, plot, help: false, chunks: undefined, members: undefined }
   await runEvaluation(options, target, new AbortController().signal)
   const [header = '', ...rows] = print.mock.calls.flat().join('\n').split('\n')
   print.mockRestore()
@@ -108,7 +115,14 @@ it('prints one row for each collection of a folder', async () => {
 it('prints one row for the only collection of a folder', async () => {
   const print = vi.spyOn(console, 'log').mockImplementation(() => {})
   writeCollection('single/alone')
-  const options = { folder: join(folder, 'single'), json: undefined, plot: undefined, help: false, chunks: undefined }
+  const options = {
+    folder: join(folder, 'single'),
+    json: undefined,
+    plot: undefined,
+    help: false,
+    chunks: undefined,
+    members: undefined,
+  }
   await runEvaluation(options, target, new AbortController().signal)
   const printed = print.mock.calls.flat().join('\n')
   print.mockRestore()
@@ -134,7 +148,7 @@ it('finds enough by keyword in every language', async () => {
   vi.spyOn(console, 'log').mockImplementation(() => {})
   const json = join(folder, 'languages.json')
   const collections = fileURLToPath(new URL('../../collections/multilingual', import.meta.url))
-  const options = { folder: collections, json, plot: undefined, help: false, chunks: undefined }
+  const options = { folder: collections, json, plot: undefined, help: false, chunks: undefined, members: undefined }
   await runEvaluation(options, target, new AbortController().signal)
   const { embedder: _, ...results }: Record<string, Record<string, Measures>> = JSON.parse(readFileSync(json, 'utf8'))
   const found = Object.entries(results).map(([name, { text }]) => [name, text?.['ndcg@10'].value] as const)
@@ -147,7 +161,7 @@ it('prints and writes the measures of each retriever, with one search per query'
   const print = vi.spyOn(console, 'log').mockImplementation(() => {})
   const [json, plot] = [join(folder, 'out.json'), join(folder, 'out.svg')]
   await runEvaluation(
-    { folder: writeCollection('run'), json, plot, help: false, chunks: undefined },
+    { folder: writeCollection('run'), json, plot, help: false, chunks: undefined, members: undefined },
     target,
     new AbortController().signal,
   )

@@ -12,6 +12,8 @@ const help = `npm run eval -- [DIR] [OPTIONS]: measures retrieval quality, on a 
                 apps/bench/collections/multilingual
   --json FILE   write the results of text, vector, hybrid and bm25 to FILE
   --chunks N    instead, measure recall with filters and the cost of searches over N chunks, mixed from DIR's sentences
+  --members N   with --chunks, also measure a member of an organization: N members with 10 chunks each, and as many shared
+                chunks as --chunks says
   --plot FILE   write nDCG@10 with intervals to FILE as SVG
   --help        show this help
 
@@ -28,6 +30,7 @@ export function readOptions(args: string[]) {
       json: { type: 'string' },
       plot: { type: 'string' },
       chunks: { type: 'string' },
+      members: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   })
@@ -36,9 +39,13 @@ export function readOptions(args: string[]) {
     return undefined
   }
   if (positionals.length > 1) throw new Error('Too many arguments. Pass one collection: npm run eval -- [DIR]')
-  const chunks = values.chunks === undefined ? undefined : Number(values.chunks)
-  if (chunks !== undefined && !(Number.isInteger(chunks) && chunks >= 1000)) {
-    throw new Error('--chunks must be a whole number of at least 1000.')
-  }
-  return { ...values, chunks, folder: positionals[0] ?? ownCollection }
+  const chunks = readCount(values, 'chunks', 1000)
+  const members = readCount(values, 'members', 1)
+  return { ...values, chunks, members, folder: positionals[0] ?? ownCollection }
+}
+
+function readCount<Name extends string>(values: { [key in Name]?: string }, name: Name, min: number) {
+  const count = values[name] === undefined ? undefined : Number(values[name])
+  if (count === undefined || (Number.isInteger(count) && count >= min)) return count
+  throw new Error(`--${name} must be a whole number of at least ${min}.`)
 }
