@@ -124,12 +124,18 @@ describe('owners take turns', () => {
     expect(await runAll()).toBe('ada bob ada ada ada')
   })
 
-  it('and parallel sends count one by one', async () => {
-    await Promise.all(Array.from({ length: 8 }, () => send('ada')))
-    const [row] = await db.execute(
-      sql`select count(distinct priority)::int as count from pgboss.job where name = ${turns}`,
-    )
-    expect(row).toEqual({ count: 8 })
+  it('and jobs of parallel transactions get different turns', async () => {
+    let other: Promise<void> | undefined
+    await db.transaction(async (tx) => {
+      await sendJob(tx, turns, { owner: 'ada' })
+      other = send('ada')
+      const isWaiting = async () =>
+        (await tx.execute(sql`select from pg_locks where locktype = 'advisory' and not granted`)).length > 0
+      await Promise.race([other, expect.poll(isWaiting).toBe(true)])
+    })
+    await other
+    const jobs = await db.execute(sql`select priority from pgboss.job where name = ${turns} order by priority`)
+    expect([...jobs]).toEqual([{ priority: -1 }, { priority: 0 }])
   })
 
   it('and jobs without an owner count as one owner’s', async () => {
