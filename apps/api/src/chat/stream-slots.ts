@@ -16,10 +16,10 @@ export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs: an
   const share = createFairShare(count)
   let isClosed = false
 
-  const assertFree = (owner: string | undefined) => {
+  const assertFree = (identify: () => string | undefined) => {
     if (isClosed) throw shuttingDown({ safeToRetry: true })
     if (taken.size < count) return
-    share.noteRejection(owner)
+    share.noteRejection(identify())
     throw tooManyStreams()
   }
   const waitUntilIdle = async (waitMs: number) => {
@@ -29,7 +29,7 @@ export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs: an
 
   return {
     /** Throws `ProblemError` 503 when all slots are taken. `credentials` are not verified yet. */
-    assertFree: (credentials: string): void => assertFree(share.recognize(credentials)),
+    assertFree: (credentials: string): void => assertFree(() => share.recognize(credentials)),
 
     /** Throws `ProblemError` 429 if the owner has half of the slots while others are being rejected. */
     assertShare: (owner: string, credentials: string): void => {
@@ -44,7 +44,7 @@ export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs: an
      * `ProblemError`: 503 when all slots are taken, 429 when the owner's quota or share is used up.
      */
     acquire: (owner: string, controller: AbortController): (() => void) => {
-      assertFree(owner)
+      assertFree(() => owner)
       share.assert(owner)
       quotas.acquireStream(owner)
       share.take(owner)
