@@ -59,10 +59,10 @@ export async function sendJob(db: Executor, queue: string, data: JobData, id: st
   const [row] = await db.execute<{ known: boolean }>(sql`
     with queue as (select * from pgboss.queue where name = ${queue}), added as (
       insert into pgboss.job (id, name, data, retry_limit, retry_delay, retry_backoff, retry_delay_max, expire_seconds,
-        deletion_seconds, keep_until, policy, dead_letter, heartbeat_seconds, trace_context, group_id, priority)
+        deletion_seconds, keep_until, policy, dead_letter, heartbeat_seconds, group_id, priority, trace_context)
       select ${id}::uuid, name, ${JSON.stringify(data)}::jsonb, retry_limit, retry_delay, retry_backoff,
         retry_delay_max, expire_seconds, deletion_seconds, now() + retention_seconds * interval '1 second', policy,
-        dead_letter, heartbeat_seconds, ${readTrace()}::jsonb, ${group}, ${nextTurn(queue, group)}
+        dead_letter, heartbeat_seconds, ${group}, ${nextTurn(queue, group)}, ${readTrace()}::jsonb
       from queue on conflict do nothing)
     select exists (select from queue) as known`)
   if (!row?.known)
