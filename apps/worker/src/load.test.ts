@@ -1,12 +1,16 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect, sql } from '@repo/db'
+import { connect, createStore, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
+import { hashContent } from '@repo/rag'
 import { startApi, startProgram, until } from '@repo/testing/processes'
-import { afterAll, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, onTestFinished } from 'vitest'
 
 const count = 1000
 const test = await createTestDatabase()
 const { db, close } = connect({ url: test.databaseUrl, poolSize: 1 })
+const { documents, owners } = createStore(db)
 
 afterAll(async () => {
   await close()
@@ -62,4 +66,62 @@ it('the API accepts documents while a thousand are processed, and none is lost',
   await annotate(
     `documents of 3 chunks processed by one worker: ${Math.round((count + waits.length) / seconds)} per second`,
   )
+})
+
+describe('a line of another owner', () => {
+  const statusesOf = async (name: string) => {
+    const rows = await db.execute<{ status: string; count: number }>(sql`select status, count(*)::int as count
+      from documents join owners on owners.id = owner_id where owners.name = ${name} group by status`)
+    return Object.fromEntries(rows.map(({ status, count }) => [status, count]))
+  }
+  /** Adds one line and waits until it is ready. Returns the seconds, and what `first` has meanwhile. */
+  const addLine = async (name: string, first: string) => {
+    const title = `A line of ${name}`
+    const owner = await owners.ensure(name)
+    const startedAt = performance.now()
+    const before = await statusesOf(first)
+    const { id } = await documents.add(owner, {
+      title,
+      text: 'One line.',
+      contentHash: hashContent(title, 'One line.'),
+    })
+    await until(async () => (await documents.find(owner, id))?.status === 'ready')
+    const seconds = (performance.now() - startedAt) / 1000
+    return { seconds: seconds.toFixed(1), before, after: await statusesOf(first) }
+  }
+
+  it('is ready after a few of the 1,000 documents that wait', async ({ annotate }) => {
+    const ada = await owners.ensure('ada')
+    const text = 'The tide turns twice a day, and the harbour master writes it down.\n\n'.repeat(40)
+    for (let n = 0; n < count; n += 1)
+      await documents.add(ada, { title: `${n}`, text, contentHash: hashContent(`${n}`, text) })
+    startProgram('apps/worker/dist/worker.js', { DATABASE_URL: test.databaseUrl, LOG_LEVEL: 'warn' })
+    await until(async () => ((await statusesOf('ada')).ready ?? 0) > 0)
+    const { seconds, before, after } = await addLine('bob', 'ada')
+    const overtaken = (after.ready ?? 0) - (before.ready ?? 0)
+    expect(overtaken).toBeLessThan(100) // what the worker completes within the poll interval of a slot, at most
+    await annotate(`one line while ${before.queued} documents wait: ready after ${seconds} s and ${overtaken} of them`)
+    await db.execute(sql`delete from documents where owner_id = ${ada}`)
+  })
+
+  it('is ready although 17 files that nobody can read occupy the worker', async ({ annotate }) => {
+    const extractor = createServer(() => {}) // never responds, so each file takes the 60 s of its limit
+    await once(extractor.listen(0, '127.0.0.1'), 'listening')
+    onTestFinished(() => {
+      extractor.closeAllConnections()
+      extractor.close()
+    })
+    const address = extractor.address()
+    const port = typeof address === 'object' ? address?.port : undefined
+    const env = { DATABASE_URL: test.databaseUrl, EXTRACTOR_URL: `http://127.0.0.1:${port}/tika` }
+    startProgram('apps/worker/dist/worker.js', { ...env, LOG_LEVEL: 'warn' })
+    const mallory = await owners.ensure('mallory')
+    const mediaType = 'application/x-unknown'
+    for (let n = 0; n < 17; n += 1)
+      await documents.add(mallory, { title: `${n}`, bytes: Buffer.from([n]), mediaType, contentHash: `hostile ${n}` })
+    await until(async () => (await statusesOf('mallory')).processing === 2)
+    const { seconds, after } = await addLine('eve', 'mallory')
+    expect(after).toEqual({ processing: 2, queued: 15 })
+    await annotate(`one line while 17 files are stuck: ready after ${seconds} s`)
+  })
 })

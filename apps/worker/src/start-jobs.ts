@@ -7,7 +7,7 @@ export type JobsOptions = {
   databaseUrl: string
   context: JobContext
   jobs: Job[]
-  /** Concurrent jobs per queue. */
+  /** Concurrent jobs per queue and owner. One more runs for another owner, which then need not wait for slow files. */
   concurrency: number
 }
 
@@ -20,22 +20,23 @@ export async function startJobs({ databaseUrl, context, jobs, concurrency }: Job
   const boss = await startQueue(databaseUrl, (error) => log.error({ err: error }, 'the queue is unavailable'))
   for (const job of jobs) {
     await ensureQueue(boss, job.name, job.options)
-    for (let n = 0; n < concurrency; n += 1) await drainQueue(boss, job, context)
+    await drainQueue(boss, job, context, concurrency)
   }
   return { stop: (timeoutMs: number) => boss.stop({ graceful: true, timeout: timeoutMs }) }
 }
 
 /**
- * Runs one job at a time and fetches the next immediately. pg-boss's `localConcurrency` would wait for the next poll.
+ * Runs up to `concurrency` jobs of one owner at once, and one more of another owner. pg-boss would wait for the next poll
+ * after each job, so a worker that ran one is notified, and fetches the next immediately.
  */
-async function drainQueue(boss: PgBoss, job: Job, context: JobContext) {
-  let id = ''
-  const options = { batchSize: 1, pollingIntervalSeconds: job.pollSeconds }
-  id = await boss.work<object>(job.name, options, async ([next]) => {
+async function drainQueue(boss: PgBoss, job: Job, context: JobContext, concurrency: number) {
+  const slots = { localConcurrency: concurrency + 1, localGroupConcurrency: concurrency }
+  const options = { ...slots, batchSize: 1, pollingIntervalSeconds: job.pollSeconds }
+  await boss.work<object>(job.name, options, async ([next]) => {
     try {
       if (next) await runJob(job, context, next.data, next.signal)
     } finally {
-      boss.notifyWorker(id)
+      for (const { id, count } of boss.getWipData()) if (count > 0) boss.notifyWorker(id)
     }
   })
 }

@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm'
-import { afterAll, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { connect } from './client.ts'
-import { deadLetterQueue, ingestQueue, sendJob } from './jobs.ts'
-import { startQueue } from './queue.ts'
+import { deadLetterQueue, ingestQueue, prepareTurns, sendJob } from './jobs.ts'
+import { ensureQueue, startQueue } from './queue.ts'
 import { createTestDatabase } from './testing.ts'
 
 const database = await createTestDatabase()
@@ -23,7 +23,10 @@ it('a job is stored exactly as pg-boss stores it', async () => {
   const data = { text: 'It’s "潮"', list: [1] }
   const id = crypto.randomUUID()
   await sendJob(db, ingestQueue, data, id)
-  const [ours, theirs] = [await readJob(id), await readJob(await queue.send(ingestQueue, data))]
+  const [ours, theirs] = [
+    await readJob(id),
+    await readJob(await queue.send(ingestQueue, data, { group: { id: ingestQueue } })),
+  ]
   const times = ['id', 'created_on', 'start_after', 'keep_until']
   const withoutTimes = (job = {}) => Object.entries(job).filter(([name]) => !times.includes(name))
   expect(withoutTimes(ours)).toEqual(withoutTimes(theirs))
@@ -68,4 +71,116 @@ it('the queue works through PgBouncer: concurrent fetches return each job once',
   await Promise.all(Array.from({ length: 6 }, take))
   expect([fetched.length, new Set(fetched).size]).toEqual([40, 40])
   expect(errors).toEqual([])
+})
+
+describe('owners take turns', () => {
+  const turns = 'greet' // a queue of its own for each test
+  beforeEach(() => ensureQueue(queue, turns))
+  afterEach(() => queue.deleteQueue(turns))
+
+  const send = async (owner: string, count = 1) => {
+    for (let n = 0; n < count; n += 1) await sendJob(db, turns, { owner })
+  }
+  /** Runs all jobs one after another, and returns their owners, such as "ada bob". */
+  const runAll = async (run = queue.complete.bind(queue)) => {
+    const owners: string[] = []
+    for (;;) {
+      const [job] = await queue.fetch<{ owner: string }>(turns)
+      if (!job) return owners.join(' ')
+      owners.push(job.data.owner)
+      await run(turns, job.id)
+    }
+  }
+  const fetchOne = async () => (await queue.fetch(turns))[0]?.id ?? ''
+
+  it('one job each, however many the first has queued', async () => {
+    await send('ada', 5)
+    await send('bob', 2)
+    await send('eve')
+    expect(await runAll()).toBe('ada bob eve ada bob ada ada ada')
+  })
+
+  it('and a newcomer is next, even after many jobs have run', async () => {
+    await send('ada', 9)
+    for (let n = 0; n < 5; n += 1) await queue.complete(turns, await fetchOne())
+    await send('bob', 3)
+    await send('ada')
+    expect(await runAll()).toBe('ada bob ada bob ada bob ada ada')
+  })
+
+  it('and jobs that run do not count against their owner', async () => {
+    await send('ada', 9)
+    for (let n = 0; n < 9; n += 1) await fetchOne()
+    await send('bob', 3)
+    await send('ada')
+    expect(await runAll()).toBe('bob ada bob bob')
+  })
+
+  it('and jobs that are retried do not overtake a newcomer', async () => {
+    await send('ada', 4)
+    expect(await runAll(async (name, id) => queue.fail(name, id))).toBe('ada ada ada ada')
+    await send('bob')
+    await db.execute(sql`update pgboss.job set start_after = now() where name = ${turns}`)
+    expect(await runAll()).toBe('ada bob ada ada ada')
+  })
+
+  it('and jobs of parallel transactions get different turns', async () => {
+    let other: Promise<void> | undefined
+    await db.transaction(async (tx) => {
+      await sendJob(tx, turns, { owner: 'ada' })
+      other = send('ada')
+      const isWaiting = async () =>
+        (await tx.execute(sql`select from pg_locks where locktype = 'advisory' and not granted`)).length > 0
+      await Promise.race([other, expect.poll(isWaiting).toBe(true)])
+    })
+    await other
+    const jobs = await db.execute(sql`select priority from pgboss.job where name = ${turns} order by priority`)
+    expect([...jobs]).toEqual([{ priority: -1 }, { priority: 0 }])
+  })
+
+  it('and jobs without an owner count as one owner’s', async () => {
+    await sendJob(db, turns, { owner: undefined })
+    await sendJob(db, turns, { owner: undefined })
+    await send('bob')
+    expect(await runAll()).toBe(' bob ')
+  })
+})
+
+it('documents that an earlier version has queued take turns, too', async () => {
+  await db.execute(sql`insert into pgboss.job (name, data) select ${ingestQueue}, jsonb_build_object('owner', owner)
+    from unnest(array['ada', 'ada', 'ada', 'bob']) as owner`)
+  await prepareTurns(db)
+  await prepareTurns(db)
+  const jobs =
+    await db.execute(sql`select group_id, priority from pgboss.job where name = ${ingestQueue} and data ? 'owner'
+    order by priority desc, group_id`)
+  expect([...jobs].map(Object.values)).toEqual([
+    ['ada', 0],
+    ['bob', 0],
+    ['ada', -1],
+    ['ada', -2],
+  ])
+})
+
+it('sending reads a few rows, and fetching past an owner takes milliseconds, while many jobs of an owner wait', async ({
+  annotate,
+}) => {
+  const many = 20_000
+  await ensureQueue(queue, 'long')
+  await db.execute(sql`insert into pgboss.job (name, data, group_id, priority)
+    select 'long', '{"owner":"ada"}', 'ada', -n from generate_series(1, ${many}) as n`)
+  await db.execute(sql`analyze pgboss.job`)
+  for (const owner of ['ada', 'bob']) {
+    const read = await db.transaction(async (tx) => {
+      await sendJob(tx, 'long', { owner })
+      const [row] = await tx.execute<{ rows: number }>(sql`select sum(seq_tup_read + idx_tup_fetch)::int as rows
+        from pg_stat_xact_user_tables where schemaname = 'pgboss' and relname like 'job%'`)
+      return row?.rows
+    })
+    expect(read).toBeLessThan(20)
+  }
+  const startedAt = performance.now()
+  const ignoreGroups = ['ada', 'bob'] // what a worker sends whose slots for these owners are taken
+  expect(await queue.fetch('long', { ignoreGroups })).toEqual([])
+  await annotate(`a fetch that skips ${many} jobs: ${Math.round(performance.now() - startedAt)} ms`)
 })

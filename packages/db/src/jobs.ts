@@ -1,5 +1,5 @@
 import { context, propagation } from '@opentelemetry/api'
-import { sql } from 'drizzle-orm'
+import { type SQL, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 
 export type JobOptions = {
@@ -40,23 +40,56 @@ export type DocumentJob = { owner: string; documentId: string; version: string }
 /** A transaction or a database. */
 export type Executor = Pick<Db, 'execute'>
 
+/** What a job receives. Jobs whose data has an `owner` take turns with those of other owners. */
+export type JobData = Record<string, unknown> & { owner?: string }
+
+/** Any number works as long as nothing else in this database uses it as the first half of a lock. */
+const turnLock = 7_305_412
+
 /**
  * Adds a job to a queue, as part of the transaction if `db` is one. Does nothing if a job with this `id` exists.
  * pg-boss's own `send` would need a second pool and timers in every process that only sends; `jobs.test.ts` compares both.
  * Throws if no worker has created the queue yet.
  */
-export async function sendJob(db: Executor, queue: string, data: object, id: string = crypto.randomUUID()) {
+export async function sendJob(db: Executor, queue: string, data: JobData, id: string = crypto.randomUUID()) {
+  const { owner } = data
+  const group = owner ?? queue // jobs without an owner count as one owner's
+  // A second statement, because it must see the jobs of those that held the lock before.
+  if (owner) await db.execute(sql`select pg_advisory_xact_lock(${turnLock}, hashtext(${owner}))`)
   const [row] = await db.execute<{ known: boolean }>(sql`
     with queue as (select * from pgboss.queue where name = ${queue}), added as (
       insert into pgboss.job (id, name, data, retry_limit, retry_delay, retry_backoff, retry_delay_max, expire_seconds,
-        deletion_seconds, keep_until, policy, dead_letter, heartbeat_seconds, trace_context)
+        deletion_seconds, keep_until, policy, dead_letter, heartbeat_seconds, group_id, priority, trace_context)
       select ${id}::uuid, name, ${JSON.stringify(data)}::jsonb, retry_limit, retry_delay, retry_backoff,
         retry_delay_max, expire_seconds, deletion_seconds, now() + retention_seconds * interval '1 second', policy,
-        dead_letter, heartbeat_seconds, ${readTrace()}::jsonb
+        dead_letter, heartbeat_seconds, ${group}, ${nextTurn(queue, group)}, ${readTrace()}::jsonb
       from queue on conflict do nothing)
     select exists (select from queue) as known`)
   if (!row?.known)
     throw new Error(`Queue ${queue} does not exist. Start the worker, which creates a queue for each of its jobs.`)
+}
+
+/**
+ * The priority of a group's next job. Workers run jobs by priority, then by age. An owner's first waiting job gets that of
+ * the queue's head, and each further one is 1 lower. So a newcomer waits for one job of each other owner.
+ */
+function nextTurn(queue: string, group: string): SQL {
+  const isWaiting = sql`name = ${queue} and state < 'active'`
+  return sql`coalesce(least(
+    (select min(priority) from pgboss.job where ${isWaiting} and group_id = ${group}) - 1,
+    (select max(priority) from pgboss.job where ${isWaiting} and not blocked)), 0)`
+}
+
+/** Prepares pg-boss's table for turns, and gives a turn to the documents that an earlier version has queued. */
+export async function prepareTurns(db: Executor): Promise<void> {
+  await db.execute(sql`
+    create index if not exists job_turns on pgboss.job (name, group_id, priority) where state < 'active'`)
+  await db.execute(sql`
+    with turns as (
+      select id, row_number() over (partition by data->>'owner' order by created_on) as turn
+      from pgboss.job where name = ${ingestQueue} and state < 'active' and group_id is null)
+    update pgboss.job set group_id = data->>'owner', priority = 1 - turn
+    from turns where job.id = turns.id and name = ${ingestQueue} and state < 'active'`)
 }
 
 /** Returns the caller's trace context, which the job's span continues, or null without tracing. */

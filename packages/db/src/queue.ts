@@ -3,7 +3,7 @@ import { fromDrizzle, PgBoss } from 'pg-boss'
 import type { Db } from './client.ts'
 import { readDatabaseUrl } from './database-url.ts'
 import { createDropper } from './driver/semaphore.ts'
-import { deadLetterQueue, defaultJobOptions, ingestQueue, type JobOptions } from './jobs.ts'
+import { deadLetterQueue, defaultJobOptions, ingestQueue, type JobOptions, prepareTurns } from './jobs.ts'
 
 export type { PgBoss }
 
@@ -58,6 +58,7 @@ export async function migrateQueue(db: Db): Promise<void> {
   try {
     await ensureQueue(boss, deadLetterQueue)
     await ensureQueue(boss, ingestQueue, { deadLetter: deadLetterQueue })
+    await prepareTurns(db)
   } finally {
     await boss.stop({ graceful: false })
   }

@@ -60,6 +60,20 @@ describe('createOpenAiEmbedder', () => {
     expect([await load('my-text-embedding-3-large'), await load('nomic-embed-text')]).toEqual([undefined, undefined])
   })
 
+  it('has no queue: a question is embedded while a hundred documents get no response', async () => {
+    const server = await startHttpServer((response, _request, body) => {
+      if (body.includes('When?')) response.end(JSON.stringify({ data: [{ embedding: [1, 2] }] }))
+    })
+    const embedder = createEmbedder(server.url)
+    const leave = new AbortController()
+    const documents = Array.from({ length: 100 }, (_, n) => embedder.embed([`text ${n}`], leave.signal))
+    await expect.poll(() => server.requests.length).toBe(100)
+    expect(await embedder.embedQuery('When?')).toBe('[1,2]')
+    leave.abort()
+    const results = await Promise.allSettled(documents)
+    expect(new Set(results.map(({ status }) => status))).toEqual(new Set(['rejected']))
+  })
+
   it('sends no request when there is no text', async () => {
     const server = await startEmbedding(() => [])
     expect(await createEmbedder(server.url).embed([])).toEqual([])

@@ -109,7 +109,7 @@ it('an answer can be stopped while all slots are taken', async () => {
   send(...words(3))
   const parts = ask('stoppable')
   await expect.poll(() => upstream.calls.length, { timeout: 10_000 }).toBe(calls + 1)
-  expect(() => app.chat.assertSlot()).toThrow('All answer slots')
+  expect(() => app.chat.assertSlot('')).toThrow('All answer slots')
   expect((await stop('stoppable')).status).toBe(204)
   expect((await parts).at(-2)).toEqual({ type: 'abort', reason: 'stopped' })
   expect(await read('stoppable')).toMatchObject({ status: 'stopped' })

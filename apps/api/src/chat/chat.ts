@@ -123,6 +123,7 @@ export function createChat(options: ChatOptions) {
     close: () => [stopPersistence(), followed.close()],
 
     assertSlot: slots.assertFree,
+    assertShare: slots.assertShare,
     isDraining: slots.isClosed,
   }
 }

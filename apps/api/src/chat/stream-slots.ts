@@ -3,6 +3,7 @@ import { ProblemError, shuttingDown } from '../plugins/errors.ts'
 import type { Quotas } from '../plugins/quotas.ts'
 import { AnswerEndedError } from './answer-end.ts'
 import type { AnswerLimits } from './answer-limits.ts'
+import { createFairShare } from './fair-share.ts'
 
 const endTimeoutMs = 5000 // storing an interrupted answer takes a few ms, unless the database is unavailable too
 
@@ -12,12 +13,14 @@ const endTimeoutMs = 5000 // storing an interrupted answer takes a few ms, unles
  */
 export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs: answerTimeoutMs }: AnswerLimits) {
   const taken = new Set<AbortController>()
+  const share = createFairShare(count)
   let isClosed = false
 
-  /** Throws `ProblemError` 503 when all slots are taken. */
-  const assertFree = () => {
+  const assertFree = (identify: () => string | undefined) => {
     if (isClosed) throw shuttingDown({ safeToRetry: true })
-    if (taken.size >= count) throw tooManyStreams()
+    if (taken.size < count) return
+    share.noteRejection(identify())
+    throw tooManyStreams()
   }
   const waitUntilIdle = async (waitMs: number) => {
     const deadline = performance.now() + waitMs
@@ -25,21 +28,32 @@ export function createStreamSlots(count: number, quotas: Quotas, { timeoutMs: an
   }
 
   return {
-    assertFree,
+    /** Throws `ProblemError` 503 when all slots are taken. `credentials` are not verified yet. */
+    assertFree: (credentials: string): void => assertFree(() => share.recognize(credentials)),
+
+    /** Throws `ProblemError` 429 if the owner has half of the slots while others are being rejected. */
+    assertShare: (owner: string, credentials: string): void => {
+      share.remember(owner, credentials)
+      share.assert(owner)
+    },
+
     isClosed: () => isClosed,
 
     /**
      * Takes a slot and returns the function that releases it. The answer is aborted when its time is up. Throws
-     * `ProblemError`: 503 when all slots are taken, 429 when the owner's quota is used up.
+     * `ProblemError`: 503 when all slots are taken, 429 when the owner's quota or share is used up.
      */
     acquire: (owner: string, controller: AbortController): (() => void) => {
-      assertFree()
+      assertFree(() => owner)
+      share.assert(owner)
       quotas.acquireStream(owner)
+      share.take(owner)
       taken.add(controller)
       const timer = setTimeout(() => controller.abort(new AnswerEndedError('timeout')), answerTimeoutMs).unref()
       return () => {
         clearTimeout(timer)
         taken.delete(controller)
+        share.release(owner)
         quotas.releaseStream(owner)
       }
     },

@@ -39,13 +39,16 @@ async function overload(
     })
   })
   app.addHook('onClose', async () => stopWatching())
-  app.addHook('onRequest', async ({ routeOptions: { config } }) => {
+  app.addHook('onRequest', async ({ headers, routeOptions: { config } }) => {
     const isOverloaded = samples.filter(Boolean).length >= lateCount
     if (isOverloaded && !config.neverShed) {
       const detail = 'The server is overloaded. Try again in a moment.'
       throw new ProblemError(503, 'overloaded', detail, { retryAfterSeconds: 2 })
     }
-    if (config.streamsAnswer) app.chat.assertSlot()
+    if (config.streamsAnswer) app.chat.assertSlot(headers.authorization ?? '')
+  })
+  app.addHook('preParsing', async ({ owner, headers, routeOptions: { config } }) => {
+    if (config.streamsAnswer) app.chat.assertShare(owner, headers.authorization ?? '') // the first hook after `auth`
   })
 }
 
