@@ -3,7 +3,7 @@ import { readdirSync } from 'node:fs'
 import type { Config } from '@repo/config'
 import type { Database, Db, Store } from '@repo/db'
 import type { Fallback, Llm } from '@repo/llm'
-import { describeError, type MeasuredAnswer, type Tracing } from '@repo/telemetry'
+import { describeError, type MeasuredAnswer, type TraceWork, type Tracing } from '@repo/telemetry'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
@@ -146,11 +146,12 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
     app.log.warn({ model, fallback, error: describeError(error) }, 'a model failed, so its fallback was called')
   }
   const { db } = database
-  const searchPassages = createSearch({ store, llm, log: app.log, countFailure: metrics.countRetrievalFailure })
+  const trace: TraceWork = tracing?.traceWork ?? ((_, __, run) => run())
+  const searchPassages = createSearch({ store, llm, log: app.log, countFailure: metrics.countRetrievalFailure, trace })
   const titles = usesTitleModel(config) ? createTitleWriter({ store, model: llm.chat, log: app.log }) : undefined
   const chat = createChat({
     ...{ db, store, llm, tools, searchPassages, log: app.log, quotas, titles, onAnswer, onFallback },
-    ...{ maxStreams, maxSteps, limits, retrieval, systemPrompt },
+    ...{ maxStreams, maxSteps, limits, retrieval, systemPrompt, trace },
   })
   app.decorate('db', db)
   app.decorate('store', store)

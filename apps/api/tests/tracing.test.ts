@@ -14,9 +14,12 @@ const away = { name: 'away', baseUrl: 'http://127.0.0.1:9/v1', fallback: 'spoken
 const CHAT_MODELS = JSON.stringify([away])
 const api = await startApi({ ...database, ...vendor.env, ...collector.env, CHAT_MODELS })
 
+await fetch(`${api.url}/documents`) // with AUTH=off, the first request creates the owner
+
 const newTraceId = () => crypto.randomUUID().replaceAll('-', '')
 const traceOf = (traceId: string) => ({ traceparent: `00-${traceId}-00000000000000aa-01` })
-const chatSpans = ['POST /chat', 'embeddings offline-384', 'search', 'chat spoken', 'stream']
+const queries = ['turns.open', 'passages.search', 'answers.finish']
+const chatSpans = ['POST /chat', 'retrieval documents', 'embeddings offline-384', 'chat spoken', 'stream', ...queries]
 
 describe('a traced chat', () => {
   it('is one trace, with the model call and the stream to its end, even beside a concurrent chat', async () => {
@@ -37,12 +40,25 @@ describe('a traced chat', () => {
       expect(spans.map(({ name }) => name).sort()).toEqual(chatSpans.toSorted())
       const { 'POST /chat': request, 'chat spoken': call, stream } = byName
       expect(request?.parentSpanId).toBe('00000000000000aa')
-      for (const span of spans) if (span !== request) expect(span.parentSpanId).toBe(request?.spanId)
+      const retrieval = byName['retrieval documents']
+      const inRetrieval = ['embeddings offline-384', 'passages.search']
+      for (const span of spans) {
+        if (span === request) continue
+        expect(span.parentSpanId, span.name).toBe((inRetrieval.includes(span.name) ? retrieval : request)?.spanId)
+      }
       expect(callers).toContain(`00-${call?.traceId}-${call?.spanId}-01`)
       expect(stream?.startTimeUnixNano).toBeGreaterThan(call?.startTimeUnixNano ?? 0n)
       expect(stream?.endTimeUnixNano).toBeGreaterThan(stream?.startTimeUnixNano ?? 0n)
       expect(request?.attributes).toMatchObject({ 'http.route': '/chat', 'http.response.status_code': 200 })
-      expect(call?.attributes).toEqual({ 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': 'spoken' })
+      expect(call?.attributes).toMatchObject({
+        'gen_ai.operation.name': 'chat',
+        'gen_ai.provider.name': 'openai',
+        'gen_ai.request.model': 'spoken',
+      })
+      expect(byName['passages.search']?.attributes).toEqual({
+        'db.system.name': 'postgresql',
+        'db.operation.name': 'passages.search',
+      })
     }
     expect(callers[0]).not.toBe(callers[1])
     const streams = found.flat().filter(({ name }) => name === 'stream')
@@ -58,6 +74,31 @@ describe('a traced chat', () => {
     const spans = await collector.findTrace(traceId, ...chatSpans, 'chat away')
     const failed = spans.find(({ name }) => name === 'chat away')
     expect(failed?.attributes).toMatchObject({ 'gen_ai.request.model': 'away', 'error.type': 'model_unreachable' })
+  })
+
+  it('has a span for each step and each tool, with the usage of each call', async () => {
+    const agent = await startApi({ ...database, ...vendor.env, ...collector.env, RETRIEVAL: 'tool' })
+    const traceId = newTraceId()
+    const asked = post(`${agent.url}/chat`, traceOf(traceId), { message: 'When does it open?' })
+    const first = await vendor.takeAnswer()
+    first.call('search_documents', { query: 'opening hours' })
+    first.end({ prompt_tokens: 50, completion_tokens: 5 }, 'tool_calls')
+    const second = await vendor.takeAnswer()
+    second.say('At nine.')
+    second.end({ prompt_tokens: 90, completion_tokens: 3, completion_tokens_details: { reasoning_tokens: 1 } })
+    await readParts(await asked)
+    const spans = await collector.findTrace(traceId, 'stream', 'passages.search', 'answers.finish')
+    const steps = spans.filter(({ name }) => name === 'chat spoken')
+    expect(steps.map(({ attributes }) => attributes['gen_ai.usage.input_tokens'])).toEqual([50, 90])
+    expect(steps[1]?.attributes).toMatchObject({ 'gen_ai.usage.reasoning.output_tokens': 1 })
+    const spanOf = (wanted: string) => spans.find(({ name }) => name === wanted)
+    const tool = spanOf('execute_tool search_documents')
+    expect(tool?.attributes).toEqual({
+      'gen_ai.operation.name': 'execute_tool',
+      'gen_ai.tool.name': 'search_documents',
+    })
+    expect(spanOf('retrieval documents')?.parentSpanId).toBe(tool?.spanId)
+    expect(collector.text()).not.toContain('opening hours')
   })
 
   it('has its ids in the log lines', async () => {
@@ -86,7 +127,8 @@ describe('a traced chat', () => {
     const spans = await collector.findTrace(traceId, ...chatSpans)
     const stream = spans.find(({ name }) => name === 'stream')
     expect(stream?.attributes).toMatchObject({ 'sluice.status': 'complete', 'sluice.deltas': 2 })
-    expect(stream?.attributes).toMatchObject({
+    const call = spans.find(({ name }) => name === 'chat spoken')
+    expect(call?.attributes).toMatchObject({
       'gen_ai.usage.input_tokens': 100,
       'gen_ai.usage.cache_read.input_tokens': 64,
       'gen_ai.usage.output_tokens': 2,
@@ -98,7 +140,7 @@ describe('a traced chat', () => {
     for (const path of ['/health/live', '/health/ready', '/metrics', '/documents'])
       await fetch(`${api.url}${path}`, { headers: traceOf('f'.repeat(32)) })
     const spans = await collector.findTrace('f'.repeat(32), 'GET /documents')
-    expect(spans.map(({ name }) => name)).toEqual(['GET /documents'])
+    expect(spans.map(({ name }) => name)).toEqual(['GET /documents', 'documents.list'])
   })
 
   it('contains no user data: no text, no id, no error message', async () => {
@@ -151,6 +193,20 @@ describe('a collector', () => {
     alone.child.kill('SIGTERM')
     expect(await alone.ended).toBe(0) // the test times out after 20 s
     server.close()
+  })
+
+  it('with a path and credentials, such as Langfuse, receives both', async () => {
+    const langfuse = await startCollector()
+    const alone = await startApi({
+      ...database,
+      ...langfuse.env,
+      OTEL_EXPORTER_OTLP_ENDPOINT: `${langfuse.env.OTEL_EXPORTER_OTLP_ENDPOINT}/api/public/otel`,
+      OTEL_EXPORTER_OTLP_HEADERS: 'Authorization=Basic cGstbGYtMTpzay1sZi0y',
+    })
+    await fetch(`${alone.url}/documents`)
+    await until(() => langfuse.spans().length > 0)
+    const authorization = 'Basic cGstbGYtMTpzay1sZi0y'
+    expect(langfuse.callers[0]).toEqual({ url: '/api/public/otel/v1/traces', authorization })
   })
 
   it('receives only what OTEL_TRACES_SAMPLER includes', async () => {

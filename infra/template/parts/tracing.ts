@@ -32,6 +32,7 @@ export const part: Part = {
       'if (tracing) await',
       ['llm, tracing }', 'llm }'],
       'tracing?.traceAnswer',
+      ['tracing?.traceWork ?? ((_, __, run) => run())', '(_, __, run) => run()'],
     ],
     'apps/api/src/server.ts': [
       [', startTracing', ''],

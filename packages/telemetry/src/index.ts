@@ -1,6 +1,6 @@
 export { bindTrace } from './bind-trace.ts'
 export { describeError } from './describe-error.ts'
 export { createLogger } from './logger.ts'
-export type { MeasuredAnswer } from './measured-answer.ts'
+export type { MeasuredAnswer, TraceWork } from './measured-answer.ts'
 export { toSourceStack } from './source-stack.ts'
 export { startTracing, type Tracing } from './tracing.ts'

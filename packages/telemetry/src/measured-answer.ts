@@ -1,5 +1,12 @@
 import type { AnswerEnd } from '@repo/db'
 
+/** Runs work in a span, or without one if tracing is off. */
+export type TraceWork = <T>(
+  operation: 'retrieval' | 'execute_tool',
+  target: string,
+  run: () => Promise<T>,
+) => Promise<T>
+
 /** The part of an answer that metrics and traces read. Times are `performance.now()`. */
 export type MeasuredAnswer = {
   startedAt: number

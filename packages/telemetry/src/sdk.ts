@@ -6,7 +6,7 @@ import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { defaultResource, detectResources, envDetector, resourceFromAttributes } from '@opentelemetry/resources'
 import { BasicTracerProvider, BatchSpanProcessor, type SpanProcessor } from '@opentelemetry/sdk-trace-base'
 import type { FastifyBaseLogger } from 'fastify'
-import { traceAnswer, traceModels, traceStore } from './spans.ts'
+import { traceAnswer, traceModels, traceStore, traceWork } from './spans.ts'
 import { traceRequests } from './trace-requests.ts'
 
 export type Tracing = ReturnType<typeof startSdk>
@@ -20,15 +20,20 @@ const allowed = new Set([
   'http.route', // the pattern, never the URL, which contains questions and IDs
   'http.response.status_code',
   'gen_ai.operation.name',
+  'gen_ai.provider.name',
+  'gen_ai.tool.name', // the name of a tool's file
+  'gen_ai.data_source.id',
   'gen_ai.request.model',
   'gen_ai.response.finish_reasons',
   'gen_ai.usage.input_tokens',
   'gen_ai.usage.cache_read.input_tokens',
   'gen_ai.usage.output_tokens',
+  'gen_ai.usage.reasoning.output_tokens',
   'sluice.status',
   'sluice.deltas',
   'sluice.first_token_ms',
   'db.system.name',
+  'db.operation.name', // the name of a query, never SQL
   'messaging.system',
   'messaging.operation.name',
   'messaging.destination.name', // the name of a job's file
@@ -63,6 +68,7 @@ export function startSdk(service: string, log: FastifyBaseLogger) {
     traceModels,
     traceStore,
     traceAnswer,
+    traceWork,
     traceRequests,
     /** Sends the queued spans. Gives up after 2 s. */
     close: () => {

@@ -100,6 +100,10 @@ export async function startScriptedServer() {
       return {
         headers,
         say: (content: string) => void response.write(toEvent({ delta: { content } })),
+        call: (name: string, input: object) => {
+          const call = { index: 0, id: name, function: { name, arguments: JSON.stringify(input) } }
+          response.write(toEvent({ delta: { tool_calls: [call] } }))
+        },
         end: (usage?: object, finishReason = 'stop') => {
           if (usage) response.write(`data: ${JSON.stringify({ choices: [], usage })}\n\n`)
           response.end(`${toEvent({ delta: {}, finish_reason: finishReason })}data: [DONE]\n\n`)
@@ -132,7 +136,9 @@ const Export = z.object({
 /** Starts an OpenTelemetry collector that records what it receives. `env` points a program to it. */
 export async function startCollector() {
   const bodies: string[] = []
+  const callers: { url: string | undefined; authorization: string | undefined }[] = []
   const server = createServer(async (request, response) => {
+    callers.push({ url: request.url, authorization: request.headers.authorization })
     bodies.push(`${Buffer.concat(await request.toArray())}`)
     response.writeHead(200, { 'content-type': 'application/json' }).end('{}')
   })
@@ -154,6 +160,8 @@ export async function startCollector() {
     /** Returns all request bodies, unparsed. */
     text: () => bodies.join('\n'),
     spans,
+    /** Where spans were sent, and with which credentials. */
+    callers,
     /** Waits until the trace contains the named spans and returns all its spans, ordered by start time. */
     findTrace: (traceId: string, ...names: string[]) =>
       until(() => {

@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { TraceWork } from '@repo/telemetry'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { joinText, post, readParts } from '@repo/testing/ui-stream'
 import { beginChunks, chunk, completion, sendJson, startUpstream, usage } from '@repo/testing/upstream'
@@ -177,7 +178,8 @@ describe('the time limit of an answer', () => {
     const answer = createAnswer('owner', { conversationId: 'c', answerId: 'a' })
     const searchPassages = async () => ({ passages: [] })
     const limits = { maxTokens: 9, timeoutMs: 9 }
-    const options = { ...{ ...long.app, llm, tools: new Map(), searchPassages }, limits, maxSteps: 5 }
+    const trace: TraceWork = (_, __, run) => run()
+    const options = { ...{ ...long.app, llm, tools: new Map(), searchPassages, trace }, limits, maxSteps: 5 }
     const turn = { question: 'Why?', history: [], model: llm.chat }
     const outcome = writeAnswer({ ...options, retrieval: 'always', onFallback: () => {} }, answer, turn)
     const spoken = await takeAnswer()

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type AnswerPart, type Db, type Json, type Scope, type Store, toStorableJson, toStorableText } from '@repo/db'
 import type { Llm, Passage } from '@repo/llm'
 import type { RetrievedPassage } from '@repo/rag'
-import { describeError } from '@repo/telemetry'
+import { describeError, type TraceWork } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Answer, OtherPart } from './answer.ts'
 import { toSource } from './find-passages.ts'
@@ -16,6 +16,7 @@ export type ToolOptions = {
   llm: Llm
   searchPassages: SearchPassages
   log: FastifyBaseLogger
+  trace: TraceWork
   /** Default: 10 s. A search takes 50 ms, and users wait no longer without seeing words. */
   deadlineMs?: number
 }
@@ -70,7 +71,7 @@ async function settle(
     if (approval.approved === false) return { type: 'tool-denied', toolCallId }
     if (approval.approved === undefined) return undefined
     if (!run) return needsApproval ? { type: 'client-call', toolCallId } : undefined
-    const output = await runWithin(options, answer, turn, run)
+    const output = await options.trace('execute_tool', toolName, () => runWithin(options, answer, turn, run))
     return { type: 'tool-result', toolCallId, output: toStorable(output) }
   } catch (error) {
     answer.controller.signal.throwIfAborted()

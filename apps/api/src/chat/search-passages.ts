@@ -1,7 +1,7 @@
 import type { Store } from '@repo/db'
 import type { Llm, LlmError } from '@repo/llm'
 import { type RetrievalFailure, type RetrievedPassage, retrievePassages, type SearchOptions } from '@repo/rag'
-import { describeError } from '@repo/telemetry'
+import { describeError, type TraceWork } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import { z } from 'zod'
 
@@ -28,6 +28,7 @@ type Options = {
   llm: Pick<Llm, 'embedder' | 'reranker'>
   log: FastifyBaseLogger
   countFailure: (stage: RetrievalFailure['stage']) => void
+  trace: TraceWork
 }
 
 /**
@@ -35,7 +36,7 @@ type Options = {
  * question, best first. It goes on without an embedding model or a reranker that fails, and counts and logs that. Throws
  * the reason of an aborted signal.
  */
-export function createSearch({ store, llm, log, countFailure }: Options): SearchPassages {
+export function createSearch({ store, llm, log, countFailure, trace }: Options): SearchPassages {
   const { embedQuery, pause } = createPause(llm.embedder)
   const report = ({ stage, model, error }: RetrievalFailure) => {
     countFailure(stage)
@@ -50,7 +51,8 @@ export function createSearch({ store, llm, log, countFailure }: Options): Search
     }
     const { reranker } = llm
     const embedder = { ...llm.embedder, embedQuery }
-    const passages = await retrievePassages({ store, embedder, reranker, onFailure }, owner, question, options)
+    const retrieve = () => retrievePassages({ store, embedder, reranker, onFailure }, owner, question, options)
+    const passages = await trace('retrieval', 'documents', retrieve)
     return { ...found, passages }
   }
 }
