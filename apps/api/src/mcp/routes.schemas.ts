@@ -2,7 +2,7 @@ import { z } from 'zod'
 
 /** A request or notification of JSON-RPC 2.0. Batches are no longer part of the protocol. */
 export const McpMessage = z
-  .looseObject({
+  .object({
     jsonrpc: z.literal('2.0'),
     id: z.union([z.string(), z.int()], 'must be a string or an integer').optional(),
     method: z.string(),
