@@ -6,10 +6,11 @@ import {
 } from '@modelcontextprotocol/server'
 import type { Store } from '@repo/db'
 import { z } from 'zod'
+import { maxOutputLength } from '../chat/run-handler.ts'
 import { listDocuments, type Reader } from '../documents/list-documents.ts'
 
 const pageSize = 100 // clients show a list to choose from, and few request a second page
-const partLength = 64_000 // UTF-16 units: about 16,000 tokens; Claude Code warns of more
+const partLength = maxOutputLength // as of a tool
 const mimeType = 'text/plain'
 
 /** How clients read a document from a position. */
