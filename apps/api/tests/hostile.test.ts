@@ -17,8 +17,6 @@ const Problem = z.object({
   requestId: z.string(),
 })
 const OpenAiError = z.object({ error: z.object({ message: z.string().min(1), code: z.string().regex(/^[a-z_]+$/) }) })
-/** An error of the protocol, from a request that reached the MCP server. */
-const McpError = z.object({ jsonrpc: z.literal('2.0'), error: z.object({ code: z.int(), message: z.string().min(1) }) })
 
 /** Text that no client may ever read: a stack, a local path, words of our SQL statements, a secret. */
 const internals = [
@@ -55,8 +53,6 @@ function judge({ method, target, operation }: HostileRequest, { status, headers,
   }
   if (status < 400) return undefined
   const isHead = method === 'HEAD'
-  const isMcp = target.startsWith('/mcp') && headers['content-type']?.startsWith('application/json')
-  if (isMcp) return `${McpError.parse(JSON.parse(body)).error.code}`
   const isOpenAi = target.startsWith('/v1/') && headers['content-type']?.startsWith('application/json')
   if (!isOpenAi) expect(headers['content-type']).toBe('application/problem+json; charset=utf-8')
   if (isHead) return undefined

@@ -19,7 +19,6 @@ export const part: Part = {
     'apps/api/src/tools/README.md': ['- **`mcp: true`**'],
     'apps/api/src/tools/read-document.ts': ['mcp: true,'],
     'apps/api/src/tools/search-documents.ts': ['mcp: true,'],
-    'apps/api/tests/hostile.test.ts': ['const McpError', 'const isMcp', 'if (isMcp)'],
     'apps/api/tests/owners.test.ts': [
       'const documentId = ',
       'const callMcp = ',
