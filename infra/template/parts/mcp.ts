@@ -6,7 +6,6 @@ export const part: Part = {
   dependencies: { 'apps/api': ['@modelcontextprotocol/client', '@modelcontextprotocol/server'] },
   edits: {
     'CHANGELOG.md': ['- `POST /mcp`: '],
-    'README.md': ['mcp/ '],
     'apps/api/src/app.ts': ["await app.register(import('./mcp/routes"],
     'apps/api/src/chat/tools.ts': [
       'mcp?: boolean',
