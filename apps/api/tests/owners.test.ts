@@ -118,8 +118,8 @@ async function collectIds(read: typeof readTable, isShared: boolean): Promise<Pa
   return [...new Set(ids)].filter((id) => !description.body.includes(id)).map((id) => toPair(id, isShared)) // ids in the examples are public
 }
 
-const findReady = async (read: typeof readTable) =>
-  (await read('documents')).find(({ status }) => status === 'ready')?.id
+/** Returns the id of a document that has a text. */
+const findDocument = async (read: typeof readTable) => (await read('documents')).find(({ text }) => text)?.id
 
 /** Returns the cursors of Alice's lists. */
 async function collectCursors(): Promise<Pair[]> {
@@ -133,7 +133,7 @@ async function collectCursors(): Promise<Pair[]> {
 }
 
 const lastQuestion = (await store.conversations.read(owner, 'alices-ended', 2))?.messages.at(-1)
-const [documentId, sharedId] = [await findReady(readTable), await findReady(readShared)]
+const [documentId, sharedId] = [await findDocument(readTable), await findDocument(readShared)]
 const own = await collectIds(readTable, false)
 const isOwn = (id: string) => own.some(({ real }) => real === id)
 const ids = [...own, ...(await collectIds(readShared, true)).filter(({ real }) => !isOwn(real))]

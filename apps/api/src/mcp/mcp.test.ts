@@ -186,6 +186,21 @@ describe.each([
       })
   })
 
+  it('sees what its organization shares', async () => {
+    const librarian = await createKey(store, 'lib', { organization: 'acme', isLibrarian: true })
+    const payload = { title: 'Canteen', text: 'The canteen serves soup.', shared: true }
+    const headers = { authorization: `Bearer ${librarian}` }
+    const { id } = (await app.inject({ method: 'POST', url: '/documents', headers, payload })).json()
+    await work()
+    const dan = await connect(mode, {
+      authorization: `Bearer ${await createKey(store, 'dan', { organization: 'acme' })}`,
+    })
+    expect((await dan.listResources()).resources).toMatchObject([{ uri: `document:${id}`, name: 'Canteen' }])
+    expect((await dan.readResource({ uri: `document:${id}` })).contents).toMatchObject([{ text: payload.text }])
+    const found = await dan.callTool({ name: 'search_documents', arguments: { query: 'What does the canteen serve?' } })
+    expect(readJson(found).passages).toMatchObject([{ documentId: id }])
+  })
+
   it('reads a long list in pages', async () => {
     const carol = await store.owners.ensure('carol')
     const headers = { authorization: `Bearer ${await createKey(store, 'carol')}` }

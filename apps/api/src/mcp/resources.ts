@@ -39,7 +39,11 @@ export async function listResources(
  * Returns a part of a document, and the URI of the next part if there is one. Throws `ResourceNotFoundError` for anything
  * but a document that the reader may see.
  */
-export async function readResource(store: Store, { owner, organization }: Reader, uri: string): Promise<ReadResourceResult> {
+export async function readResource(
+  store: Store,
+  { owner, organization }: Reader,
+  uri: string,
+): Promise<ReadResourceResult> {
   const [, id, digits = '0'] = /^document:([^?]+)(?:\?start=(\d{1,7}))?$/.exec(uri) ?? []
   const start = Number(digits)
   const part = { start, end: start + partLength }
