@@ -20,6 +20,7 @@ const affected: Record<string, string[]> = {
   bench: ['infra/structure.test.ts'],
   openai: ['apps/api/src/plugins/errors.test.ts', 'apps/api/src/plugins/security.test.ts'],
   responses: ['apps/api/src/openai/routes.test.ts', 'packages/llm/src/openai-chat.test.ts'],
+  mcp: ['apps/api/src/app.test.ts', 'apps/api/src/tools'],
   offline: ['apps/api/src/plugins/security.test.ts', 'apps/cli/src/reindex.test.ts', 'packages/models'],
   jwt: ['apps/api/src/plugins/auth.test.ts', 'packages/config'],
   tracing: ['apps/worker/src/job.test.ts', 'packages/models', 'packages/telemetry'],

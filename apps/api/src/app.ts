@@ -8,7 +8,7 @@ import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } 
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { type Chat, createChat } from './chat/chat.ts'
 import { createSearch, type SearchPassages } from './chat/search-passages.ts'
-import { loadTools, type Tools } from './chat/tools.ts'
+import { loadTools, selectOffered, type Tools } from './chat/tools.ts'
 import { createTitleWriter } from './chat/write-title.ts'
 import { loadFiles } from './load-files.ts'
 import { createMetrics, type Metrics } from './metrics/metrics.ts'
@@ -70,7 +70,7 @@ export type AppOptions = {
   logger: FastifyBaseLogger
   /** Undefined without `OTEL_EXPORTER_OTLP_ENDPOINT`. */
   tracing?: Tracing | undefined
-  /** The tools that the model may call. Default: those of tools/. */
+  /** Default: those of tools/. */
   tools?: Tools | undefined
   /** How overload protection measures the event loop. */
   watchDelay?: WatchDelay | undefined
@@ -80,12 +80,9 @@ export type AppOptions = {
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { config, store, logger, tracing, watchDelay } = options
   const app = createServer(config, logger)
-  const tools = await loadTools(
-    readdirSync(new URL('./tools/', import.meta.url)),
-    (name) => import(`./tools/${name}.ts`),
-    config,
-  )
-  const { metrics, quotas } = decorateApp(app, options, options.tools ?? tools)
+  const files = readdirSync(new URL('./tools/', import.meta.url))
+  const tools = options.tools ?? (await loadTools(files, (name) => import(`./tools/${name}.ts`)))
+  const { metrics, quotas } = decorateApp(app, options, selectOffered(tools, config))
 
   if (tracing) await app.register(tracing.traceRequests)
   reportRequests(app, metrics.countRequest)
@@ -103,6 +100,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(page)
   await app.register(import('./openai/routes.ts'), { prefix: '/v1' })
   await app.register(import('./openai/responses/routes.ts'), { prefix: '/v1' })
+  await app.register(import('./mcp/routes.ts'), { prefix: '/mcp', config, tools, quotas })
   const routes = readdirSync(new URL('./routes/', import.meta.url))
   await registerRoutes(app, routes, (name) => import(`./routes/${name}.ts`))
   return app

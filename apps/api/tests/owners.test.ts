@@ -118,6 +118,9 @@ async function collectIds(read: typeof readTable, isShared: boolean): Promise<Pa
   return [...new Set(ids)].filter((id) => !description.body.includes(id)).map((id) => toPair(id, isShared)) // ids in the examples are public
 }
 
+/** Returns the id of a document that has a text. */
+const findDocument = async (read: typeof readTable) => (await read('documents')).find(({ text }) => text)?.id
+
 /** Returns the cursors of Alice's lists. */
 async function collectCursors(): Promise<Pair[]> {
   const lists = operations.filter(({ places }) => places.some(({ name }) => name === 'after'))
@@ -130,11 +133,13 @@ async function collectCursors(): Promise<Pair[]> {
 }
 
 const lastQuestion = (await store.conversations.read(owner, 'alices-ended', 2))?.messages.at(-1)
+const [documentId, sharedId] = [await findDocument(readTable), await findDocument(readShared)]
 const own = await collectIds(readTable, false)
 const isOwn = (id: string) => own.some(({ real }) => real === id)
 const ids = [...own, ...(await collectIds(readShared, true)).filter(({ real }) => !isOwn(real))]
 const eventIds = own.map(({ real, twin }) => ({ real: `${real}.0`, twin: `${twin}.0` }))
-const pairs: Pair[] = [...ids, ...eventIds, ...(await collectCursors()), toPair(marker), toPair(sharedMarker, true)]
+const cursors = await collectCursors()
+const pairs: Pair[] = [...ids, ...eventIds, ...cursors, toPair(marker), toPair(sharedMarker, true)]
 const shared = new Set(pairs.flatMap(({ real, isShared }) => (isShared ? real : [])))
 
 /** Returns every request to an operation with one of Alice's ids, and with one more value of hers at each place. */
@@ -235,30 +240,40 @@ describe('Bob, who asks for what is Alice’s,', () => {
     },
   )
 
-  const swap = (text: string) => pairs.reduce((rest, { real, twin }) => rest.replaceAll(real, twin), text)
+  /** Replaces each value by its twin, except those that somebody inside her organization may see. */
+  const swap = (text: string, isInside: boolean) =>
+    pairs
+      .filter(({ isShared }) => !(isInside && isShared))
+      .reduce((rest, { real, twin }) => rest.replaceAll(real, twin), text)
   const message = ids.find(({ real }) => real === lastQuestion?.id)?.real ?? ''
   const text = `Well? ${marker}`
   const messages = [{ id: message, role: 'user', parts: [{ type: 'text', text }] }]
   const completion = { model: 'offline', messages: [{ role: 'user', content: marker }] }
+  const callMcp = (method: string, params: object) => ({ jsonrpc: '2.0', id: 1, method, params })
+  const callTool = (name: string, input: object) => callMcp('tools/call', { name, arguments: input })
   const bodies: [what: string, url: string, body: Record<string, unknown>][] = [
     ['regenerates an answer of hers', '/chat', { id: 'alices-ended', trigger: 'regenerate-message', messages }],
     ['continues her conversation', '/chat', { id: 'alices-ended', messages }],
     ['asks a model about her documents', '/v1/chat/completions', completion],
     ['asks the same with streaming', '/v1/chat/completions', { ...completion, stream: true }],
     ['asks for a response', '/v1/responses', { model: completion.model, input: completion.messages[0]?.content }],
+    ['searches over MCP', '/mcp', callTool('search_documents', { query: marker })],
+    ['reads a document of hers over MCP', '/mcp', callTool('read_document', { documentId })],
+    ['reads a resource of hers', '/mcp', callMcp('resources/read', { uri: `document:${documentId}` })],
+    ['searches for what is shared', '/mcp', callTool('search_documents', { query: sharedMarker })],
+    ['reads a shared resource', '/mcp', callMcp('resources/read', { uri: `document:${sharedId}` })],
+    ['lists resources after one of hers', '/mcp', callMcp('resources/list', { cursor: cursors.at(-1)?.real })],
     ['posts the same content as she did', '/documents', { title: text, text }],
     ['posts with an externalId of hers', '/documents', { title: text, text, externalId: queued.externalId }],
   ]
   it.each(bodies)('learns nothing when he %s', async (_, url, body) => {
-    const bob = chooseBob()
+    const bob = chooseBob([...shared].some((secret) => JSON.stringify(body).includes(secret)))
     const before = await readAllRows()
     const request = { method: 'POST' as const, url, query: {}, headers: {}, payload: body }
-    const twin = { ...request, payload: JSON.parse(swap(JSON.stringify(body))) }
+    const twin = { ...request, payload: JSON.parse(swap(JSON.stringify(body), bob.isInside)) }
     const [mine, nobodys] = [await read(request, await bob.create()), await read(twin, await bob.create())]
-    expect(
-      find(mine.text, { id: 'alices-ended', value: `${marker} ${message} ${queued.externalId}` }, bob.isInside),
-    ).toEqual([])
-    expect(compare({ ...mine, text: swap(mine.text) }, {})).toBe(compare(nobodys, {}))
+    expect(find(mine.text, { value: JSON.stringify(body) }, bob.isInside)).toEqual([])
+    expect(compare({ ...mine, text: swap(mine.text, bob.isInside) }, {})).toBe(compare(nobodys, {}))
     expect(await readAllRows()).toEqual(before)
   })
 })

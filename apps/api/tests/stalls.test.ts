@@ -32,6 +32,7 @@ const assets = globSync('*.{js,css}', { cwd: join(import.meta.dirname, '../../we
 
 const json = (method: string, path: string, body: unknown): Request => ({ method, path, body: JSON.stringify(body) })
 const get = (path: string): Request => ({ method: 'GET', path })
+const callMcp = (method: string, params: object) => json('POST', '/mcp', { jsonrpc: '2.0', id: 1, method, params })
 const question = (text: string) => ({ role: 'user', content: text })
 const maxText = 5_000_000 // bytes in memory of one string, see large-json-worker.ts
 const bytesLeft = (share: number) => Math.floor(8 * 1024 * 1024 * share)
@@ -84,6 +85,13 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
   'POST /v1/embeddings': () => [
     json('POST', '/v1/embeddings', { model: 'offline-384', input: Array(2048).fill('word '.repeat(800)) }),
     json('POST', '/v1/embeddings', { model: 'offline-384', input: 'word '.repeat(maxText / 5) }),
+  ],
+  'POST /mcp': ({ documentId }) => [
+    callMcp('tools/call', { name: 'search_documents', arguments: { query: 'lock '.repeat(200) } }),
+    callMcp('tools/call', { name: 'read_document', arguments: { documentId, start: 1_900_000 } }),
+    callMcp('tools/call', { name: 'search_documents', arguments: { query: '水'.repeat(300_000) } }), // an invalid input
+    callMcp('resources/read', { uri: `document:${documentId}?start=1900000` }),
+    callMcp('resources/list', {}),
   ],
   'GET /conversations/{id}': ({ conversationId, imagesId }) => [
     get(`/conversations/${conversationId}`),

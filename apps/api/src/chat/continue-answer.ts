@@ -13,7 +13,8 @@ import { listFiles } from '@repo/rag'
 import { ProblemError } from '../plugins/errors.ts'
 import type { Answer, Beginning, OtherPart } from './answer.ts'
 import type { ToolResponse } from './question.ts'
-import { listOpenCalls, maxOutputLength } from './run-tools.ts'
+import { maxOutputLength } from './run-handler.ts'
+import { listOpenCalls } from './run-tools.ts'
 import type { OpenTurn } from './write-answer.ts'
 
 type Waiting = { beginning: Beginning; count: number; added: OtherPart[]; scope: Scope | undefined }

@@ -16,9 +16,14 @@ export async function findPassages(
   const { passages: found, degraded } = await searchPassages(owner, question, { limit: passageCount, ...options })
   return {
     degraded,
-    passages: found.map((passage, index) => ({ n: index + 1, title: passage.heading, text: passage.text })),
+    passages: numberPassages(found),
     sources: found.map((passage, index) => toSource(passage, index + 1)),
   }
+}
+
+/** Returns passages as the model receives them, with the numbers by which it may cite them. */
+export function numberPassages(found: RetrievedPassage[]): Passage[] {
+  return found.map(({ heading, text }, index) => ({ n: index + 1, title: heading, text }))
 }
 
 /** Returns the passages that were found before an answer began, if their documents still exist. */

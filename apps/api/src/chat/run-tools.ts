@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { type AnswerPart, type Db, type Json, type Scope, type Store, toStorableJson, toStorableText } from '@repo/db'
+import type { AnswerPart, Db, Scope, Store } from '@repo/db'
 import type { Llm, Passage } from '@repo/llm'
 import type { RetrievedPassage } from '@repo/rag'
-import { describeError, type TraceWork } from '@repo/telemetry'
+import type { TraceWork } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Answer, OtherPart } from './answer.ts'
 import { toSource } from './find-passages.ts'
+import { runHandler, toErrorText } from './run-handler.ts'
 import type { SearchPassages } from './search-passages.ts'
-import { type ToolContext, ToolError, type Tools } from './tools.ts'
+import { ToolError, type Tools } from './tools.ts'
 
 export type ToolOptions = {
   tools: Tools
@@ -17,7 +18,7 @@ export type ToolOptions = {
   searchPassages: SearchPassages
   log: FastifyBaseLogger
   trace: TraceWork
-  /** Default: 10 s. A search takes 50 ms, and users wait no longer without seeing words. */
+  /** The default is that of `runHandler`. */
   deadlineMs?: number
 }
 
@@ -25,9 +26,6 @@ export type ToolOptions = {
 export type ToolTurn = { scope?: Scope | undefined; organization?: string | undefined; cited: Passage[] }
 
 type Call = Extract<AnswerPart, { type: 'tool-call' }>
-
-const maxErrorLength = 4000 // UTF-16 units: about 1,000 tokens; a model needs no more to try again
-export const maxOutputLength = 64_000 // UTF-16 units of JSON: about 16,000 tokens
 
 /**
  * Runs all calls of an answer that have no result yet, side by side, and adds their results as they arrive. A call that
@@ -71,13 +69,17 @@ async function settle(
     if (approval.approved === false) return { type: 'tool-denied', toolCallId }
     if (approval.approved === undefined) return undefined
     if (!run) return needsApproval ? { type: 'client-call', toolCallId } : undefined
-    const output = await options.trace('execute_tool', toolName, () => runWithin(options, answer, turn, run))
-    return { type: 'tool-result', toolCallId, output: toStorable(output) }
+    const { db, store, llm, searchPassages, deadlineMs } = options
+    const { scope, organization, cited } = turn
+    const { owner, controller } = answer
+    const cite = (found: RetrievedPassage[]) => addSources(answer, cited, found)
+    const { signal } = controller
+    const context = { owner, organization, scope, db, store, llm, searchPassages, signal, cite }
+    const output = await options.trace('execute_tool', toolName, () => runHandler(run, context, deadlineMs))
+    return { type: 'tool-result', toolCallId, output }
   } catch (error) {
     answer.controller.signal.throwIfAborted()
-    if (!(error instanceof ToolError)) options.log.warn({ tool: toolName, error: describeError(error) }, 'tool failed')
-    const errorText = error instanceof ToolError ? error.message : 'The tool failed.'
-    return { type: 'tool-error', toolCallId, errorText: toStorableText(errorText.slice(0, maxErrorLength)) }
+    return { type: 'tool-error', toolCallId, errorText: toErrorText(error, toolName, options.log) }
   }
 }
 
@@ -88,35 +90,6 @@ function findApproval(parts: readonly AnswerPart[], toolCallId: string): { appro
   const isResponse = (part: AnswerPart) => part.type === 'approval-response' && part.approvalId === request.approvalId
   const response = parts.find(isResponse)
   return response?.type === 'approval-response' ? { approved: response.approved } : {}
-}
-
-async function runWithin(
-  { db, store, llm, searchPassages, deadlineMs = 10_000 }: ToolOptions,
-  answer: Answer,
-  { scope, organization, cited }: ToolTurn,
-  run: (context: ToolContext) => Promise<Json>,
-): Promise<Json> {
-  const late = AbortSignal.timeout(deadlineMs)
-  const signal = AbortSignal.any([answer.controller.signal, late])
-  const aborted = Promise.withResolvers<never>()
-  const abort = () =>
-    aborted.reject(
-      late.aborted ? new ToolError(`The tool did not finish within ${deadlineMs / 1000} s.`) : signal.reason,
-    )
-  signal.addEventListener('abort', abort, { once: true })
-  let isOver = false
-  const cite = (found: RetrievedPassage[]) => {
-    if (isOver) throw new ToolError('The call has ended.') // its handler went on after its deadline
-    return addSources(answer, cited, found)
-  }
-  try {
-    signal.throwIfAborted()
-    const context = { owner: answer.owner, organization, scope, db, store, llm, searchPassages, signal, cite }
-    return await Promise.race([run(context), aborted.promise])
-  } finally {
-    isOver = true
-    signal.removeEventListener('abort', abort)
-  }
 }
 
 /** Adds passages to the sources of an answer, each once, and returns them with their numbers. */
@@ -131,15 +104,4 @@ function addSources(answer: Answer, cited: Passage[], found: RetrievedPassage[])
   }
   cited.push(...passages.filter(({ n }) => !cited.some((passage) => passage.n === n)))
   return passages
-}
-
-/** Returns an output that Postgres can store. Throws a `ToolError` if it is too long. */
-function toStorable(output: Json): Json {
-  const json = toStorableJson(output)
-  const { length } = JSON.stringify(json)
-  if (length > maxOutputLength)
-    throw new ToolError(
-      `The result is too long: ${length} characters, and at most ${maxOutputLength} fit. Ask for less.`,
-    )
-  return json
 }

@@ -34,8 +34,10 @@ export type ToolOptions<Input> = {
   handler?: (context: ToolContext, input: Input) => Promise<Json>
   /** Whether the user has to approve a call before it runs (`addToolApprovalResponse` of `useChat`). Default: no. */
   needsApproval?: boolean | ((input: Input) => boolean)
-  /** Whether the tool is offered with these settings. Default: always. */
+  /** Whether the chat's model is offered the tool with these settings. Default: always. */
   isOffered?: (config: Config) => boolean
+  /** Whether MCP clients are offered the tool too, with any settings. It needs a handler. Default: no. */
+  mcp?: boolean
 }
 
 /** What a call of a tool needs, once its input has been checked. */
@@ -45,10 +47,10 @@ type CheckedCall = {
   run?: ((context: ToolContext) => Promise<Json>) | undefined
 }
 
-export type Tool = Pick<ToolOptions<never>, 'description' | 'isOffered'> & {
+export type Tool = Pick<ToolOptions<never>, 'description' | 'isOffered' | 'mcp'> & {
   parameters: object
   /** Throws a `ToolError` if the input does not match the tool's schema. */
-  check: (input: Json) => CheckedCall
+  check: (input: unknown) => CheckedCall
 }
 
 export type Tools = ReadonlyMap<string, Tool>
@@ -82,11 +84,10 @@ export function defineTool<Input>({
   }
 }
 
-/** Returns the tools of a folder's files that are offered, by their names. `load` imports a file by its name. */
+/** Returns the tools of a folder's files by their names. `load` imports a file by its name. */
 export async function loadTools(
   files: string[],
   load: (name: string) => Promise<{ default?: unknown }>,
-  config: Config,
 ): Promise<Tools> {
   const tools = new Map<string, Tool>()
   await loadFiles(
@@ -94,12 +95,17 @@ export async function loadTools(
     load,
     (file, exported) => {
       if (!isTool(exported)) return 'No tool found. Add `export default defineTool({ … })`.'
-      if (exported.isOffered?.(config) !== false) tools.set(file.replaceAll('-', '_'), exported)
+      tools.set(file.replaceAll('-', '_'), exported)
       return undefined
     },
     (file) => `tools/${file} cannot be used`,
   )
   return tools
+}
+
+/** Returns the tools that the chat's model is offered with these settings. */
+export function selectOffered(tools: Tools, config: Config): Tools {
+  return new Map([...tools].filter(([, { isOffered }]) => isOffered?.(config) !== false))
 }
 
 function isTool(value: unknown): value is Tool {

@@ -29,7 +29,8 @@ const pagePolicy =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 const Manifest = z.object({ version: z.string() })
-const { version } = Manifest.parse(
+/** The version of this project. */
+export const { version } = Manifest.parse(
   JSON.parse(readFileSync(new URL('../../../../package.json', import.meta.url), 'utf8')),
 )
 
@@ -46,6 +47,7 @@ const tags = [
   { name: 'documents', description: 'The sources of answers' },
   { name: 'search', description: 'Find passages without calling a chat model' },
   { name: 'v1', description: 'OpenAI-compatible API. It stores nothing.' },
+  { name: 'mcp', description: 'Model Context Protocol, for clients such as Claude and Cursor' },
   { name: 'health', description: 'Health checks for operators' },
   { name: 'metrics', description: 'Prometheus metrics for operators' },
   { name: 'live', description: 'Live status for people' },

@@ -1,10 +1,11 @@
 import multipart from '@fastify/multipart'
-import type { Cursor, DocumentSummary, Store } from '@repo/db'
+import type { DocumentSummary, Store } from '@repo/db'
 import type { FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { listDocuments } from '../documents/list-documents.ts'
 import { type Posted, receiveText, receiveUpload } from '../documents/upload.ts'
-import { decodeCursor, PageQuery, toPage } from '../paging.ts'
+import { PageQuery } from '../paging.ts'
 import { ProblemError } from '../plugins/errors.ts'
 import {
   DocumentForm,
@@ -144,11 +145,8 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       },
     },
     async (request) => {
-      const { owner, organization } = request
-      const { limit, after } = request.query
-      const rows = await app.store.documents.list(owner, limit + 1, readCursor(after), organization)
-      const toItem = (row: DocumentSummary) => toResponse(request, row)
-      return toPage(rows, limit, (row) => row.createdAt, toItem)
+      const { items, next } = await listDocuments(app.store, request, request.query)
+      return { items: items.map((row) => toResponse(request, row)), next }
     },
   )
 
@@ -183,13 +181,6 @@ function getSharedOwner({ organization, isLibrarian }: FastifyRequest): string {
   if (!isLibrarian)
     throw new ProblemError(403, 'not_librarian', 'Only librarians may change what is shared. Ask the operator.')
   return organization
-}
-
-function readCursor(after: string | undefined): Cursor | undefined {
-  const cursor = decodeCursor(after)
-  if (cursor && !isUuid(cursor.id))
-    throw new ProblemError(400, 'invalid_cursor', 'Invalid cursor. Use the `next` value of the previous page.')
-  return cursor
 }
 
 const notFound = () => new ProblemError(404, 'document_not_found', 'Document not found. See GET /documents for yours.')

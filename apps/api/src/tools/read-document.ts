@@ -14,6 +14,7 @@ export default defineTool({
     start: z.int().min(0).default(0).describe('Where to start, in characters'),
   }),
   isOffered: ({ RETRIEVAL }) => RETRIEVAL === 'tool',
+  mcp: true,
   handler: async ({ owner, organization, scope, store }, { documentId, start }) => {
     const document = await store.documents.find(owner, documentId, organization)
     if (!document || !isInScope(document, scope)) throw notFound()

@@ -8,6 +8,7 @@ export default defineTool({
     query: z.string().min(1).max(1000).describe('What to search for, as a full question or keywords'),
   }),
   isOffered: ({ RETRIEVAL }) => RETRIEVAL === 'tool',
+  mcp: true,
   handler: async ({ owner, organization, scope, signal, searchPassages, cite }, { query }) => {
     const options = { limit: 6, scope, organization, signal }
     const { passages: found, degraded } = await searchPassages(owner, query, options)
