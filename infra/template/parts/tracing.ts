@@ -51,7 +51,7 @@ export const part: Part = {
     ],
     'docs/configuration.md': ['## Tracing'],
     'docs/internals.md': ['| column `trace_context`'],
-    'docs/measurements.md': ['| tracing, five spans'],
+    'docs/measurements.md': ['| tracing, eight spans'],
     'docs/operations.md': ['## Traces'],
     'packages/config/src/index.ts': ['const tracing', '...tracing', 'export type TracingConfig'],
     'packages/db/src/jobs.ts': [[', trace_context)', ')'], [`, \${readTrace()}::jsonb`, ''], 'function readTrace'],

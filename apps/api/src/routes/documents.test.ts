@@ -29,6 +29,7 @@ describe('a document', () => {
       warnings: [],
       error: null,
       createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/),
+      shared: false,
     })
     expect(await get(`/documents/${queued.id}`)).toEqual(queued)
     expect((await get('/search?q=lighthouse')).items).toEqual([])
