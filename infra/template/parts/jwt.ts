@@ -31,7 +31,7 @@ export const part: Part = {
     ],
     'apps/api/tests/owners.test.ts': [
       ['environment: { ...limits, ...environment }', 'environment: limits'],
-      ['createStrangers, environment,', 'createStrangers,'],
+      ['{ createStrangers, environment }', '{ createStrangers }'],
     ],
     'docs/comparison.md': ['| login for people'],
     'docs/configuration.md': [
