@@ -25,7 +25,7 @@ const alone = [
   'infra/{compose,compose-elsewhere,compose-production,database-faults,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
   'infra/template/*.test.ts',
   'infra/observability/prometheus.test.ts',
-  'apps/api/tests/{hostile,invariant,killed,stalls,tracing-cost,upload-load}.test.ts',
+  'apps/api/tests/{hostile,invariant,killed,killed-usage,stalls,tracing-cost,upload-load}.test.ts',
   'apps/api/src/chat/{leaks,runaway}.test.ts',
   'apps/bench/src/bench.test.ts',
   'apps/cli/src/ingest-files.test.ts',

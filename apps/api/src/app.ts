@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { readdirSync } from 'node:fs'
-import type { Config } from '@repo/config'
-import type { Database, Db, Store } from '@repo/db'
+import type { Config, Prices } from '@repo/config'
+import { createUsageRecorder, type Database, type Db, type Store, type UsageRecorder } from '@repo/db'
 import type { Fallback, Llm } from '@repo/llm'
 import { describeError, type MeasuredAnswer, type TraceWork, type Tracing } from '@repo/telemetry'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
@@ -38,6 +38,9 @@ declare module 'fastify' {
     /** The tools that the model may call, by name. */
     tools: Tools
     metrics: Metrics
+    prices: Prices
+    /** Counts what models are used for, per owner. */
+    usage: UsageRecorder
     /** Counts and logs a model call that a fallback took over. */
     reportFallback: (fallback: Fallback) => void
     /** Rejects when the database does not respond in time. */
@@ -82,7 +85,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const app = createServer(config, logger)
   const files = readdirSync(new URL('./tools/', import.meta.url))
   const tools = options.tools ?? (await loadTools(files, (name) => import(`./tools/${name}.ts`)))
-  const { metrics, quotas } = decorateApp(app, options, selectOffered(tools, config))
+  const { metrics, quotas, usage } = decorateApp(app, options, selectOffered(tools, config))
 
   if (tracing) await app.register(tracing.traceRequests)
   reportRequests(app, metrics.countRequest)
@@ -94,9 +97,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(overload, { watchDelay })
   await app.register(uploads, config)
   await app.register(cors, config)
-  await app.register(auth, { config, store })
-  await app.register(enforceQuotas, { quotas })
-  await app.register(import('./plugins/jwt.ts'), { config, store })
+  await app.register(auth, { config, store, usage })
+  await app.register(enforceQuotas, { config, usage, quotas })
+  await app.register(import('./plugins/jwt.ts'), { config, store, usage })
   await app.register(page)
   await app.register(import('./openai/routes.ts'), { prefix: '/v1' })
   await app.register(import('./openai/responses/routes.ts'), { prefix: '/v1' })
@@ -133,7 +136,8 @@ function createServer(config: Config, logger: FastifyBaseLogger): FastifyInstanc
 function decorateApp(app: FastifyInstance, { config, database, store, llm, tracing }: AppOptions, tools: Tools) {
   const { MAX_STREAMS: maxStreams, MAX_STEPS: maxSteps, RETRIEVAL: retrieval, SYSTEM_PROMPT: systemPrompt } = config
   const metrics = createMetrics(config, database, llm)
-  const quotas = createQuotas({ config, store, log: app.log })
+  const usage = createUsageRecorder()
+  const quotas = createQuotas({ config, store, usage, log: app.log })
   const limits = { maxTokens: config.MAX_ANSWER_TOKENS, timeoutMs: config.ANSWER_TIMEOUT_MS }
   const onAnswer = (answer: MeasuredAnswer) => {
     metrics.countAnswer(answer)
@@ -145,10 +149,11 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
   }
   const { db } = database
   const trace: TraceWork = tracing?.traceWork ?? ((_, __, run) => run())
-  const searchPassages = createSearch({ store, llm, log: app.log, countFailure: metrics.countRetrievalFailure, trace })
-  const titles = usesTitleModel(config) ? createTitleWriter({ store, model: llm.chat, log: app.log }) : undefined
+  const countFailure = metrics.countRetrievalFailure
+  const searchPassages = createSearch({ store, llm, usage, log: app.log, countFailure, trace })
+  const titles = usesTitleModel(config) ? createTitleWriter({ store, model: llm.chat, usage, log: app.log }) : undefined
   const chat = createChat({
-    ...{ db, store, llm, tools, searchPassages, log: app.log, quotas, titles, onAnswer, onFallback },
+    ...{ db, store, llm, tools, searchPassages, usage, log: app.log, quotas, titles, onAnswer, onFallback },
     ...{ maxStreams, maxSteps, limits, retrieval, systemPrompt, trace },
   })
   app.decorate('db', db)
@@ -156,6 +161,8 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
   app.decorate('llm', llm)
   app.decorate('pingDatabase', database.ping)
   app.decorate('metrics', metrics)
+  app.decorate('usage', usage)
+  app.decorate('prices', config.prices)
   app.decorate('chat', chat)
   app.decorate('searchPassages', searchPassages)
   app.decorate('reportFallback', onFallback)
@@ -164,10 +171,10 @@ function decorateApp(app: FastifyInstance, { config, database, store, llm, traci
   app.addHook('onClose', async () => {
     chat.close()
     titles?.close()
-    quotas.close()
     metrics.close()
+    await quotas.close()
   })
-  return { metrics, quotas }
+  return { metrics, quotas, usage }
 }
 
 /** Returns whether a language model writes titles. Without CHAT_MODEL there is none. */

@@ -35,6 +35,8 @@ export type TestOptions = {
   gate?: Pick<Gate, 'host'>
   watchDelay?: WatchDelay
   tools?: Tools
+  /** The database of another app, which then drops it. */
+  database?: TestDatabase
 }
 
 /** Starts the app like `npm run api`, on a fresh database, with two owners. */
@@ -44,9 +46,10 @@ export async function testApp({
   logger = pino({ level: 'silent' }),
   gate,
   tools,
+  database: given,
   watchDelay = () => () => {}, // the tests run in the same event loop: if it is late, that says nothing about the app
 }: TestOptions = {}): Promise<TestApp> {
-  const test = await createTestDatabase()
+  const test = given ?? (await createTestDatabase())
   const databaseUrl = new URL(test.databaseUrl)
   if (gate) databaseUrl.host = gate.host
   const defaults = { DATABASE_URL: databaseUrl.href, CONVERSATION_TITLES: 'question' } // else each first answer is two calls
@@ -69,7 +72,7 @@ export async function testApp({
       await app.close()
       models.close()
       await database.close()
-      await test.drop()
+      if (!given) await test.drop()
     },
   }
 }

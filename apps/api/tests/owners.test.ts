@@ -1,7 +1,7 @@
 import { randomBytes, randomInt, randomUUID } from 'node:crypto'
 import { isDeepStrictEqual } from 'node:util'
 import { readConfig } from '@repo/config'
-import { createKey } from '@repo/db'
+import { createKey, modelUsage } from '@repo/db'
 import { createModels } from '@repo/models'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { afterAll, describe, expect, it, vi } from 'vitest'
@@ -93,12 +93,17 @@ async function write(operation: Operation) {
   if (statusCode >= 400) await app.inject({ ...request, headers: alice }) // a text that must be an existing name
 }
 
+const alicesTokens = randomInt(1_000_000_000, 2_000_000_000)
+const yesterday = new Date(Date.now() - 86_400_000).toISOString().slice(0, 10)
+const used = { day: yesterday, keyId: '', kind: 'chat', model: marker, processId: randomUUID(), requests: 1 } as const
+const counts = { inputTokens: alicesTokens, cachedTokens: 0, outputTokens: 0, reasoningTokens: 0, toolCalls: 0 }
+await app.db.insert(modelUsage).values({ ownerId: owner, ...used, ...counts, estimated: 0 })
 const tables = await listOwnedTables(app.db)
 const readTable = (table: string) => readRows(app.db, table, owner)
 const readShared = (table: string) => readRows(app.db, table, organization)
 for (const table of tables) if ((await readTable(table)).length === 0) await addRow(app.db, table, owner, marker)
 const readAllRows = () => {
-  const stable = tables.filter((table) => table !== 'usage')
+  const stable = tables.filter((table) => !['usage', 'model_usage'].includes(table))
   return Promise.all([...stable.map(readTable), ...stable.map(readShared)])
 }
 
@@ -182,7 +187,7 @@ function compare({ status, text }: Awaited<ReturnType<typeof read>>, { id, value
 
 /** Returns Alice's data in a response, except what was in the request. */
 const find = (text: string, { id = '', value = '' }: Filling, isInside = false) =>
-  [marker, sharedMarker, ...ids.map(({ real }) => real)].filter(
+  [marker, sharedMarker, String(alicesTokens), ...ids.map(({ real }) => real)].filter(
     (secret) =>
       !(isInside && shared.has(secret)) && !id.includes(secret) && !value.includes(secret) && text.includes(secret),
   )

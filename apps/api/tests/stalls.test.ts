@@ -120,6 +120,7 @@ const largest: Record<string, (seeds: Seeds) => Request[]> = {
   'GET /metrics': () => [get('/metrics')],
   'GET /live': () => [get('/live')],
   'GET /models': () => [get('/models')],
+  'GET /usage': () => [get('/usage'), get('/usage?by=model')],
   'GET /v1/models': () => [get('/v1/models')],
   'GET /v1/models/{id}': () => [get('/v1/models/endless')],
   'GET /v1/models*': () => [get(`/v1/models/${'a/'.repeat(4000)}`)],

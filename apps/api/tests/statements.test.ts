@@ -11,6 +11,7 @@ const environment = {
   CHAT_MODEL: 'mock',
   EMBEDDING_MODEL: 'mock-embed-384',
   RETRIEVAL: 'tool',
+  OWNER_TOKENS_PER_DAY: '1000000', // a budget costs no statement
 }
 const { alice, listen, close } = await testApp({ environment, gate: counter })
 afterAll(async () => {
@@ -30,7 +31,7 @@ async function count(calls: number): Promise<string[]> {
 
 /** Statements that one process runs once per second or minute for all of its chats. */
 function isBackground(statement: string): boolean {
-  return /jsonb?_to_recordset|stop_requested"?\s*\)?$|"usage"|api_keys|last_used_at|pg_stats/.test(statement)
+  return /jsonb?_to_recordset|stop_requested"?\s*\)?$|"(model_)?usage"|api_keys|last_used_at|pg_stats/.test(statement)
 }
 
 it('a chat takes one statement more for each search, and none for a step', async ({ annotate }) => {

@@ -32,6 +32,7 @@ export async function addRow(db: Db, table: string, owner: string, text: string)
     uuid: '00000000-0000-4000-8000-000000000000',
     bool: true,
     jsonb: '{}',
+    date: '2026-01-01',
     timestamptz: '2026-01-01T00:00:00Z',
   }
   const row = columns.map(({ name, type }) => [name, name === 'owner_id' ? owner : (values[type] ?? 1)] as const)

@@ -223,6 +223,7 @@ it.each([
   '',
   'create-key',
   'create-key --owner=',
+  'create-key --owner ada --tokens-per-day many',
   'revoke-key',
   'revoke-key a b',
   'list-keys a',
@@ -240,6 +241,7 @@ it.each([
     'ingest PATH…',
     'reindex',
     'feedback',
+    'usage',
   ])
     expect(err).toMatch(new RegExp(`^npm run manage -- ${command} +\\w.*$`, 'm'))
   expect({ code, out }).toEqual({ code: 2, out: '' })

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { readDoctorConfig, readManageConfig } from '@repo/config'
+import { readDoctorConfig, readManageConfig, readPriceList } from '@repo/config'
 import { connect, createKey, createKeyring, createStore, type Db } from '@repo/db'
 import type { Embedder } from '@repo/llm'
 import { createModels } from '@repo/models'
@@ -9,14 +9,19 @@ import { examine } from './doctor/examine.ts'
 import { exportFeedback } from './export-feedback.ts'
 import { ingestFiles, ingestPoolSize } from './ingest-files.ts'
 import { changeMembership, deleteOwner, exportOwner, listOwners } from './owners.ts'
+import { printUsage } from './print-usage.ts'
 import { reindexDocuments } from './reindex.ts'
 
 const options = {
   owner: { type: 'string' },
   organization: { type: 'string' },
   since: { type: 'string' },
+  from: { type: 'string' },
+  to: { type: 'string' },
+  'tokens-per-day': { type: 'string' },
   keep: { type: 'boolean' },
   librarian: { type: 'boolean' },
+  csv: { type: 'boolean' },
   yes: { type: 'boolean' },
 } as const
 type Arguments = { [Name in keyof typeof options]?: string | boolean } & { operands: string[] }
@@ -32,13 +37,13 @@ const commands = [
   {
     name: 'create-key',
     args: '--owner NAME',
-    what: 'create an API key for NAME and print it (--organization NAME: make NAME a member, --librarian: may share documents)',
+    what: 'create an API key for NAME and print it (--organization NAME: make NAME a member, --librarian: may share documents, --tokens-per-day N: limit its use)',
     run: inDatabase(printNewKey),
   },
   {
     name: 'list-keys',
     args: '',
-    what: 'list all keys with their ID, owner and last use',
+    what: 'list all keys with their ID, owner, last use and budget',
     run: inDatabase(listKeys),
   },
   {
@@ -95,6 +100,12 @@ const commands = [
     what: 'print rated answers as JSON lines (--owner NAME: only of this owner, --since DATE: only rated since then)',
     run: inDatabase(printFeedback),
   },
+  {
+    name: 'usage',
+    args: '',
+    what: 'print what models were used for in the last 30 days (--owner NAME, --from DATE, --to DATE, --csv)',
+    run: inDatabase(reportUsage),
+  },
 ]
 
 let isBarOpen = false
@@ -119,17 +130,23 @@ async function diagnose(): Promise<number> {
   return code
 }
 
-async function printNewKey(db: Db, { owner, organization, librarian }: Arguments): Promise<number> {
+async function printNewKey(db: Db, { owner, organization, librarian, ...limits }: Arguments): Promise<number> {
   if (!isName(owner) || !(organization === undefined || isName(organization))) return showUsage()
-  console.log(await createKey(createStore(db), owner, { organization, isLibrarian: librarian === true }))
+  const tokensPerDay = Number(limits['tokens-per-day'] ?? 0)
+  const isValid = Number.isSafeInteger(tokensPerDay) && tokensPerDay >= 0
+  if (!isValid || typeof limits['tokens-per-day'] === 'boolean') return showUsage()
+  const isLibrarian = librarian === true
+  console.log(await createKey(createStore(db), owner, { organization, isLibrarian, tokensPerDay }))
   return 0
 }
 
 async function listKeys(db: Db): Promise<number> {
   const toLine = (id: string, ...times: string[]) => [id.padEnd(16), ...times.map((time) => time.padEnd(20))].join('  ')
   console.log(`${toLine('id', 'created', 'last used', 'revoked')}  owner`)
-  for (const { id, owner, createdAt, lastUsedAt, revokedAt } of await createKeyring(db).list())
-    console.log(`${toLine(id, toTime(createdAt), toTime(lastUsedAt), toTime(revokedAt))}  ${owner}`)
+  for (const { id, owner, createdAt, lastUsedAt, revokedAt, tokensPerDay } of await createKeyring(db).list()) {
+    const budget = tokensPerDay === null ? '' : `  (${tokensPerDay} tokens per day)`
+    console.log(`${toLine(id, toTime(createdAt), toTime(lastUsedAt), toTime(revokedAt))}  ${owner}${budget}`)
+  }
   return 0
 }
 
@@ -199,6 +216,12 @@ async function reindex({ keep }: Arguments): Promise<number> {
 async function printFeedback(db: Db, { owner, since }: Arguments): Promise<number> {
   if (typeof owner === 'boolean' || typeof since === 'boolean') return showUsage()
   await exportFeedback({ db, owner, since, output: process.stdout })
+  return 0
+}
+
+async function reportUsage(db: Db, { owner, from, to, csv }: Arguments): Promise<number> {
+  if (typeof owner === 'boolean' || typeof from === 'boolean' || typeof to === 'boolean') return showUsage()
+  await printUsage({ db, prices: readPriceList(), owner, from, to, csv: csv === true, print: console.log })
   return 0
 }
 

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { connect, createStore, sendJob } from '@repo/db'
+import { connect, createStore, createUsageRecorder, sendJob } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { createExtract } from '@repo/extract'
 import { toLlm } from '@repo/llm'
@@ -28,6 +28,7 @@ it('a file in jobs/ runs once for each job that is sent under its name, and agai
     db,
     store: createStore(db),
     llm: toLlm(createTestModels()),
+    usage: createUsageRecorder(),
     extract: createExtract(),
     log: createLogger('silent'),
   }

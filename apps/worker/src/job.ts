@@ -1,5 +1,5 @@
 import { parse } from 'node:path'
-import type { Db, JobOptions, Store } from '@repo/db'
+import type { Db, JobOptions, Store, UsageRecorder } from '@repo/db'
 import type { createExtract } from '@repo/extract'
 import type { Llm } from '@repo/llm'
 import type { createLogger } from '@repo/telemetry'
@@ -11,6 +11,8 @@ export type JobContext = {
   /** The queries of the template. */
   store: Store
   llm: Llm
+  /** Counts what models are used for, per owner. */
+  usage: UsageRecorder
   /** Returns the text of a file. */
   extract: ReturnType<typeof createExtract>
   log: ReturnType<typeof createLogger>

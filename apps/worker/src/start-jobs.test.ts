@@ -1,4 +1,4 @@
-import { connect, createStore, sendJob, sql } from '@repo/db'
+import { connect, createStore, createUsageRecorder, sendJob, sql } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { createExtract } from '@repo/extract'
 import { toLlm } from '@repo/llm'
@@ -15,6 +15,7 @@ const context = {
   db,
   store: createStore(db),
   llm: toLlm(createTestModels()),
+  usage: createUsageRecorder(),
   extract: createExtract(),
   log: createLogger('silent'),
 }

@@ -4,7 +4,7 @@ import { setPriority, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { readWorkerConfig, type WorkerConfig } from '@repo/config'
-import { connect, createStore, type Database, isOutage } from '@repo/db'
+import { connect, createStore, createUsageRecorder, type Database, isOutage } from '@repo/db'
 import { createExtract } from '@repo/extract'
 import { createModels } from '@repo/models'
 import { createLogger, startTracing } from '@repo/telemetry'
@@ -14,6 +14,7 @@ import { startJobs } from './start-jobs.ts'
 
 const closeTimeoutMs = 10_000 // for running jobs; an interrupted job runs again
 const healthMs = 5000
+const usageMs = 1000 // of usage that a crash can lose
 const retryMs = 1000 // between attempts to reach the database at the start; PgBouncer too retries once per second
 const pingTimeoutMs = 30_000 // longer than the driver's and PgBouncer's own limits, whose errors name the cause
 const niceness = 10 // on a shared machine, answers take priority over documents
@@ -31,7 +32,8 @@ async function startWorker(config: WorkerConfig) {
   const jobs = await loadJobs(jobFiles, (name) => import(`./jobs/${name}.ts`))
   await waitUntilReachable(database, (error) => log.error({ err: error }, 'the database is unavailable'))
   const store = createStore(database.db, config.SEARCH_LANGUAGE)
-  const context = { db: database.db, store, llm, extract: createExtract(config.EXTRACTOR_URL), log }
+  const usage = createUsageRecorder()
+  const context = { db: database.db, store, llm, usage, extract: createExtract(config.EXTRACTOR_URL), log }
   const { stop } = await startJobs({ databaseUrl, context, jobs, concurrency })
   const health = setInterval(async () => {
     await database.ping(healthMs).then(
@@ -40,10 +42,16 @@ async function startWorker(config: WorkerConfig) {
     )
   }, healthMs)
 
+  const saveUsage = () =>
+    usage.flush(store.usage.store).catch((error) => log.warn({ err: error }, 'usage could not be stored yet'))
+  const saving = setInterval(saveUsage, usageMs)
+
   closeWithGrace({ delay: 2 * closeTimeoutMs, logger: false }, async ({ err }) => {
     if (err) log.fatal({ err }, 'fatal error, exiting')
     clearInterval(health)
     await stop(err ? 1000 : closeTimeoutMs)
+    clearInterval(saving)
+    await saveUsage()
     llm.close()
     await database.close()
     await tracing?.close()

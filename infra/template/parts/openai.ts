@@ -6,6 +6,8 @@ export const part: Part = {
   description: "OpenAI's API below /v1",
   files: [
     'apps/api/src/openai',
+    'apps/api/src/routes/usage.test.ts', // most of its cases use this API
+    'apps/api/src/plugins/budgets.test.ts',
     'packages/llm/src/{measure-chunk,openai-api}.ts',
     'packages/llm/src/openai-{completions,embeddings}{,.test}.ts',
     'packages/offline/src/{completions,embeddings}{,.test}.ts',
@@ -154,6 +156,7 @@ export const part: Part = {
       'import type { CompletionModel }',
       ['guardChat, guardCompletions, guardEmbedder, guardEmbeddings, ', 'guardChat, guardEmbedder, '],
       'export { measureChunk }',
+      ['estimateTokens, readInputUsage, readUsage, toTokens', 'estimateTokens, readUsage, toTokens'],
       'export { createAnswerDecoder }',
       'export {\n  asksForUsage',
       ["type ChatPair = Pick<Models, 'chat' | 'completions'>", "type ChatPair = Pick<Models, 'chat'>"],
@@ -189,7 +192,9 @@ export const part: Part = {
     'packages/llm/src/token-limit.test.ts': [
       'const completions = ',
       'complete: async (more',
+      'completeMetered: async (more',
       "describe('the limit of a completion'",
+      "describe('the usage of a streamed completion'",
     ],
     'packages/testing/src/test-models.ts': [
       'const usage',

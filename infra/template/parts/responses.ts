@@ -5,6 +5,8 @@ export const part: Part = {
   files: ['apps/api/src/openai/responses'],
   dependencies: { 'apps/api': ['@ai-sdk/openai', 'ajv'] },
   edits: {
+    'apps/api/src/routes/usage.test.ts': ['const respond = ', "['a response'", "['a streamed response'"],
+    'apps/api/src/plugins/budgets.test.ts': ["post('/v1/responses'"],
     'apps/api/src/app.ts': ["await app.register(import('./openai/responses"],
     'apps/api/tests/owners.test.ts': ["['asks for a response'"],
     'apps/api/tests/stalls.test.ts': ["'POST /v1/responses'"],

@@ -3,10 +3,12 @@ import { readChatModels } from './chat-models.ts'
 import { ConfigError, toConfigError } from './config-error.ts'
 import { databaseUrl } from './database-url.ts'
 import { checkModels, type ModelConfig, models, type WithChatModels } from './models.ts'
+import { type Prices, readPrices } from './prices.ts'
 import { cleanEnvironment, httpUrl, integer, optional } from './values.ts'
 
 export { ConfigError } from './config-error.ts'
 export { findEmbeddingServer, findProxies, findReranker, type ModelConfig } from './models.ts'
+export { computeCost, type Prices } from './prices.ts'
 
 /** In bytes. A PDF of 1,000 pages with pictures has about this size. */
 export const maxFileSize = 20 * 1024 * 1024
@@ -112,6 +114,8 @@ const ApiEnvironment = z
     MAX_STREAMS: integer(1, 1_000_000).default(2000), // about 50 kB each, and near the capacity of one core
     OWNER_REQUESTS_PER_MINUTE: integer(1, 1_000_000).optional(),
     OWNER_STREAMS: integer(1, 1_000_000).optional(),
+    OWNER_TOKENS_PER_DAY: integer(0, 1_000_000_000_000).default(0), // 0: no limit
+    PRICES_FILE: optional, // readPrices reads it
     MAX_UPLOAD_MB: maxUploadMb,
     DRAIN_TIMEOUT_MS: integer(0, 3_600_000).default(30_000), // most answers end within half a minute
     SYSTEM_PROMPT: optional,
@@ -170,7 +174,7 @@ const DoctorEnvironment = ApiEnvironment.safeExtend({
   DIRECT_DATABASE_URL: databaseUrl.optional(),
 })
 
-export type Config = z.output<typeof ApiEnvironment> & WithChatModels
+export type Config = z.output<typeof ApiEnvironment> & WithChatModels & { prices: Prices }
 export type WorkerConfig = z.output<typeof WorkerEnvironment>
 export type MigrationConfig = z.output<typeof MigrationEnvironment>
 export type DoctorConfig = ReturnType<typeof readDoctorConfig>
@@ -178,7 +182,8 @@ export type TracingConfig = z.output<z.ZodObject<typeof tracing>>
 
 /** Returns the settings of the API. Throws `ConfigError`. */
 export function readConfig(environment: NodeJS.ProcessEnv = process.env): Config {
-  return addChatModels(parse(ApiEnvironment, environment), environment)
+  const config = addChatModels(parse(ApiEnvironment, environment), environment)
+  return { ...config, prices: readPriceList(environment) }
 }
 
 /** Returns the settings of `npm run worker`. Throws `ConfigError`. */
@@ -197,8 +202,13 @@ export function readModelConfig(environment: NodeJS.ProcessEnv = process.env): M
 }
 
 /** Returns the settings of `npm run manage`. Throws `ConfigError`. */
-export function readManageConfig(environment: NodeJS.ProcessEnv = process.env): z.output<typeof ManageEnvironment> {
+export function readManageConfig(environment: NodeJS.ProcessEnv = process.env) {
   return parse(ManageEnvironment, environment)
+}
+
+/** Returns the prices of models. Throws `ConfigError`. */
+export function readPriceList(environment: NodeJS.ProcessEnv = process.env): Prices {
+  return readPrices(cleanEnvironment(environment))
 }
 
 /**
@@ -210,7 +220,10 @@ export function readDoctorConfig(environment: NodeJS.ProcessEnv = process.env) {
   const { PORT, HOST } = DoctorEnvironment.shape
   return {
     /** One line per invalid variable with its name and the expected value. */
-    problems: attempt(() => addChatModels(parse(DoctorEnvironment, environment), environment)).problems,
+    problems: [
+      ...attempt(() => addChatModels(parse(DoctorEnvironment, environment), environment)).problems,
+      ...attempt(() => readPriceList(environment)).problems,
+    ],
     databaseUrl: databaseUrl.safeParse(values.DATABASE_URL).data,
     directUrl: databaseUrl.safeParse(values.DIRECT_DATABASE_URL).data,
     adminUrl: databaseUrl.safeParse(values.PGBOUNCER_ADMIN_URL).data,

@@ -23,6 +23,14 @@ export {
 } from './jobs.ts'
 export { createKey, hashSecret, type KeyOptions } from './keys.ts'
 export type { LanguageName } from './languages.ts'
+export {
+  createUsageReport,
+  type Days,
+  type Spent,
+  type SpentBy,
+  type UsageCounts,
+  type UsageRow,
+} from './model-usage.ts'
 export { createOwnerAdmin } from './owner-admin.ts'
 export { createKeyring, localOwner, type Member, toOrganizationName } from './owners.ts'
 export { dropParts, fromStored, joinText, measureParts, type Piece, type StoredMessage } from './parts.ts'
@@ -33,3 +41,4 @@ export { endsInHighSurrogate, hasVisibleText, toStorableJson, toStorableText } f
 export type { StoredQuestion, Turn, WaitingAnswer } from './turns.ts'
 export { partSize, type Upload, UploadGoneError } from './uploads.ts'
 export type { Usage } from './usage.ts'
+export { createUsageRecorder, type ModelCall, type UsageRecorder } from './usage-recorder.ts'

@@ -7,6 +7,8 @@ export type KeyOptions = {
   organization?: string | undefined
   /** Whether the key may share documents with the organization. Default: no. */
   isLibrarian?: boolean
+  /** Limits the tokens that may be used with the key per day. Unset or 0: no limit. */
+  tokensPerDay?: number
 }
 
 /**
@@ -20,7 +22,9 @@ export async function createKey(store: Store, ownerName: string, options: KeyOpt
   const secret = randomBytes(32).toString('base64url')
   const owner = await store.owners.ensure(ownerName)
   if (options.organization) await store.owners.join(owner, options.organization)
-  await store.owners.addKey(owner, { id, secretHash: hashSecret(secret), isLibrarian: options.isLibrarian ?? false })
+  const { isLibrarian = false, tokensPerDay = 0 } = options
+  const limits = tokensPerDay > 0 ? { tokensPerDay } : {}
+  await store.owners.addKey(owner, { id, secretHash: hashSecret(secret), isLibrarian, ...limits })
   return `sl_${id}_${secret}`
 }
 

@@ -48,6 +48,7 @@ export const exported: Record<string, Exported> = {
   conversations: { key: ['id'] },
   messages: { key: ['position'] },
   message_files: { key: ['id', 'number'] },
+  model_usage: { key: ['day', 'key_id', 'kind', 'model', 'process_id'] },
 }
 
 /** Derived from documents, of files and answers that are not finished, or counters of the last minute. */

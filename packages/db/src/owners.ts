@@ -1,6 +1,7 @@
 import { and, asc, eq, inArray, isNull, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
-import { apiKeys, conversations, documents, owners } from './schema.ts'
+import { type Spent, type SpentBy, selectSpent } from './model-usage.ts'
+import { apiKeys, conversations, documents, mergedProcess, owners } from './schema.ts'
 
 const { placeholder } = sql
 
@@ -13,38 +14,52 @@ export const localOwner = 'local'
 /** An organization is an owner with such a name: it owns the documents that are shared with its members. */
 export const toOrganizationName = (name: string) => `organization#${name}`
 
+/** `isSpending`: whether a request may use tokens of a budget, so that it has to be known what has been used. */
+type Spending = SpentBy & { isSpending: boolean }
+const notSpending: Spending = { day: 'epoch', processId: mergedProcess, isSpending: false }
+type Spender = { spent?: Spent | null }
+type NewKey = { id: string; secretHash: string; isLibrarian?: boolean; tokensPerDay?: number }
+const isSpending = sql`${placeholder('isSpending')}::boolean`
+
 /** Creates the queries on owners and their API keys. */
 export function createOwners(db: Db) {
   const findOwners = db
-    .select({ id: owners.id, name: owners.name })
+    .select({ id: owners.id, name: owners.name, spent: selectSpent(sql`owners.id`, sql`''`, isSpending) })
     .from(owners)
     .where(inArray(owners.name, [placeholder('name'), placeholder('organization')]))
     .prepare('find_owners')
   const isValid = and(eq(apiKeys.id, placeholder('id')), isNull(apiKeys.revokedAt))
+  const hasBudget = sql`(${placeholder('hasBudget')}::boolean or tokens_per_day is not null)`
   const findKey = db
     .select({
       owner: apiKeys.ownerId,
       organization: owners.organizationId,
       isLibrarian: apiKeys.isLibrarian,
       secretHash: apiKeys.secretHash,
+      tokensPerDay: apiKeys.tokensPerDay,
+      spent: selectSpent(sql`api_keys.owner_id`, sql`api_keys.id`, sql`${isSpending} and ${hasBudget}`),
     })
     .from(apiKeys)
     .innerJoin(owners, eq(owners.id, apiKeys.ownerId))
     .where(isValid)
     .prepare('find_key')
-  const ensureMember = async (name: string, organizationName = ''): Promise<Member> => {
+  const ensureMember = async (name: string, organizationName = '', by = notSpending): Promise<Member & Spender> => {
     const organization = organizationName && toOrganizationName(organizationName)
-    const found = new Map((await findOwners.execute({ name, organization })).map((row) => [row.name, row.id]))
+    const found = new Map((await findOwners.execute({ name, organization, ...by })).map((row) => [row.name, row]))
     return {
-      owner: found.get(name) ?? (await addOwner(db, name)),
-      organization: organization ? (found.get(organization) ?? (await addOwner(db, organization))) : undefined,
+      owner: found.get(name)?.id ?? (await addOwner(db, name)),
+      organization: organization ? (found.get(organization)?.id ?? (await addOwner(db, organization))) : undefined,
+      ...(by.isSpending && { spent: found.get(name)?.spent ?? null }),
     }
   }
   return {
     /** Returns the id of an owner by name, and creates the owner if necessary. Only the first call writes. */
     ensure: async (name: string): Promise<string> => (await ensureMember(name)).owner,
 
-    /** Does the same for an owner and an organization at once. Changes no membership. */
+    /**
+     * Does the same for an owner and an organization at once. Changes no membership. `spent` is null unless the request is
+     * `isSpending`, and for a new owner.
+     */
     ensureMember,
 
     /** Makes an owner a member of an organization, which is created if necessary, and of no other. */
@@ -64,12 +79,16 @@ export function createOwners(db: Db) {
      */
     remove: (owner: string): Promise<void> => removeOwner(db, owner),
 
-    addKey: async (owner: string, key: { id: string; secretHash: string; isLibrarian?: boolean }): Promise<void> => {
+    addKey: async (owner: string, key: NewKey): Promise<void> => {
       await db.insert(apiKeys).values({ ownerId: owner, ...key })
     },
 
-    /** Returns a valid key with its owner and the owner's organization. */
-    findKey: async (id: string) => (await findKey.execute({ id })).at(0),
+    /**
+     * Returns a valid key with its budget, its owner and the owner's organization. `spent` is null unless the request is
+     * `isSpending` and the key, or its owner (`hasBudget`), has a budget.
+     */
+    findKey: async (id: string, by: Spending & { hasBudget: boolean } = { ...notSpending, hasBudget: false }) =>
+      (await findKey.execute({ id, ...by })).at(0),
 
     /** Sets the time of last use of keys of any owner. Skips keys that another process is updating. */
     recordKeyUsage: async (ids: string[]): Promise<void> => {
@@ -121,6 +140,7 @@ export function createKeyring(db: Db) {
           owner: owners.name,
           createdAt: apiKeys.createdAt,
           lastUsedAt: apiKeys.lastUsedAt,
+          tokensPerDay: apiKeys.tokensPerDay,
           revokedAt: apiKeys.revokedAt,
         })
         .from(apiKeys)

@@ -4,6 +4,7 @@ import {
   bigint,
   boolean,
   customType,
+  date,
   foreignKey,
   index,
   integer,
@@ -56,10 +57,15 @@ export const apiKeys = pgTable('api_keys', {
   /** Whether requests with this key may share documents with the owner's organization. */
   isLibrarian: boolean('is_librarian').notNull().default(false),
   createdAt: createdAt(),
+  /** The tokens that may be used with this key per day. Null: no limit. */
+  tokensPerDay: bigint('tokens_per_day', { mode: 'number' }),
   /** Accurate to the minute, because it is written in batches. */
   lastUsedAt: time('last_used_at'),
   revokedAt: time('revoked_at'),
 })
+
+/** Stands for all processes in rows of `model_usage` whose day is over. */
+export const mergedProcess = '00000000-0000-0000-0000-000000000000'
 
 /** Counts what each API process has allowed an owner, so that limits apply across all processes. */
 export const usage = pgTable(
@@ -75,6 +81,47 @@ export const usage = pgTable(
     updatedAt: time('updated_at').notNull().defaultNow(),
   },
   (table) => [primaryKey({ name: 'usage_key', columns: [table.ownerId, table.processId] })],
+)
+
+export type UsageKind = 'chat' | 'dialect' | 'embedding' | 'rerank'
+
+const count = (name: string) => bigint(name, { mode: 'number' }).notNull()
+
+/**
+ * What models were used for, per day in UTC. A process writes only rows with its own id, and always its whole count. So a
+ * statement that is sent twice counts once. Rows of days that are over are merged: see `mergedProcess`.
+ */
+export const modelUsage = pgTable(
+  'model_usage',
+  {
+    ownerId: ownerId(),
+    day: date('day', { mode: 'string' }).notNull(),
+    /** The API key, or '' for tokens of an issuer, for `AUTH=off` and for documents. */
+    keyId: text('key_id').notNull(),
+    kind: text('kind').$type<UsageKind>().notNull(),
+    model: text('model').notNull(),
+    processId: uuid('process_id').notNull(),
+    /** Calls of the model. */
+    requests: count('requests'),
+    inputTokens: count('input_tokens'),
+    /** Those of the input tokens that the model server read from its prompt cache. */
+    cachedTokens: count('cached_tokens'),
+    outputTokens: count('output_tokens'),
+    /** Those of the output tokens that the model spent on reasoning. */
+    reasoningTokens: count('reasoning_tokens'),
+    toolCalls: count('tool_calls'),
+    /** Those of the requests whose tokens are an estimate, because the model server reported none. */
+    estimated: count('estimated'),
+  },
+  (table) => [
+    primaryKey({
+      name: 'model_usage_key',
+      columns: [table.ownerId, table.day, table.keyId, table.kind, table.model, table.processId],
+    }),
+    index('model_usage_unmerged')
+      .on(table.day)
+      .where(sql.raw(`process_id <> '${mergedProcess}'`)),
+  ],
 )
 
 /** The key is owner and id, because clients choose conversation ids and two owners may choose the same one. */

@@ -4,6 +4,7 @@ import { sql } from 'drizzle-orm'
 import { afterAll, describe, expect, it } from 'vitest'
 import type { AnswerEnd } from './answers.ts'
 import { connect } from './client.ts'
+import { modelUsage } from './schema.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
 import { text } from './testing-turns.ts'
@@ -11,7 +12,7 @@ import { text } from './testing-turns.ts'
 const database = await createTestDatabase()
 const { db, close } = connect({ url: database.databaseUrl, poolSize: 4 })
 const store = createStore(db)
-const { answers, conversations, documents, messageFiles, owners, passages, turns, uploads } = store
+const { answers, conversations, documents, messageFiles, owners, passages, turns, uploads, usage } = store
 const ada = await owners.ensure('ada')
 const mallory = await owners.ensure('mallory')
 
@@ -56,6 +57,10 @@ await uploads.open(ada, arriving)
 const abandonedUpload = { ...arriving, id: '00000000-0000-4000-8000-000000000002' }
 await uploads.open(ada, abandonedUpload)
 await uploads.addPart(ada, arriving.id, 0, Buffer.from('secret'))
+
+const call = { day: '2026-11-30', keyId: '', kind: 'chat', model: 'gpt', processId: imageId } as const
+const counts = { requests: 1, inputTokens: 1, cachedTokens: 0, outputTokens: 1, reasoningTokens: 0, toolCalls: 0 }
+await db.insert(modelUsage).values({ ownerId: ada, ...call, ...counts, estimated: 0 })
 
 const [{ id: adasChunk } = { id: '' }] = await db.execute<{ id: string }>(sql`select id from chunks`)
 const search = { text: 'secret', embedding: JSON.stringify(embedding), embeddingModel: 'offline-384', limit: 10 }
@@ -105,6 +110,7 @@ const calls: Record<string, (owner: string) => Promise<unknown>> = {
     Readable.from(messageFiles.readUrl(owner, { id: imageId, length: 3 }))
       .toArray()
       .catch(() => false),
+  'usage.read': (owner) => usage.read(owner, { from: '2026-01-01', to: '2026-12-31' }, 'day'),
   'passages.read': (owner) => passages.read(owner, [adasChunk]),
   'passages.search': (owner) => passages.search(owner, search),
   'passages.search, by id': (owner) => passages.search(owner, { ...search, scope: { documentIds: [ready.id] } }),
@@ -128,6 +134,8 @@ const excluded = new Set([
   'owners.findKey',
   'owners.recordKeyUsage',
   'usage.sync',
+  'usage.store',
+  'usage.merge',
   'uploads.open',
   'uploads.sweep',
   'usage.sweep',

@@ -1,5 +1,6 @@
 import { sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
+import { type Days, mergeDays, readUsage, storeCounts, type UsageRow } from './model-usage.ts'
 import { owners, usage } from './schema.ts'
 
 /** The usage of an owner: `requests` in one minute, and `streams`, the number of running answers. */
@@ -14,9 +15,21 @@ export function createUsage(db: Db) {
     /**
      * Stores the usage on this process, and returns the usage on all other processes by owner, in one statement. Streams
      * of a process that has not synced for `freshMs` are not counted, because it has crashed. Deleted owners are returned
-     * but not stored.
+     * but not stored. The same statement stores what models were used for.
      */
-    sync: (processId: string, own: OwnUsage[], freshMs: number) => sync(db, processId, own, freshMs),
+    sync: (processId: string, own: OwnUsage[], freshMs: number, counted: UsageRow[] = []) =>
+      sync(db, processId, own, freshMs, counted),
+
+    /** Stores what models were used for, on a process without quotas. */
+    store: async (counted: UsageRow[]): Promise<void> => {
+      if (counted.length > 0) await db.execute(storeCounts(counted))
+    },
+
+    /** Returns what an owner used models for, by model, kind and, if wanted, by day. */
+    read: (owner: string, days: Days, by: 'day' | 'model') => readUsage(db, owner, days, by),
+
+    /** Merges the rows of days that are over. Returns how many were merged. */
+    merge: () => mergeDays(db),
 
     /** Deletes rows that were not updated for two minutes, which no quota counts any longer. */
     sweep: async (): Promise<void> => {
@@ -26,7 +39,14 @@ export function createUsage(db: Db) {
 }
 
 /** Sends all rows as one JSON parameter, as in answers.ts. Each process writes only its own rows, so none waits. */
-async function sync(db: Db, processId: string, own: OwnUsage[], freshMs: number): Promise<Map<string, Usage>> {
+async function sync(
+  db: Db,
+  processId: string,
+  own: OwnUsage[],
+  freshMs: number,
+  counted: UsageRow[] = [],
+): Promise<Map<string, Usage>> {
+  const models = counted.length > 0 ? sql`, models as (${storeCounts(counted)})` : sql.empty()
   const rows = await db.execute<Usage & { owner: string }>(sql`
     with own as (
       select * from jsonb_to_recordset(${JSON.stringify(own)}::jsonb)
@@ -36,7 +56,7 @@ async function sync(db: Db, processId: string, own: OwnUsage[], freshMs: number)
       select owner, ${processId}::uuid, minute, requests, streams from own join ${owners} on owners.id = own.owner
       on conflict (owner_id, process_id) do update set minute = excluded.minute, requests = excluded.requests,
         streams = excluded.streams, updated_at = now()
-    )
+    )${models}
     select own.owner,
       coalesce(sum(other.requests) filter (where other.minute = own.minute), 0)::int as requests,
       coalesce(sum(other.streams) filter (

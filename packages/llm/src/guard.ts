@@ -54,13 +54,13 @@ function guardEvents<T>(events: AsyncIterable<T>, beforeCall: () => void): Async
 export function guardEmbedder(embedder: Embedder, beforeCall: () => void): Embedder {
   return {
     ...embedder,
-    embed: async (texts, signal) => {
+    embed: async (...args) => {
       beforeCall()
-      return embedder.embed(texts, signal)
+      return embedder.embed(...args)
     },
-    embedQuery: async (text, signal) => {
+    embedQuery: async (...args) => {
       beforeCall()
-      return embedder.embedQuery(text, signal)
+      return embedder.embedQuery(...args)
     },
   }
 }

@@ -17,6 +17,7 @@ export { takeTurn } from './http/turns.ts'
 export { listJsonParts } from './http/write-json.ts'
 export * from './llm.ts'
 export { measureChunk } from './measure-chunk.ts'
+export { meterEmbedder, meterReranker, type OnCall } from './meter.ts'
 export { type Llm, type Models, toLlm } from './models.ts'
 export {
   asksForUsage,
@@ -30,7 +31,7 @@ export {
   UnsupportedParameterError,
 } from './openai-api.ts'
 export { createAnswerDecoder } from './openai-chat.ts'
-export { readUsage } from './usage.ts'
+export { estimateTokens, readInputUsage, readUsage, toTokens } from './usage.ts'
 
 type ModelServer = {
   /** The base URL of the model server, e.g. `https://api.openai.com/v1`. */

@@ -44,6 +44,9 @@ export type Usage = {
   reasoningTokens?: number
 }
 
+/** Receives the tokens of one call, if the model server reports them. */
+export type OnUsage = (usage: Usage) => void
+
 export type AnswerEvent =
   | { type: 'text-delta'; text: string }
   | { type: 'reasoning-delta'; text: string }
@@ -87,12 +90,14 @@ export type ChatProvider = {
 export type Embedder = {
   /** Stored in each row, so that vectors of two models are never mixed. */
   name: string
+  /** The name of the model alone. Default: `name`. */
+  model?: string
   /** The weight of vector similarity relative to the keyword score, from 0 to 1 (equal). Default: 1. */
   weight?: number
   /** Returns one vector per text, in order, all of the same width. Throws an `LlmError`. */
-  embed: (texts: string[], signal?: AbortSignal) => Promise<number[][]>
+  embed: (texts: string[], signal?: AbortSignal, onUsage?: OnUsage) => Promise<number[][]>
   /** Returns the vector of a search query as JSON, `[0.1,-0.2]`, which Postgres can read. Throws an `LlmError`. */
-  embedQuery: (text: string, signal?: AbortSignal) => Promise<string>
+  embedQuery: (text: string, signal?: AbortSignal, onUsage?: OnUsage) => Promise<string>
   /** Counts tokens in the model's own vocabulary, if it is known. Loaded on demand because it takes 45 MB. */
   loadTokenCounter?: () => Promise<(text: string) => number>
 }
@@ -103,7 +108,13 @@ export type RankedText = { index: number; score: number }
 export type Reranker = {
   name: string
   /** Returns the best `limit` of the texts, or all if there are fewer, best first. Throws an `LlmError`. */
-  rerank: (question: string, texts: string[], limit: number, signal?: AbortSignal) => Promise<RankedText[]>
+  rerank: (
+    question: string,
+    texts: string[],
+    limit: number,
+    signal?: AbortSignal,
+    onUsage?: OnUsage,
+  ) => Promise<RankedText[]>
 }
 
 const advice = {

@@ -1,4 +1,4 @@
-import type { ModelDescription, Passage } from './llm.ts'
+import type { ModelDescription, OnUsage, Passage } from './llm.ts'
 
 // OpenAI's HTTP API, for clients that use it. Fields that we do not read pass through in both directions.
 
@@ -22,6 +22,8 @@ export type CompletionRequest = {
   passages: Passage[]
   /** The user's words in the last message from the user, without the passages. Unset: the whole message. */
   question?: string | undefined
+  /** Receives the usage of a stream, also if its client has not asked for it. The last report counts. */
+  onUsage?: OnUsage | undefined
   /** Aborting it ends the model call at once. The pending promise or iteration rejects with its reason. */
   signal: AbortSignal
 }

@@ -3,10 +3,11 @@ import type { ServerResponse } from 'node:http'
 import { setImmediate } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
 import { createHttpClient } from './http/http-client.ts'
-import type { LlmErrorCode } from './llm.ts'
+import type { LlmErrorCode, Usage } from './llm.ts'
 import type { CompletionBody, CompletionRequest } from './openai-api.ts'
 import { createOpenAiCompletions } from './openai-completions.ts'
 import { startHttpServer } from './test-server.ts'
+import { readUsage } from './usage.ts'
 
 const chunk = (choice: object) => JSON.stringify({ id: 'c', choices: [{ index: 0, ...choice }] })
 const a = chunk({ delta: { content: 'a' } })
@@ -133,6 +134,17 @@ describe('the stream of a vendor', () => {
       goOn()
     }
     expect(batches).toEqual([[a, b], [stop]])
+  })
+
+  it.each(files)('%s reports its usage, also if the client has not asked for it', async (file) => {
+    const text = readFileSync(new URL(`fixtures/${file}`, import.meta.url), 'utf8')
+    const { url } = await startStream(text)
+    const reports: Usage[] = []
+    const request = { ...ask(), onUsage: (usage: Usage) => void reports.push(usage) }
+    const chunks = await readInto([], createCompletions(url).stream(request))
+    const last = [...text.matchAll(/^data: ?(\{.*)$/gm)].map(([, data = '']) => readUsage(JSON.parse(data)))
+    expect(reports.at(-1)).toEqual(last.findLast(Boolean))
+    expect(chunks.filter((data) => /"choices": ?\[\]/.test(data))).toEqual([])
   })
 
   it("drops Azure's first chunk, which has no choices, even when the usage is requested", async () => {

@@ -4,16 +4,16 @@ import { readText } from './http/http-call.ts'
 import type { HttpClient } from './http/http-client.ts'
 import { maxEventLength } from './http/sse-parser.ts'
 import { isObject, parseJson } from './json.ts'
-import { LlmError } from './llm.ts'
+import { LlmError, type OnUsage } from './llm.ts'
 import {
   asksForUsage,
-  type CompletionBody,
   type CompletionProvider,
   type CompletionRequest,
   UnsupportedParameterError,
 } from './openai-api.ts'
 import { createFormatError } from './response-kind.ts'
 import { isRefusal, lowerTokenLimits, type TokenLimit } from './token-limit.ts'
+import { readUsage } from './usage.ts'
 import { readVendorError } from './vendor-error.ts'
 
 // Quotes inside a text are escaped, so no text can be mistaken for one of these keys.
@@ -28,25 +28,35 @@ const hasChoices = /"choices"\s*:\s*\[\s*[^\s\]]/
  * are parsed. `limit` applies when the client set none or a larger one.
  */
 export function createOpenAiCompletions(http: HttpClient, model: string, limit?: TokenLimit): CompletionProvider {
-  let added = limit && { [limit.name]: limit.tokens }
+  const refuses = { limit: false, usage: false } // as far as it is known
 
-  const post = async ({ body, signal }: CompletionRequest, stream: boolean) => {
-    const send = (more: object = {}) => http.post('/chat/completions', { ...body, ...more, model, stream }, signal)
-    const own = limit && lowerTokenLimits(body, limit)
-    if (own || !added) return send(own)
+  /** The client did not ask for our fields, so they must not cause an error. */
+  const send = async (body: object, signal: AbortSignal, { limits, usage }: { limits?: object; usage?: object }) => {
     try {
-      return await send(added)
+      return await http.post('/chat/completions', { ...body, ...limits, ...usage }, signal)
     } catch (error) {
-      if (!isRefusal(error)) throw error
-      const answer = await send() // the client did not ask for the limit, so it must not cause an error
-      added = undefined
+      if (!(limits || usage) || !isRefusal(error)) throw error
+      const answer = await http.post('/chat/completions', body, signal)
+      // If both were sent, the next request finds out whether it was the limit.
+      if (limits) refuses.limit = true
+      else Object.assign(refuses, { usage: true, limit: false })
       return answer
     }
+  }
+  const post = ({ body, signal, onUsage }: CompletionRequest, stream: boolean) => {
+    const own = limit && lowerTokenLimits(body, limit)
+    const mayAsk = stream && onUsage && !asksForUsage(body) && !refuses.usage
+    const options = { ...Object(body.stream_options), include_usage: true }
+    const ours = {
+      ...(limit && !own && !refuses.limit && { limits: { [limit.name]: limit.tokens } }),
+      ...(mayAsk && { usage: { stream_options: options } }),
+    }
+    return send({ ...body, ...own, model, stream }, signal, ours)
   }
   return {
     name: model,
     complete: async (request) => readCompletion(await readText(await post(request, false), maxEventLength)),
-    stream: async (request) => readBatches(await post(request, true), createDecoder(request.body)),
+    stream: async (request) => readBatches(await post(request, true), createDecoder(request)),
   }
 }
 
@@ -59,7 +69,7 @@ export function rejectCompletions(name: string): CompletionProvider {
 }
 
 /** An answer is complete after its finish_reasons. Each chunk is one line of JSON. */
-function createDecoder(body: CompletionBody): Decoder<string> {
+function createDecoder({ body, onUsage }: CompletionRequest): Decoder<string> {
   const wantsUsage = asksForUsage(body)
   let choicesLeft = Number(body.n ?? 1) // those without a finish_reason so far
   let isDone = false
@@ -78,7 +88,9 @@ function createDecoder(body: CompletionBody): Decoder<string> {
       }
       const failure = readFailure(event.name, data)
       if (failure) throw failure
-      const chunk = endsChoice.test(data) ? data.replace(finishReasons, toOpenAiReason) : data
+      const isLast = endsChoice.test(data)
+      const chunk = isLast ? data.replace(finishReasons, toOpenAiReason) : data
+      if (onUsage && (choicesLeft <= 0 || isLast || !hasChoices.test(data))) reportUsage(data, onUsage)
       const whole = isFirst ? readWhole(chunk) : undefined
       isFirst = false
       if (whole?.object === 'chat.completion') choicesLeft = 0
@@ -92,6 +104,12 @@ function createDecoder(body: CompletionBody): Decoder<string> {
     },
     readEnd: () => [],
   }
+}
+
+function reportUsage(data: string, onUsage: OnUsage): void {
+  const chunk = parseJson(data)
+  const usage = isObject(chunk) ? readUsage(chunk) : undefined
+  if (usage) onUsage(usage)
 }
 
 function readFailure(name: string, data: string): LlmError | undefined {

@@ -2,9 +2,10 @@ import { hash } from 'node:crypto'
 import { readText } from './http/http-call.ts'
 import type { HttpClient } from './http/http-client.ts'
 import { isObject, parseJson } from './json.ts'
-import type { Embedder } from './llm.ts'
+import type { Embedder, OnUsage } from './llm.ts'
 import { LlmError, mayBeTooLong, surelyAccepted } from './llm.ts'
 import { createFormatError } from './response-kind.ts'
+import { readInputUsage } from './usage.ts'
 import { readVendorError } from './vendor-error.ts'
 
 /** Gemini accepts 100 texts, OpenAI 2,048, and a request stays within a few hundred kilobytes. */
@@ -14,6 +15,7 @@ const maxBatchSize = 96
 const maxHalvings = 5
 
 export type EmbeddingPrefixes = { query?: string | undefined; document?: string | undefined }
+type CallOptions = { signal?: AbortSignal | undefined; onUsage?: OnUsage | undefined }
 type EmbedderOptions = { dimensions?: number | undefined; prefixes?: EmbeddingPrefixes | undefined }
 
 /** OpenAI's own models, also under the names that routers use. Their vocabulary is published (cl100k). */
@@ -32,26 +34,25 @@ export function createOpenAiEmbedder(
 ): Embedder {
   let knownBatchSize = maxBatchSize
 
-  const post = async (input: string[], signal: AbortSignal | undefined) => {
+  const post = async (input: string[], { signal, onUsage }: CallOptions) => {
     const body = { model, input, encoding_format: 'float', ...(dimensions && { dimensions }) }
-    return readText(await http.post('/embeddings', body, signal))
+    const response = await readText(await http.post('/embeddings', body, signal))
+    const usage = onUsage && readInputUsage(response)
+    if (usage) onUsage(usage)
+    return response
   }
-  const embedBatch = async (texts: string[], signal: AbortSignal | undefined) => {
+  const embedBatch = async (texts: string[], options: CallOptions) => {
     const input = texts.map((text) => document + text)
-    return readVectors(await post(input, signal), input.length)
+    return readVectors(await post(input, options), input.length)
   }
   /** Vendors neither cut a question that is too long nor report their limit. Its beginning usually says what it is about. */
-  const embedShortened = async (
-    text: string,
-    signal: AbortSignal | undefined,
-    halvings = maxHalvings,
-  ): Promise<string> => {
+  const embedShortened = async (text: string, options: CallOptions, halvings = maxHalvings): Promise<string> => {
     try {
-      return readOnlyVector(await post([query + text], signal))
+      return readOnlyVector(await post([query + text], options))
     } catch (error) {
       const isTooLong = mayBeTooLong(error) || (error instanceof LlmError && error.status === 500) // llama.cpp sends 500
       if (!isTooLong || halvings === 0 || text.length <= surelyAccepted) throw error
-      return embedShortened(text.slice(0, Math.ceil(text.length / 2)).toWellFormed(), signal, halvings - 1)
+      return embedShortened(text.slice(0, Math.ceil(text.length / 2)).toWellFormed(), options, halvings - 1)
     }
   }
   const assertWidth = (width: number, wanted = dimensions) => {
@@ -61,14 +62,15 @@ export function createOpenAiEmbedder(
 
   return {
     name: `${model}${dimensions ? `@${dimensions}` : ''}${document ? `#${hash('sha256', document).slice(0, 8)}` : ''}`,
+    model,
     ...(cl100kModels.test(model) && { loadTokenCounter }),
-    embed: async (texts, signal) => {
+    embed: async (texts, signal, onUsage) => {
       const vectors: number[][] = []
       let batchSize = knownBatchSize
       while (vectors.length < texts.length) {
         const batch = texts.slice(vectors.length, vectors.length + batchSize)
         try {
-          vectors.push(...(await embedBatch(batch, signal)))
+          vectors.push(...(await embedBatch(batch, { signal, onUsage })))
         } catch (error) {
           if (!mayBeTooLong(error) || batch.length === 1) throw error
           batchSize = Math.ceil(batch.length / 2)
@@ -78,8 +80,8 @@ export function createOpenAiEmbedder(
       for (const vector of vectors) assertWidth(vector.length, dimensions ?? vectors[0]?.length)
       return vectors
     },
-    embedQuery: async (text, signal) => {
-      const vector = await embedShortened(text, signal)
+    embedQuery: async (text, signal, onUsage) => {
+      const vector = await embedShortened(text, { signal, onUsage })
       assertWidth(countNumbers(vector))
       return vector
     },

@@ -2,6 +2,7 @@ import { readText } from './http/http-call.ts'
 import type { HttpClient } from './http/http-client.ts'
 import { isObject, parseJson } from './json.ts'
 import { LlmError, type RankedText, type Reranker } from './llm.ts'
+import { readInputUsage } from './usage.ts'
 
 /** A GPU or a vendor ranks 30 passages in 50 to 300 ms, and the user waits for it before the first word. */
 export const rerankTimeoutMs = 1000
@@ -13,10 +14,13 @@ export const rerankTimeoutMs = 1000
 export function createReranker(http: HttpClient, model: string): Reranker {
   return {
     name: model,
-    rerank: async (query, documents, limit, signal) => {
+    rerank: async (query, documents, limit, signal, onUsage) => {
       const count = Math.min(limit, documents.length)
       const body = { model, query, documents, top_n: count }
-      const ranked = readResults(parseJson(await readText(await http.post('/rerank', body, signal))), documents.length)
+      const response = await readText(await http.post('/rerank', body, signal))
+      const usage = onUsage && readInputUsage(response)
+      if (usage) onUsage(usage)
+      const ranked = readResults(parseJson(response), documents.length)
       if (ranked.length < count) throw createFormatError()
       return ranked.toSorted((a, b) => b.score - a.score || a.index - b.index).slice(0, count)
     },

@@ -28,6 +28,10 @@ async function startServer(refused: string[] = []) {
     complete: async (more: object = {}) => {
       for await (const _ of await completions.stream({ body: { messages, ...more }, passages: [], signal }));
     },
+    completeMetered: async (more: object = {}) => {
+      const onUsage = () => {}
+      for await (const _ of await completions.stream({ body: { messages, ...more }, passages: [], onUsage, signal }));
+    },
     /** The limit and usage parameters of the requests so far. */
     sent: () =>
       server.requests.map((text) => {
@@ -94,6 +98,27 @@ describe('the limit of a completion', () => {
     const server = await startServer(['max_tokens'])
     await expect(server.complete({ max_tokens: 7 })).rejects.toMatchObject({ status: 400 })
     expect(server.sent()).toEqual([{ max_tokens: 7 }])
+  })
+})
+
+describe('the usage of a streamed completion', () => {
+  const limits = { max_tokens: 100 }
+  const both = { ...limits, ...usage }
+  it.each([
+    ['is requested', [], [both, both, both]],
+    ['is requested without the limit', ['max_tokens'], [both, {}, usage, usage]],
+    ['is omitted for a server that rejects it', ['stream_options'], [both, {}, usage, {}, limits]],
+    ['is omitted with the limit', ['max_tokens', 'stream_options'], [both, {}, usage, {}, limits, {}]],
+  ])('%s, and this is remembered', async (_, refused, sent) => {
+    const server = await startServer(refused)
+    for (let call = 0; call < 3; call += 1) await server.completeMetered()
+    expect(server.sent()).toEqual(sent)
+  })
+
+  it('is requested beside the client’s own options', async () => {
+    const server = await startServer()
+    await server.completeMetered({ stream_options: { include_usage: false, other: 1 } })
+    expect(server.sent()).toEqual([{ ...limits, stream_options: { include_usage: true, other: 1 } }])
   })
 })
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { readUsage } from './usage.ts'
+import { estimateTokens, readInputUsage, readUsage } from './usage.ts'
 
 const counts = { prompt_tokens: 100, completion_tokens: 5 }
 const read = (usage: object, more: object = {}) => readUsage({ usage: { ...counts, ...usage }, ...more })
@@ -31,4 +31,25 @@ it('returns undefined without both counts', () => {
   for (const usage of [undefined, null, {}, { prompt_tokens: 1 }, { ...counts, completion_tokens: 1.5 }]) {
     expect(readUsage({ usage })).toBeUndefined()
   }
+})
+
+it.each([
+  ['OpenAI', '{"data":[{"embedding":[1]}],"usage":{"prompt_tokens":7,"total_tokens":7}}', 7],
+  ['a server that sends it first', '{"usage": {"total_tokens": 9}, "data": [{"embedding": [1, 2]}]}', 9],
+  ['OpenRouter', '{"data":[],"usage":{"cost_details":{"a":1},"prompt_tokens":5}}', 5],
+  ['Cohere', '{"results":[],"meta":{"billed_units":{"search_units":1}}}', undefined],
+  ['a server that sends null', '{"data":[],"usage":null}', undefined],
+  ['a server that sends a negative number', '{"data":[],"usage":{"prompt_tokens":-1}}', undefined],
+])('reads the input tokens of %s', (_, body, inputTokens) => {
+  expect(readInputUsage(body)).toEqual(inputTokens && { inputTokens, outputTokens: 0 })
+})
+
+it.each([
+  [[], 0],
+  [['four'], 1],
+  [['four', 'times', 'four'], 4],
+  [['вода'], 2],
+  [['水'], 1],
+])('estimates the tokens of %j', (texts, tokens) => {
+  expect(estimateTokens(texts)).toBe(tokens)
 })

@@ -23,6 +23,30 @@ export function readUsage({ usage, timings }: Record<string, unknown>): Usage | 
   }
 }
 
+const inputTokens = /"(?:prompt|total)_tokens"\s*:\s*(\d+)/
+
+/**
+ * Returns the usage in a response of an embedding model or a reranker, or undefined. It is cut out of the text, because
+ * parsing a vector takes as long as a query.
+ */
+export function readInputUsage(body: string): Usage | undefined {
+  const start = body.lastIndexOf('"usage"')
+  const count = start === -1 ? undefined : readCount(Number(inputTokens.exec(body.slice(start))?.[1]))
+  return count === undefined ? undefined : { inputTokens: count, outputTokens: 0 }
+}
+
+const bytesPerToken = 4 // English has about four letters per token, Russian two, each of two bytes
+
+/** Estimates the tokens of texts, for servers that report none. */
+export function estimateTokens(texts: string[]): number {
+  return toTokens(texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0))
+}
+
+/** Estimates the tokens of a text of this many bytes in UTF-8. */
+export function toTokens(bytes: number): number {
+  return Math.ceil(bytes / bytesPerToken)
+}
+
 /** Vendors disagree about the field. All of them count the cached tokens in `prompt_tokens` too. */
 function readCached(usage: Record<string, unknown>, timings: unknown): number | undefined {
   const details = isObject(usage.prompt_tokens_details) ? usage.prompt_tokens_details : {}

@@ -32,11 +32,7 @@ export function createOfflineCompletions({
     },
     stream: async (request) => {
       const result = answer(request)
-      return writeChunks(
-        result,
-        streamWords(result.content, wordIntervalMs, request.signal),
-        asksForUsage(request.body),
-      )
+      return writeChunks(result, streamWords(result.content, wordIntervalMs, request.signal), request)
     },
   }
 }
@@ -56,8 +52,9 @@ function answer({ body, passages, question, signal }: CompletionRequest) {
 async function* writeChunks(
   { finishReason, usage }: ReturnType<typeof answer>,
   words: AsyncIterable<string>,
-  withUsage: boolean,
+  { body, onUsage }: CompletionRequest,
 ): AsyncGenerator<string[], undefined> {
+  const withUsage = asksForUsage(body)
   const start = { ...describe('chat.completion.chunk'), ...(withUsage && { usage: null }) }
   const write = (delta: object, finish_reason: string | null = null) => [
     JSON.stringify({ ...start, choices: [{ index: 0, delta, logprobs: null, finish_reason }] }),
@@ -65,6 +62,7 @@ async function* writeChunks(
   yield write({ role: 'assistant', content: '' })
   for await (const content of words) yield write({ content })
   yield write({}, finishReason)
+  onUsage?.({ inputTokens: usage.prompt_tokens, outputTokens: usage.completion_tokens })
   if (withUsage) yield [JSON.stringify({ ...start, choices: [], usage })]
 }
 

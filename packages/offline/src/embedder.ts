@@ -1,4 +1,5 @@
 import { type Embedder, takeTurn } from '@repo/llm'
+import { countTokens } from './tokens.ts'
 import { isFunctionWord, readWords, stem } from './words.ts'
 
 const dimensions = 384
@@ -15,7 +16,7 @@ export function createOfflineEmbedder(): Embedder {
   return {
     name: `offline-${dimensions}`,
     weight,
-    embed: async (texts, signal) => {
+    embed: async (texts, signal, onUsage) => {
       const vectors: number[][] = []
       let startedAt = performance.now()
       for (const text of texts) {
@@ -25,13 +26,19 @@ export function createOfflineEmbedder(): Embedder {
         await takeTurn()
         startedAt = performance.now()
       }
+      onUsage?.(measure(texts))
       return vectors
     },
-    embedQuery: async (text, signal) => {
+    embedQuery: async (text, signal, onUsage) => {
       signal?.throwIfAborted()
+      onUsage?.(measure([text]))
       return JSON.stringify(embedText(text))
     },
   }
+}
+
+function measure(texts: string[]) {
+  return { inputTokens: texts.reduce((sum, text) => sum + countTokens(text), 0), outputTokens: 0 }
 }
 
 /** Returns a vector of length 1: word stems and 3- and 4-grams, hashed into 384 numbers. */

@@ -24,10 +24,9 @@ export function traceModels({ embedder, reranker, embeddings, chatModels, comple
     chat: traceChat(llm.chat),
     embedder: {
       ...embedder,
-      embed: (texts, signal) =>
-        traceCall(describeModelCall('embeddings', embedder.name), () => embedder.embed(texts, signal)),
-      embedQuery: (text, signal) =>
-        traceCall(describeModelCall('embeddings', embedder.name), () => embedder.embedQuery(text, signal)),
+      embed: (...args) => traceCall(describeModelCall('embeddings', embedder.name), () => embedder.embed(...args)),
+      embedQuery: (...args) =>
+        traceCall(describeModelCall('embeddings', embedder.name), () => embedder.embedQuery(...args)),
     },
     reranker: reranker && traceReranker(reranker),
     completions: traceCompletions(llm.completions),

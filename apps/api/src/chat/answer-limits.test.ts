@@ -193,7 +193,7 @@ describe('the time limit of an answer', () => {
   it('starts when the slot is taken and ends when it is released', () => {
     vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
     onTestFinished(() => void vi.useRealTimers())
-    const noLimits = { countRequest: () => {}, acquireStream: () => {}, releaseStream: () => {}, close: () => {} }
+    const noLimits = { countRequest: () => {}, acquireStream: () => {}, releaseStream: () => {}, close: async () => {} }
     const slots = createStreamSlots(2, noLimits, { maxTokens: 9, timeoutMs: 600 })
     const [late, ended] = [new AbortController(), new AbortController()]
     slots.acquire('owner', late)

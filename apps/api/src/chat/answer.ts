@@ -9,6 +9,7 @@ import {
   toStorableText,
 } from '@repo/db'
 import type { Usage } from '@repo/llm'
+import type { FastifyBaseLogger } from 'fastify'
 import { createBacklog } from './backlog.ts'
 import type { Degraded } from './search-passages.ts'
 
@@ -36,7 +37,12 @@ type End = Omit<AnswerEnd, 'parts' | 'sources' | 'model'>
 /** `failure` is the error of a failed answer, for a client that has not received a response yet. */
 export type Outcome = { end: End; failure?: unknown }
 
+/** Who asks: the request's log, and the API key that it was made with, if any. */
+export type Caller = { log: FastifyBaseLogger; keyId?: string | undefined }
+
 type State = Partial<Outcome> & {
+  /** The API key whose budget pays for it. */
+  keyId?: string | undefined
   sources: Source[]
   /** How its search was limited. Known in this process only: it is not stored. */
   degraded?: Degraded

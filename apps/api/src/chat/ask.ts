@@ -1,11 +1,10 @@
 import { ConflictError, type Store } from '@repo/db'
-import type { FastifyBaseLogger } from 'fastify'
-import type { Answer } from './answer.ts'
+import type { Answer, Caller } from './answer.ts'
 import type { Question } from './question.ts'
 
 type Asking = {
   store: Store
-  begin: (owner: string, question: Question, log: FastifyBaseLogger) => Promise<Answer>
+  begin: (owner: string, question: Question, caller: Caller) => Promise<Answer>
   /** Stops the conversation's running answer. */
   stop: (owner: string, conversationId: string) => Promise<void>
 }
@@ -18,24 +17,24 @@ const maxAttempts = 5 // several clients may replace the same question at once
  */
 export function createAsk({ store, begin, stop }: Asking): Asking['begin'] {
   /** Also stops the answer to another client that replaces the same question at the same time. */
-  const replace: Asking['begin'] = async (owner, question, log) => {
+  const replace: Asking['begin'] = async (owner, question, caller) => {
     for (let attempt = 1; ; attempt += 1) {
       await stop(owner, question.conversationId)
       try {
-        return await begin(owner, question, log)
+        return await begin(owner, question, caller)
       } catch (error) {
         if (!isAnswerRunning(error) || attempt === maxAttempts) throw error
       }
     }
   }
 
-  return async (owner, question, log) => {
-    if (question.action !== 'ask') return replace(owner, question, log)
+  return async (owner, question, caller) => {
+    if (question.action !== 'ask') return replace(owner, question, caller)
     try {
-      return await begin(owner, question, log)
+      return await begin(owner, question, caller)
     } catch (error) {
       if (!isAnswerRunning(error) || !(await hasLeft(store, owner, question))) throw error
-      return replace(owner, question, log)
+      return replace(owner, question, caller)
     }
   }
 }

@@ -5,10 +5,9 @@ import type { Fallback } from '@repo/llm'
 import { listFiles } from '@repo/rag'
 import type { MeasuredAnswer } from '@repo/telemetry'
 import { describeError } from '@repo/telemetry'
-import type { FastifyBaseLogger } from 'fastify'
 import { ProblemError, shuttingDown } from '../plugins/errors.ts'
 import type { Quotas } from '../plugins/quotas.ts'
-import { type Answer, createAnswer, type Outcome } from './answer.ts'
+import { type Answer, type Caller, createAnswer, type Outcome } from './answer.ts'
 import { AnswerEndedError, toOutcome } from './answer-end.ts'
 import type { AnswerLimits } from './answer-limits.ts'
 import { createAsk } from './ask.ts'
@@ -52,16 +51,16 @@ export function createChat(options: ChatOptions) {
   const slots = createStreamSlots(maxStreams, quotas, limits)
   const start = createStart(options, { opening, running, slots })
 
-  const begin = (owner: string, question: Question, log: FastifyBaseLogger) => {
+  const begin = (owner: string, question: Question, caller: Caller) => {
     const answer = createAnswer(owner, { conversationId: question.conversationId, answerId: randomUUID() })
     const open = async () => ({ ...(await openTurn(options, question, answer)), organization: question.organization })
-    return start(answer, open, log)
+    return start(answer, open, caller)
   }
 
-  const goOn = async (owner: string, { responses, organization, ...key }: Continuation, log: FastifyBaseLogger) => {
+  const goOn = async (owner: string, { responses, organization, ...key }: Continuation, caller: Caller) => {
     const waiting = await readWaiting(store, owner, key, responses)
     const answer = createAnswer(owner, key, waiting.beginning)
-    return start(answer, async () => ({ ...(await continueTurn(options, answer, waiting)), organization }), log)
+    return start(answer, async () => ({ ...(await continueTurn(options, answer, waiting)), organization }), caller)
   }
 
   /** Stops the conversation's running answer in any process, and waits until its text is persisted. */
@@ -76,13 +75,13 @@ export function createChat(options: ChatOptions) {
   return {
     /**
      * Stores the question, starts the model and returns the answer, which is still empty. Or goes on with an answer that
-     * waits for its client. The result goes to `log`. Throws `ConflictError`, or `ProblemError`: 404 for an unknown model,
+     * waits for its client. The result goes to the caller's log. Throws `ConflictError`, or `ProblemError`: 404 for an unknown model,
      * 503 when all slots are taken, 429 when the owner's quota is used up, 409 if the answer does not wait, 400 if a
      * response is missing.
      */
-    ask: async (owner: string, asked: Question | Continuation, log = options.log): Promise<Answer> => {
-      if ('responses' in asked) return goOn(owner, asked, log)
-      return askQuestion(owner, asked, log)
+    ask: async (owner: string, asked: Question | Continuation, caller: Caller = options): Promise<Answer> => {
+      if ('responses' in asked) return goOn(owner, asked, caller)
+      return askQuestion(owner, asked, caller)
     },
 
     /**
@@ -132,7 +131,8 @@ type Places = { opening: Set<Answer>; running: Map<string, Answer>; slots: Retur
 
 /** Returns a function that starts the model for an answer once `open` has stored its turn. */
 function createStart(options: ChatOptions, { opening, running, slots }: Places) {
-  return async (answer: Answer, open: () => Promise<OpenTurn>, log: FastifyBaseLogger): Promise<Answer> => {
+  return async (answer: Answer, open: () => Promise<OpenTurn>, { log, keyId }: Caller): Promise<Answer> => {
+    answer.keyId = keyId
     void answer.ended.then(slots.acquire(answer.owner, answer.controller))
     opening.add(answer)
     try {

@@ -11,7 +11,12 @@ export async function findPassages(
   searchPassages: SearchPassages,
   owner: string,
   question: string,
-  options: { scope: Scope | undefined; organization: string | undefined; signal: AbortSignal },
+  options: {
+    scope: Scope | undefined
+    organization: string | undefined
+    signal: AbortSignal
+    keyId: string | undefined
+  },
 ): Promise<{ passages: Passage[]; sources: Source[]; degraded: Degraded | undefined }> {
   const { passages: found, degraded } = await searchPassages(owner, question, { limit: passageCount, ...options })
   return {

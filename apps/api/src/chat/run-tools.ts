@@ -7,7 +7,7 @@ import type { FastifyBaseLogger } from 'fastify'
 import type { Answer, OtherPart } from './answer.ts'
 import { toSource } from './find-passages.ts'
 import { runHandler, toErrorText } from './run-handler.ts'
-import type { SearchPassages } from './search-passages.ts'
+import { type SearchPassages, withKey } from './search-passages.ts'
 import { ToolError, type Tools } from './tools.ts'
 
 export type ToolOptions = {
@@ -69,7 +69,8 @@ async function settle(
     if (approval.approved === false) return { type: 'tool-denied', toolCallId }
     if (approval.approved === undefined) return undefined
     if (!run) return needsApproval ? { type: 'client-call', toolCallId } : undefined
-    const { db, store, llm, searchPassages, deadlineMs } = options
+    const { db, store, llm, deadlineMs } = options
+    const searchPassages = withKey(options.searchPassages, answer.keyId)
     const { scope, organization, cited } = turn
     const { owner, controller } = answer
     const cite = (found: RetrievedPassage[]) => addSources(answer, cited, found)

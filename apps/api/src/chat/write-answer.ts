@@ -1,11 +1,12 @@
 import { setImmediate } from 'node:timers/promises'
-import type { PastMessage, Scope, Store, StoredFile } from '@repo/db'
+import type { PastMessage, Scope, Store, StoredFile, UsageRecorder } from '@repo/db'
 import { type ChatModel, type ChatRequest, type Fallback, type Passage, streamWithFallback } from '@repo/llm'
 import { buildPrompt, rewriteQuestion, toChatMessages } from '@repo/rag'
 import type { Answer, Outcome } from './answer.ts'
 import { addUsages, createTimeoutError, type Finish, isTimeUp, toEnd, toOutcome } from './answer-end.ts'
 import type { AnswerLimits } from './answer-limits.ts'
 import { createAppender, listCallIds } from './append-event.ts'
+import { startCounting } from './count-call.ts'
 import { findPassages, readPassages } from './find-passages.ts'
 import { assertTakesImages } from './question-parts.ts'
 import { listOpenCalls, runTools, type ToolOptions } from './run-tools.ts'
@@ -18,6 +19,7 @@ export type WriteOptions = ToolOptions & {
   /** Whether passages are searched for each question, by the model with a tool, or not at all. */
   retrieval: 'always' | 'tool' | 'off'
   systemPrompt?: string | undefined
+  usage: Pick<UsageRecorder, 'count'>
   onFallback: (fallback: Fallback) => void
 }
 
@@ -115,12 +117,17 @@ async function writeStep(options: WriteOptions, answer: Answer, step: Step): Pro
   answer.accept()
   if (step.isFirst) await setImmediate() // a client that waited for this joins; the first events may have arrived already
   let finish: Finish = { finishReason: 'other' }
-  for await (const batch of events) {
-    for (const event of batch) {
-      if (event.type === 'finish') finish = event
-      else if (!append(event)) return { finish: { finishReason: 'length' }, writer } // leaving the loop cancels the call
+  const end = startCounting(options.usage, answer, writer, step.request)
+  try {
+    for await (const batch of events) {
+      for (const event of batch) {
+        if (event.type === 'finish') finish = event
+        else if (!append(event)) return { finish: { finishReason: 'length' }, writer } // leaving the loop cancels the call
+      }
+      if (answer.backlog.isFull()) await answer.backlog.untilRoom()
     }
-    if (answer.backlog.isFull()) await answer.backlog.untilRoom()
+  } finally {
+    end(finish.usage)
   }
   const hasNone = mustAnswer || listOpenCalls(answer.parts).length === 0 // some servers announce calls and send none
   const isWrong = hasNone && finish.finishReason === 'tool-calls'
@@ -157,7 +164,7 @@ async function retrieve(
   if (question.trim() === '') return [] // images alone: there is nothing to search for
   const asked = history.flatMap(({ role, content }) => (role === 'user' && content !== '' ? [content] : [])).reverse()
   const searchText = rewriteQuestion([...asked, question])
-  const options = { scope, organization, signal: controller.signal }
+  const options = { scope, organization, signal: controller.signal, keyId: answer.keyId }
   const { passages, sources, degraded } = await findPassages(searchPassages, owner, searchText, options)
   if (degraded) answer.degrade(degraded)
   answer.sources = sources

@@ -1,11 +1,12 @@
-import { type Store, type StoredFile, toStorableText } from '@repo/db'
-import type { ChatMessage, ChatModel } from '@repo/llm'
+import { type Store, type StoredFile, toStorableText, type UsageRecorder } from '@repo/db'
+import type { ChatMessage, ChatModel, Usage } from '@repo/llm'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger } from 'fastify'
 import type { Answer } from './answer.ts'
+import { estimateUsage } from './count-call.ts'
 import type { OpenTurn } from './write-answer.ts'
 
-type TitleOptions = { store: Store; model: ChatModel; log: FastifyBaseLogger }
+type TitleOptions = { store: Store; model: ChatModel; usage: Pick<UsageRecorder, 'count'>; log: FastifyBaseLogger }
 
 const maxLength = 80 // code points: one line in a list of conversations
 const maxQuoted = 2000 // UTF-16 units of question and of answer, about 1,000 tokens together
@@ -51,10 +52,11 @@ export function createTitleWriter(options: TitleOptions) {
   }
 }
 
-async function storeTitle({ store, model, log }: TitleOptions, answer: Answer, turn: OpenTurn, closing: AbortSignal) {
+async function storeTitle(options: TitleOptions, answer: Answer, turn: OpenTurn, closing: AbortSignal) {
+  const { store, log } = options
   const { owner, key } = answer
   try {
-    const title = await askForTitle(model, turn.question, answer.text(), closing)
+    const title = await askForTitle(options, answer, turn.question, closing)
     if (title)
       await store.conversations.replaceTitle(owner, key.conversationId, toTitle(turn.question, turn.files), title)
   } catch (error) {
@@ -63,20 +65,29 @@ async function storeTitle({ store, model, log }: TitleOptions, answer: Answer, t
 }
 
 /** Leaves the loop after the first line, which cancels the call: not every server accepts a token limit. */
-async function askForTitle(model: ChatModel, question: string, answer: string, closing: AbortSignal): Promise<string> {
+async function askForTitle(options: TitleOptions, answer: Answer, question: string, closing: AbortSignal) {
+  const { model } = options
   const signal = AbortSignal.any([closing, AbortSignal.timeout(timeoutMs)])
   const messages: ChatMessage[] = [
     { role: 'system', content: instructions },
-    { role: 'user', content: JSON.stringify({ question: cut(question), answer: cut(answer) }) },
+    { role: 'user', content: JSON.stringify({ question: cut(question), answer: cut(answer.text()) }) },
   ]
   let text = ''
   let length = 0
-  for await (const batch of await model.stream({ messages, passages: [], signal })) {
-    for (const event of batch) {
-      if (event.type === 'text-delta') text += event.text
-      if ('text' in event) length += event.text.length
+  let reported: Usage | undefined
+  const events = await model.stream({ messages, passages: [], signal })
+  try {
+    for await (const batch of events) {
+      for (const event of batch) {
+        if (event.type === 'text-delta') text += event.text
+        if (event.type === 'finish') reported = event.usage
+        if ('text' in event) length += event.text.length
+      }
+      if (isWhole(withoutThoughts(text).trimStart()) || length > maxOutput) break
     }
-    if (isWhole(withoutThoughts(text).trimStart()) || length > maxOutput) break
+  } finally {
+    const usage = reported ?? estimateUsage(messages, length)
+    options.usage.count(answer.owner, answer.keyId, { kind: 'chat', model: model.name, usage, isEstimated: !reported })
   }
   return cleanTitle(text)
 }

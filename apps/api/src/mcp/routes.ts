@@ -1,6 +1,7 @@
 import type { Config } from '@repo/config'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
+import { withKey } from '../chat/search-passages.ts'
 import type { Tools } from '../chat/tools.ts'
 import { ProblemError } from '../plugins/errors.ts'
 import type { Quotas } from '../plugins/quotas.ts'
@@ -28,13 +29,14 @@ const routes: FastifyPluginAsyncZod<Options> = async (app, { config, tools, quot
       },
     },
     async (request, reply) => {
-      const { owner, organization, log, body } = request
+      const { owner, organization, keyId, log, body } = request
       if (body.method === 'tools/call') quotas.countRequest(owner)
       let failure: unknown
       const onFailure = (error: unknown) => {
         failure = error
       }
-      const options = { db, store, llm, searchPassages, tools, owner, organization, log, onFailure }
+      const search = withKey(searchPassages, keyId)
+      const options = { db, store, llm, searchPassages: search, tools, owner, organization, log, onFailure }
       const response = await serveMessage(() => createServer(options), toWebRequest(request, reply), body)
       if (failure) throw failure
       await sendJson(reply, response)

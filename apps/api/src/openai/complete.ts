@@ -35,7 +35,7 @@ type Body = z.output<typeof CompletionRequest>
 type Prepared = { request: Parameters<CompletionModel['stream']>[0]; fields: RetrievalFields }
 
 /** A model's completion with our fields. */
-export type CompletionResult = Record<string, unknown> & RetrievalFields & { usage?: unknown }
+export type CompletionResult = Record<string, unknown> & RetrievalFields
 
 /** Returns the whole answer at once, with its citations. */
 export async function complete(
@@ -45,17 +45,18 @@ export async function complete(
   call: Call,
   reply: FastifyReply,
 ): Promise<CompletionResult> {
-  const { request, fields } = await prepare(options, member, body, call.controller.signal)
+  const { request, fields } = await prepare(options, member, body, call)
   forbidRetry(reply)
-  const { result } = await callWithFallback(toChain(options, body), options.model, (model) => model.complete(request))
+  const { model, result } = await callWithFallback(toChain(options, body), options.model, (m) => m.complete(request))
+  call.accept(model.name, request.body.messages)
+  call.countCompletion(result)
   return { ...limitCompletion(result), ...fields }
 }
 
 /** The events in which a client receives a completion. */
 export type Output = {
   ending: Ending
-  /** Returns the usage, if the model reported it. */
-  send: (stream: ChunkStream, completion: Completion) => Promise<{ usage?: unknown }>
+  send: (stream: ChunkStream, completion: Completion) => Promise<void>
 }
 
 const chunks: Output = { ending: completionEnding, send: sendChunks }
@@ -68,12 +69,13 @@ export function streamCompletion(
   call: Call,
   reply: FastifyReply,
   { ending, send }: Output = chunks,
-): Promise<Record<string, unknown>> {
+): Promise<void> {
   const { signal } = call.controller
   return writeChunkStream(reply, signal, ending, async (stream) => {
-    const { request, fields } = await prepare(options, member, body, signal)
+    const { request, fields } = await prepare(options, member, body, call)
     forbidRetry(reply)
     const { model, events } = await streamWithFallback(toChain(options, body), options.model, (m) => m.stream(request))
+    call.accept(model.name, request.body.messages)
     stream.open()
     const { maxAnswerTokens: maxTokens = call.limits.maxTokens } = model
     return send(stream, { call, batches: events, fields, choices: body.n ?? 1, maxTokens })
@@ -103,9 +105,11 @@ async function prepare(
   { searchPassages, systemPrompt }: CompletionOptions,
   { owner, organization }: Member,
   { retrieval, filter, documentIds, ...body }: Body,
-  signal: AbortSignal,
+  call: Call,
 ): Promise<Prepared> {
-  if (!retrieval) return { request: { body, passages: [], signal }, fields: {} }
+  const { keyId, reportUsage: onUsage } = call
+  const { signal } = call.controller
+  if (!retrieval) return { request: { body, passages: [], onUsage, signal }, fields: {} }
   const scope = toScope({ filter, documentIds })
   const questions = body.messages.filter(({ role }) => role === 'user')
   const asked = questions.slice(-maxQuestions).map(readQuestion)
@@ -113,12 +117,12 @@ async function prepare(
   if (isBlankQuestion(body.messages.at(-1)))
     throw new ProblemError(400, 'invalid_request', 'The last message is blank. Send a text, or `"retrieval": false`.')
   const { passages, sources, degraded } = question
-    ? await findPassages(searchPassages, owner, rewriteQuestion(asked), { scope, organization, signal })
+    ? await findPassages(searchPassages, owner, rewriteQuestion(asked), { scope, organization, signal, keyId })
     : { passages: [], sources: [], degraded: undefined }
   const quoting = addPassages(body.messages, quotePassages(passages, question))
   const messages = addInstructions(quoting, writeInstructions(systemPrompt))
   const fields = { citations: sources, ...(degraded && { degraded }) }
-  return { request: { body: { ...body, messages }, passages, question, signal }, fields }
+  return { request: { body: { ...body, messages }, passages, question, onUsage, signal }, fields }
 }
 
 /**

@@ -13,7 +13,7 @@ import {
   ModelPath,
 } from './routes.schemas.ts'
 import { abortOnLeave, runCall, toCallProblem } from './run-call.ts'
-import { writeEmbeddings } from './write-embeddings.ts'
+import { measureEmbeddings, writeEmbeddings } from './write-embeddings.ts'
 
 const refusals = { 400: ['unsupported_parameter', 'model_rejected'], 404: ['model_not_found'] }
 
@@ -71,10 +71,15 @@ const routes: FastifyPluginAsyncZod = async (app) => {
     async (request, reply) => {
       const { body } = request
       const model = findModel(llm.completionModels, body.model)
-      const answer = body.stream ? streamCompletion : complete
       const options = { searchPassages, llm, systemPrompt, model, onFallback }
-      const completion = await runCall(app.chat, request, reply, (call) => answer(options, request, body, call, reply))
-      return reply.sent ? reply : completion
+      if (body.stream) {
+        await runCall(app.chat, request, reply, (call) => streamCompletion(options, request, body, call, reply))
+        return reply
+      }
+      const completion = await runCall(app.chat, request, reply, (call) =>
+        complete(options, request, body, call, reply),
+      )
+      return completion ?? reply
     },
   )
 
@@ -90,7 +95,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         response: { 200: EmbeddingResponse },
       },
     },
-    async ({ body }, reply) => {
+    async ({ body, owner, keyId }, reply) => {
       const model = findModel(embedders, body.model)
       const controller = new AbortController()
       abortOnLeave(reply, controller)
@@ -98,6 +103,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       const list = await model.create(body, controller.signal).catch((error) => {
         throw toCallProblem(error)
       })
+      app.usage.count(owner, keyId, { kind: 'embedding', model: model.name, ...measureEmbeddings(list, body.input) })
       return sendJsonPieces(reply, writeEmbeddings(list, body.encoding_format))
     },
   )

@@ -1,8 +1,9 @@
-import { LlmError, readUsage, UnsupportedParameterError } from '@repo/llm'
+import { LlmError, readMessageText, UnsupportedParameterError, type Usage } from '@repo/llm'
 import { describeError } from '@repo/telemetry'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { AnswerEndedError, createTimeoutError, isTimeUp, toOutcome } from '../chat/answer-end.ts'
 import type { Chat } from '../chat/chat.ts'
+import { estimateUsage } from '../chat/count-call.ts'
 import { ProblemError, shuttingDown, toProblem } from '../plugins/errors.ts'
 import { type Call, createCall } from './call.ts'
 
@@ -14,17 +15,18 @@ const refusals: unknown[] = [400, 413, 422]
  * `ProblemError` if the response has not begun. Once streaming has begun, `work` reports errors in the stream.
  * Disconnected clients get nothing.
  */
-export async function runCall<T extends { usage?: unknown; timings?: unknown }>(
+export async function runCall<T>(
   chat: Chat,
-  { owner, log }: FastifyRequest,
+  request: FastifyRequest,
   reply: FastifyReply,
   work: (call: Call) => Promise<T>,
 ): Promise<T | undefined> {
-  const call = chat.openCall(owner, createCall)
+  const { owner, keyId, log } = request
+  const call = Object.assign(chat.openCall(owner, createCall), { keyId })
   const stopListening = abortOnLeave(reply, call.controller)
   try {
     const result = await work(call)
-    call.close({ end: toEnd(result) })
+    call.close({ end: toEnd(call.usage) })
     return result
   } catch (reason) {
     const error = isTimeUp(reason) ? createTimeoutError() : reason
@@ -38,6 +40,7 @@ export async function runCall<T extends { usage?: unknown; timings?: unknown }>(
     return undefined
   } finally {
     stopListening()
+    countCall(request, call)
     log.info(
       { status: call.end?.status, durationMs: Math.round(performance.now() - call.startedAt) },
       'completion ended',
@@ -73,9 +76,21 @@ export function toCallProblem(error: unknown): ProblemError {
   return toProblem(error)
 }
 
-/** Returns the end of a call. `completion` contains the model's token usage, if it reported any. */
-function toEnd(completion: Record<string, unknown>) {
-  const usage = readUsage(completion)
+/** Counts a call that the model has accepted, however it ended. If its usage is unknown, it is estimated. */
+function countCall({ server, owner, keyId }: FastifyRequest, { accepted, usage, bytes, toolCalls }: Call): void {
+  if (!accepted) return
+  const { model, messages } = accepted
+  const used =
+    usage ??
+    estimateUsage(
+      messages.map((message) => ({ content: readMessageText(message) })),
+      bytes,
+    )
+  server.usage.count(owner, keyId, { kind: 'dialect', model, usage: used, isEstimated: !usage, toolCalls })
+}
+
+/** Returns the end of a call. */
+function toEnd(usage: Usage | undefined) {
   return {
     status: 'complete' as const,
     finishReason: null,

@@ -7,9 +7,10 @@ import type { Degraded } from '../chat/search-passages.ts'
 import type { Call } from './call.ts'
 import { type ChunkStream, toEvents } from './chunk-stream.ts'
 
+const ToolCall = z.looseObject({ function: z.looseObject({ name: z.string().nullish() }).nullish() })
 const Choice = z.looseObject({
   index: z.int().optional(),
-  delta: z.looseObject({ role: z.unknown().optional() }).nullish(),
+  delta: z.looseObject({ role: z.unknown().optional(), tool_calls: z.array(ToolCall).nullish().catch(null) }).nullish(),
   finish_reason: z.unknown().optional(),
 })
 const Chunk = z.looseObject({ choices: z.array(Choice).nullish(), usage: z.unknown().optional() })
@@ -30,13 +31,12 @@ export type Completion = {
 
 /**
  * Forwards a model's chunks as they arrive, and adds our fields to the first. At a limit it cancels the model call
- * and sends a last chunk with `length`. Returns the usage, when the last chunk contains it.
+ * and sends a last chunk with `length`.
  */
-export async function sendChunks({ send }: ChunkStream, completion: Completion): Promise<{ usage?: unknown }> {
+export async function sendChunks({ send }: ChunkStream, completion: Completion): Promise<void> {
   const { call, batches, fields } = completion
   const meter = createMeter(completion)
   let first: Chunk | undefined
-  let last: string | undefined
   try {
     for await (const batch of batches) {
       const fitting = meter.take(batch)
@@ -44,7 +44,6 @@ export async function sendChunks({ send }: ChunkStream, completion: Completion):
       first ??= begun?.chunk
       call.count(begun && !begun.saysSomething ? fitting.length - 1 : fitting.length)
       await send(toEvents(begun && fitting.length > 0 ? [JSON.stringify(begun.chunk), ...fitting.slice(1)] : fitting))
-      last = fitting.at(-1) ?? last
       if (fitting.length < batch.length) break
     }
   } catch (error) {
@@ -52,13 +51,14 @@ export async function sendChunks({ send }: ChunkStream, completion: Completion):
     meter.end()
   }
   if (first && meter.isReached()) await send(toEvents([JSON.stringify(endAnswer(first, meter.listOpen()))]))
-  return last === undefined ? {} : readChunk(last)
 }
 
+// Quotes inside a text are escaped, so no text can be mistaken for this key.
+const hasToolCall = /"tool_calls"\s*:\s*\[/
 const endsChoice = /"finish_reason"\s*:\s*"/
 
 /** Meters a model's output until it reaches the limit of an answer. Several choices share the size limit. */
-export function createMeter({ choices, maxTokens }: Completion) {
+export function createMeter({ call, choices, maxTokens }: Completion) {
   const open = new Set(Array.from({ length: choices }, (_, index) => index))
   let tokens = maxTokens * choices
   let bytes = maxAnswerBytes
@@ -67,6 +67,8 @@ export function createMeter({ choices, maxTokens }: Completion) {
   const fits = (chunk: string) => {
     const size = measureChunk(chunk)
     bytes -= size
+    call.bytes += size
+    if (size > 0 && hasToolCall.test(chunk)) call.toolCalls += countToolCalls(chunk)
     if (size > 0) tokens -= 1
     isReached = tokens < 0 || bytes < 0
     if (choices > 1 && !isReached && endsChoice.test(chunk)) noteEnds(chunk)
@@ -89,6 +91,12 @@ export function createMeter({ choices, maxTokens }: Completion) {
     /** Returns the choices that the model has not ended. */
     listOpen: () => [...open],
   }
+}
+
+/** Returns how many tool calls begin in a chunk: only the first piece of each has a name. */
+function countToolCalls(chunk: string): number {
+  const calls = readChunk(chunk).choices?.flatMap(({ delta }) => delta?.tool_calls ?? []) ?? []
+  return calls.filter((call) => call.function?.name).length
 }
 
 /** Returns the first chunk with the role and our fields. Not every server includes the role at the start. */

@@ -1,6 +1,15 @@
-import { type EmbeddingList, takeTurn } from '@repo/llm'
+import { type EmbeddingList, estimateTokens, readInputUsage, takeTurn } from '@repo/llm'
 
 const itemsPerPiece = 16 // of 3,072 dimensions each: about 4 ms to write
+
+/** Returns the usage that the model server reported, or else an estimate. */
+export function measureEmbeddings({ usage }: EmbeddingList, input: string | string[]) {
+  const reported = readInputUsage(JSON.stringify({ usage }))
+  return {
+    usage: reported ?? { inputTokens: estimateTokens([input].flat()), outputTokens: 0 },
+    isEstimated: !reported,
+  }
+}
 
 /**
  * Yields an embedding list as JSON, in pieces, because writing 2,048 vectors at once would block the event loop. With

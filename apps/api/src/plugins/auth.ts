@@ -2,11 +2,12 @@ import { timingSafeEqual } from 'node:crypto'
 import { isIPv4 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '@repo/config'
-import { hashSecret, localOwner, type Store } from '@repo/db'
+import { hashSecret, localOwner, type Store, type UsageRecorder } from '@repo/db'
 import { describeError } from '@repo/telemetry'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { repeat } from '../repeat.ts'
+import { type Budget, isSpending } from './budgets.ts'
 import { ProblemError } from './errors.ts'
 
 /** Whoever sent a request. `isLibrarian`: may share documents with the organization. */
@@ -34,22 +35,30 @@ declare module 'fastify' {
   }
 }
 
-export type AuthOptions = { config: Pick<Config, 'AUTH' | 'ALLOWED_HOSTS' | 'CORS_ORIGINS'>; store: Store }
+export type AuthOptions = {
+  config: Pick<Config, 'AUTH' | 'ALLOWED_HOSTS' | 'CORS_ORIGINS' | 'OWNER_TOKENS_PER_DAY'>
+  store: Store
+  /** What this process has counted, which is left out of what the database returns for budgets. */
+  usage: UsageRecorder
+}
 
 const publicPaths = /^\/(?:$|assets\/|health\/|docs(?:\/|$)|openapi\.json\/?$)/
 const localHosts = new Set(['localhost', '127.0.0.1', '[::1]'])
 const keyUsageIntervalMs = 60_000 // unused keys are looked for in days, not seconds
+const budgetIntervalMs = 1000 // as often as usage is stored
 const closeTimeoutMs = 1000 // an unreachable database must not delay the exit
 
 /** Sets `request.owner`: the owner of the bearer key, or the single local owner with `AUTH=off`. And the organization. */
-async function auth(app: FastifyInstance, { config, store }: AuthOptions) {
+async function auth(app: FastifyInstance, options: AuthOptions) {
   app.decorateRequest('owner', '')
   app.decorateRequest('organization', undefined)
   app.decorateRequest('isLibrarian', false)
+  app.decorateRequest('keyId', undefined)
+  app.decorateRequest('budget', undefined)
   app.decorate('authenticators', [
-    config.AUTH === 'off'
-      ? createLocalAccess(config, store)
-      : createKeyAccess(store, createKeyUsageRecorder(app, store)),
+    options.config.AUTH === 'off'
+      ? createLocalAccess(app, options)
+      : createKeyAccess(options, createKeyUsageRecorder(app, options.store)),
   ])
   app.addHook('onRequest', async (request) => {
     if (isPublicPath(pathOf(request))) return
@@ -82,10 +91,13 @@ const foreignPage =
  * Accepts only programs on this machine, and those that call it by an allowed name. Host, Origin and Sec-Fetch-Site reveal
  * requests from other web pages.
  */
-function createLocalAccess({ ALLOWED_HOSTS, CORS_ORIGINS }: AuthOptions['config'], store: Store): Authenticate {
+function createLocalAccess(app: FastifyInstance, options: AuthOptions): Authenticate {
+  const { ALLOWED_HOSTS, CORS_ORIGINS } = options.config
   const hosts = new Set([...localHosts, ...ALLOWED_HOSTS])
-  let owner: string | undefined
-  return async ({ headers: { host = '', origin, 'sec-fetch-site': site }, routeOptions }) => {
+  const findOwner = createLocalOwner(app, options)
+  return async (request) => {
+    const { headers, routeOptions } = request
+    const { host = '', origin, 'sec-fetch-site': site } = headers
     const hostname = hostnameOf(`http://${host}`)
     // DNS rebinding sends the attacker's host name, never an IP address.
     const isLocal = hosts.has(hostname) || (routeOptions.config.allowMetricsScrape === true && isIPv4(hostname))
@@ -96,20 +108,50 @@ function createLocalAccess({ ALLOWED_HOSTS, CORS_ORIGINS }: AuthOptions['config'
         : origin === `http://${host}` || CORS_ORIGINS.includes(origin)
     if (!isLocal) throw new ProblemError(403, 'foreign_origin', foreignHost)
     if (!isOwnPage) throw new ProblemError(403, 'foreign_origin', foreignPage)
-    owner ??= await store.owners.ensure(localOwner)
-    return { owner }
+    const { id, budget } = await findOwner()
+    request.budget = budget
+    return { owner: id }
   }
 }
 
-/** Authenticates API keys. Each request queries the database, so a revoked key stops working at once in every process, as
- * does an ended membership. */
-function createKeyAccess(store: Store, recordUsage: (id: string) => void): Authenticate {
-  return async ({ headers }) => {
-    const [, id, secret] = headers.authorization?.match(/^Bearer sl_(\w{16})_([\w-]{43})$/i) ?? []
-    const key = id ? await store.owners.findKey(id) : undefined
+type LocalOwner = { id: string; budget: Budget | undefined }
+
+/** Returns a function that returns the only owner. With a budget, what it has used is read once per second. */
+function createLocalOwner(app: FastifyInstance, { config, store, usage }: AuthOptions): () => Promise<LocalOwner> {
+  let found: LocalOwner | undefined
+  const hasBudget = config.OWNER_TOKENS_PER_DAY > 0
+  const read = async (): Promise<LocalOwner> => {
+    const { owner: id, spent = null } = await store.owners.ensureMember(localOwner, '', {
+      ...usage.spentBy(),
+      isSpending: hasBudget,
+    })
+    found = { id, budget: hasBudget ? { tokensPerDay: null, spent } : undefined }
+    return found
+  }
+  const refresh = async () => void (await read())
+  const warn = (error: unknown) => app.log.warn({ error: describeError(error) }, 'failed to read the used tokens')
+  if (hasBudget) {
+    const end = repeat(budgetIntervalMs, refresh, warn)
+    app.addHook('onClose', async () => end())
+  }
+  return async () => found ?? read()
+}
+
+/**
+ * Authenticates API keys. Each request queries the database, so a revoked key stops working at once in every process, as
+ * does an ended membership. The same query returns what has been used of a budget.
+ */
+function createKeyAccess({ store, usage, config }: AuthOptions, recordUsage: (id: string) => void): Authenticate {
+  const hasBudget = config.OWNER_TOKENS_PER_DAY > 0
+  return async (request) => {
+    const [, id, secret] = request.headers.authorization?.match(/^Bearer sl_(\w{16})_([\w-]{43})$/i) ?? []
+    const spending = { ...usage.spentBy(), isSpending: isSpending(request), hasBudget }
+    const key = id ? await store.owners.findKey(id, spending) : undefined
     if (!id || !key || !secret) return undefined
     if (!timingSafeEqual(Buffer.from(key.secretHash), Buffer.from(hashSecret(secret)))) return undefined
     recordUsage(id)
+    request.keyId = id
+    if (key.spent) request.budget = { tokensPerDay: key.tokensPerDay, spent: key.spent }
     return key
   }
 }

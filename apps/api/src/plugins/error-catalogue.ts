@@ -31,7 +31,7 @@ const authErrors: ProblemCodes = {
 const rateLimitErrors: ProblemCodes = { 429: ['rate_limited'] }
 const modelErrors: ProblemCodes = {
   400: ['context_length_exceeded'],
-  429: ['model_rate_limited'],
+  429: ['model_rate_limited', 'token_budget'],
   502: ['model_unauthorized', 'model_rejected', 'model_failed', 'model_unreachable', 'model_protocol'],
   504: ['model_timeout'],
 }

@@ -1,5 +1,5 @@
 import type { Config } from '@repo/config'
-import type { Store } from '@repo/db'
+import type { Store, UsageRecorder } from '@repo/db'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -13,11 +13,16 @@ import {
   type RemoteJWKSet,
 } from 'jose'
 import { z } from 'zod'
+import { isSpending } from './budgets.ts'
 import { ProblemError } from './errors.ts'
 
 export type JwtOptions = {
-  config: Pick<Config, 'JWT_ISSUER' | 'JWT_AUDIENCE' | 'JWT_ORGANIZATION_CLAIM' | 'JWT_LIBRARIAN_CLAIM'>
+  config: Pick<
+    Config,
+    'JWT_ISSUER' | 'JWT_AUDIENCE' | 'JWT_ORGANIZATION_CLAIM' | 'JWT_LIBRARIAN_CLAIM' | 'OWNER_TOKENS_PER_DAY'
+  >
   store: Store
+  usage: UsageRecorder
 }
 
 /** Asymmetric algorithms only. Allowing HS256 would let anyone sign tokens with the public key as the shared secret. */
@@ -35,18 +40,22 @@ const Subject = z.string().regex(/^\P{C}{1,255}$/u)
  * To remove this feature, delete this file, its test and its line in `app.ts`, and run
  * `npm uninstall jose -w @repo/api`.
  */
-async function jwt(app: FastifyInstance, { config, store }: JwtOptions) {
-  const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience } = config
+async function jwt(app: FastifyInstance, { config, store, usage }: JwtOptions) {
+  const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, OWNER_TOKENS_PER_DAY: maxTokens } = config
   if (!issuer || !audience) return
   const findKey = createKeyFinder(issuer, app.log)
   const claims = { issuer, audience, algorithms, requiredClaims: ['exp'], clockTolerance: clockToleranceSeconds }
-  app.authenticators.push(async ({ headers, log }) => {
+  app.authenticators.push(async (request) => {
+    const { headers, log } = request
     const [, token] = headers.authorization?.match(/^Bearer ([\w-]+\.[\w-]+\.[\w-]*)$/i) ?? []
     if (token === undefined) return undefined
     try {
       const { payload } = await jwtVerify(token, findKey, claims)
       const { name, isLibrarian } = readOrganization(payload, config)
-      return { ...(await store.owners.ensureMember(`${issuer}#${Subject.parse(payload.sub)}`, name)), isLibrarian }
+      const spending = { ...usage.spentBy(), isSpending: maxTokens > 0 && isSpending(request) }
+      const member = await store.owners.ensureMember(`${issuer}#${Subject.parse(payload.sub)}`, name, spending)
+      if (member.spent) request.budget = { tokensPerDay: null, spent: member.spent }
+      return { ...member, isLibrarian }
     } catch (error) {
       throw toProblem(error, log)
     }

@@ -1,4 +1,4 @@
-import { connect, createStore, usage } from '@repo/db'
+import { connect, createStore, createUsageRecorder, usage } from '@repo/db'
 import { createScriptedModel } from '@repo/testing/scripted-model'
 import { openTcpProxy } from '@repo/testing/tcp-proxy'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
@@ -26,10 +26,11 @@ function createPeer(one: TestApp, limits: { requests?: number; streams?: number 
   const other = createQuotas({
     config: { OWNER_REQUESTS_PER_MINUTE: limits.requests, OWNER_STREAMS: limits.streams },
     store: createStore(database.db),
+    usage: createUsageRecorder(),
     log: one.app.log,
   })
   onTestFinished(async () => {
-    other.close()
+    await other.close()
     await database.close()
   })
   return other
@@ -126,6 +127,7 @@ describe('OWNER_REQUESTS_PER_MINUTE', () => {
     const alone = createQuotas({
       config: { OWNER_REQUESTS_PER_MINUTE: 2, OWNER_STREAMS: undefined },
       store: one.store,
+      usage: createUsageRecorder(),
       log: one.app.log,
     })
     onTestFinished(alone.close)
@@ -174,7 +176,7 @@ describe('OWNER_STREAMS', () => {
     await expect.poll(() => isRejected(tryOnce)).toBe(false)
     other.acquireStream(owner)
     await expect.poll(() => isRejected(tryOnce)).toBe(true)
-    other.close() // as if it had crashed
+    void other.close() // as if it had crashed
     await expect.poll(() => isRejected(tryOnce)).toBe(false)
   })
 })

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '@repo/config'
-import type { Store, Usage } from '@repo/db'
+import type { Store, Usage, UsageRecorder, UsageRow } from '@repo/db'
 import { describeError } from '@repo/telemetry'
 import type { FastifyBaseLogger, FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { repeat } from '../repeat.ts'
+import { createBudgetCheck } from './budgets.ts'
 import { ProblemError } from './errors.ts'
 
 declare module 'fastify' {
@@ -20,16 +22,21 @@ export type Quotas = {
   /** Counts a running answer until `releaseStream`. Throws `ProblemError` 429 when the owner has reached the limit. */
   acquireStream: (owner: string) => void
   releaseStream: (owner: string) => void
-  close: () => void
+  /** Ends the syncs, and stores what models have been used for since the last one. */
+  close: () => Promise<void>
 }
 
 export type QuotaOptions = {
   config: Pick<Config, 'OWNER_REQUESTS_PER_MINUTE' | 'OWNER_STREAMS'>
   store: Store
+  /** What it has counted is stored with each sync. */
+  usage: UsageRecorder
   log: FastifyBaseLogger
 }
 
 const minuteMs = 60_000
+const mergeIntervalMs = 10 * minuteMs // rows of days that are over may wait
+const closeTimeoutMs = 2000 // an unreachable database must not delay the exit
 const syncIntervalMs = 1000 // requests that other processes accept in this time can exceed a limit
 const freshMs = 5000 // five missed syncs: the other process has crashed, or the database is unavailable
 const streamRetrySeconds = 5 // most answers end within a few seconds
@@ -49,16 +56,25 @@ type Entry = {
  * Creates the per-owner limits, which all processes on one database share. Each process counts in memory, so no request
  * waits. Once per second it syncs the counts of its active owners in one statement. A limit can therefore be exceeded by
  * what other processes accept within about a second. While the database is unavailable, each process applies the limit
- * to its own count. Minutes follow the machine's clock.
+ * to its own count. Minutes follow the machine's clock. The same statement stores what models were used for.
  */
-export function createQuotas({ config, store, log }: QuotaOptions): Quotas {
+export function createQuotas({ config, store, usage, log }: QuotaOptions): Quotas {
+  const entries = new Map<string, Entry>()
+  const sync = createSync(store, entries, usage)
+  const warn = (error: unknown) =>
+    log.warn({ error: describeError(error) }, 'failed to sync quotas and usage; each process keeps its own count')
+  const stop = repeat(syncIntervalMs, sync, warn)
+  const close = async () => {
+    stop()
+    await nextTurn() // calls of models that were cancelled now are counted first
+    await Promise.race([usage.flush(store.usage.store).catch(warn), sleep(closeTimeoutMs, undefined, { ref: false })])
+  }
+  return { ...createCounters(config, entries), close }
+}
+
+function createCounters(config: QuotaOptions['config'], entries: Map<string, Entry>): Omit<Quotas, 'close'> {
   const { OWNER_REQUESTS_PER_MINUTE: maxRequests, OWNER_STREAMS: maxStreams } = config
   if (maxRequests === undefined && maxStreams === undefined) return unlimited
-  const entries = new Map<string, Entry>()
-  const sync = createSync(store, entries)
-  const warn = (error: unknown) =>
-    log.warn({ error: describeError(error) }, 'failed to sync quotas: each process applies them to its own count')
-
   const open = (owner: string): Entry => {
     const entry = entries.get(owner) ?? createEntry()
     entries.set(owner, entry)
@@ -80,28 +96,44 @@ export function createQuotas({ config, store, log }: QuotaOptions): Quotas {
     releaseStream: (owner) => {
       open(owner).own.streams -= 1
     },
-    close: repeat(syncIntervalMs, sync, warn),
   }
 }
 
-const unlimited: Quotas = { countRequest: () => {}, acquireStream: () => {}, releaseStream: () => {}, close: () => {} }
+const unlimited: Omit<Quotas, 'close'> = { countRequest: () => {}, acquireStream: () => {}, releaseStream: () => {} }
 
-/** Returns a function that shares the counts of this process, reads those of the others, and drops idle owners. */
-function createSync(store: Store, entries: Map<string, Entry>): () => Promise<void> {
+/**
+ * Returns a function that shares the counts of this process, reads those of the others, and drops idle owners. Without
+ * active owners it stores what models were used for, if there is anything to store.
+ */
+function createSync(store: Store, entries: Map<string, Entry>, usage: UsageRecorder): () => Promise<void> {
   const processId = randomUUID()
-  let sweptAt = Number.NEGATIVE_INFINITY
+  const sweep = every(minuteMs, store.usage.sweep)
+  const mergeAll = async () => {
+    while ((await store.usage.merge()) > 0);
+  }
+  const mergeDays = every(mergeIntervalMs, mergeAll, performance.now())
   return async () => {
     const now = Date.now()
     for (const [owner, entry] of entries) if (isExpired(entry, now)) entries.delete(owner)
     const active = [...entries].filter(([, entry]) => isActive(entry))
-    if (active.length === 0) return
     const minute = new Date(toMinute(now))
-    const own = active.map(([owner, entry]) => ({ owner, minute, ...expire(entry, now).own }))
-    const others = await store.usage.sync(processId, own, freshMs)
-    for (const [owner, entry] of active) merge(entry, toMinute(now), others.get(owner))
-    if (performance.now() - sweptAt < minuteMs) return
-    sweptAt = performance.now()
-    await store.usage.sweep()
+    const exchange = async (rows: UsageRow[]) => {
+      const own = active.map(([owner, entry]) => ({ owner, minute, ...expire(entry, now).own }))
+      const others = await store.usage.sync(processId, own, freshMs, rows)
+      for (const [owner, entry] of active) merge(entry, toMinute(now), others.get(owner))
+      await sweep()
+    }
+    await usage.flush(active.length > 0 ? exchange : store.usage.store)
+    await mergeDays()
+  }
+}
+
+/** Returns a function that does some work unless it was done in the last `intervalMs`. */
+function every(intervalMs: number, work: () => Promise<void>, doneAt = Number.NEGATIVE_INFINITY): () => Promise<void> {
+  return async () => {
+    if (performance.now() - doneAt < intervalMs) return
+    doneAt = performance.now()
+    await work()
   }
 }
 
@@ -157,10 +189,17 @@ function tooManyStreams(limit: number): ProblemError {
   })
 }
 
+type EnforceOptions = { quotas: Quotas; config: Pick<Config, 'OWNER_TOKENS_PER_DAY'>; usage: UsageRecorder }
+
 /** Counts each request to a rate-limited route before its body is read. Runs after auth, which sets the owner. */
-async function enforceQuotas(app: FastifyInstance, { quotas }: { quotas: Quotas }) {
-  app.addHook('onRequest', async ({ routeOptions, owner }) => {
-    if (routeOptions.config.rateLimit) quotas.countRequest(owner)
+async function enforceQuotas(app: FastifyInstance, { quotas, config, usage }: EnforceOptions) {
+  const checkBudget = createBudgetCheck(config, usage)
+  app.addHook('onRequest', async (request, reply) => {
+    if (!request.routeOptions.config.rateLimit) return
+    const usedUp = checkBudget(request)
+    if (usedUp) reply.header('x-should-retry', 'false') // OpenAI's clients would try again at once
+    if (usedUp) throw usedUp
+    quotas.countRequest(request.owner)
   })
 }
 

@@ -31,8 +31,9 @@ const routes: FastifyPluginAsyncZod = async (app) => {
       schema: describeAsk(app.tools),
     },
     async (request, reply) => {
-      const { owner, organization } = request
-      const answer = await app.chat.ask(owner, { ...(await takeQuestion(request)), organization }, request.log)
+      const { owner, organization, keyId, log } = request
+      const asked = { ...(await takeQuestion(request)), organization }
+      const answer = await app.chat.ask(owner, asked, { log, keyId })
       await waitForAcceptance(answer)
       if (answer.end?.status === 'failed') throw withIds(toProblem(answer.failure), answer)
       await sendStream(reply, answer, answer.start > 0 ? { position: answer.start, isContinued: true } : undefined)

@@ -15,11 +15,11 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         response: { 200: SearchResponse },
       },
     },
-    async ({ owner, organization, query: { q, k, explain, ...scope } }) => {
+    async ({ owner, organization, keyId, query: { q, k, explain, ...scope } }) => {
       const { passages, ...found } = await app.searchPassages(owner, q, {
         limit: k,
         scope: toScope(scope),
-        organization,
+        ...{ organization, keyId },
       })
       const explained = passages.map((passage) => ({ ...passage, ranking: toRanking(passage) }))
       return { items: explain === '1' ? explained : passages, ...found }

@@ -16,7 +16,7 @@ export function toResponse(body: ResponseRequest, { citations, degraded, ...comp
   const decoder = createAnswerDecoder()
   const events: AnswerEvent[] = []
   decoder.readEvent({ name: '', data: JSON.stringify(completion) }, events)
-  return finish(response, [...events, ...decoder.readEnd()]).ended
+  return finish(response, [...events, ...decoder.readEnd()])
 }
 
 /** Creates the stream of one response. Its failures are events too. */
@@ -29,8 +29,8 @@ export function createResponseOutput(body: ResponseRequest): Output {
   return { ending: { done: '', toFailure }, send: (stream, completion) => sendResponse(response, stream, completion) }
 }
 
-/** Sends a model's chunks as events of a response. At a limit it cancels the model call. Returns the usage. */
-async function sendResponse(response: Response, { send }: ChunkStream, completion: Completion) {
+/** Sends a model's chunks as events of a response. At a limit it cancels the model call. */
+async function sendResponse(response: Response, { send }: ChunkStream, completion: Completion): Promise<void> {
   const { call, batches, fields } = completion
   const decoder = createAnswerDecoder()
   const meter = createMeter(completion)
@@ -51,16 +51,12 @@ async function sendResponse(response: Response, { send }: ChunkStream, completio
     meter.end()
   }
   // The calls of an answer that was cut off are incomplete.
-  const { usage } = finish(
-    response,
-    meter.isReached() ? [{ type: 'finish', finishReason: 'length' }] : decoder.readEnd(),
-  )
+  finish(response, meter.isReached() ? [{ type: 'finish', finishReason: 'length' }] : decoder.readEnd())
   await send(response.takeEvents())
-  return { usage: usage && { prompt_tokens: usage.inputTokens, completion_tokens: usage.outputTokens } }
 }
 
 function finish(response: Response, events: AnswerEvent[]) {
   for (const event of events) response.add(event)
   const last = events.find((event) => event.type === 'finish') ?? { finishReason: 'other' as const }
-  return { ended: response.end(last), usage: 'usage' in last ? last.usage : undefined }
+  return response.end(last)
 }
