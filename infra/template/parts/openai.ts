@@ -207,7 +207,9 @@ export const part: Part = {
     'packages/offline/README.md': [[" and `completions.ts` (OpenAI's API)", '']],
     'packages/offline/src/index.ts': ['completions: ', 'embeddings: '],
     'packages/telemetry/src/spans.ts': [
-      ['{ type ChatModel, type CompletionModel, type Llm,', '{ type ChatModel, type Llm,'],
+      'type CompletionModel,',
+      'readUsage,',
+      'function recordChunks',
       ['reranker, embeddings, chatModels, completionModels, ...llm', 'reranker, chatModels, ...llm'],
       'completions: traceCompletions',
       'embeddings: {',

@@ -16,12 +16,23 @@ export const UsageQuery = z
       .default('day')
       .meta({ description: 'One item per day, or per model and kind of call' }),
   })
-  .transform(({ from, to = toDay(Date.now()), by }) => ({ from: from ?? toDay(Date.parse(to) - 29 * dayMs), to, by }))
-  .refine(({ from, to }) => from <= to, { path: ['from'], error: 'must not be after `to`' })
-  .refine(({ from, to }) => Date.parse(to) - Date.parse(from) < maxDays * dayMs, {
+  .refine((query) => countDays(query) > 0, { path: ['from'], error: 'must not be after `to`' })
+  .refine((query) => countDays(query) <= maxDays, {
     path: ['from'],
     error: `must be at most ${maxDays} days before \`to\``,
   })
+
+type Given = { from?: string | undefined; to?: string | undefined }
+
+/** Returns the first and the last day, with the defaults. */
+export function toDays({ from, to = toDay(Date.now()) }: Given): { from: string; to: string } {
+  return { from: from ?? toDay(Date.parse(to) - 29 * dayMs), to }
+}
+
+function countDays(given: Given): number {
+  const { from, to } = toDays(given)
+  return (Date.parse(to) - Date.parse(from)) / dayMs + 1
+}
 
 const count = (description: string) => z.int().meta({ description })
 

@@ -1,7 +1,7 @@
 import { computeCost } from '@repo/config'
 import type { UsageCounts } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
-import { UsageQuery, UsageResponse } from './usage.schemas.ts'
+import { toDays, UsageQuery, UsageResponse } from './usage.schemas.ts'
 
 type Counted = UsageCounts & { model: string; cost?: number | undefined }
 
@@ -16,7 +16,8 @@ const routes: FastifyPluginAsyncZod = async (app) => {
         response: { 200: UsageResponse },
       },
     },
-    async ({ owner, query: { by, ...days } }) => {
+    async ({ owner, query: { by, ...given } }) => {
+      const days = toDays(given)
       const rows = await app.store.usage.read(owner, days, by)
       const priced = rows.map((row) => ({ ...row, cost: computeCost(app.prices, row) }))
       const byDay = Map.groupBy(priced, ({ day }) => day)
