@@ -1,7 +1,7 @@
 import { and, asc, eq, inArray, isNull, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { type Spent, type SpentBy, selectSpent } from './model-usage.ts'
-import { apiKeys, conversations, documents, mergedProcess, owners } from './schema.ts'
+import { apiKeys, conversations, documents, mergedProcess, owners, uploads } from './schema.ts'
 
 const { placeholder } = sql
 
@@ -106,14 +106,14 @@ export function createOwners(db: Db) {
 const removedAtOnce = 50 // documents or conversations: a document may have thousands of chunks, and a statement 10 s
 
 async function removeOwner(db: Db, owner: string): Promise<void> {
-  const removeSome = (table: typeof documents | typeof conversations) => {
+  const removeSome = (table: typeof documents | typeof uploads | typeof conversations | typeof apiKeys) => {
     const some = db.select({ id: table.id }).from(table).where(eq(table.ownerId, owner)).limit(removedAtOnce)
     return db
       .delete(table)
       .where(and(eq(table.ownerId, owner), inArray(table.id, some)))
       .returning({ id: table.id })
   }
-  for (const table of [documents, conversations]) while ((await removeSome(table)).length > 0);
+  for (const table of [documents, uploads, conversations, apiKeys]) while ((await removeSome(table)).length > 0);
   await db.delete(owners).where(and(eq(owners.id, owner), ne(owners.name, localOwner)))
 }
 

@@ -37,3 +37,11 @@ it('with AUTH=off, leaves the local owner usable', async () => {
   for (const url of ['/documents', '/conversations']) expect((await app.inject(url)).json().items).toEqual([])
   expect((await app.inject(post)).statusCode).toBe(202)
 })
+
+it('ends the keys of an owner who is named like the local one', async () => {
+  const { app, store, close } = await testApp()
+  onTestFinished(close)
+  const headers = { authorization: `Bearer ${await createKey(store, 'local')}` }
+  expect((await app.inject({ method: 'DELETE', url: '/me', headers })).statusCode).toBe(204)
+  expect((await app.inject({ url: '/documents', headers })).statusCode).toBe(401)
+})
