@@ -204,7 +204,7 @@ async function* endAfter<T>(
 function describeModelCall(operation: string, model: string): SpanDescription {
   const attributes = {
     'gen_ai.operation.name': operation,
-    'gen_ai.provider.name': model.startsWith('offline') ? 'sluice' : 'openai', // the API's, whoever serves it
+    'gen_ai.provider.name': model.startsWith('offline') ? 'sluice' : 'openai', // the API's, not the server's
     'gen_ai.request.model': model,
   }
   return { name: `${operation} ${model}`, attributes }

@@ -10,7 +10,7 @@ import { repeat } from '../repeat.ts'
 import { type Budget, isSpending } from './budgets.ts'
 import { ProblemError } from './errors.ts'
 
-/** Whoever sent a request. `isLibrarian`: may share documents with the organization. */
+/** The sender of a request. `isLibrarian`: may share documents with the organization. */
 export type Identity = { owner: string; organization?: string | null | undefined; isLibrarian?: boolean }
 
 /** Returns who sent a request, or undefined for another kind of credentials. Throws `ProblemError`. */
