@@ -17,7 +17,7 @@ const { placeholder } = sql
 /** Candidates of each retriever. */
 const depth = sql.raw('50')
 /** Chunks to read for one set of terms. A subquery, because for a known number the planner may prefer to scan the table. */
-const mostRead = sql.raw('(select 250)')
+const mostRead = sql.raw('(select 1000)')
 
 // One plan serves all searches of a session, because planning takes longer than a search among few chunks. So conditions
 // are written for the planner:
