@@ -31,17 +31,24 @@ const all = Object.values<Relation>(relations).flatMap((relation) =>
 )
 
 /**
- * Returns a function that returns the next relation and kind of credentials, and how to create an owner with them. With
- * `isOutside`, it leaves out her organization.
+ * Returns a function that returns the next relation and kind of credentials, and how to `create` an owner with them, or to
+ * take the last one that was created so: `reuse`. With `isOutside`, it leaves out her organization.
  */
 export function createStrangers(store: Store) {
   let count = 0
+  const last = new Map<object, { authorization: string }>()
   return (isOutside = false) => {
     const choices = isOutside ? all.filter(({ relation }) => relation.organization !== 'acme') : all
-    const { relation, create } = choices[count++ % choices.length] ?? { relation: {}, create: withKey }
+    const choice = choices[count++ % choices.length] ?? { relation: {}, create: withKey }
+    const create = async () => {
+      const headers = { authorization: `Bearer ${await choice.create(store, choice.relation)}` }
+      last.set(choice, headers)
+      return headers
+    }
     return {
-      isInside: relation.organization === 'acme',
-      create: async () => ({ authorization: `Bearer ${await create(store, relation)}` }),
+      isInside: choice.relation.organization === 'acme',
+      create,
+      reuse: async () => last.get(choice) ?? (await create()),
     }
   }
 }
