@@ -1,4 +1,5 @@
-import { and, desc, eq, inArray, ne, type SQL, type SQLWrapper, sql } from 'drizzle-orm'
+import { and, desc, eq, inArray, ne, sql } from 'drizzle-orm'
+import { addDocument, type NewDocument } from './add-document.ts'
 import {
   addChunks,
   addChunksForModel,
@@ -11,54 +12,12 @@ import {
 } from './chunks.ts'
 import type { Db } from './client.ts'
 import type { Cursor } from './conversations.ts'
+import { type DocumentSummary, summary } from './document-summary.ts'
 import { readText } from './document-text.ts'
 import { asConflict } from './errors.ts'
 import { ingestQueue, sendJob } from './jobs.ts'
-import { chunks, type DocumentStatus, documents, type Metadata, uploads } from './schema.ts'
+import { chunks, type DocumentStatus, documents, uploads } from './schema.ts'
 import type { Tokenizer } from './terms.ts'
-import { attachUpload, storeUpload, type Tx } from './uploads.ts'
-
-/** A text is plain or Markdown. A file is either in memory or already stored by `uploads`. */
-export type NewDocument = {
-  title: string
-  contentHash: string
-  /** Different content with the same name replaces the document. */
-  externalId?: string | undefined
-  /** Replaces the document's metadata at once. Unset: the metadata stays as it is. */
-  metadata?: Metadata | undefined
-  /** The current embedding model. A document that was embedded with another one is embedded again. */
-  embeddingModel?: string
-} & NewContent
-
-/** An upload belongs to `uploadedBy`. Default: to the document's owner. */
-type NewContent = { text: string } | { bytes: Buffer; mediaType: string } | { uploadId: string; uploadedBy?: string }
-
-export type DocumentSummary = {
-  id: string
-  /** An owner, or the organization that the document is shared with. */
-  ownerId: string
-  externalId: string | null
-  title: string
-  metadata: Metadata
-  status: DocumentStatus
-  progress: number
-  error: string | null
-  warnings: string[]
-  createdAt: Date
-}
-
-const summary = {
-  id: documents.id,
-  ownerId: documents.ownerId,
-  externalId: documents.externalId,
-  title: documents.title,
-  metadata: documents.metadata,
-  status: documents.status,
-  progress: documents.progress,
-  error: documents.error,
-  warnings: documents.warnings,
-  createdAt: documents.createdAt,
-}
 
 const content = {
   title: documents.title,
@@ -66,8 +25,6 @@ const content = {
   pages: documents.pages,
   warnings: documents.warnings,
 }
-
-const withVersion = { ...summary, version: documents.version }
 
 /** Stores an owner's documents and their chunks. */
 export function createDocuments(db: Db, tokenizer: Tokenizer) {
@@ -164,44 +121,6 @@ export function createDocuments(db: Db, tokenizer: Tokenizer) {
 
 type Progress = { progress: number; error: string | null }
 
-const isDue = sql`${documents.contentHash} <> excluded.content_hash or ${documents.status} = 'failed'`
-const whenDue = (then: SQL, otherwise: SQLWrapper) => sql`case when ${isDue} then ${then} else ${otherwise} end`
-
-async function addDocument(
-  db: Db,
-  owner: string,
-  { embeddingModel, externalId, title, contentHash, metadata, ...content }: NewDocument,
-) {
-  const version = crypto.randomUUID()
-  return db.transaction(async (tx) => {
-    const [added] = await tx
-      .insert(documents)
-      .values({ ownerId: owner, externalId, title, text: '', contentHash, metadata, status: 'queued', version })
-      .onConflictDoUpdate({
-        target: [documents.ownerId, documents.key],
-        set: {
-          version: whenDue(sql`excluded.version`, documents.version),
-          status: whenDue(sql`'queued'`, documents.status),
-          progress: whenDue(sql`0`, documents.progress),
-          error: whenDue(sql`null`, documents.error),
-          contentHash,
-          ...(metadata && { metadata }),
-        },
-      })
-      .returning(withVersion)
-    if (!added) throw new Error('an upsert returned no row')
-    if (added.version === version) await attachContent(tx, owner, added.id, title, content)
-    const [renewed] = added.status === 'ready' && embeddingModel ? await renew(tx, owner, added.id, embeddingModel) : []
-    const document = renewed ?? added
-    // The id contains the version, so an existing job is not added again.
-    if (document.status !== 'ready') {
-      const job = { owner, documentId: document.id, version: document.version }
-      await sendJob(tx, ingestQueue, job, document.version)
-    }
-    return document
-  })
-}
-
 function moveDocument(db: Db, owner: string, id: string, to: string) {
   const version = crypto.randomUUID()
   const moving = db.transaction(async (tx) => {
@@ -216,31 +135,6 @@ function moveDocument(db: Db, owner: string, id: string, to: string) {
     return moved
   })
   return asConflict(moving)
-}
-
-async function attachContent(tx: Tx, owner: string, documentId: string, title: string, content: NewContent) {
-  if (!('uploadId' in content)) {
-    const id = await storeContent(tx, owner, title, content)
-    return attachUpload(tx, owner, { id, documentId, title })
-  }
-  const { uploadId: id, uploadedBy = owner } = content
-  await attachUpload(tx, uploadedBy, { id, documentId, title })
-}
-
-function storeContent(tx: Tx, owner: string, title: string, content: Exclude<NewContent, { uploadId: string }>) {
-  const file = 'text' in content ? { bytes: Buffer.from(content.text), mediaType: 'text/plain' } : content
-  return storeUpload(tx, owner, { title, ...file })
-}
-
-/** A ready document without chunks of the current model is embedded again. */
-function renew(tx: Pick<Db, 'update'>, owner: string, id: string, model: string) {
-  const isOther = sql`exists (select from ${chunks} where ${chunks.documentId} = ${documents.id}) and not exists (
-    select from ${chunks} where ${chunks.documentId} = ${documents.id} and ${chunks.embeddingModel} = ${model})`
-  return tx
-    .update(documents)
-    .set({ status: 'queued', progress: 0, version: sql`gen_random_uuid()` })
-    .where(and(isDocument(owner, id), eq(documents.status, 'ready'), isOther))
-    .returning(withVersion)
 }
 
 const newest: Cursor = { time: 'infinity', id: '00000000-0000-0000-0000-000000000000' }

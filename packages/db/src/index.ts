@@ -1,10 +1,11 @@
 // Operators for an app's own queries come from here, so that only this package depends on drizzle-orm.
 export { and, asc, desc, eq, gt, gte, inArray, isNull, lt, lte, ne, not, or, sql } from 'drizzle-orm'
+export type { NewDocument } from './add-document.ts'
 export type { AnswerEnd, AnswerKey, Position, Progress, StoredAnswer } from './answers.ts'
 export type { DocumentContent, DocumentVersion, NewChunk } from './chunks.ts'
 export { assertDriverPatched, connect, type Database, type DatabaseOptions, type Db } from './client.ts'
 export type { ConversationSummary, Cursor, Feedback } from './conversations.ts'
-export type { DocumentSummary, NewDocument } from './documents.ts'
+export type { DocumentSummary } from './document-summary.ts'
 export { assertNoConnectionHeld, ConnectionHeldError } from './driver/guard.ts'
 export type { Pool } from './driver/semaphore.ts'
 export { createEmbedders } from './embedders.ts'
