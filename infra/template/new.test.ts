@@ -106,7 +106,7 @@ describe('npm run new', () => {
   })
 })
 
-describe('a copy with generated routes and the route that the README writes by hand', () => {
+describe('a copy with generated routes, a generated tool and the route that the README writes by hand', () => {
   const names = ['tags', 'customer-support-queries', 'notes']
   let copy: ReturnType<typeof copyRepository>
 
@@ -114,7 +114,7 @@ describe('a copy with generated routes and the route that the README writes by h
   beforeAll(async () => {
     if (!isFull) return
     copy = copyRepository()
-    for (const name of ['tags', 'customer-support-queries customer-support-query']) {
+    for (const name of ['tags', 'customer-support-queries customer-support-query', 'tool count-words']) {
       const { status, output } = await copy.run(`npm run --silent new -- ${name}`)
       expect(status, output).toBe(0)
     }

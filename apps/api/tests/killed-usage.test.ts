@@ -9,8 +9,8 @@ import { testApp } from '../src/testing.ts'
 // completed for each. Alice asks the process that goes on, Bob the others.
 
 const isFull = Boolean(process.env.SLUICE_FULL)
-const kills = isFull ? 20 : 3
-const longestMs = 6000
+const kills = isFull ? 10 : 3
+const longestMs = 7000
 const lanes = 4 // questions at once
 const tokens = 7
 const lateMs = 5000 // a process stores its counts once per second; on a busy machine it is late
