@@ -22,6 +22,7 @@ export {
   type JobOptions,
   sendJob,
 } from './jobs.ts'
+export { createKeyring } from './keyring.ts'
 export { createKey, hashSecret, type KeyOptions } from './keys.ts'
 export type { LanguageName } from './languages.ts'
 export {
@@ -33,7 +34,7 @@ export {
   type UsageRow,
 } from './model-usage.ts'
 export { createOwnerAdmin } from './owner-admin.ts'
-export { createKeyring, localOwner, type Member, toOrganizationName } from './owners.ts'
+export { localOwner, type Member, toOrganizationName } from './owners.ts'
 export { dropParts, fromStored, joinText, measureParts, type Piece, type StoredMessage } from './parts.ts'
 export * from './schema.ts'
 export { createStore, type Store } from './store.ts'

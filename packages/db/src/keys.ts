@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { toOrganizationName } from './owners.ts'
+import type { KeyScope } from './schema.ts'
 import type { Store } from './store.ts'
 
 export type KeyOptions = {
@@ -9,6 +10,10 @@ export type KeyOptions = {
   isLibrarian?: boolean
   /** Limits the tokens that may be used with the key per day. Unset or 0: no limit. */
   tokensPerDay?: number
+  /** What the key may do. Unset: everything. */
+  scopes?: KeyScope[] | undefined
+  /** From when on the key is rejected. Unset: never. */
+  expiresAt?: Date | undefined
 }
 
 /**
@@ -18,14 +23,19 @@ export type KeyOptions = {
 export async function createKey(store: Store, ownerName: string, options: KeyOptions = {}): Promise<string> {
   if (ownerName.startsWith(toOrganizationName('')))
     throw new Error('An owner cannot be named like an organization. Choose another name.')
+  const { key, ...stored } = generateKey()
+  const owner = await store.owners.ensure(ownerName)
+  const { organization, tokensPerDay, ...settings } = options
+  if (organization) await store.owners.join(owner, organization)
+  await store.owners.addKey(owner, { ...stored, ...settings, tokensPerDay: tokensPerDay || null })
+  return key
+}
+
+/** Returns a new key, and what is stored of it. */
+export function generateKey() {
   const id = randomBytes(8).toString('hex')
   const secret = randomBytes(32).toString('base64url')
-  const owner = await store.owners.ensure(ownerName)
-  if (options.organization) await store.owners.join(owner, options.organization)
-  const { isLibrarian = false, tokensPerDay = 0 } = options
-  const limits = tokensPerDay > 0 ? { tokensPerDay } : {}
-  await store.owners.addKey(owner, { id, secretHash: hashSecret(secret), isLibrarian, ...limits })
-  return `sl_${id}_${secret}`
+  return { key: `sl_${id}_${secret}`, id, secretHash: hashSecret(secret) }
 }
 
 /** Returns the hash that is stored in place of a key's secret. */

@@ -1,4 +1,4 @@
-import { and, asc, eq, inArray, isNull, ne, sql } from 'drizzle-orm'
+import { and, eq, inArray, isNull, ne, sql } from 'drizzle-orm'
 import type { Db } from './client.ts'
 import { type Spent, type SpentBy, selectSpent } from './model-usage.ts'
 import { apiKeys, conversations, documents, mergedProcess, owners, uploads } from './schema.ts'
@@ -18,7 +18,7 @@ export const toOrganizationName = (name: string) => `organization#${name}`
 type Spending = SpentBy & { isSpending: boolean }
 const notSpending: Spending = { day: 'epoch', processId: mergedProcess, isSpending: false }
 type Spender = { spent?: Spent | null }
-type NewKey = { id: string; secretHash: string; isLibrarian?: boolean; tokensPerDay?: number }
+type NewKey = Omit<typeof apiKeys.$inferInsert, 'ownerId'>
 const isSpending = sql`${placeholder('isSpending')}::boolean`
 
 /** Creates the queries on owners and their API keys. */
@@ -28,20 +28,22 @@ export function createOwners(db: Db) {
     .from(owners)
     .where(inArray(owners.name, [placeholder('name'), placeholder('organization')]))
     .prepare('find_owners')
-  const isValid = and(eq(apiKeys.id, placeholder('id')), isNull(apiKeys.revokedAt))
+  const isCurrent = and(eq(apiKeys.id, placeholder('id')), isNull(apiKeys.revokedAt))
   const hasBudget = sql`(${placeholder('hasBudget')}::boolean or tokens_per_day is not null)`
   const findKey = db
     .select({
       owner: apiKeys.ownerId,
       organization: owners.organizationId,
       isLibrarian: apiKeys.isLibrarian,
+      scopes: apiKeys.scopes,
       secretHash: apiKeys.secretHash,
+      isExpired: sql<boolean>`coalesce(${apiKeys.expiresAt} <= now(), false)`,
       tokensPerDay: apiKeys.tokensPerDay,
       spent: selectSpent(sql`api_keys.owner_id`, sql`api_keys.id`, sql`${isSpending} and ${hasBudget}`),
     })
     .from(apiKeys)
     .innerJoin(owners, eq(owners.id, apiKeys.ownerId))
-    .where(isValid)
+    .where(isCurrent)
     .prepare('find_key')
   const ensureMember = async (name: string, organizationName = '', by = notSpending): Promise<Member & Spender> => {
     const organization = organizationName && toOrganizationName(organizationName)
@@ -84,8 +86,9 @@ export function createOwners(db: Db) {
     },
 
     /**
-     * Returns a valid key with its budget, its owner and the owner's organization. `spent` is null unless the request is
-     * `isSpending` and the key, or its owner (`hasBudget`), has a budget.
+     * Returns a key with its budget, its owner and the owner's organization, unless it was revoked. It may be expired, by the
+     * database's clock. `spent` is null unless the request is `isSpending` and the key, or its owner (`hasBudget`), has a
+     * budget.
      */
     findKey: async (id: string, by: Spending & { hasBudget: boolean } = { ...notSpending, hasBudget: false }) =>
       (await findKey.execute({ id, ...by })).at(0),
@@ -126,35 +129,4 @@ async function addOwner(db: Db, name: string): Promise<string> {
     .returning({ id: owners.id })
   if (!row) throw new Error('an upsert returned no row')
   return row.id
-}
-
-/** Creates queries on the keys of all owners. For the CLI only, so not part of the Store. */
-export function createKeyring(db: Db) {
-  const ownerName = db.select({ name: owners.name }).from(owners).where(eq(owners.id, apiKeys.ownerId))
-  return {
-    /** Returns all keys without their secrets, oldest first. `lastUsedAt` is up to a minute late. */
-    list: () =>
-      db
-        .select({
-          id: apiKeys.id,
-          owner: owners.name,
-          createdAt: apiKeys.createdAt,
-          lastUsedAt: apiKeys.lastUsedAt,
-          tokensPerDay: apiKeys.tokensPerDay,
-          revokedAt: apiKeys.revokedAt,
-        })
-        .from(apiKeys)
-        .innerJoin(owners, eq(owners.id, apiKeys.ownerId))
-        .orderBy(asc(apiKeys.createdAt), asc(apiKeys.id)),
-
-    /** Revokes a key permanently, and keeps the time if it is already revoked. Returns undefined for an unknown key. */
-    revoke: async (id: string): Promise<{ owner: string; revokedAt: Date | null } | undefined> => {
-      const [key] = await db
-        .update(apiKeys)
-        .set({ revokedAt: sql`coalesce(${apiKeys.revokedAt}, now())` })
-        .where(eq(apiKeys.id, id))
-        .returning({ owner: sql<string>`(${ownerName})`, revokedAt: apiKeys.revokedAt })
-      return key
-    },
-  }
 }

@@ -49,6 +49,10 @@ const ownerId = () =>
     .notNull()
     .references(() => owners.id, { onDelete: 'cascade' })
 
+/** What a key may do: read, ask models, or change documents. docs/security.md lists the routes. */
+export const keyScopes = ['read', 'chat', 'documents'] as const
+export type KeyScope = (typeof keyScopes)[number]
+
 /** An API key is `sl_<id>_<secret>`. Only the secret's SHA-256 is stored. */
 export const apiKeys = pgTable('api_keys', {
   id: text('id').primaryKey(),
@@ -56,11 +60,17 @@ export const apiKeys = pgTable('api_keys', {
   secretHash: text('secret_hash').notNull(),
   /** Whether requests with this key may share documents with the owner's organization. */
   isLibrarian: boolean('is_librarian').notNull().default(false),
+  /** Null: the key may do everything. */
+  scopes: text('scopes').array().$type<KeyScope[]>(),
   createdAt: createdAt(),
   /** The tokens that may be used with this key per day. Null: no limit. */
   tokensPerDay: bigint('tokens_per_day', { mode: 'number' }),
   /** Accurate to the minute, because it is written in batches. */
   lastUsedAt: time('last_used_at'),
+  /** Null: the key never expires. */
+  expiresAt: time('expires_at'),
+  /** The id of the key that took over when this one was rotated. */
+  replacedBy: text('replaced_by'),
   revokedAt: time('revoked_at'),
 })
 
