@@ -1,3 +1,4 @@
+import { createKey } from '@repo/db'
 import { openStatementCounter } from '@repo/testing/count-statements'
 import { startMockModel } from '@repo/testing/mock-model'
 import { post, readParts } from '@repo/testing/ui-stream'
@@ -13,7 +14,7 @@ const environment = {
   RETRIEVAL: 'tool',
   OWNER_TOKENS_PER_DAY: '1000000', // a budget costs no statement
 }
-const { alice, listen, close } = await testApp({ environment, gate: counter })
+const { alice, store, listen, close } = await testApp({ environment, gate: counter })
 afterAll(async () => {
   await close()
   await mock.close()
@@ -41,4 +42,17 @@ it('a chat takes one statement more for each search, and none for a step', async
   expect(none).toHaveLength(2)
   expect(one).toHaveLength(3)
   expect(two).toHaveLength(4)
+})
+
+it('expiry and scopes of a key take no statement of their own', async () => {
+  const expiresAt = new Date(Date.now() + 3_600_000)
+  const key = await createKey(store, 'alice', { scopes: ['read'], expiresAt })
+  for (const headers of [alice, { authorization: `Bearer ${key}` }]) {
+    for (const path of ['/documents', '/models']) await fetch(`${url}${path}`, { headers }) // prepares the statements
+    counter.take()
+    expect((await fetch(`${url}/models`, { headers })).status).toBe(200)
+    expect(
+      counter.take().filter((statement) => /api_keys/.test(statement) && !/last_used_at/.test(statement)),
+    ).toHaveLength(1)
+  }
 })

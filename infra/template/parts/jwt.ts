@@ -42,6 +42,7 @@ export const part: Part = {
     ],
     'docs/deployment.md': ['- People who sign in with OpenID Connect'],
     'docs/security.md': [
+      '- Tokens of an issuer may do everything',
       [' Tokens come from one issuer, with fixed algorithms, audience and expiry (`jwt.ts`).', ''],
       ['model servers and `JWT_ISSUER` only, without following redirects (`jwt.test.ts`)', 'model servers only'],
     ],

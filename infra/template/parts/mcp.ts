@@ -30,8 +30,10 @@ export const part: Part = {
       "['reads a shared resource'",
       "['lists resources after one of hers'",
     ],
+    'apps/api/tests/scopes.test.ts': ["'POST /mcp'"],
     'apps/api/tests/stalls.test.ts': ['const callMcp = ', "'POST /mcp'"],
     'biome.json': ['"apps/api/src/mcp/routes.ts"'],
     'docs/clients.md': ['## Claude, Cursor and other MCP clients'],
+    'docs/security.md': [[', and `POST /mcp`', ''], '- `/mcp` needs `read`'],
   },
 }

@@ -30,6 +30,7 @@ export const part: Part = {
     'apps/api/src/chat/injection.test.ts': ["it('a client of OpenAI"],
     'apps/api/src/chat/prompt-cache.test.ts': ["it('is counted for OpenAI"],
     'apps/api/src/documents/upload.ts': [['param: path.slice(1), ', '']],
+    'apps/api/src/plugins/auth.test.ts': ["expect(await ask('/v1/models'))"],
     'apps/api/src/plugins/error-handler.ts': [
       ['isOpenAi, ', ''],
       [`isOpenAi(request.url)\n        ? \`Use one of these: \${routes.listBelow('/v1/')}.\`\n        : `, ''],
@@ -100,6 +101,17 @@ export const part: Part = {
       "['asks the same with streaming'",
       "['asks for a response'",
     ],
+    'apps/api/tests/scopes.test.ts': [
+      "'POST /v1/chat/completions'",
+      "'POST /v1/responses'",
+      "'POST /v1/embeddings'",
+      "'GET /v1/models'",
+      "'GET /v1/models/{id}'",
+      ["operation.path.startsWith('/v1/') ? body.error : { ...body, message: body.detail }", 'body'],
+      ['const { code, message } =', 'const { code, detail } ='],
+      ['expect(message)', 'expect(detail)'],
+      "['GET', '/v1/models/vendor/unknown'",
+    ],
     'apps/api/tests/stalls.test.ts': [
       'const question = ',
       "'POST /v1/chat/completions'",
@@ -132,6 +144,7 @@ export const part: Part = {
       ['`/v1/embeddings`, the worker and the commands', 'The worker and the commands'],
     ],
     'docs/security.md': [
+      ['; everything below `/v1`', ''],
       [' Below `/v1`, other parameters are passed to the model.', ''],
       [' `/v1` ends the model call when its client disconnects.', ''],
     ],

@@ -9,6 +9,7 @@ export const part: Part = {
     'apps/api/src/plugins/budgets.test.ts': ["post('/v1/responses'"],
     'apps/api/src/app.ts': ["await app.register(import('./openai/responses"],
     'apps/api/tests/owners.test.ts': ["['asks for a response'"],
+    'apps/api/tests/scopes.test.ts': ["'POST /v1/responses'"],
     'apps/api/tests/stalls.test.ts': ["'POST /v1/responses'"],
     'biome.json': ['"apps/api/src/openai/responses/routes.ts"'],
     'docs/clients.md': ['`POST /v1/responses` is for', ['`responses`, ', '']],

@@ -214,13 +214,17 @@ describe.each([
     expect(new Set([...first.resources, ...second.resources].map(({ name }) => name)).size).toBe(101)
   })
 
-  it('is refused with a wrong key and from another origin', async () => {
+  it('is refused with a wrong key, without the scope `read`, and from another origin', async () => {
     const refused = async (headers: Record<string, string>) =>
       connect(mode, headers).then(
         () => 'connected',
         (error) => (error instanceof SdkHttpError ? error.data.status : error),
       )
     expect(await refused({ authorization: 'Bearer sl_wrong' })).toBe(401)
+    const chat = await createKey(store, 'alice', { scopes: ['chat'] })
+    expect(await refused({ authorization: `Bearer ${chat}` })).toMatchObject({ requiredScope: 'read' })
+    const read = await createKey(store, 'alice', { scopes: ['read'] })
+    expect(await refused({ authorization: `Bearer ${read}` })).toBe('connected')
     expect(await refused({ ...alice, origin: 'https://other.example' })).toBe(403)
     expect(await refused({ ...alice, origin: 'https://app.example' })).toBe('connected')
     expect(await refused({ ...alice, origin: url })).toBe('connected')

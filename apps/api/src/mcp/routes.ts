@@ -17,7 +17,7 @@ const routes: FastifyPluginAsyncZod<Options> = async (app, { config, tools, quot
   app.post(
     '',
     {
-      config: { problems: { 403: ['foreign_origin'], 429: ['rate_limited'] } },
+      config: { scopes: ['read'], problems: { 403: ['foreign_origin'], 429: ['rate_limited'] } },
       onRequest: async (request) => assertOrigin(request, config.CORS_ORIGINS),
       schema: {
         operationId: 'callMcp',

@@ -1,3 +1,4 @@
+import type { KeyScope } from '@repo/db'
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod'
 import { findModel } from '../chat/find-model.ts'
 import { sendJsonPieces } from '../streaming/json-pieces.ts'
@@ -19,6 +20,8 @@ const refusals = { 400: ['unsupported_parameter', 'model_rejected'], 404: ['mode
 
 const maxBodyBytes = 8 * 1024 * 1024 // a conversation with some images, or 2,048 texts to embed
 
+const readers: KeyScope[] = ['read', 'chat']
+
 const serveModels: FastifyPluginAsyncZod = async (app) => {
   const created = Math.floor(Date.now() / 1000)
   const models = [...new Set([...app.llm.completionModels.keys(), app.llm.embeddings.name])].map((id) => ({
@@ -31,6 +34,7 @@ const serveModels: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '/models',
     {
+      config: { scopes: readers },
       schema: { operationId: 'listModels', summary: 'List the models', response: { 200: ModelList } },
     },
     async () => ({ object: 'list' as const, data: models }),
@@ -40,13 +44,14 @@ const serveModels: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '/models/:id',
     {
-      config: { problems: { 404: ['model_not_found'] } },
+      config: { scopes: readers, problems: { 404: ['model_not_found'] } },
       schema: { operationId: 'readModel', summary: 'Read a model', params: ModelParams, response: { 200: Model } },
     },
     async ({ params }) => findModel(byId, params.id),
   )
   // Ids such as `vendor/model` whose slashes the client has not encoded
-  app.get('/models/*', { schema: { hide: true, params: ModelPath, response: { 200: Model } } }, async ({ params }) =>
+  const wholePath = { hide: true, params: ModelPath, response: { 200: Model } }
+  app.get('/models/*', { config: { scopes: readers }, schema: wholePath }, async ({ params }) =>
     findModel(byId, params['*']),
   )
 }
@@ -59,7 +64,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '/chat/completions',
     {
-      config: { rateLimit: true, streamsAnswer: true, problems: refusals },
+      config: { scopes: ['chat'], rateLimit: true, streamsAnswer: true, problems: refusals },
       bodyLimit: maxBodyBytes,
       schema: {
         operationId: 'createCompletion',
@@ -86,7 +91,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '/embeddings',
     {
-      config: { rateLimit: true, problems: refusals },
+      config: { scopes: ['chat'], rateLimit: true, problems: refusals },
       bodyLimit: maxBodyBytes,
       schema: {
         operationId: 'createEmbeddings',

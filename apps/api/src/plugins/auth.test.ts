@@ -29,6 +29,9 @@ describe('with AUTH=required', async () => {
     .set({ revokedAt: new Date() })
     .where(eq(apiKeys.id, revoked.slice(3, 19)))
 
+  const past = new Date(Date.now() - 60_000)
+  const expired = await createKey(store, 'alice', { expiresAt: past })
+
   it.each([
     ['no key', {}],
     ['no scheme', { authorization: `sl_${id}_${secret}` }],
@@ -38,6 +41,7 @@ describe('with AUTH=required', async () => {
     ['an unknown id', { authorization: `Bearer sl_${'0'.repeat(16)}_${secret}` }],
     ['a key that is too long', { authorization: `Bearer sl_${id}_${secret}A` }],
     ['a revoked key', { authorization: `Bearer ${revoked}` }],
+    ['an expired key with a wrong secret', { authorization: `Bearer ${expired.slice(0, -43)}${'A'.repeat(43)}` }],
   ])('401 with %s', async (_, headers) => {
     const response = await app.inject({ url: '/documents', headers })
     expect(response.json()).toMatchObject({
@@ -45,6 +49,28 @@ describe('with AUTH=required', async () => {
       code: 'unauthorized',
       detail: expect.stringContaining('Bearer sl_'),
     })
+  })
+
+  it('401 with a code of its own for an expired key', async () => {
+    const headers = { authorization: `Bearer ${expired}` }
+    const ask = async (url: string) => (await app.inject({ url, headers })).json()
+    expect(await ask('/documents')).toMatchObject({
+      ...{ status: 401, code: 'key_expired' },
+      detail: expect.stringMatching(/^The API key has expired\. /),
+    })
+    expect(await ask('/v1/models')).toMatchObject({ error: { code: 'key_expired' } })
+  })
+
+  it('a key works until it expires, by the clock of the database', async () => {
+    const key = await createKey(store, 'alice', { expiresAt: new Date(Date.now() + 60 * 60_000) })
+    const ask = async () =>
+      (await app.inject({ url: '/documents', headers: { authorization: `Bearer ${key}` } })).statusCode
+    expect(await ask()).toBe(200)
+    await app.db
+      .update(apiKeys)
+      .set({ expiresAt: past })
+      .where(eq(apiKeys.id, key.slice(3, 19)))
+    expect(await ask()).toBe(401)
   })
 
   it('401 on every route except the public ones', async () => {

@@ -2,16 +2,24 @@ import { timingSafeEqual } from 'node:crypto'
 import { isIPv4 } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Config } from '@repo/config'
-import { hashSecret, localOwner, type Store, type UsageRecorder } from '@repo/db'
+import { hashSecret, type KeyScope, localOwner, type Store, type UsageRecorder } from '@repo/db'
 import { describeError } from '@repo/telemetry'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { repeat } from '../repeat.ts'
 import { type Budget, isSpending } from './budgets.ts'
 import { ProblemError } from './errors.ts'
+import { assertScope } from './scopes.ts'
 
-/** The sender of a request. `isLibrarian`: may share documents with the organization. */
-export type Identity = { owner: string; organization?: string | null | undefined; isLibrarian?: boolean }
+/** The sender of a request. */
+export type Identity = {
+  owner: string
+  organization?: string | null | undefined
+  /** Whether the sender may share documents with the organization. Default: no. */
+  isLibrarian?: boolean
+  /** What the sender may do. Null or unset: everything. */
+  scopes?: KeyScope[] | null
+}
 
 /** Returns who sent a request, or undefined for another kind of credentials. Throws `ProblemError`. */
 export type Authenticate = (request: FastifyRequest) => Promise<Identity | undefined>
@@ -48,7 +56,10 @@ const keyUsageIntervalMs = 60_000 // unused keys are looked for in days, not sec
 const budgetIntervalMs = 1000 // as often as usage is stored
 const closeTimeoutMs = 1000 // an unreachable database must not delay the exit
 
-/** Sets `request.owner`: the owner of the bearer key, or the single local owner with `AUTH=off`. And the organization. */
+/**
+ * Sets `request.owner`: the owner of the bearer key, or the single local owner with `AUTH=off`. And the organization. Rejects
+ * keys whose scopes do not include what the route needs.
+ */
 async function auth(app: FastifyInstance, options: AuthOptions) {
   app.decorateRequest('owner', '')
   app.decorateRequest('organization', undefined)
@@ -62,7 +73,8 @@ async function auth(app: FastifyInstance, options: AuthOptions) {
   ])
   app.addHook('onRequest', async (request) => {
     if (isPublicPath(pathOf(request))) return
-    const { owner, organization, isLibrarian = false } = await identify(app.authenticators, request)
+    const { owner, organization, isLibrarian = false, scopes = null } = await identify(app.authenticators, request)
+    assertScope(request, scopes)
     Object.assign(request, { owner, organization: organization ?? undefined, isLibrarian })
   })
 }
@@ -137,9 +149,11 @@ function createLocalOwner(app: FastifyInstance, { config, store, usage }: AuthOp
   return async () => found ?? read()
 }
 
+const expiredKey = 'The API key has expired. Send a newer one. Its operator creates or rotates keys.'
+
 /**
- * Authenticates API keys. Each request queries the database, so a revoked key stops working at once in every process, as
- * does an ended membership. The same query returns what has been used of a budget.
+ * Authenticates API keys. Each request queries the database, so a revoked or expired key stops working at once in every
+ * process, as does an ended membership. The same query returns what has been used of a budget.
  */
 function createKeyAccess({ store, usage, config }: AuthOptions, recordUsage: (id: string) => void): Authenticate {
   const hasBudget = config.OWNER_TOKENS_PER_DAY > 0
@@ -149,6 +163,7 @@ function createKeyAccess({ store, usage, config }: AuthOptions, recordUsage: (id
     const key = id ? await store.owners.findKey(id, spending) : undefined
     if (!id || !key || !secret) return undefined
     if (!timingSafeEqual(Buffer.from(key.secretHash), Buffer.from(hashSecret(secret)))) return undefined
+    if (key.isExpired) throw new ProblemError(401, 'key_expired', expiredKey) // said only to those who have the secret
     recordUsage(id)
     request.keyId = id
     if (key.spent) request.budget = { tokensPerDay: key.tokensPerDay, spent: key.spent }

@@ -24,8 +24,8 @@ const bodyErrors: ProblemCodes = {
 }
 const overloadErrors: ProblemCodes = { 503: ['overloaded'] }
 const authErrors: ProblemCodes = {
-  401: ['unauthorized', 'token_expired'],
-  403: ['foreign_origin'],
+  401: ['unauthorized', 'key_expired', 'token_expired'],
+  403: ['foreign_origin', 'scope_missing'],
   503: [...databaseCodes, 'issuer_unavailable'],
 }
 const rateLimitErrors: ProblemCodes = { 429: ['rate_limited'] }

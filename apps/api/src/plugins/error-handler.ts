@@ -83,10 +83,16 @@ export function handleError(error: unknown, request: FastifyRequest, reply: Fast
 function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: ProblemError) {
   reply.code(problem.status).header('x-request-id', request.id)
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer') // RFC 9110, section 11.6.1
+  if (problem.missingScope !== undefined) reply.header('www-authenticate', toScopeChallenge(problem.missingScope))
   if (problem.retryAfterSeconds !== undefined) reply.header('retry-after', Math.ceil(problem.retryAfterSeconds))
   if (problem.safeToRetry) reply.header('x-should-retry', 'true')
   if (!isOpenAi(request.url)) reply.type('application/problem+json')
   return reply.send(toErrorBody(problem, request.url, request.id))
+}
+
+/** RFC 6750, section 3.1. MCP clients read it too. */
+function toScopeChallenge(scope: string): string {
+  return `Bearer error="insufficient_scope"${scope && `, scope="${scope}"`}`
 }
 
 /** Writes an error to the socket. Invalid HTTP never becomes a request that a reply could be sent for. */

@@ -36,6 +36,8 @@ type Details = {
   retryAfterSeconds?: number | undefined
   /** The request had no effect, so a load balancer may resend it to another replica, whatever its method. */
   safeToRetry?: boolean
+  /** The scope that the key would need. Sent in `www-authenticate`. Empty: no scope allows it. */
+  missingScope?: string
   /** The invalid parameter, such as `messages[0].content`. Sent below /v1/ only. */
   param?: string
   extra?: Partial<z.output<typeof Problem>>
@@ -49,6 +51,7 @@ export class ProblemError extends Error {
   code: string
   retryAfterSeconds: number | undefined
   safeToRetry: boolean
+  missingScope: string | undefined
   param: string | undefined
   extra: Partial<z.output<typeof Problem>>
 
@@ -59,6 +62,7 @@ export class ProblemError extends Error {
     this.code = code
     this.retryAfterSeconds = details.retryAfterSeconds
     this.safeToRetry = details.safeToRetry ?? false
+    this.missingScope = details.missingScope
     this.param = details.param
     this.extra = details.extra ?? {}
   }

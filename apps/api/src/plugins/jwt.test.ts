@@ -129,6 +129,12 @@ describe('a token of the issuer', async () => {
       expect((await api.ask(await sign({ sub: 'dan', org: wrong }))).statusCode).toBe(401)
   })
 
+  it('may do everything, whatever its `scope` claim contains', async () => {
+    const headers = { authorization: `Bearer ${await sign({ sub: 'erin', scope: 'read' })}` }
+    const payload = { title: 'Diary', text: 'Dear diary.' }
+    expect((await api.app.inject({ method: 'POST', url: '/documents', headers, payload })).statusCode).toBe(202)
+  })
+
   it('does not replace API keys', async () => {
     expect((await api.app.inject({ url: '/documents', headers: api.alice })).statusCode).toBe(200)
   })

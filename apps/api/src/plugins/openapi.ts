@@ -16,6 +16,7 @@ import { z } from 'zod'
 import { isPublicPath } from './auth.ts'
 import { listErrorCodes } from './error-catalogue.ts'
 import { isOpenAi, ProblemError, toErrorBody } from './errors.ts'
+import { listScopes } from './scopes.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -37,6 +38,8 @@ export const { version } = Manifest.parse(
 const description = `Streamed, cited answers over your documents.
 
 Send an API key with every request: \`Authorization: Bearer sl_…\`. Only \`/health/*\`, \`/docs\` and \`/openapi.json\` need no key. A key gives access to its owner's data only. With \`AUTH=off\` no key is needed, but only this machine may call the API.
+
+A key may be limited to the scopes \`read\`, \`chat\` and \`documents\`. It then needs one of those that a route's \`security\` names, otherwise the response is \`403 scope_missing\`. Only keys without scopes may call a route that names none.
 
 Errors are problem+json (RFC 9457), or OpenAI's envelope below \`/v1/\`. The \`code\` is stable, and each route lists its codes. Any request can also fail with \`400 bad_request\`, \`404 route_not_found\`, \`405 method_not_allowed\`, \`408 request_timeout\` or \`431 headers_too_large\`. Every response has an \`x-request-id\`, which also appears in the server's log.`
 
@@ -109,7 +112,14 @@ const describeRoute: SwaggerTransform = (document) => {
     ...(schema.querystring !== undefined && { querystring: addExamples(schema.querystring, zodSchemas.querystring) }),
   }
   const names = { operationId: nameOperation(route), tags: [tag] }
-  return { schema: { ...names, ...schema, ...inputs, ...(isPublicPath(url) && { security: [] }), response }, url }
+  const security = isPublicPath(url) ? [] : describeSecurity(route)
+  return { schema: { ...names, ...schema, ...inputs, security, response }, url }
+}
+
+/** Lists one alternative for each scope that allows a key to call the route. Keys without scopes may call every route. */
+function describeSecurity({ method, config }: RouteOptions): { key: string[] }[] {
+  const alternatives = listScopes(String(method), config).map((scope) => ({ key: [scope] }))
+  return alternatives.length > 0 ? alternatives : [{ key: [] }]
 }
 
 function addForm(schema: object, { form }: FastifyContextConfig = {}): object {
@@ -183,7 +193,7 @@ function listHeaders(status: string, url: string) {
       'The request’s own `x-request-id` if it is valid (1 to 64 of `A-Z a-z 0-9 _ . -`), otherwise a new one',
     ),
     ...(['429', '503'].includes(status) && { 'retry-after': { type: 'integer', description: 'Seconds' } }),
-    ...(status === '401' && { 'www-authenticate': text('Bearer') }),
+    ...(['401', '403'].includes(status) && { 'www-authenticate': text('Bearer. With 403, the scope that is missing') }),
     ...((isOpenAi(url) || status === '503') && {
       'x-should-retry': text(
         '`false` if the model was called, since each retry costs money; `true` if the request had no effect',

@@ -26,7 +26,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '',
     {
-      config: { rateLimit: true, streamsAnswer: true, lastOf: 'messages', problems: askProblems },
+      config: { scopes: ['chat'], rateLimit: true, streamsAnswer: true, lastOf: 'messages', problems: askProblems },
       bodyLimit: 8 * 1024 * 1024, // bytes; `useChat` posts the whole conversation, but only the last message is used
       schema: describeAsk(app.tools),
     },
@@ -43,7 +43,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '/:id/stream',
     {
-      config: { problems: followProblems },
+      config: { scopes: ['chat', 'read'], problems: followProblems },
       schema: {
         operationId: 'followAnswer',
         summary: 'Resume an answer from any process',
@@ -71,7 +71,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '/:id/stop',
     {
-      config: { neverShed: true }, // it ends work
+      config: { scopes: ['chat'], neverShed: true }, // it ends work
       schema: {
         operationId: 'stopAnswer',
         summary: 'Stop the running answer of a conversation',

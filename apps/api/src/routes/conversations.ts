@@ -48,7 +48,7 @@ const serveChanges: FastifyPluginAsyncZod = async (app) => {
   app.patch(
     '/:id',
     {
-      config: { problems: { 404: ['conversation_not_found'] } },
+      config: { scopes: ['chat'], problems: { 404: ['conversation_not_found'] } },
       schema: {
         operationId: 'renameConversation',
         summary: 'Rename a conversation',
@@ -67,7 +67,7 @@ const serveChanges: FastifyPluginAsyncZod = async (app) => {
   app.put(
     '/:id/messages/:messageId/feedback',
     {
-      config: { problems: { 404: ['answer_not_found'] } },
+      config: { scopes: ['chat'], problems: { 404: ['answer_not_found'] } },
       schema: {
         operationId: 'rateAnswer',
         summary: 'Rate an answer',
@@ -121,7 +121,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.delete(
     '/:id',
     {
-      config: { problems: { 404: ['conversation_not_found'] } },
+      config: { scopes: ['chat'], problems: { 404: ['conversation_not_found'] } },
       schema: {
         operationId: 'deleteConversation',
         summary: 'Delete a conversation and stop its running answer',

@@ -52,6 +52,7 @@ const servePosts: FastifyPluginAsyncZod = async (app) => {
     '',
     {
       config: {
+        scopes: ['documents'],
         rateLimit: 'deferred',
         form: DocumentForm,
         problems: { 403: sharingProblems, 413: ['document_too_large', 'too_many_parts'], 415: ['unsupported_file'] },
@@ -92,7 +93,10 @@ const serveChanges: FastifyPluginAsyncZod = async (app) => {
   app.patch(
     '/:id',
     {
-      config: { problems: { 403: sharingProblems, 404: ['document_not_found'], 409: ['document_exists'] } },
+      config: {
+        scopes: ['documents'],
+        problems: { 403: sharingProblems, 404: ['document_not_found'], 409: ['document_exists'] },
+      },
       schema: {
         operationId: 'shareDocument',
         summary: 'Share a document with your organization, or make a shared one your own',
@@ -116,7 +120,7 @@ const serveChanges: FastifyPluginAsyncZod = async (app) => {
   app.delete(
     '/:id',
     {
-      config: { problems: { 403: sharingProblems, 404: ['document_not_found'] } },
+      config: { scopes: ['documents'], problems: { 403: sharingProblems, 404: ['document_not_found'] } },
       schema: { operationId: 'deleteDocument', summary: 'Delete a document', params: Params, response: { 204: Gone } },
     },
     async (request, reply) => {
@@ -153,7 +157,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '/:id',
     {
-      config: { problems: { 404: ['document_not_found'] } },
+      config: { scopes: ['read', 'documents'], problems: { 404: ['document_not_found'] } },
       schema: {
         operationId: 'readDocument',
         summary: "Read a document's state",

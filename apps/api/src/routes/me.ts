@@ -7,6 +7,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.delete(
     '',
     {
+      config: { scopes: [] }, // a key with scopes cannot delete other keys
       schema: {
         operationId: 'deleteMe',
         summary: 'Delete everything you have: documents, conversations and keys',

@@ -13,6 +13,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.get(
     '',
     {
+      config: { scopes: ['read', 'chat'] },
       schema: {
         operationId: 'listChatModels',
         summary: 'List the chat models that a request may choose',

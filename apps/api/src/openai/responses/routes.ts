@@ -15,7 +15,7 @@ const routes: FastifyPluginAsyncZod = async (app) => {
   app.post(
     '/responses',
     {
-      config: { rateLimit: true, streamsAnswer: true, problems: refusals },
+      config: { scopes: ['chat'], rateLimit: true, streamsAnswer: true, problems: refusals },
       bodyLimit: maxBodyBytes,
       schema: {
         operationId: 'createResponse',
