@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { readManageConfig } from '@repo/config'
-import { connect, createKey, createStore } from '@repo/db'
+import { connect, createKey, createKeyring, createStore } from '@repo/db'
 import { createTestDatabase } from '@repo/db/testing'
 import { createModels } from '@repo/models'
 import { ingestDocument, retrievePassages } from '@repo/rag'
@@ -52,7 +52,8 @@ describe('create-key', () => {
 
 describe('list-keys and revoke-key', async () => {
   const { db, close } = connect({ url: DATABASE_URL, poolSize: 1 })
-  const secrets = [await createKey(createStore(db), 'Grace Hopper'), await createKey(createStore(db), 'alan')]
+  const limits = { expiresAt: new Date(Date.now() + 3_600_000), scopes: ['read' as const, 'chat' as const] }
+  const secrets = [await createKey(createStore(db), 'Grace Hopper'), await createKey(createStore(db), 'alan', limits)]
   const [graces = '', alans = ''] = secrets.map((key) => key.slice(3, 19))
   await createStore(db).owners.recordKeyUsage([graces])
   await close()
@@ -61,9 +62,9 @@ describe('list-keys and revoke-key', async () => {
   it('list every key with its last use and its owner, without the secret', async () => {
     const { code, out, err } = await manage('list-keys')
     const time = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`
-    expect(out).toMatch(/^id +created +last used +revoked +owner\n/)
-    expect(out).toMatch(new RegExp(`^${graces}  ${time}  ${time}  - +Grace Hopper$`, 'm'))
-    expect(out).toMatch(new RegExp(`^${alans}  ${time}  - +- +alan$`, 'm'))
+    expect(out).toMatch(/^id +created +last used +expires +revoked +scopes +owner\n/)
+    expect(out).toMatch(new RegExp(`^${graces}  ${time}  ${time}  - +- +all +Grace Hopper$`, 'm'))
+    expect(out).toMatch(new RegExp(`^${alans}  ${time}  - +${time}  - +read,chat +alan$`, 'm'))
     for (const secret of secrets) expect(out).not.toContain(secret.slice(-43))
     expect(out).not.toMatch(/[0-9a-f]{64}/)
     expect({ code, err }).toEqual({ code: 0, err: '' })
@@ -85,6 +86,52 @@ describe('list-keys and revoke-key', async () => {
     const { code, out, err } = await manage('revoke-key', '0'.repeat(16))
     expect(err).toMatch(/^No key has the ID 0{16}\. .*list-keys.*\n$/)
     expect({ code, out }).toEqual({ code: 1, out: '' })
+  })
+})
+
+describe('create-key and rotate-key', () => {
+  const manage = (...args: string[]) => runProgram('apps/cli/dist/manage.js', { DATABASE_URL }, ...args)
+  const { db, close } = connect({ url: DATABASE_URL, poolSize: 1 })
+  afterAll(close)
+  const find = async (key: string) => (await createKeyring(db).list()).find(({ id }) => key.startsWith(`sl_${id}_`))
+
+  it('create a key with an expiry and scopes, and replace it while both work', async () => {
+    const api = await startApi({ DATABASE_URL, AUTH: 'required' })
+    const ask = async (key: string, method = 'GET') => {
+      const headers = { authorization: `Bearer ${key}` }
+      return (await fetch(`${api.url}/documents`, { method, headers })).status
+    }
+    const made = await manage('create-key', '--owner', 'joan', '--expires', '90d', '--scopes', 'documents, read')
+    const old = made.out.trim()
+    expect({ ...made, key: await find(old) }).toMatchObject({
+      ...{ code: 0, err: '' },
+      key: { scopes: ['read', 'documents'], expiresAt: expect.any(Date) },
+    })
+    const { code, out, err } = await manage('rotate-key', old.slice(3, 19))
+    expect(code).toBe(0)
+    expect(out).toMatch(/^sl_\w{16}_[\w-]{43}\n$/)
+    expect(err).toMatch(new RegExp(`^Key ${old.slice(3, 19)} \\(owner joan\\) expires at [\\d:TZ-]+\\.\n$`))
+    expect(await Promise.all([old, out.trim()].map((key) => ask(key)))).toEqual([200, 200])
+    const { id, createdAt, expiresAt, ...same } = (await find(old)) ?? {}
+    expect(await find(out.trim())).toMatchObject(same)
+    await manage('rotate-key', out.slice(3, 19), '--overlap=0h')
+    expect(await ask(out.trim())).toBe(401)
+  })
+
+  it.each([
+    ['create-key --owner ada --expires soon', 'Invalid expiry "soon". Use a duration like 90d or 12h, or a date'],
+    ['create-key --owner ada --scopes read,write', 'Unknown scope "write". Use some of read, chat, documents'],
+    ['create-key --owner ada --scopes=', 'Unknown scope "". Use some of read, chat, documents'],
+    ['create-key --owner ada --scope read', 'create-key has no option --scope. It has --owner, --expires, --scopes'],
+    ['create-key --owner ada --tokens-per-day many', 'Invalid number of tokens "many". Use a whole number'],
+    ['rotate-key 0000 --overlap 1y', 'Invalid overlap "1y". Use a duration like 24h or 7d.'],
+    ['rotate-key 0000', 'No key has the ID 0000. `npm run manage -- list-keys` lists all keys.'],
+  ])('“%s” creates no key, and says in one line why', async (args, problem) => {
+    const before = await createKeyring(db).list()
+    const { code, out, err } = await manage(...args.split(' '))
+    expect({ code, out, lines: err.trim().split('\n').length }).toEqual({ code: 1, out: '', lines: 1 })
+    expect(err).toContain(`Command failed: ${problem}`)
+    expect(await createKeyring(db).list()).toEqual(before)
   })
 })
 
@@ -223,9 +270,9 @@ it.each([
   '',
   'create-key',
   'create-key --owner=',
-  'create-key --owner ada --tokens-per-day many',
   'revoke-key',
   'revoke-key a b',
+  'rotate-key',
   'list-keys a',
   'ingest',
   'feedback all',
@@ -237,6 +284,7 @@ it.each([
     'doctor',
     'create-key --owner NAME',
     'list-keys',
+    'rotate-key ID',
     'revoke-key ID',
     'ingest PATH…',
     'reindex',
