@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { createKey, type KeyScope, keyScopes } from '@repo/db'
 import { afterAll, describe, expect, it } from 'vitest'
+import { listScopes } from '../src/plugins/scopes.ts'
 import { testApp } from '../src/testing.ts'
 import { endsAccess, fillRequest, readOperations } from './testing-routes.ts'
 
@@ -78,6 +79,14 @@ describe.each(operations)('$method $path', (operation) => {
   it('with a key that has no scopes and may do everything', async () => {
     expect([401, 403, 500]).not.toContain((await send(alice)).statusCode)
   })
+})
+
+it.each([
+  ['GET', ['read']],
+  ['HEAD', ['read']],
+  ...['POST', 'PUT', 'PATCH', 'DELETE', 'QUERY'].map((method) => [method, []] as const),
+] as const)('a %s route that declares nothing is open to %j', (method, scopes) => {
+  expect(listScopes(method)).toEqual(scopes)
 })
 
 it('the table names only routes that exist', () => {
