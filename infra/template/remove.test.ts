@@ -18,9 +18,12 @@ const names = Object.keys(await loadParts())
 const affected: Record<string, string[]> = {
   web: ['apps/api/src/plugins/page.test.ts'],
   bench: ['infra/structure.test.ts'],
-  openai: ['apps/api/src/plugins/errors.test.ts', 'apps/api/src/plugins/security.test.ts'],
+  openai: [
+    ...['auth', 'errors', 'security'].map((name) => `apps/api/src/plugins/${name}.test.ts`),
+    'apps/api/tests/scopes.test.ts',
+  ],
   responses: ['apps/api/src/openai/routes.test.ts', 'packages/llm/src/openai-chat.test.ts'],
-  mcp: ['apps/api/src/app.test.ts', 'apps/api/src/tools'],
+  mcp: ['apps/api/src/app.test.ts', 'apps/api/src/tools', 'apps/api/tests/scopes.test.ts'],
   offline: ['apps/api/src/plugins/security.test.ts', 'apps/cli/src/reindex.test.ts', 'packages/models'],
   jwt: ['apps/api/src/plugins/auth.test.ts', 'packages/config'],
   tracing: ['apps/worker/src/job.test.ts', 'packages/models', 'packages/telemetry'],
