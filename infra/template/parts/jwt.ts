@@ -5,7 +5,13 @@ export const part: Part = {
   files: ['apps/api/src/plugins/jwt.ts', 'apps/api/src/plugins/jwt.test.ts', 'apps/api/tests/testing-issuer.ts'],
   dependencies: { 'apps/api': ['jose'] },
   edits: {
-    '.env.example': ['# JWT_ISSUER=', '# JWT_AUDIENCE=', '# JWT_ORGANIZATION_CLAIM=', '# JWT_LIBRARIAN_CLAIM='],
+    '.env.example': [
+      '# JWT_ISSUER=',
+      '# JWT_AUDIENCE=',
+      '# JWT_JWKS_URL=',
+      '# JWT_ORGANIZATION_CLAIM=',
+      '# JWT_LIBRARIAN_CLAIM=',
+    ],
     'apps/api/src/app.ts': [
       "await app.register(import('./plugins/jwt.ts')",
       [', including the URL; a JWT takes 1 to 2 kB', ', including the URL'],
@@ -37,6 +43,7 @@ export const part: Part = {
     'docs/configuration.md': [
       '| `JWT_ISSUER`',
       '| `JWT_AUDIENCE`',
+      '| `JWT_JWKS_URL`',
       '| `JWT_ORGANIZATION_CLAIM`',
       '| `JWT_LIBRARIAN_CLAIM`',
     ],
@@ -44,7 +51,10 @@ export const part: Part = {
     'docs/security.md': [
       '- Tokens of an issuer may do everything',
       [' Tokens come from one issuer, with fixed algorithms, audience and expiry (`jwt.ts`).', ''],
-      ['model servers and `JWT_ISSUER` only, without following redirects (`jwt.test.ts`)', 'model servers only'],
+      [
+        'model servers, `JWT_ISSUER` and `JWT_JWKS_URL` only, without following redirects (`jwt.test.ts`)',
+        'model servers only',
+      ],
     ],
     'packages/config/src/index.ts': [
       'const issuerError',
@@ -52,6 +62,8 @@ export const part: Part = {
       'function isIssuer',
       'JWT_ISSUER: ',
       'JWT_AUDIENCE: ',
+      'const jwksUrl',
+      'JWT_JWKS_URL: ',
       'const claim = ',
       'JWT_ORGANIZATION_CLAIM: ',
       'JWT_LIBRARIAN_CLAIM: ',
@@ -61,6 +73,7 @@ export const part: Part = {
     'packages/config/src/index.test.ts': [
       "[\n      'JWT_ISSUER'",
       "['JWT_AUDIENCE', 'api'",
+      "['JWT_JWKS_URL',",
       "['JWT_LIBRARIAN_CLAIM',",
       "it.each([\n    'login.example'",
       "it.each(['https://login.example',",

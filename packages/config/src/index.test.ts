@@ -86,6 +86,7 @@ describe('an invalid variable is reported in one line with its name and the expe
       'JWT_AUDIENCE is required with JWT_ISSUER. Set it to the `aud` of the tokens for this API',
     ],
     ['JWT_AUDIENCE', 'api', 'JWT_ISSUER is required with JWT_AUDIENCE. Set it to the URL of the token issuer'],
+    ['JWT_JWKS_URL', 'login.example/jwks', 'JWT_JWKS_URL must be a URL like https://login.example/jwks'],
     ['JWT_LIBRARIAN_CLAIM', 'librarian', 'JWT_LIBRARIAN_CLAIM must be the claim and its value, like roles=librarian'],
     ['TRUST_PROXY', 'perhaps', 'TRUST_PROXY must be true or false'],
   ])('%s=%s', (name, value, message) => {

@@ -19,6 +19,8 @@ export const maxFileSize = 20 * 1024 * 1024
  */
 const issuerError = 'must be a URL like https://login.example without ? and #. http is allowed for localhost only'
 const issuerUrl = z.url({ abort: true, error: issuerError }).refine(isIssuer, issuerError)
+/** The operator chooses this URL, so plain HTTP is allowed. It is for private networks. */
+const jwksUrl = z.url({ protocol: /^https?$/, error: 'must be a URL like https://login.example/jwks' })
 /** `NAME=VALUE` of a claim, as `[name, value]`. */
 const claim = z
   .string()
@@ -125,6 +127,7 @@ const ApiEnvironment = z
     AUTH: z.enum(['required', 'off']).default('required'),
     JWT_ISSUER: issuerUrl.optional(),
     JWT_AUDIENCE: optional,
+    JWT_JWKS_URL: jwksUrl.optional(),
     JWT_ORGANIZATION_CLAIM: optional,
     JWT_LIBRARIAN_CLAIM: claim.optional(),
     ALLOWED_HOSTS: hosts,

@@ -64,9 +64,9 @@ async function startIssuer(algorithms = ['RS256']) {
   return { ...server, issuer, answers, rotate, sign, readPublicKey }
 }
 
-async function startApp(issuer: string) {
+async function startApp(issuer: string, settings: Record<string, string> = {}) {
   const claims = { JWT_ORGANIZATION_CLAIM: 'org', JWT_LIBRARIAN_CLAIM: 'roles=librarian' }
-  const environment = { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, ...claims }
+  const environment = { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, ...claims, ...settings }
   const testing = await testApp({ environment })
   const ask = (token: string, url = '/documents') =>
     testing.app.inject({ url, headers: { authorization: `Bearer ${token}` } })
@@ -193,6 +193,17 @@ describe('a token of the issuer', async () => {
     expect(asked).toEqual(['/.well-known/openid-configuration', '/keys'])
     expect(attacker.asked).toEqual([])
   })
+})
+
+it('keys are read from JWT_JWKS_URL, if it is set', async () => {
+  const { issuer, asked, sign, answers, close } = await startIssuer()
+  onTestFinished(close)
+  answers['/.well-known/openid-configuration'] = { status: 404 }
+  const api = await startApp(issuer, { JWT_JWKS_URL: `${issuer}/keys` })
+  onTestFinished(api.close)
+  expect((await api.ask(await sign())).statusCode).toBe(200)
+  expect((await api.ask(await sign({ iss: 'https://other.example' }))).statusCode).toBe(401)
+  expect(asked).toEqual(['/keys'])
 })
 
 it('keys are discovered with the first token, once for all concurrent requests', async () => {

@@ -19,7 +19,12 @@ import { ProblemError } from './errors.ts'
 export type JwtOptions = {
   config: Pick<
     Config,
-    'JWT_ISSUER' | 'JWT_AUDIENCE' | 'JWT_ORGANIZATION_CLAIM' | 'JWT_LIBRARIAN_CLAIM' | 'OWNER_TOKENS_PER_DAY'
+    | 'JWT_ISSUER'
+    | 'JWT_AUDIENCE'
+    | 'JWT_JWKS_URL'
+    | 'JWT_ORGANIZATION_CLAIM'
+    | 'JWT_LIBRARIAN_CLAIM'
+    | 'OWNER_TOKENS_PER_DAY'
   >
   store: Store
   usage: UsageRecorder
@@ -43,7 +48,7 @@ const Subject = z.string().regex(/^\P{C}{1,255}$/u)
 async function jwt(app: FastifyInstance, { config, store, usage }: JwtOptions) {
   const { JWT_ISSUER: issuer, JWT_AUDIENCE: audience, OWNER_TOKENS_PER_DAY: maxTokens } = config
   if (!issuer || !audience) return
-  const findKey = createKeyFinder(issuer, app.log)
+  const findKey = createKeyFinder(issuer, config.JWT_JWKS_URL, app.log)
   const claims = { issuer, audience, algorithms, requiredClaims: ['exp'], clockTolerance: clockToleranceSeconds }
   app.authenticators.push(async (request) => {
     const { headers, log } = request
@@ -79,7 +84,7 @@ function toProblem(error: unknown, log: FastifyBaseLogger): unknown {
 }
 
 /** Returns a function that finds a token's public key. It throws `ProblemError` 503 while the keys are unavailable. */
-function createKeyFinder(issuer: string, log: FastifyBaseLogger): JWTVerifyGetKey {
+function createKeyFinder(issuer: string, jwksUrl: string | undefined, log: FastifyBaseLogger): JWTVerifyGetKey {
   let keySet: Promise<RemoteJWKSet> | undefined
   let pausedUntil = 0
   const fetchUnlessPaused: typeof fetch = async (...args) => {
@@ -92,7 +97,7 @@ function createKeyFinder(issuer: string, log: FastifyBaseLogger): JWTVerifyGetKe
     log.warn({ error: describeError(error) }, 'failed to fetch the keys of the token issuer')
   }
   return async (header, token) => {
-    keySet ??= discoverKeys(issuer, fetchUnlessPaused)
+    keySet ??= openKeySet(issuer, jwksUrl, fetchUnlessPaused)
     const current = keySet
     try {
       return await (await current)(header, token)
@@ -109,18 +114,24 @@ function createKeyFinder(issuer: string, log: FastifyBaseLogger): JWTVerifyGetKe
 }
 
 /**
- * Returns the keys found by OpenID Connect Discovery. They are cached for ten minutes, and fetched again at most every
- * 30 s when a token names an unknown key. URLs in tokens are ignored, and redirects are not followed.
+ * Returns the keys at `jwksUrl`, or those that OpenID Connect Discovery finds. They are cached for ten minutes, and
+ * fetched again at most every 30 s when a token names an unknown key. URLs in tokens are ignored, and redirects are not
+ * followed.
  */
-async function discoverKeys(issuer: string, fetchUnlessPaused: typeof fetch): Promise<RemoteJWKSet> {
+async function openKeySet(issuer: string, jwksUrl: string | undefined, fetchUnlessPaused: typeof fetch) {
+  const url = new URL(jwksUrl ?? (await discoverKeys(issuer, fetchUnlessPaused)))
+  return createRemoteJWKSet(url, { timeoutDuration: fetchTimeoutMs, [customFetch]: fetchUnlessPaused })
+}
+
+/** Returns the URL of the issuer's keys from its configuration. */
+async function discoverKeys(issuer: string, fetchUnlessPaused: typeof fetch): Promise<string> {
   const Discovery = z.object({
     issuer: z.literal(issuer),
     jwks_uri: z.url({ protocol: issuer.startsWith('https:') ? /^https$/ : /^https?$/ }),
   })
   const url = `${issuer.replace(/\/$/, '')}/.well-known/openid-configuration`
   const response = await fetchUnlessPaused(url, { redirect: 'error', signal: AbortSignal.timeout(fetchTimeoutMs) })
-  const { jwks_uri } = Discovery.parse(await response.json())
-  return createRemoteJWKSet(new URL(jwks_uri), { timeoutDuration: fetchTimeoutMs, [customFetch]: fetchUnlessPaused })
+  return Discovery.parse(await response.json()).jwks_uri
 }
 
 export default fp(jwt, { name: 'jwt', dependencies: ['auth'] })
