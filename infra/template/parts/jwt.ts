@@ -2,8 +2,14 @@ import type { Part } from '../part.ts'
 
 export const part: Part = {
   description: 'tokens of an OpenID Connect issuer',
-  files: ['apps/api/src/plugins/jwt.ts', 'apps/api/src/plugins/jwt.test.ts', 'apps/api/tests/testing-issuer.ts'],
-  dependencies: { 'apps/api': ['jose'] },
+  files: [
+    'apps/api/src/plugins/jwt.ts',
+    'apps/api/src/plugins/jwt.test.ts',
+    'apps/api/tests/testing-issuer.ts',
+    'apps/web/src/sign-in.test.ts',
+    'docs/sign-in.md',
+  ],
+  dependencies: { 'apps/api': ['jose'], 'apps/web': ['better-auth'] },
   edits: {
     '.env.example': [
       '# JWT_ISSUER=',
@@ -12,6 +18,7 @@ export const part: Part = {
       '# JWT_ORGANIZATION_CLAIM=',
       '# JWT_LIBRARIAN_CLAIM=',
     ],
+    'README.md': ['| let users sign in'],
     'apps/api/src/app.ts': [
       "await app.register(import('./plugins/jwt.ts')",
       [', including the URL; a JWT takes 1 to 2 kB', ', including the URL'],
@@ -39,6 +46,7 @@ export const part: Part = {
       ['environment: { ...limits, ...environment }', 'environment: limits'],
       ['{ createStrangers, environment }', '{ createStrangers }'],
     ],
+    'docs/clients.md': [[' [Sign-in](sign-in.md) shows how the users of a browser app get tokens.', '']],
     'docs/comparison.md': ['| login for people'],
     'docs/configuration.md': [
       '| `JWT_ISSUER`',

@@ -6,6 +6,10 @@ export const part: Part = {
   edits: {
     'README.md': ['![', 'web/ '],
     'docs/measurements.md': ['To watch it live,', '| first load of the page'],
+    'docs/sign-in.md': [
+      [' A test runs the commands and files below exactly as they are here, in a real browser.', ''],
+      [' The test runs better-auth only.', ''],
+    ],
     'infra/api/Dockerfile': [
       ['# The API with its page, the worker', '# The API, the worker'],
       [
