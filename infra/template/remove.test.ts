@@ -26,6 +26,7 @@ const affected: Record<string, string[]> = {
   mcp: ['apps/api/src/app.test.ts', 'apps/api/src/tools', 'apps/api/tests/scopes.test.ts'],
   offline: ['apps/api/src/plugins/security.test.ts', 'apps/cli/src/reindex.test.ts', 'packages/models'],
   jwt: ['apps/api/src/plugins/auth.test.ts', 'packages/config'],
+  kubernetes: ['infra/compose-files.test.ts', 'infra/readme.test.ts'],
   tracing: ['apps/worker/src/job.test.ts', 'packages/models', 'packages/telemetry'],
 }
 
