@@ -34,7 +34,7 @@ const Source = z.looseObject({
   configMapRef: z.looseObject({ name: z.string() }).optional(),
   secretRef: z.looseObject({ name: z.string() }).optional(),
 })
-export const Container = z.looseObject({
+const Container = z.looseObject({
   name: z.string(),
   image: z.string(),
   command: z.array(z.string()).optional(),

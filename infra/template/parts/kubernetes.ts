@@ -22,6 +22,7 @@ export const part: Part = {
     ],
     'docs/operations.md': ['In Kubernetes, CloudNativePG'],
     'infra/README.md': ['| [kubernetes]'],
+    'knip.json': ['"ignoreBinaries"'],
     'package.json': [[' //#manifests', '']],
     'turbo.json': ['"//#manifests"'],
   },
