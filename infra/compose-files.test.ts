@@ -1,7 +1,7 @@
 import { globSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { readConfig, readWorkerConfig } from '../packages/config/src/index.ts'
-import { read, readSection, root } from './testing.ts'
+import { read, readBlock, readSection, root } from './testing.ts'
 
 const composeFile = read('docker-compose.yml')
 const localStack = read('infra/local/stack.ts')
@@ -38,6 +38,18 @@ describe('the container configuration', () => {
     const names = [...composeFile.matchAll(/\$\{(\w+)/g)].map(([, name]) => name)
     const explained = new Set([...read('.env.example').matchAll(/^# +([A-Z_]+)=/gm)].map(([, name]) => name))
     expect(names.filter((name) => name !== 'COMPOSE_PROJECT_NAME' && !explained.has(name))).toEqual([])
+  })
+
+  it('is configured on a new server as the sections about settings and TLS say', () => {
+    const [server, tls] = [readSection('A server from nothing'), readSection('TLS in front')]
+    const names = (page: string) => [...page.matchAll(/^([A-Z_]+)=/gm)].map(([, name = '']) => name)
+    const expected = [readSection('Settings'), tls].flatMap((section) => names(readBlock(section, 'dotenv')))
+    expect(names(server)).toEqual(expect.arrayContaining(expected))
+    const explained = read('.env.example')
+    expect(
+      names(server).filter((name) => !new RegExp(`^# +${name}=`, 'm').test(explained) && name !== 'NODE_ENV'),
+    ).toEqual([])
+    expect(server).toContain(readBlock(tls, 'yaml'))
   })
 
   it('has the numbers that docs/operations.md uses', () => {
