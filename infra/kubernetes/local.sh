@@ -12,4 +12,5 @@ kubectl apply --server-side --filename \
   "https://github.com/cloudnative-pg/cloudnative-pg/releases/download/v$operator/cnpg-$operator.yaml"
 kubectl rollout status deployment/cnpg-controller-manager --namespace cnpg-system --timeout=5m
 infra/kubernetes/deploy.sh local
+kubectl exec deployment/api --namespace chat -- node apps/cli/dist/seed.js # the sample documents
 kubectl port-forward service/api --namespace chat 3000:80

@@ -33,9 +33,8 @@ export const rollout: Record<string, Rule> = {
       .map(({ name }) => `${name}: maxSurge must be 1 and maxUnavailable 0`)
   },
 
-  'a drained node takes one replica at a time': ({ workloads, budgets }) =>
-    workloads
-      .filter(({ kind }) => kind === 'Deployment')
+  'a drained node takes one replica at a time': ({ workloads, poolers, budgets }) =>
+    [...workloads.filter(({ kind }) => kind === 'Deployment'), ...poolers]
       .filter(({ spec: { template } }) => {
         const budget = budgets.find(({ spec }) => matches(spec.selector, template.metadata.labels))
         return budget?.spec.maxUnavailable !== 1
