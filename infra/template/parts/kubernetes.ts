@@ -25,5 +25,6 @@ export const part: Part = {
     'knip.json': ['"ignoreBinaries"'],
     'package.json': [[' //#manifests', '']],
     'turbo.json': ['"//#manifests"'],
+    'vitest.config.ts': ["'infra/kubernetes/"],
   },
 }
