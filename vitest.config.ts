@@ -15,6 +15,7 @@ const processes = [
   'infra/{doctor,structure}.test.ts',
   'infra/local/*.test.ts',
   'infra/observability/metrics.test.ts',
+  'packages/connection-guard/src/package.test.ts',
   'packages/db/src/passages-{plan,scope}.test.ts',
   'packages/db/src/driver/{patch,semaphore}.test.ts',
   'packages/extract/src/*.test.ts',
