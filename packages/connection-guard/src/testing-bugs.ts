@@ -1,6 +1,6 @@
 // The bugs that seven projects fixed in 2026, and their fixes, in their shortest form. The code is ours.
 
-export type Query = (text: string) => Promise<unknown>
+type Query = (text: string) => Promise<unknown>
 type Work = (query: Query) => Promise<unknown>
 
 /** How an application uses its driver. */
