@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm'
 import { drizzle, type PostgresJsDatabase } from 'drizzle-orm/postgres-js'
 import postgres from 'postgres'
 import { readPostgresOptions } from './database-url.ts'
-import { guardNetwork, holdConnection } from './driver/guard.ts'
+import { guardTransactions } from './driver/guard.ts'
 import { createSemaphore, limitConcurrency, type Pool } from './driver/semaphore.ts'
 
 export type DatabaseOptions = {
@@ -35,7 +35,6 @@ export type Database = { db: Db; pool: Pool; ping: (timeoutMs: number) => Promis
  */
 export function connect(options: DatabaseOptions): Database {
   assertDriverPatched()
-  guardNetwork()
   const { url, poolSize, waitTimeoutMs = 5000, silenceTimeoutMs = 25_000 } = options
   const target = readPostgresOptions(url)
   const client = postgres({
@@ -67,13 +66,6 @@ export function connect(options: DatabaseOptions): Database {
 const assertWritable = sql.raw(`do $$ begin
   if current_setting('transaction_read_only')::bool then raise read_only_sql_transaction; end if;
 end $$`)
-
-/** Marks transactions for the guard. Nested ones need no mark, because they run in the context of the outermost. */
-function guardTransactions(db: Db): Db {
-  const transaction = db.transaction.bind(db)
-  db.transaction = (work, config) => transaction((tx) => holdConnection(() => work(tx)), config)
-  return db
-}
 
 async function withDeadline<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
   const { promise, reject } = Promise.withResolvers<never>()
