@@ -54,6 +54,8 @@ describe('a traced chat', () => {
         'gen_ai.operation.name': 'chat',
         'gen_ai.provider.name': 'openai',
         'gen_ai.request.model': 'spoken',
+        'gen_ai.response.model': 'spoken-2026-11',
+        'gen_ai.response.id': 'chatcmpl-spoken',
       })
       expect(byName['passages.search']?.attributes).toEqual({
         'db.system.name': 'postgresql',
@@ -162,6 +164,87 @@ describe('a traced chat', () => {
     expect(collector.text()).toContain('/conversations/:id')
     expect(collector.text()).not.toContain(secret)
     expect(collector.spans().filter(({ status }) => status.message !== undefined)).toEqual([])
+  })
+})
+
+describe('the texts of model calls and tools', () => {
+  const setting = 'OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT'
+  const secrets = { vendor: 'sk-vendor-heron', caller: 'sl_caller_heron', picture: 'cGljdHVyZQ' }
+
+  /** Asks a question that needs a tool, and OpenAI's API one with a picture. Returns the spans, and all that was sent. */
+  async function askBoth(capture: string) {
+    const received = await startCollector()
+    const agent = await startApi({
+      ...{ ...database, ...vendor.env, ...received.env, [setting]: capture },
+      ...{ OPENAI_API_KEY: secrets.vendor, RETRIEVAL: 'tool', SYSTEM_PROMPT: 'Think of storks.' },
+    })
+    const headers = { authorization: `Bearer ${secrets.caller}` }
+    const asked = post(`${agent.url}/chat`, headers, { message: 'When do ibises eat?' })
+    const first = await vendor.takeAnswer()
+    first.call('search_documents', { query: 'bitterns at noon' })
+    first.end(undefined, 'tool_calls')
+    const second = await vendor.takeAnswer()
+    second.say('At curlew')
+    second.say(' time.')
+    second.end()
+    await readParts(await asked)
+    const image = { type: 'image_url', image_url: { url: `data:image/png;base64,${secrets.picture}` } }
+    const content = [image, { type: 'text', text: 'An egret?' }]
+    const body = { model: 'spoken', stream: true, retrieval: false, messages: [{ role: 'user', content }] }
+    const completed = post(`${agent.url}/v1/chat/completions`, headers, body)
+    const third = await vendor.takeAnswer()
+    third.say('A crane.')
+    third.end({ prompt_tokens: 7, completion_tokens: 2 })
+    await (await completed).text()
+    agent.child.kill('SIGTERM') // sends the remaining spans
+    await agent.ended
+    return { spans: received.spans(), text: received.text() }
+  }
+  const birds = /stork|ibis|bittern|curlew|egret|crane/
+  const listContent = (spans: { attributes: Record<string, unknown> }[]) =>
+    spans.flatMap(({ attributes }) =>
+      Object.entries(attributes).filter(([name]) => /messages$|\.(arguments|result|text)$/.test(name)),
+    )
+
+  it.for(['', 'no_content', 'false'])('do not leave the process with "%s"', async (off) => {
+    const { spans, text } = await askBoth(off)
+    expect(spans.filter(({ name }) => name === 'chat spoken').length).toBe(3)
+    expect(listContent(spans)).toEqual([])
+    expect(text).not.toMatch(birds)
+  })
+
+  it('are recorded on request, without keys and images', async () => {
+    const { spans, text } = await askBoth('span_only')
+    for (const secret of Object.values(secrets)) expect(text).not.toContain(secret)
+    const read = (name: string, at: number) => {
+      const value = listContent(spans).filter(([key]) => key === name)[at]?.[1]
+      return typeof value === 'string' && /^[[{]/.test(value) ? JSON.parse(value) : value
+    }
+    const call = { type: 'tool_call', name: 'search_documents', arguments: '{"query":"bitterns at noon"}' }
+    expect(read('gen_ai.input.messages', 0)).toEqual([
+      { role: 'system', parts: [{ type: 'text', content: expect.stringContaining('Think of storks.') }] },
+      { role: 'user', parts: [{ type: 'text', content: 'When do ibises eat?' }] },
+    ])
+    expect(read('gen_ai.output.messages', 0)).toEqual([
+      { role: 'assistant', parts: [expect.objectContaining(call)], finish_reason: 'tool_calls' },
+    ])
+    expect(read('gen_ai.input.messages', 1).slice(2)).toEqual([
+      { role: 'assistant', parts: [expect.objectContaining(call)] },
+      { role: 'tool', parts: [{ type: 'tool_call_response', id: expect.any(String), response: '{"passages":[]}' }] },
+    ])
+    const said = (content: string) => [{ role: 'assistant', parts: [{ type: 'text', content }], finish_reason: 'stop' }]
+    expect(read('gen_ai.output.messages', 1)).toEqual(said('At curlew time.'))
+    expect(read('gen_ai.tool.call.arguments', 0)).toEqual({ query: 'bitterns at noon' })
+    expect(read('gen_ai.tool.call.result', 0)).toEqual({ passages: [] })
+    expect(read('gen_ai.retrieval.query.text', 0)).toBe('bitterns at noon')
+    expect(read('gen_ai.input.messages', 2)).toEqual([
+      { role: 'user', parts: [{ type: 'image_url' }, { type: 'text', content: 'An egret?' }] },
+    ])
+    expect(read('gen_ai.output.messages', 2)).toEqual(said('A crane.'))
+    expect(spans.filter(({ name }) => name === 'chat spoken')[2]?.attributes).toMatchObject({
+      'gen_ai.response.model': 'spoken-2026-11',
+      'gen_ai.usage.input_tokens': 7,
+    })
   })
 })
 

@@ -8,9 +8,10 @@ export const part: Part = {
     'apps/api/src/openai',
     'apps/api/src/routes/usage.test.ts', // most of its cases use this API
     'apps/api/src/plugins/budgets.test.ts',
-    'packages/llm/src/{measure-chunk,openai-api}.ts',
+    'packages/llm/src/{completion-end,measure-chunk,openai-api}.ts',
     'packages/llm/src/openai-{completions,embeddings}{,.test}.ts',
     'packages/offline/src/{completions,embeddings}{,.test}.ts',
+    'packages/telemetry/src/trace-completions.ts',
   ],
   dependencies: { 'apps/api': ['openai', ...responses] },
   edits: {
@@ -168,6 +169,7 @@ export const part: Part = {
     'packages/llm/src/index.ts': [
       'import type { CompletionModel }',
       ['guardChat, guardCompletions, guardEmbedder, guardEmbeddings, ', 'guardChat, guardEmbedder, '],
+      'export { readChunkEnd',
       'export { measureChunk }',
       ['estimateTokens, readInputUsage, readUsage, toTokens', 'estimateTokens, readUsage, toTokens'],
       'export { createAnswerDecoder }',
@@ -219,15 +221,12 @@ export const part: Part = {
     ],
     'packages/offline/README.md': [[" and `completions.ts` (OpenAI's API)", '']],
     'packages/offline/src/index.ts': ['completions: ', 'embeddings: '],
-    'packages/telemetry/src/spans.ts': [
-      'type CompletionModel,',
-      'readUsage,',
-      'function recordChunks',
+    'packages/telemetry/src/trace-models.ts': [
+      'import { traceCompletions }',
       ['reranker, embeddings, chatModels, completionModels, ...llm', 'reranker, chatModels, ...llm'],
       'completions: traceCompletions',
       'embeddings: {',
       'completionModels: new Map',
-      'function traceCompletions',
     ],
   },
 }

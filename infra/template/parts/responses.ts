@@ -13,6 +13,5 @@ export const part: Part = {
     'apps/api/tests/stalls.test.ts': ["'POST /v1/responses'"],
     'biome.json': ['"apps/api/src/openai/responses/routes.ts"'],
     'docs/clients.md': ['`POST /v1/responses` is for', ['`responses`, ', '']],
-    'packages/llm/src/index.ts': ['export { createAnswerDecoder }'],
   },
 }

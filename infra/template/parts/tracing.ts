@@ -5,7 +5,7 @@ export const part: Part = {
   files: [
     'apps/api/tests/tracing{,-cost}.test.ts',
     'apps/worker/src/tracing.test.ts',
-    'packages/telemetry/src/{bind-trace,sdk,spans,trace-requests,tracing}.ts',
+    'packages/telemetry/src/{bind-trace,content,sdk,spans,trace-*,tracing}.ts',
   ],
   dependencies: {
     'packages/db': ['@opentelemetry/api'],
@@ -55,7 +55,11 @@ export const part: Part = {
     'docs/operations.md': ['## Traces'],
     'packages/config/src/index.ts': ['const tracing', '...tracing', 'export type TracingConfig'],
     'packages/db/src/jobs.ts': [[', trace_context)', ')'], [`, \${readTrace()}::jsonb`, ''], 'function readTrace'],
-    'packages/telemetry/README.md': [['Logs and traces that never contain', 'Logs that never contain'], '- **Traces**'],
+    'packages/telemetry/README.md': [
+      ['Logs and traces that never contain', 'Logs that never contain'],
+      [', unless the operator asks for it in traces', ''],
+      '- **Traces**',
+    ],
     'packages/models/src/index.ts': [
       'tracing?: Tracing',
       ['tracing, fallback', 'fallback'],

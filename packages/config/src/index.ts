@@ -81,6 +81,14 @@ const tracing = {
     .string()
     .regex(/^(0(\.\d+)?|1(\.0+)?)$/, 'must be a number from 0 to 1')
     .optional(),
+  /** Whether spans contain the texts of model calls and tools. Values as in OpenTelemetry's own instrumentations. */
+  OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT: z
+    .stringbool({
+      truthy: ['span_only', 'true'],
+      falsy: ['no_content', 'false'],
+      error: 'must be span_only or no_content',
+    })
+    .default(false),
 }
 
 /** The worker holds a PDF or Word file in memory while it reads it, and has 1 GB for that. */

@@ -38,7 +38,8 @@ const finishReasons = new Map<string, FinishReason>([
   ['function_call', 'tool-calls'],
 ])
 
-/** Converts a reason in OpenAI's terms to ours. */
+/** Converts a reason in any vendor's terms to ours. */
 export function toFinishReason(reason: string): FinishReason {
-  return finishReasons.get(reason) ?? 'other'
+  const word = reason.trim().toLowerCase()
+  return finishReasons.get(openAiTerms.get(word) ?? word) ?? 'other'
 }

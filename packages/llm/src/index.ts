@@ -12,6 +12,7 @@ import { createOpenAiEmbeddings } from './openai-embeddings.ts'
 import { createReranker, rerankTimeoutMs } from './reranker.ts'
 import { toTokenLimit } from './token-limit.ts'
 
+export { readChunkEnd, readCompletionEnd } from './completion-end.ts'
 export { callWithFallback, type Fallback, streamWithFallback } from './fallback.ts'
 export { takeTurn } from './http/turns.ts'
 export { listJsonParts } from './http/write-json.ts'
@@ -31,6 +32,7 @@ export {
   UnsupportedParameterError,
 } from './openai-api.ts'
 export { createAnswerDecoder } from './openai-chat.ts'
+export type { ResponseInfo } from './response-info.ts'
 export { estimateTokens, readInputUsage, readUsage, toTokens } from './usage.ts'
 
 type ModelServer = {

@@ -1,3 +1,5 @@
+import type { ResponseInfo } from './response-info.ts'
+
 /** A call that a model asked for. `input` is the model's JSON, unchecked. */
 export type ToolCall = { toolCallId: string; toolName: string; input: string }
 
@@ -53,7 +55,7 @@ export type AnswerEvent =
   | { type: 'tool-input-start'; toolCallId: string; toolName: string }
   | { type: 'tool-input-delta'; toolCallId: string; delta: string }
   | ({ type: 'tool-call' } & ToolCall) // complete
-  | { type: 'finish'; finishReason: FinishReason; usage?: Usage }
+  | { type: 'finish'; finishReason: FinishReason; usage?: Usage; response?: ResponseInfo }
 
 /** What a chat model supports. */
 export type Capabilities = {

@@ -42,6 +42,21 @@ const vendors: Record<string, AnswerEvent[]> = {
   anthropic: [...text('Hello', ' there'), ...finish('length', 8, 4)],
 }
 
+/** What the end of each stream says of its response. */
+const responses: Record<string, { model: string; id: string }> = {
+  anthropic: { model: 'claude-sonnet-4-5', id: 'msg_01fixture' },
+  deepseek: { model: 'deepseek-reasoner', id: 'f1fixture' },
+  gemini: { model: 'gemini-2.5-flash', id: 'gefixture' },
+  groq: { model: 'qwen/qwen3-32b', id: 'chatcmpl-3556fixture' },
+  'llama-cpp': { model: 'any', id: 'chatcmpl-llamafixture' },
+  'mistral-reasoning': { model: 'magistral-medium-2507', id: '5319fixture' },
+  mistral: { model: 'mistral-small-latest', id: '5319fixture' },
+  ollama: { model: 'qwen3:8b', id: 'chatcmpl-730' },
+  openai: { model: 'gpt-4o-mini-2024-07-18', id: 'chatcmpl-B9Fixture' },
+  openrouter: { model: 'openai/gpt-4o-mini', id: 'gen-1763800000-fixture' },
+  vllm: { model: 'deepseek-ai/DeepSeek-R1-Distill-Qwen-7B', id: 'chatcmpl-4fixture' },
+}
+
 const delta = (content: string) => `data: {"choices":[{"index":0,"delta":{"content":${JSON.stringify(content)}}}]}\n\n`
 const stop = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 const done = 'data: [DONE]\n\n'
@@ -108,7 +123,8 @@ describe('the stream of a vendor', () => {
     for (const [how, parts] of Object.entries(cuts)) {
       it(`returns the same events for ${vendor}, sent ${how}`, async () => {
         const { url } = await startStream(...parts)
-        expect(await collect(url)).toEqual(events)
+        const [finish] = events.slice(-1)
+        expect(await collect(url)).toEqual([...events.slice(0, -1), { ...finish, response: responses[vendor] }])
       })
     }
   }

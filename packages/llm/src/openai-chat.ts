@@ -7,6 +7,7 @@ import { isObject, parseJson } from './json.ts'
 import type { AnswerEvent, ChatMessage, ChatProvider, ChatRequest, FinishReason, Usage } from './llm.ts'
 import { LlmError } from './llm.ts'
 import { readPlainDelta } from './plain-delta.ts'
+import { type ResponseInfo, readResponseInfo } from './response-info.ts'
 import { isRefusal, type TokenLimit } from './token-limit.ts'
 import { createToolCallReader } from './tool-calls.ts'
 import { readUsage } from './usage.ts'
@@ -18,6 +19,7 @@ type Ending = {
   hasRefused?: boolean
   finishReason?: FinishReason
   usage?: Usage
+  response?: ResponseInfo | undefined
   calls: ToolCallReader
 }
 type ToolCallReader = ReturnType<typeof createToolCallReader>
@@ -119,11 +121,11 @@ export function createAnswerDecoder(): Decoder<AnswerEvent> {
       return ending.finishReason ? 'whole' : 'running'
     },
     readEnd: () => {
-      const { usage } = ending
+      const { usage, response } = ending
       const reason = ending.hasRefused ? 'content-filter' : (ending.finishReason ?? 'other') // OpenAI says `stop`
       const calls = ending.calls.end(reason === 'length')
       const finishReason = calls.length > 0 ? 'tool-calls' : reason // some servers say `stop`
-      return [...calls, { type: 'finish', finishReason, ...(usage && { usage }) }]
+      return [...calls, { type: 'finish', finishReason, ...(usage && { usage }), ...(response && { response }) }]
     },
   }
 }
@@ -151,6 +153,7 @@ function readEvent({ name, data }: SseEvent, ending: Ending, parts: AnswerEvent[
   const reason = readFinishReason(choice.finish_reason)
   if (reason) ending.finishReason = toFinishReason(reason)
   else if (chunk.object === 'chat.completion') ending.finishReason ??= 'other'
+  if (ending.finishReason) ending.response ??= readResponseInfo(chunk)
   readDelta(choice.delta ?? choice.message, ending, parts)
 }
 

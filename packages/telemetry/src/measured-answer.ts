@@ -1,10 +1,11 @@
 import type { AnswerEnd } from '@repo/db'
 
-/** Runs work in a span, or without one if tracing is off. */
+/** Runs work in a span, or without one if tracing is off. `input` is recorded only if content is. */
 export type TraceWork = <T>(
   operation: 'retrieval' | 'execute_tool',
   target: string,
   run: () => Promise<T>,
+  input?: unknown,
 ) => Promise<T>
 
 /** The part of an answer that metrics and traces read. Times are `performance.now()`. */
@@ -13,6 +14,6 @@ export type MeasuredAnswer = {
   /** Undefined until the first delta arrives. */
   firstDeltaAt?: number
   deltas: number
-  end?: Pick<AnswerEnd, 'status' | 'finishReason' | 'inputTokens' | 'outputTokens' | 'cachedTokens'>
+  end?: Pick<AnswerEnd, 'status'>
   ended: Promise<void>
 }

@@ -1,84 +1,25 @@
-import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
+import { type Attributes, context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api'
 import type { Store } from '@repo/db'
-import {
-  type AnswerEvent,
-  type ChatModel,
-  type CompletionModel,
-  type FinishReason,
-  type Llm,
-  LlmError,
-  type Reranker,
-  readUsage,
-  type Usage,
-} from '@repo/llm'
-import type { MeasuredAnswer } from './measured-answer.ts'
+import { type FinishReason, LlmError, type ResponseInfo, type Usage } from '@repo/llm'
+import { cutText, toConventional, writeValue } from './content.ts'
+import type { MeasuredAnswer, TraceWork } from './measured-answer.ts'
 
 const tracer = trace.getTracer('sluice')
 
-type SpanDescription = { name: string; attributes: Record<string, string>; kind?: SpanKind }
+type SpanDescription = { name: string; attributes: Attributes; kind?: SpanKind }
 
-/** Adds a span to each model call, named as in https://opentelemetry.io/docs/specs/semconv/gen-ai/. */
-export function traceModels({ embedder, reranker, embeddings, chatModels, completionModels, ...llm }: Llm): Llm {
-  return {
-    ...llm,
-    chat: traceChat(llm.chat),
-    embedder: {
-      ...embedder,
-      embed: (...args) => traceCall(describeModelCall('embeddings', embedder.name), () => embedder.embed(...args)),
-      embedQuery: (...args) =>
-        traceCall(describeModelCall('embeddings', embedder.name), () => embedder.embedQuery(...args)),
-    },
-    reranker: reranker && traceReranker(reranker),
-    completions: traceCompletions(llm.completions),
-    embeddings: {
-      ...embeddings,
-      create: (body, signal) =>
-        traceCall(describeModelCall('embeddings', embeddings.name), () => embeddings.create(body, signal)),
-    },
-    chatModels: new Map(chatModels.entries().map(([name, model]) => [name, traceChat(model)])),
-    completionModels: new Map(completionModels.entries().map(([name, model]) => [name, traceCompletions(model)])),
-  }
+/** What a model server has reported of its response. */
+type ModelResponse = {
+  usage?: Usage | undefined
+  finishReasons?: FinishReason[]
+  response?: ResponseInfo | undefined
 }
 
-function traceReranker(reranker: Reranker): Reranker {
-  const description = describeModelCall('rerank', reranker.name)
-  return { ...reranker, rerank: (...args) => traceCall(description, () => reranker.rerank(...args)) }
-}
-
-function traceChat(model: ChatModel): ChatModel {
-  return {
-    ...model,
-    stream: (request) => traceStream(describeModelCall('chat', model.name), () => model.stream(request), recordFinish),
-  }
-}
-
-function traceCompletions(model: CompletionModel): CompletionModel {
-  const description = describeModelCall('chat', model.name)
-  return {
-    ...model,
-    complete: (request) =>
-      traceCall(
-        description,
-        () => model.complete(request),
-        (completion, span) => recordUsage(span, readUsage(completion)),
-      ),
-    stream: (request) => traceStream(description, () => model.stream(request), recordChunks),
-  }
-}
-
-function recordFinish(events: AnswerEvent[], span: Span): void {
-  const finish = events.at(-1)
-  if (finish?.type === 'finish') recordUsage(span, finish.usage, finish.finishReason)
-}
-
-/** Chunks with usage come last, and without choices. */
-function recordChunks(chunks: string[], span: Span): void {
-  const last = chunks.findLast((chunk) => chunk.includes('"usage":{'))
-  if (last) recordUsage(span, readUsage(JSON.parse(last)))
-}
-
-function recordUsage(span: Span, usage: Usage | undefined, finishReason?: FinishReason): void {
-  if (finishReason) span.setAttribute('gen_ai.response.finish_reasons', [finishReason])
+/** Adds what is known of a response to the span of its call. */
+export function recordResponse(span: Span, { usage, finishReasons = [], response }: ModelResponse): void {
+  if (finishReasons.length > 0) span.setAttribute('gen_ai.response.finish_reasons', finishReasons.map(toConventional))
+  if (response?.model) span.setAttribute('gen_ai.response.model', response.model)
+  if (response?.id) span.setAttribute('gen_ai.response.id', response.id)
   if (!usage) return
   const { inputTokens, outputTokens, cachedInputTokens, reasoningTokens } = usage
   span.setAttributes({
@@ -100,17 +41,22 @@ export function traceStore(store: Store): Store {
 }
 
 /**
- * Runs work in a span: `retrieval` of documents, or `execute_tool` with the tool's name. See
- * https://opentelemetry.io/docs/specs/semconv/gen-ai/.
+ * Returns a function that runs work in a span: `retrieval` of documents, or `execute_tool` with the tool's name. See
+ * https://opentelemetry.io/docs/specs/semconv/gen-ai/. `hasContent`: with the question, or with the tool's input and output.
  */
-export function traceWork<T>(
-  operation: 'retrieval' | 'execute_tool',
-  target: string,
-  run: () => Promise<T>,
-): Promise<T> {
-  const key = operation === 'retrieval' ? 'gen_ai.data_source.id' : 'gen_ai.tool.name'
-  const attributes = { 'gen_ai.operation.name': operation, [key]: target }
-  return traceCall({ name: `${operation} ${target}`, attributes, kind: SpanKind.INTERNAL }, run)
+export function createWorkTracer(hasContent: boolean): TraceWork {
+  return (operation, target, run, input) => {
+    const isTool = operation === 'execute_tool'
+    const attributes = {
+      'gen_ai.operation.name': operation,
+      [isTool ? 'gen_ai.tool.name' : 'gen_ai.data_source.id']: target,
+      ...(hasContent && isTool && { 'gen_ai.tool.call.arguments': writeValue(input) }),
+      ...(hasContent && !isTool && { 'gen_ai.retrieval.query.text': cutText(String(input)) }),
+    }
+    return traceCall({ name: `${operation} ${target}`, attributes, kind: SpanKind.INTERNAL }, run, (output, span) => {
+      if (hasContent && isTool) span.setAttribute('gen_ai.tool.call.result', writeValue(output))
+    })
+  }
 }
 
 /**
@@ -150,7 +96,8 @@ function wrapValues<T extends object>(object: T, wrap: (name: string, value: T[k
   return new Proxy(object, { get: read })
 }
 
-async function traceCall<T>(
+/** Runs work in a span. `record` adds what its result says. */
+export async function traceCall<T>(
   { name, attributes, kind = SpanKind.CLIENT }: SpanDescription,
   work: () => Promise<T>,
   record?: (result: T, span: Span) => void,
@@ -167,15 +114,18 @@ async function traceCall<T>(
   }
 }
 
-/** Ends the span when the model's stream ends. */
-async function traceStream<T>(
+/** Adds to a span what the events of a stream say, and what is known when it has ended, however it ended. */
+export type StreamRecorder<T> = { record: (event: T, span: Span) => void; end: (span: Span) => void }
+
+/** Opens a model's stream in a span, which ends with the stream. */
+export async function traceStream<T>(
   { name, attributes }: SpanDescription,
   open: () => Promise<AsyncIterable<T>>,
-  record: (event: T, span: Span) => void,
+  recorder: StreamRecorder<T>,
 ): Promise<AsyncIterable<T>> {
   const span = tracer.startSpan(name, { kind: SpanKind.CLIENT, attributes })
   try {
-    return endAfter(await context.with(trace.setSpan(context.active(), span), open), span, record)
+    return endAfter(await context.with(trace.setSpan(context.active(), span), open), span, recorder)
   } catch (error) {
     endSpan(span, error)
     throw error
@@ -185,7 +135,7 @@ async function traceStream<T>(
 async function* endAfter<T>(
   events: AsyncIterable<T>,
   span: Span,
-  record: (event: T, span: Span) => void,
+  { record, end }: StreamRecorder<T>,
 ): AsyncGenerator<T> {
   let failure: unknown
   try {
@@ -197,12 +147,15 @@ async function* endAfter<T>(
     failure = error
     throw error
   } finally {
+    end(span)
     endSpan(span, failure)
   }
 }
 
-function describeModelCall(operation: string, model: string): SpanDescription {
+/** Describes the span of a model call. */
+export function describeModelCall(operation: string, model: string, content?: Attributes): SpanDescription {
   const attributes = {
+    ...content,
     'gen_ai.operation.name': operation,
     'gen_ai.provider.name': model.startsWith('offline') ? 'sluice' : 'openai', // the API's, not the server's
     'gen_ai.request.model': model,

@@ -14,6 +14,7 @@ export async function startTracing(
   log: FastifyBaseLogger,
 ): Promise<Tracing | undefined> {
   if (!config.OTEL_EXPORTER_OTLP_ENDPOINT) return undefined
+  const hasContent = config.OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT
   const { startSdk } = await import('./sdk.ts')
-  return startSdk(service, log)
+  return startSdk(service, hasContent, log)
 }

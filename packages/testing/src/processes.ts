@@ -91,7 +91,8 @@ export async function startScriptedServer() {
   })
   const address = server.address()
   const port = typeof address === 'object' ? address?.port : undefined
-  const toEvent = (choice: object) => `data: ${JSON.stringify({ choices: [choice] })}\n\n`
+  const head = { id: 'chatcmpl-spoken', model: 'spoken-2026-11' }
+  const toEvent = (choice: object) => `data: ${JSON.stringify({ ...head, choices: [choice] })}\n\n`
   return {
     env: { OPENAI_BASE_URL: `http://127.0.0.1:${port}/v1`, CHAT_MODEL: 'spoken' },
     /** Waits for the next request and returns the answer to script. */

@@ -76,7 +76,7 @@ async function settle(
     const cite = (found: RetrievedPassage[]) => addSources(answer, cited, found)
     const { signal } = controller
     const context = { owner, organization, scope, db, store, llm, searchPassages, signal, cite }
-    const output = await options.trace('execute_tool', toolName, () => runHandler(run, context, deadlineMs))
+    const output = await options.trace('execute_tool', toolName, () => runHandler(run, context, deadlineMs), input)
     return { type: 'tool-result', toolCallId, output }
   } catch (error) {
     answer.controller.signal.throwIfAborted()

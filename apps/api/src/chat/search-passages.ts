@@ -58,7 +58,7 @@ export function createSearch({ store, llm, usage, log, countFailure, trace }: De
     const embedder = meterEmbedder({ ...llm.embedder, embedQuery }, count('embedding'))
     const reranker = llm.reranker && meterReranker(llm.reranker, count('rerank'))
     const retrieve = () => retrievePassages({ store, embedder, reranker, onFailure }, owner, question, options)
-    const passages = await trace('retrieval', 'documents', retrieve)
+    const passages = await trace('retrieval', 'documents', retrieve, question)
     return { ...found, passages }
   }
 }
