@@ -108,7 +108,7 @@ describe('the container configuration', () => {
     expect(users).toEqual(['USER node', 'USER postgres', 'USER nobody'])
   })
 
-  it('publishes only the balancer and, on request, Prometheus, and only to this machine', () => {
+  it('publishes only the balancer and, on request, Prometheus and Grafana, and only to this machine', () => {
     expect(services.map(({ name }) => name)).toEqual([
       'postgres',
       'migrate',
@@ -117,11 +117,13 @@ describe('the container configuration', () => {
       'balancer',
       'worker',
       'prometheus',
+      'grafana',
     ])
     const published = services.filter(({ text }) => /^ +ports:/m.test(text))
-    expect(published.map(({ name }) => name)).toEqual(['balancer', 'prometheus'])
+    expect(published.map(({ name }) => name)).toEqual(['balancer', 'prometheus', 'grafana'])
     for (const { text } of published) expect(text).toMatch(/^ {4}ports: \["127\.0\.0\.1:[^"]+"\]/m)
-    expect(services.filter(({ text }) => text.includes('profiles:')).map(({ name }) => name)).toEqual(['prometheus'])
+    const optional = services.filter(({ text }) => text.includes('profiles: [observability]'))
+    expect(optional.map(({ name }) => name)).toEqual(['prometheus', 'grafana'])
   })
 
   it('logs no rows: Postgres omits the DETAIL of errors, as in `npm start`', () => {

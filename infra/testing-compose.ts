@@ -58,17 +58,17 @@ async function copyWorkingTree(directory: string): Promise<void> {
     await cp(join(root, file), join(directory, file))
 }
 
+/** Returns what Docker needs of this process's environment. */
+function inheritEnvironment(): NodeJS.ProcessEnv {
+  const inherited = Object.entries(process.env).filter(([name]) => /^(PATH|HOME|DOCKER_\w+|\w+_PROXY)$/i.test(name))
+  return { ...Object.fromEntries(inherited), COMPOSE_PROJECT_NAME: process.env.COMPOSE_TEST_PROJECT }
+}
+
 async function createComposeProject() {
   const directory = await mkdtemp(join(tmpdir(), 'sluice compose '))
-  const [port, prometheusPort] = [await findFreePort(), await findFreePort()]
-  const inherited = Object.entries(process.env).filter(([name]) => /^(PATH|HOME|DOCKER_\w+|\w+_PROXY)$/i.test(name))
-  const env = {
-    ...Object.fromEntries(inherited),
-    COMPOSE_PROJECT_NAME: process.env.COMPOSE_TEST_PROJECT,
-    PORT: `${port}`,
-    PROMETHEUS_PORT: `${prometheusPort}`,
-  }
-  const options = { cwd: directory, env, maxBuffer: 1e8 }
+  const [port, prometheusPort, grafanaPort] = [await findFreePort(), await findFreePort(), await findFreePort()]
+  const ports = { PORT: `${port}`, PROMETHEUS_PORT: `${prometheusPort}`, GRAFANA_PORT: `${grafanaPort}` }
+  const options = { cwd: directory, env: { ...inheritEnvironment(), ...ports }, maxBuffer: 1e8 }
   const url = `http://127.0.0.1:${port}`
 
   /** Runs a command line as a shell in the checkout would. Throws with the whole output when it fails. */
@@ -83,6 +83,7 @@ async function createComposeProject() {
     directory,
     port,
     prometheusPort,
+    grafanaPort,
     url,
     sh,
     call,
@@ -131,12 +132,12 @@ async function createComposeProject() {
 const isScraped = /^up\{instance="[\d.]+:3000", job="sluice-api"\} => 1 @/m
 
 /**
- * Starts Prometheus beside a project with `command`, waits until it has read the API's metrics, and sends it a query.
+ * Starts Prometheus and Grafana beside a project with `command`, waits until it has read the API's metrics, and sends it a query.
  */
 export async function startPrometheus(compose: ComposeProject, command: string) {
   await compose.sh(command)
   const query = (expression: string) =>
     compose.sh(`docker compose exec -T prometheus promtool query instant http://localhost:9090 '${expression}'`)
   await expect.poll(() => query('up'), { timeout: 600_000, interval: 1000 }).toMatch(isScraped) // it scrapes every 15 s
-  return { query, remove: () => compose.sh('docker compose rm --stop --force prometheus') }
+  return { query, remove: () => compose.sh('docker compose rm --stop --force prometheus grafana') }
 }

@@ -8,7 +8,15 @@ export const rules = [...read('alerts.yml').matchAll(/expr: (?:>-\n)?([\s\S]*?)\
   ([, rule = '']) => rule,
 )
 
-const dashboard: { panels: { targets: { expr: string }[] }[] } = JSON.parse(read('dashboard.json'))
+type Panel = {
+  id: number
+  title: string
+  datasource: { uid: string }
+  gridPos: Record<'x' | 'y' | 'w' | 'h', number>
+  targets: { expr: string }[]
+}
+
+export const dashboard: { templating: { list: object[] }; panels: Panel[] } = JSON.parse(read('dashboard.json'))
 
 /** The PromQL expressions of the dashboard's panels. */
 export const queries = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr))

@@ -91,7 +91,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   reportRequests(app, metrics.countRequest)
   app.addHook('preClose', () => closeConnectionsSoon(app))
   await app.register(security)
-  await app.register(errors)
+  await app.register(errors, { onRefusal: metrics.countRefusal })
   await app.register(validation)
   await app.register(openapi)
   await app.register(overload, { watchDelay })
@@ -136,7 +136,7 @@ function createServer(config: Config, logger: FastifyBaseLogger): FastifyInstanc
 function decorateApp(app: FastifyInstance, { config, database, store, llm, tracing }: AppOptions, tools: Tools) {
   const { MAX_STREAMS: maxStreams, MAX_STEPS: maxSteps, RETRIEVAL: retrieval, SYSTEM_PROMPT: systemPrompt } = config
   const metrics = createMetrics(config, database, llm)
-  const usage = createUsageRecorder()
+  const usage = createUsageRecorder(metrics.countUsage)
   const quotas = createQuotas({ config, store, usage, log: app.log })
   const limits = { maxTokens: config.MAX_ANSWER_TOKENS, timeoutMs: config.ANSWER_TIMEOUT_MS }
   const onAnswer = (answer: MeasuredAnswer) => {

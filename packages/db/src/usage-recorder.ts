@@ -24,9 +24,9 @@ const maxRows = 10_000 // about 5 MB of memory
 
 /**
  * Creates the counters of what this process used models for. They are whole counts, never differences, so storing them
- * again changes nothing. `flush` stores those that have changed; once per second is enough.
+ * again changes nothing. `flush` stores those that have changed; once per second is enough. `onCount` receives each call.
  */
-export function createUsageRecorder() {
+export function createUsageRecorder(onCount: (call: ModelCall) => void = () => {}) {
   let period = createPeriod()
   let unsaved = new Set<UsageRow>()
 
@@ -37,6 +37,7 @@ export function createUsageRecorder() {
       const row = findRow(period, { owner, keyId: keyId ?? '', kind: call.kind, model: call.model })
       unsaved.add(addCall(row, call))
       const tokens = call.usage.inputTokens + call.usage.outputTokens
+      onCount(call)
       for (const spender of [owner, row.keyId]) period.spent.set(spender, (period.spent.get(spender) ?? 0) + tokens)
     },
 

@@ -22,16 +22,15 @@ function createTokenMeter({ app, alice }: TestApp) {
   let before = { input: 0, cached: 0 }
   return async () => {
     const { body } = await app.inject({ url: '/metrics', headers: alice })
-    const read = (name: string) =>
-      Number(
-        body
-          .split('\n')
-          .find((line) => line.startsWith(`${name} `))
-          ?.split(' ')[1],
-      )
+    /** Returns the sum of a counter's series without those of embeddings. */
+    const read = (series: RegExp) =>
+      body
+        .split('\n')
+        .filter((line) => series.test(line) && !line.includes('kind="embedding"'))
+        .reduce((sum, line) => sum + Number(line.split(' ')[1]), 0)
     const now = {
-      input: read('sluice_model_tokens_total{direction="input"}'),
-      cached: read('sluice_model_cached_tokens_total'),
+      input: read(/^sluice_model_tokens_total.*direction="input"/),
+      cached: read(/^sluice_model_cached_tokens_total/),
     }
     const { input, cached } = before
     before = now

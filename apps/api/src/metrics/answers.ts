@@ -27,17 +27,6 @@ export function measureAnswers(registry: Registry): (answer: MeasuredAnswer) => 
       this.inc(running.values().reduce((total, { deltas }) => total + deltas, endedDeltas))
     },
   })
-  const tokens = new Counter({
-    name: 'sluice_model_tokens_total',
-    help: 'Tokens of ended answers as reported by the model. Not every server reports them.',
-    labelNames: ['direction'],
-    registers,
-  })
-  const cachedTokens = new Counter({
-    name: 'sluice_model_cached_tokens_total',
-    help: 'Input tokens that the model server read from its prompt cache. sluice_model_tokens_total contains them too.',
-    registers,
-  })
   const answers = new Counter({
     name: 'sluice_answers_total',
     help: 'Ended answers by status.',
@@ -55,11 +44,7 @@ export function measureAnswers(registry: Registry): (answer: MeasuredAnswer) => 
   const countEnd = ({ end, startedAt, firstDeltaAt, deltas }: MeasuredAnswer) => {
     endedDeltas += deltas
     if (firstDeltaAt !== undefined) firstToken.observe((firstDeltaAt - startedAt) / 1000)
-    if (!end) return
-    answers.inc({ status: end.status })
-    tokens.inc({ direction: 'input' }, end.inputTokens ?? 0)
-    tokens.inc({ direction: 'output' }, end.outputTokens ?? 0)
-    cachedTokens.inc(end.cachedTokens ?? 0)
+    if (end) answers.inc({ status: end.status })
   }
 
   return (answer) => {

@@ -9,14 +9,16 @@ import { createLive } from './live.ts'
 import { readPooler, readPoolerState } from './pooler.ts'
 import { measureLastSecond, measurePool, measureProcess, measureRequests } from './process.ts'
 import { readQueues } from './queues.ts'
+import { measureRefusals } from './refusals.ts'
 import { measureRetrieval } from './retrieval.ts'
 import { createSumReader } from './sum.ts'
+import { measureUsage } from './usage.ts'
 
 export type Metrics = ReturnType<typeof createMetrics>
 
 /** Creates the metrics behind `GET /metrics` and `GET /live`. No label contains user data. */
 export function createMetrics(
-  config: Pick<Config, 'DATABASE_URL' | 'PGBOUNCER_ADMIN_URL'>,
+  config: Pick<Config, 'DATABASE_URL' | 'PGBOUNCER_ADMIN_URL' | 'prices'>,
   database: Pick<Database, 'db' | 'pool'>,
   llm: Pick<Llm, 'chatModels'>,
 ) {
@@ -28,6 +30,8 @@ export function createMetrics(
     countAnswer: measureAnswers(registry),
     countFallback: measureFallbacks(registry, llm),
     countRequest: measureRequests(registry),
+    countRefusal: measureRefusals(registry),
+    countUsage: measureUsage(registry, config.prices),
     countRetrievalFailure: measureRetrieval(registry),
     contentType: registry.contentType,
     /** Returns Prometheus' text format, summed over all processes. PgBouncer and the queues are read once. */

@@ -63,6 +63,8 @@ describe('OWNER_TOKENS_PER_DAY', () => {
       )
     }
     expect(mock.requests.length - calls).toBe(2)
+    const { body: metrics } = await one.app.inject({ url: '/metrics', headers: one.bob })
+    expect(metrics).toContain(`sluice_refused_requests_total{code="token_budget"} ${1 + spending.length}\n`)
     expect((await one.app.inject({ url: '/conversations', headers: one.alice })).statusCode).toBe(200)
     expect(await statusOf(one, one.bob)).toBe(200)
     vi.setSystemTime(midnight)

@@ -8,10 +8,19 @@ import findMyWay from 'find-my-way'
 import { fromRequestError, isOpenAi, ProblemError, toBody, toErrorBody, toProblem } from './errors.ts'
 import { securityHeaders } from './security.ts'
 
+type Options = {
+  /** Called with the code of each request that is answered with 429 or 503. */
+  onRefusal?: (code: string) => void
+}
+
 /** Sends every error as problem+json, or in OpenAI's envelope below /v1/. Logs unexpected errors once. */
-async function errors(app: FastifyInstance) {
+async function errors(app: FastifyInstance, { onRefusal = () => {} }: Options) {
   handleProtocolErrors(app)
-  app.setErrorHandler(handleError)
+  app.setErrorHandler((error, request, reply) => {
+    const { status, code } = toProblem(error)
+    if (status === 429 || status === 503) onRefusal(code)
+    return handleError(error, request, reply)
+  })
   const routes = collectRoutes(app)
   app.setNotFoundHandler((request, reply) => {
     const methods = routes.findMethods(request.url)

@@ -146,6 +146,33 @@ describe('counts', () => {
     expect(others).toEqual([])
   })
 
+  it('the same in /metrics, with the cost', async () => {
+    const headers = await createOwner()
+    const readMetrics = async () => {
+      const { body } = await shared.app.inject({ url: '/metrics', headers })
+      const read = (name: string, more = '') => {
+        const series = `sluice_model_${name}_total{kind="dialect",model="gpt"${more}} `
+        return Number(
+          body
+            .split('\n')
+            .find((line) => line.startsWith(series))
+            ?.slice(series.length) ?? 0,
+        )
+      }
+      const [input, output] = ['input', 'output'].map((direction) => read('tokens', `,direction="${direction}"`))
+      return { input, output, cached: read('cached_tokens'), microdollars: Math.round(read('cost_dollars') * 1e6) }
+    }
+    const before = await readMetrics()
+    upstream.next(sendJson({ ...completion({ content: 'Here.' }), usage: reported }))
+    await shared.app.inject({ ...complete(), headers })
+    await untilCounted(shared, headers, 1)
+    const added = Object.entries(await readMetrics()).map(([name, value]) => [
+      name,
+      Number(value) - Number(Object.entries(before).find(([key]) => key === name)?.[1]),
+    ])
+    expect(Object.fromEntries(added)).toEqual({ input: 100, output: 20, cached: 60, microdollars: 246 })
+  })
+
   it('nothing for a call that the model server rejects', async () => {
     const headers = await createOwner()
     upstream.next(sendJson({ error: { message: 'no' } }, 401))
