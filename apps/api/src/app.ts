@@ -103,6 +103,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   await app.register(page)
   await app.register(import('./openai/routes.ts'), { prefix: '/v1' })
   await app.register(import('./openai/responses/routes.ts'), { prefix: '/v1' })
+  await app.register(import('./mcp/protected-resource.ts'), { config })
   await app.register(import('./mcp/routes.ts'), { prefix: '/mcp', config, tools, quotas })
   const routes = readdirSync(new URL('./routes/', import.meta.url))
   await registerRoutes(app, routes, (name) => import(`./routes/${name}.ts`))

@@ -3,8 +3,8 @@ import type { Part } from '../part.ts'
 export const part: Part = {
   description: 'tokens of an OpenID Connect issuer',
   files: [
-    'apps/api/src/plugins/jwt.ts',
-    'apps/api/src/plugins/jwt.test.ts',
+    'apps/api/src/mcp/protected-resource{,.test}.ts',
+    'apps/api/src/plugins/jwt{,.test}.ts',
     'apps/api/tests/testing-issuer.ts',
     'apps/web/src/sign-in.test.ts',
     'docs/sign-in.md',
@@ -21,9 +21,11 @@ export const part: Part = {
     'README.md': ['| let users sign in'],
     'apps/api/src/app.ts': [
       "await app.register(import('./plugins/jwt.ts')",
+      "await app.register(import('./mcp/protected-resource",
       [', including the URL; a JWT takes 1 to 2 kB', ', including the URL'],
     ],
     'apps/api/src/plugins/README.md': ['- `jwt.ts`'],
+    'apps/api/src/plugins/auth.ts': [['|\\.well-known\\/oauth-protected-resource\\/', '']],
     'apps/api/src/plugins/error-catalogue.ts': [
       [", 'token_expired'", ''],
       [", 'issuer_unavailable'", ''],
@@ -46,7 +48,11 @@ export const part: Part = {
       ['environment: { ...limits, ...environment }', 'environment: limits'],
       ['{ createStrangers, environment }', '{ createStrangers }'],
     ],
-    'docs/clients.md': [[' [Sign-in](sign-in.md) shows how the users of a browser app get tokens.', '']],
+    'biome.json': ['"apps/api/src/mcp/protected-resource.ts"'],
+    'docs/clients.md': [
+      '- Clients that sign in with OAuth',
+      [' [Sign-in](sign-in.md) shows how the users of a browser app get tokens.', ''],
+    ],
     'docs/comparison.md': ['| login for people'],
     'docs/configuration.md': [
       '| `JWT_ISSUER`',

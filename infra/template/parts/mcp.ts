@@ -6,11 +6,15 @@ export const part: Part = {
   dependencies: { 'apps/api': ['@modelcontextprotocol/client', '@modelcontextprotocol/server'] },
   edits: {
     'CHANGELOG.md': ['- `POST /mcp`: '],
-    'apps/api/src/app.ts': ["await app.register(import('./mcp/routes"],
+    'apps/api/src/app.ts': [
+      "await app.register(import('./mcp/protected-resource",
+      "await app.register(import('./mcp/routes",
+    ],
     'apps/api/src/chat/tools.ts': [
       'mcp?: boolean',
       ["'description' | 'isOffered' | 'mcp'>", "'description' | 'isOffered'>"],
     ],
+    'apps/api/src/plugins/auth.ts': [['|\\.well-known\\/oauth-protected-resource\\/', '']],
     'apps/api/src/plugins/openapi.ts': [
       ['/** The version of this project. */\nexport const { version }', 'const { version }'],
       "{ name: 'mcp'",
@@ -32,7 +36,7 @@ export const part: Part = {
     ],
     'apps/api/tests/scopes.test.ts': ["'POST /mcp'"],
     'apps/api/tests/stalls.test.ts': ['const callMcp = ', "'POST /mcp'"],
-    'biome.json': ['"apps/api/src/mcp/routes.ts"'],
+    'biome.json': ['"apps/api/src/mcp/protected-resource.ts"', '"apps/api/src/mcp/routes.ts"'],
     'docs/clients.md': ['## Claude, Cursor and other MCP clients'],
     'docs/security.md': [[', and `POST /mcp`', ''], '- `/mcp` needs `read`'],
   },

@@ -9,9 +9,10 @@ export type ToolOptions = Pick<ToolContext, 'owner' | 'organization' | 'db' | 's
   log: FastifyBaseLogger
 }
 
-/** Returns a tool as clients see it. */
+/** Returns a tool as clients see it. Tools with `mcp: true` change nothing, so clients need not ask their user. */
 export function describeTool([name, { description, parameters }]: [string, Tool]) {
-  return { name, description, inputSchema: { type: 'object' as const, ...parameters } }
+  const inputSchema = { type: 'object' as const, ...parameters }
+  return { name, description, inputSchema, annotations: { readOnlyHint: true } }
 }
 
 /**

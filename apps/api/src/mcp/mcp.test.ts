@@ -100,7 +100,7 @@ describe.each([
       ...['read_document', 'search_documents', 'refuse', 'break', 'ask_user', 'hold'],
     ])
     const { description, parameters } = searchDocuments
-    expect(listed.tools[1]).toMatchObject({ description, inputSchema: parameters })
+    expect(listed.tools[1]).toMatchObject({ description, inputSchema: parameters, annotations: { readOnlyHint: true } })
   })
 
   it('searches and reads the documents of its owner only', async () => {

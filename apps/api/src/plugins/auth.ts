@@ -50,7 +50,7 @@ export type AuthOptions = {
   usage: UsageRecorder
 }
 
-const publicPaths = /^\/(?:$|assets\/|health\/|docs(?:\/|$)|openapi\.json\/?$)/
+const publicPaths = /^\/(?:$|assets\/|health\/|docs(?:\/|$)|openapi\.json\/?$|\.well-known\/oauth-protected-resource\/)/
 const localHosts = new Set(['localhost', '127.0.0.1', '[::1]'])
 const keyUsageIntervalMs = 60_000 // unused keys are looked for in days, not seconds
 const budgetIntervalMs = 1000 // as often as usage is stored
