@@ -29,6 +29,7 @@ const alone = [
   'infra/observability/prometheus.test.ts',
   'apps/api/tests/{hostile,invariant,killed,killed-usage,stalls,tracing-cost,upload-load}.test.ts',
   'apps/api/src/chat/{leaks,runaway}.test.ts',
+  'apps/api/src/openai/responses/cost.test.ts',
   'apps/bench/src/bench.test.ts',
   'apps/cli/src/ingest-files.test.ts',
   'apps/worker/src/load.test.ts',

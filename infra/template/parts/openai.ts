@@ -139,7 +139,7 @@ export const part: Part = {
       ['`embedder` and `embeddings` of', '`embedder` of'],
       ['and return them from', 'and return it from'],
     ],
-    'docs/measurements.md': ['| 8 MB bodies of `/v1'],
+    'docs/measurements.md': ['| 8 MB bodies of `/v1', '| CPU per token of `/v1/responses`'],
     'docs/retrieval.md': [
       ['in `/search`, `/v1/chat/completions` and the output', 'in `/search` and the output'],
       ['`/v1/embeddings`, the worker and the commands', 'The worker and the commands'],

@@ -12,6 +12,7 @@ export const part: Part = {
     'apps/api/tests/scopes.test.ts': ["'POST /v1/responses'"],
     'apps/api/tests/stalls.test.ts': ["'POST /v1/responses'"],
     'biome.json': ['"apps/api/src/openai/responses/routes.ts"'],
+    'docs/measurements.md': ['| CPU per token of `/v1/responses`'],
     'docs/clients.md': ['`POST /v1/responses` is for', ['`responses`, ', '']],
   },
 }

@@ -36,9 +36,19 @@ export function createEventLog() {
     events += `event: ${type}\ndata: ${JSON.stringify({ type, ...fields, sequence_number: sequence })}\n\n`
     sequence += 1
   }
+  /** Returns a function that emits events of which only `delta` differs: one per token, so the rest is written once. */
+  const openDeltas = (type: string, fields: object, extra: object = {}) => {
+    const [start, rest] = [{ type, ...fields }, extra].map((part) => JSON.stringify(part).slice(1, -1))
+    const end = rest ? `,${rest}` : ''
+    return (delta: string) => {
+      events += `event: ${type}\ndata: {${start},"delta":${JSON.stringify(delta)}${end},"sequence_number":${sequence}}\n\n`
+      sequence += 1
+    }
+  }
   return {
     output,
     emit,
+    openDeltas,
     /** Adds an item to the output. Returns its index. */
     addItem: (item: object): number => {
       const output_index = output.push(item) - 1
@@ -62,11 +72,12 @@ export function openText(log: EventLog, kind: TextKind, annotate: (text: string)
   const output_index = log.addItem(item)
   const place = { item_id: item.id, output_index, content_index: 0 }
   log.emit('response.content_part.added', { ...place, part: toPart('', []) })
+  const emitDelta = log.openDeltas(`${event}.delta`, place, extra)
   let text = ''
   return {
     add: (delta) => {
       text += delta
-      log.emit(`${event}.delta`, { ...place, delta, ...extra })
+      emitDelta(delta)
     },
     close: (status) => {
       const annotations = annotate(text)
@@ -85,10 +96,11 @@ export function openCall(log: EventLog, call_id: string, name: string): OpenItem
   const item = { id: createId('fc'), type: 'function_call', call_id, name, arguments: '', status: 'in_progress' }
   const output_index = log.addItem(item)
   const place = { item_id: item.id, output_index }
+  const emitDelta = log.openDeltas('response.function_call_arguments.delta', place)
   return {
     add: (delta) => {
       item.arguments += delta
-      log.emit('response.function_call_arguments.delta', { ...place, delta })
+      emitDelta(delta)
     },
     close: (status) => {
       item.arguments ||= '{}'
