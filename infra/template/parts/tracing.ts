@@ -5,7 +5,7 @@ export const part: Part = {
   files: [
     'apps/api/tests/tracing{,-cost}.test.ts',
     'apps/worker/src/tracing.test.ts',
-    'packages/telemetry/src/{bind-trace,content,sdk,spans,trace-*,tracing}.ts',
+    'packages/telemetry/src/{bind-trace,content,content.test,sdk,spans,trace-*,tracing}.ts',
   ],
   dependencies: {
     'packages/db': ['@opentelemetry/api'],
