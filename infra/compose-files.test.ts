@@ -122,7 +122,7 @@ describe('the container configuration', () => {
     const published = services.filter(({ text }) => /^ +ports:/m.test(text))
     expect(published.map(({ name }) => name)).toEqual(['balancer', 'prometheus', 'grafana'])
     for (const { text } of published) expect(text).toMatch(/^ {4}ports: \["127\.0\.0\.1:[^"]+"\]/m)
-    const optional = services.filter(({ text }) => text.includes('profiles: [observability]'))
+    const optional = services.filter(({ text }) => text.includes('profiles: '))
     expect(optional.map(({ name }) => name)).toEqual(['prometheus', 'grafana'])
   })
 

@@ -132,7 +132,7 @@ async function createComposeProject() {
 const isScraped = /^up\{instance="[\d.]+:3000", job="sluice-api"\} => 1 @/m
 
 /**
- * Starts Prometheus and Grafana beside a project with `command`, waits until it has read the API's metrics, and sends it a query.
+ * Starts Prometheus beside a project with `command`, waits until it has read the API's metrics, and sends it a query.
  */
 export async function startPrometheus(compose: ComposeProject, command: string) {
   await compose.sh(command)
