@@ -53,7 +53,7 @@ describe('the client of packages/llm with the mock', () => {
       expect(await ask(llm.chat, prompt)).toEqual({
         text: mockAnswer(prompt, tokens),
         reasoning: mockAnswer(prompt, reasoning),
-        end: { type: 'finish', finishReason: 'stop', usage },
+        end: { type: 'finish', finishReason: 'stop', usage, response: { id: 'chatcmpl-mock', model: 'mock' } },
       })
     }
   })
