@@ -32,7 +32,7 @@ describe('.env.example', () => {
   it('explains exactly the variables that the API reads', () => {
     const names = (text: string, pattern: RegExp) =>
       [...new Set([...text.matchAll(pattern)].map(([, name]) => name))].sort()
-    const schemas = ['index', 'models'].map((file) => read(`packages/config/src/${file}.ts`)).join('\n')
+    const schemas = ['access', 'index', 'models'].map((file) => read(`packages/config/src/${file}.ts`)).join('\n')
     const known = names(schemas, /[ {]([A-Z_]{4,}): (?!.*=>)/g).filter((name) => name !== 'NODE_ENV')
     const explained = names(read('.env.example'), /^# ([A-Z_]{4,})=/gm)
     expect(explained).toEqual(known)

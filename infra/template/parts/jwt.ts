@@ -70,7 +70,7 @@ export const part: Part = {
         'model servers only',
       ],
     ],
-    'packages/config/src/index.ts': [
+    'packages/config/src/access.ts': [
       'const issuerError',
       'const issuerUrl',
       'function isIssuer',
@@ -81,8 +81,8 @@ export const part: Part = {
       'const claim = ',
       'JWT_ORGANIZATION_CLAIM: ',
       'JWT_LIBRARIAN_CLAIM: ',
-      '.refine((env) => env.JWT_AUDIENCE',
-      '.refine((env) => env.JWT_ISSUER',
+      'if (env.JWT_AUDIENCE',
+      'if (env.JWT_ISSUER',
     ],
     'packages/config/src/index.test.ts': [
       "[\n      'JWT_ISSUER'",

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { access, checkAccess } from './access.ts'
 import { readChatModels } from './chat-models.ts'
 import { ConfigError, toConfigError } from './config-error.ts'
 import { databaseUrl } from './database-url.ts'
@@ -12,57 +13,6 @@ export { computeCost, type Prices } from './prices.ts'
 
 /** In bytes. A PDF of 1,000 pages with pictures has about this size. */
 export const maxFileSize = 20 * 1024 * 1024
-
-/**
- * Compared character by character with the `iss` of tokens. Over plain HTTP, an attacker could serve their own signing
- * keys.
- */
-const issuerError = 'must be a URL like https://login.example without ? and #. http is allowed for localhost only'
-const issuerUrl = z.url({ abort: true, error: issuerError }).refine(isIssuer, issuerError)
-/** The operator chooses this URL, so plain HTTP is allowed. It is for private networks. */
-const jwksUrl = z.url({ protocol: /^https?$/, error: 'must be a URL like https://login.example/jwks' })
-/** `NAME=VALUE` of a claim, as `[name, value]`. */
-const claim = z
-  .string()
-  .regex(/^[^=]+=./, 'must be the claim and its value, like roles=librarian')
-  .transform((text) => text.split(/=(.*)/s, 2))
-const list = z
-  .string()
-  .default('')
-  .transform((value) =>
-    value
-      .split(',')
-      .map((entry) => entry.trim())
-      .filter(Boolean),
-  )
-const origins = list.refine(
-  (entries) => entries.every(isOrigin),
-  'must be a comma-separated list of origins like https://chat.example or tauri://localhost',
-)
-const hosts = list.refine(
-  (entries) => entries.every(isHost),
-  'must be a comma-separated list of host names like host.docker.internal, without ports',
-)
-
-/**
- * Returns whether the text is an origin as browsers send it: without path and trailing slash. Apps and extensions have
- * their own schemes, for which `URL` reports no origin.
- */
-function isOrigin(text: string): boolean {
-  if (!/^https?:/.test(text)) return /^[a-z][a-z\d+.-]*:\/\/[^\s/?#@*]+$/.test(text)
-  return URL.canParse(text) && new URL(text).origin === text
-}
-
-/** Returns whether the text is a host name as `URL` returns it. */
-function isHost(text: string): boolean {
-  return !text.includes('*') && URL.canParse(`http://${text}`) && new URL(`http://${text}`).hostname === text
-}
-
-function isIssuer(text: string): boolean {
-  const { protocol, hostname } = new URL(text)
-  const isLocal = ['localhost', '127.0.0.1', '[::1]'].includes(hostname)
-  return (protocol === 'https:' || (protocol === 'http:' && isLocal)) && !/[?#]/.test(text)
-}
 
 /** Checked here only. The OpenTelemetry SDK and its exporter read these and other `OTEL_` variables themselves. */
 const tracing = {
@@ -113,7 +63,6 @@ const ApiEnvironment = z
     ...tracing,
     CHAT_MODELS: optional, // chat-models.ts reads it and the file
     CHAT_MODELS_FILE: optional,
-    NODE_ENV: optional,
     DATABASE_URL: databaseUrl,
     DATABASE_POOL_SIZE: integer(1, 10_000).default(10), // a chat uses a connection for 3 to 10 ms in total
     PGBOUNCER_ADMIN_URL: databaseUrl.optional(),
@@ -132,28 +81,9 @@ const ApiEnvironment = z
     RETRIEVAL: z.enum(['always', 'tool', 'off']).default('always'),
     MAX_STEPS: integer(1, 100).default(5), // model calls per answer; each takes seconds, and few questions need more
     CONVERSATION_TITLES: z.enum(['model', 'question']).default('model'),
-    AUTH: z.enum(['required', 'off']).default('required'),
-    JWT_ISSUER: issuerUrl.optional(),
-    JWT_AUDIENCE: optional,
-    JWT_JWKS_URL: jwksUrl.optional(),
-    JWT_ORGANIZATION_CLAIM: optional,
-    JWT_LIBRARIAN_CLAIM: claim.optional(),
-    ALLOWED_HOSTS: hosts,
-    CORS_ORIGINS: origins,
-    TRUST_PROXY: z.stringbool({ truthy: ['true'], falsy: ['false'] }).default(false),
+    ...access,
   })
-  .refine((env) => !(env.AUTH === 'off' && env.NODE_ENV === 'production'), {
-    path: ['AUTH'],
-    error: 'cannot be off with NODE_ENV=production. Set AUTH=required',
-  })
-  .refine((env) => env.JWT_AUDIENCE === undefined || env.JWT_ISSUER !== undefined, {
-    path: ['JWT_ISSUER'],
-    error: 'is required with JWT_AUDIENCE. Set it to the URL of the token issuer',
-  })
-  .refine((env) => env.JWT_ISSUER === undefined || env.JWT_AUDIENCE !== undefined, {
-    path: ['JWT_AUDIENCE'],
-    error: 'is required with JWT_ISSUER. Set it to the `aud` of the tokens for this API',
-  })
+  .superRefine(checkAccess)
   .superRefine(checkModels)
 
 const WorkerEnvironment = z
