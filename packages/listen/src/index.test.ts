@@ -87,7 +87,7 @@ describe.runIf(canSharePort)('listenMore', () => {
     const server = createServer((_, response) => response.end('yes'))
     const port = await listen(server)
     const { stop } = await listenMore(server)
-    const responses = Array.from({ length: 300 }, async () => {
+    const responses = Array.from({ length: 100 }, async () => {
       const [response] = await once(get({ host, port, agent: false }), 'response')
       return String((await response.toArray()).join(''))
     })
