@@ -22,16 +22,22 @@ const processes = [
   'packages/extract/src/*.test.ts',
 ]
 
-/** These start many processes or make load. They run one after another, with no other test beside them. */
-const alone = [
-  'infra/{compose,compose-elsewhere,compose-production,database-faults,faults,many-clients,newcomer,random-chats,replicas}.test.ts',
+/** These start whole stacks or copies of this repository, and wait for them half of the time. They run two at a time. */
+const stacks = [
+  'infra/{compose,compose-elsewhere,compose-production,database-faults,faults,newcomer,random-chats,replicas}.test.ts',
   'infra/template/*.test.ts',
   'infra/observability/prometheus.test.ts',
-  'apps/api/tests/{hostile,invariant,killed,killed-usage,stalls,tracing-cost,upload-load}.test.ts',
+  'apps/api/tests/{hostile,killed,killed-usage}.test.ts',
+  'apps/cli/src/ingest-files.test.ts',
+]
+
+/** These measure, or make as much load as a machine can carry. They run one after another, with nothing beside them. */
+const alone = [
+  'infra/many-clients.test.ts',
+  'apps/api/tests/{invariant,stalls,tracing-cost,upload-load}.test.ts',
   'apps/api/src/chat/{leaks,runaway}.test.ts',
   'apps/api/src/openai/responses/cost.test.ts',
   'apps/bench/src/bench.test.ts',
-  'apps/cli/src/ingest-files.test.ts',
   'apps/worker/src/load.test.ts',
   'packages/db/src/progress-wal.test.ts',
 ]
@@ -53,7 +59,7 @@ export default defineConfig({
           name: 'fast',
           maxWorkers: 4, // these wait for the database and for timeouts half of the time
           include: ['{apps,infra,packages}/**/*.test.ts'],
-          exclude: ['**/node_modules/**', ...processes, ...alone],
+          exclude: ['**/node_modules/**', ...processes, ...stacks, ...alone],
           sequence: { groupOrder: 0 },
         },
       },
@@ -63,8 +69,20 @@ export default defineConfig({
           name: 'processes',
           include: processes,
           maxWorkers: 3, // enough to keep two cores busy while some wait for a process
-          exclude: ['**/node_modules/**', ...alone],
+          exclude: ['**/node_modules/**', ...stacks, ...alone],
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'stacks',
+          include: stacks,
+          globalSetup: './infra/testing-images.ts',
+          maxWorkers: 2,
+          sequence: { groupOrder: 2 },
+          testTimeout: 3_600_000, // a rolling replacement under load takes minutes
+          hookTimeout: 3_600_000, // and so does building the images
         },
       },
       {
@@ -72,11 +90,9 @@ export default defineConfig({
         test: {
           name: 'alone',
           include: alone,
-          globalSetup: './infra/testing-images.ts',
           fileParallelism: false,
-          sequence: { groupOrder: 2 }, // after all of the others
-          testTimeout: 3_600_000, // a rolling replacement under load takes minutes
-          hookTimeout: 3_600_000, // and so does building the images
+          sequence: { groupOrder: 3 }, // after all of the others
+          testTimeout: 3_600_000, // some make load for minutes on a slow machine
         },
       },
     ],

@@ -21,7 +21,7 @@ export async function hasEngine(): Promise<boolean> {
 
 /**
  * Creates a Compose project for all tests of a file, started by `prepare` once its images are built. The tests are
- * skipped without `--full` or without an engine. The project has its own port and its own copy of the working tree, so
+ * skipped without `--full` or without an engine. The project has its own name, ports and copy of the working tree, so
  * a developer's `.env`, data and containers stay untouched. `changeSources` may edit that copy before the build.
  */
 export async function useCompose(
@@ -60,15 +60,17 @@ async function copyWorkingTree(directory: string): Promise<void> {
 
 /** Returns what Docker needs of this process's environment. */
 function inheritEnvironment(): NodeJS.ProcessEnv {
-  const inherited = Object.entries(process.env).filter(([name]) => /^(PATH|HOME|DOCKER_\w+|\w+_PROXY)$/i.test(name))
-  return { ...Object.fromEntries(inherited), COMPOSE_PROJECT_NAME: process.env.COMPOSE_TEST_PROJECT }
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => /^(PATH|HOME|DOCKER_\w+|\w+_PROXY)$/i.test(name)),
+  )
 }
 
 async function createComposeProject() {
   const directory = await mkdtemp(join(tmpdir(), 'sluice compose '))
   const [port, prometheusPort, grafanaPort] = [await findFreePort(), await findFreePort(), await findFreePort()]
   const ports = { PORT: `${port}`, PROMETHEUS_PORT: `${prometheusPort}`, GRAFANA_PORT: `${grafanaPort}` }
-  const options = { cwd: directory, env: { ...inheritEnvironment(), ...ports }, maxBuffer: 1e8 }
+  const COMPOSE_PROJECT_NAME = `${process.env.COMPOSE_TEST_PREFIX}-${port}`
+  const options = { cwd: directory, env: { ...inheritEnvironment(), ...ports, COMPOSE_PROJECT_NAME }, maxBuffer: 1e8 }
   const url = `http://127.0.0.1:${port}`
 
   /** Runs a command line as a shell in the checkout would. Throws with the whole output when it fails. */

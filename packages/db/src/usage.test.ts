@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { eq, sql } from 'drizzle-orm'
 import { afterAll, beforeEach, expect, it } from 'vitest'
 import { connect } from './client.ts'
-import { usage as usageTable } from './schema.ts'
+import { owners as ownersTable, usage as usageTable } from './schema.ts'
 import { createStore } from './store.ts'
 import { createTestDatabase } from './testing.ts'
 
@@ -74,7 +74,8 @@ it('sweeps rows that were not updated for two minutes', async () => {
 })
 
 it('syncs 1,000 owners in one statement with eight processes', async ({ annotate }) => {
-  const many = await Promise.all(Array.from({ length: 1000 }, (_, index) => owners.ensure(`owner-${index}`)))
+  const names = Array.from({ length: 1000 }, (_, index) => ({ name: `owner-${index}` }))
+  const many = (await db.insert(ownersTable).values(names).returning()).map(({ id }) => id)
   const own = many.map((owner) => ({ owner, minute, requests: 9, streams: 2 }))
   for (let other = 0; other < 7; other += 1) await usage.sync(randomUUID(), own, freshMs)
   const durations: number[] = []
