@@ -1,10 +1,11 @@
-import { readMigrationConfig } from '@repo/config'
+import { readConfig, readMigrationConfig } from '@repo/config'
 import { connect, createEmbedders, createTermIndex, type LanguageName, sql } from '@repo/db'
 import { migrate } from '@repo/db/migrate'
 import { LlmError } from '@repo/llm'
 import { createModels } from '@repo/models'
 import { runCommand } from './command.ts'
 import { renewTerms } from './reindex.ts'
+import { loadSamples } from './samples.ts'
 
 const reindexHint = 'Run `npm run manage -- reindex`.'
 const mostRenewed = 5000 // chunks, which takes 10 to 25 s; the API waits for this command to end
@@ -30,6 +31,8 @@ await runCommand('Migration failed', async () => {
     llm.close()
   }
   await reportUnindexed(directUrl, model, config.SEARCH_LANGUAGE)
+  // For Compose, in the same process, because the image has no shell. Their owner exists with AUTH=off only.
+  if (process.argv.includes('--samples') && readConfig().AUTH === 'off') await loadSamples()
   return 0
 })
 

@@ -13,7 +13,7 @@ export const part: Part = {
     'infra/api/Dockerfile': [
       ['# The API with its page, the worker', '# The API, the worker'],
       [
-        "FROM node:24-trixie-slim AS page\nWORKDIR /app\nCOPY package.json package-lock.json .npmrc ./\nCOPY apps/web/package.json apps/web/\n# Vite's parts for this platform are optional packages.\nRUN npm ci --ignore-scripts -w @repo/web\nCOPY tsconfig.json ./\nCOPY apps/web apps/web/\nRUN npm run build -w @repo/web\n\n",
+        "FROM node:24-trixie-slim AS page\nARG BUILDKIT_SBOM_SCAN_STAGE=true\nWORKDIR /app\nCOPY package.json package-lock.json .npmrc ./\nCOPY apps/web/package.json apps/web/\n# Vite's parts for this platform are optional packages.\nRUN npm ci --ignore-scripts -w @repo/web\nCOPY tsconfig.json ./\nCOPY apps/web apps/web/\nRUN npm run build -w @repo/web\n\n",
         '',
       ],
       'COPY apps/web/package.json',

@@ -67,9 +67,6 @@ async function runChild({ mediaType, parts }: PostedFile, limit: Limits, signal?
     `--max-old-space-size=${limit.memoryMb / 2}`, // JavaScript's heap; the rest is for buffers and Node itself
     ...['--permission', `--allow-fs-read=${root}`, child, mediaType],
   ]
-  // The kernel enforces these limits even after this worker has exited. Memory is limited on Linux only; elsewhere only
-  // the heap is limited.
-  const shell = `ulimit -t ${Math.ceil(limit.timeMs / 1000)}; ulimit -d ${limit.memoryMb * 1024} 2>&-; exec "$@"`
   const options = {
     env: {},
     timeout: limit.timeMs,
@@ -77,12 +74,23 @@ async function runChild({ mediaType, parts }: PostedFile, limit: Limits, signal?
     maxBuffer: 4 * limit.textLength,
     signal: stop,
   } as const
-  const running = promisify(execFile)('sh', ['-c', shell, 'sh', ...node], options)
+  const [program = '', ...args] = [...limitWith(limit), ...node]
+  const running = promisify(execFile)(program, args, options)
   if (running.child.stdin) void feed(running.child.stdin, parts, (error) => failed.abort(error))
   const { stdout } = await running.catch((error) => explain(error, limit, stop))
   const answer = Answer.parse(JSON.parse(stdout))
   if ('error' in answer) throw new DocumentError(answer.error)
   return answer
+}
+
+/**
+ * Returns the start of a command whose limits the kernel enforces even after this worker has exited. Linux has prlimit,
+ * which needs no shell. Elsewhere memory cannot be limited, only the heap is.
+ */
+function limitWith({ timeMs, memoryMb }: Limits): string[] {
+  const seconds = Math.ceil(timeMs / 1000)
+  if (process.platform === 'linux') return ['prlimit', `--cpu=${seconds}`, `--data=${memoryMb * 2 ** 20}`]
+  return ['sh', '-c', `ulimit -t ${seconds}; exec "$@"`, 'sh']
 }
 
 /** Without `onError`, a file that cannot be read to its end would look damaged to the child. */
