@@ -57,7 +57,8 @@ export const database: Record<string, Rule> = {
   'Postgres has the settings of docker-compose.yml, and its own number of connections': ({ clusters }, { postgres }) =>
     clusters.flatMap(({ spec: { postgresql } }) =>
       Object.entries(postgres)
-        .filter(([name, value]) => name !== 'max_connections' && postgresql.parameters[name] !== value)
+        .filter(([name]) => name !== 'max_connections' && !name.startsWith('archive_')) // which the operator sets
+        .filter(([name, value]) => postgresql.parameters[name] !== value)
         .map(([name, value]) => `${name} is ${postgresql.parameters[name]} instead of ${value}`),
     ),
 
