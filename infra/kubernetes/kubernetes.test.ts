@@ -76,8 +76,8 @@ it('the alerts are those of Compose (update them with -u)', async () => {
 describe('the overlays', () => {
   beforeEach(({ skip }) => skip(builder === undefined, whyNoBuilder))
 
-  it('are local, production and external', () => {
-    expect(overlays).toEqual(['external', 'local', 'production'])
+  it('are local, production, restored and external', () => {
+    expect(overlays).toEqual(['external', 'local', 'production', 'restored'])
   })
 
   it.each(overlays)('%s has the fields that its schemas know', (overlay) => {

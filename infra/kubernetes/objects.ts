@@ -134,19 +134,24 @@ const Ingress = z.looseObject({
     ),
   }),
 })
+const Plugin = z.looseObject({ name: z.string(), parameters: text.default({}) })
 const Cluster = z.looseObject({
   ...base,
   spec: z.looseObject({
     instances: count,
     imageName: z.string(),
     bootstrap: z.looseObject({
-      initdb: z.looseObject({ database: z.string(), owner: z.string(), postInitApplicationSQL: z.array(z.string()) }),
+      initdb: z
+        .looseObject({ database: z.string(), owner: z.string(), postInitApplicationSQL: z.array(z.string()) })
+        .optional(),
+      recovery: z.looseObject({ source: z.string(), database: z.string(), owner: z.string() }).optional(),
     }),
+    externalClusters: z.array(z.looseObject({ name: z.string(), plugin: Plugin })).default([]),
     postgresql: z.looseObject({
       parameters: text,
       synchronous: z.looseObject({ number: count }).optional(),
     }),
-    plugins: z.array(z.looseObject({ name: z.string() })).default([]),
+    plugins: z.array(Plugin.extend({ isWALArchiver: z.boolean().optional() })).default([]),
   }),
 })
 const Pooler = z.looseObject({

@@ -120,9 +120,16 @@ export const breaks: Record<string, Break[] | { overlay: string; by: Break[] }> 
     (m) => set(find(m.clusters, 'postgres').spec.postgresql.parameters, { log_error_verbosity: 'default' }),
   ],
   'the database has pgvector and belongs to the role of the URLs': [
-    (m) => set(find(m.clusters, 'postgres').spec.bootstrap.initdb, { postInitApplicationSQL: [] }),
-    (m) => set(find(m.clusters, 'postgres').spec.bootstrap.initdb, { owner: 'app' }),
+    (m) => set(find(m.clusters, 'postgres').spec.bootstrap.initdb ?? {}, { postInitApplicationSQL: [] }),
+    (m) => set(find(m.clusters, 'postgres').spec.bootstrap.initdb ?? {}, { owner: 'app' }),
   ],
+  'a restored cluster reads one archive and writes another, in the same store': {
+    overlay: 'restored',
+    by: [
+      (m) => set(find(m.clusters, 'postgres').spec, { externalClusters: [] }),
+      (m) => set(find(m.clusters, 'postgres').spec.plugins[0]?.parameters ?? {}, { serverName: 'postgres' }),
+    ],
+  },
   'a failover loses no stored message': [
     (m) => set(find(m.clusters, 'postgres').spec.postgresql, { synchronous: undefined }),
     (m) => set(find(m.clusters, 'postgres').spec, { instances: 1 }),

@@ -66,15 +66,24 @@ export const database: Record<string, Rule> = {
     clusters.flatMap(
       ({
         spec: {
-          bootstrap: { initdb },
+          bootstrap: { initdb, recovery },
         },
       }) => {
-        const isComplete = initdb.postInitApplicationSQL.includes('create extension vector')
-        return isComplete && initdb.owner === 'sluice' && initdb.database === 'sluice'
-          ? []
-          : ['the database lacks something']
+        const { database, owner } = initdb ?? recovery ?? {}
+        const isComplete = recovery !== undefined || initdb?.postInitApplicationSQL.includes('create extension vector')
+        return isComplete && owner === 'sluice' && database === 'sluice' ? [] : ['the database lacks something']
       },
     ),
+
+  'a restored cluster reads one archive and writes another, in the same store': ({ clusters }) =>
+    clusters.flatMap(({ spec: { bootstrap, externalClusters, plugins } }) => {
+      if (!bootstrap.recovery) return []
+      const from = externalClusters.find(({ name }) => name === bootstrap.recovery?.source)?.plugin.parameters
+      const to = plugins.find(({ isWALArchiver }) => isWALArchiver)?.parameters
+      return from?.serverName && to?.serverName && from.serverName !== to.serverName && from.barmanObjectName
+        ? []
+        : ['the archive that it starts from would be continued, or is not named']
+    }),
 
   'a failover loses no stored message': ({ clusters }) =>
     clusters
