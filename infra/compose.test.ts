@@ -56,7 +56,7 @@ it('the image contains no sources, and only the static files of one package', as
 
 it('the image has no shell and no package manager, and is smaller than 250 MB', async () => {
   for (const program of ['sh', 'bash', 'busybox', 'npm', 'apt-get'])
-    await expect(compose.sh(`docker compose exec -T api ${program} -c id`), program).rejects.toThrow('not found')
+    expect(await compose.sh(`docker compose exec -T api ${program} -c id 2>&1 || true`)).toContain('not found')
   const size = await compose.sh(`docker image inspect --format '{{.Size}}' "$COMPOSE_PROJECT_NAME-api"`)
   expect(Number(size)).toBeLessThan(250e6)
 })
