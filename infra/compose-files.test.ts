@@ -132,7 +132,7 @@ describe('the container configuration', () => {
 
 it('a release lists what its image contains, proves where it was built, and can be built again', () => {
   const release = read('.github/workflows/release.yml')
-  for (const line of ['sbom: true', 'provenance: mode=max', 'SOURCE_DATE_EPOCH: "${{ steps.image.outputs.epoch }}"'])
+  for (const line of ['sbom: true', 'provenance: mode=max', 'env: { SOURCE_DATE_EPOCH: '])
     expect(release).toContain(line)
   const dockerfile = read('infra/api/Dockerfile')
   expect(dockerfile).toContain('touch -hd "@$SOURCE_DATE_EPOCH"')
