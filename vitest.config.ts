@@ -34,6 +34,7 @@ const stacks = [
 /** These measure, or make as much load as a machine can carry. They run one after another, with nothing beside them. */
 const alone = [
   'infra/many-clients.test.ts',
+  'infra/kubernetes/rehearsal.test.ts',
   'apps/api/tests/{invariant,stalls,tracing-cost,upload-load}.test.ts',
   'apps/api/src/chat/{leaks,runaway}.test.ts',
   'apps/api/src/openai/responses/cost.test.ts',

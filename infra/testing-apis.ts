@@ -3,12 +3,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { run, type startServer } from './local/processes.ts'
 import { findFreePort, type Stack } from './local/stack.ts'
 
-const program = (path: string) => join(import.meta.dirname, '../apps', path)
+const root = join(import.meta.dirname, '..')
+const program = (path: string, checkout = root) => join(checkout, 'apps', path)
 
 export type Api = Awaited<ReturnType<typeof startApi>>
 
 /** An API process on a port of its own, which it keeps across restarts. Keys are required. */
-export async function startApi(start: Stack['start'], name: string, environment: Record<string, string>) {
+export async function startApi(
+  start: Stack['start'],
+  name: string,
+  environment: Record<string, string>,
+  { checkout = root, graceMs = 20_000 } = {},
+) {
   const port = await findFreePort()
   const url = `http://127.0.0.1:${port}`
   const env = {
@@ -18,7 +24,7 @@ export async function startApi(start: Stack['start'], name: string, environment:
     ...environment,
     PORT: `${port}`,
   }
-  const launch = () => start(name, [process.execPath, program('api/dist/server.js')], { env })
+  const launch = () => start(name, [process.execPath, program('api/dist/server.js', checkout)], { env, graceMs })
   const isReady = async () => (await fetch(`${url}/health/ready`).catch(() => undefined))?.ok
   const untilReady = async () => {
     for (const startedAt = performance.now(); !(await isReady()); await sleep(50)) {
@@ -54,7 +60,9 @@ export async function createOwner(databaseUrl: string, name: string): Promise<{ 
   return { authorization: `Bearer ${await run(command, { env: { DATABASE_URL: databaseUrl } })}` }
 }
 
-/** Creates the tables. */
-export async function migrate(directDatabaseUrl: string): Promise<void> {
-  await run([process.execPath, program('cli/dist/migrate.js')], { env: { DIRECT_DATABASE_URL: directDatabaseUrl } })
+/** Creates the tables, or updates them to the version in a checkout. */
+export async function migrate(directDatabaseUrl: string, checkout = root): Promise<void> {
+  await run([process.execPath, program('cli/dist/migrate.js', checkout)], {
+    env: { DIRECT_DATABASE_URL: directDatabaseUrl },
+  })
 }

@@ -85,6 +85,7 @@ const Workload = z.discriminatedUnion('kind', [
     kind: z.literal('Deployment'),
     spec: z.looseObject({
       replicas: count.optional(),
+      minReadySeconds: count.default(0),
       strategy: z.looseObject({ rollingUpdate: Rolling }).optional(),
       template: Template,
     }),

@@ -36,10 +36,11 @@ const unsafeSettings = ['fsync=off', 'synchronous_commit=off', 'full_page_writes
 /**
  * Starts a private Postgres with pgvector and a PgBouncer in `directory`, on free ports of 127.0.0.1, and waits until
  * both respond. The role `sluice` owns the database `sluice`, and no other role can log in. With `throwAway`, nothing
- * is flushed to disk, the role may create databases, and `stop()` deletes the folder. The caller makes sure that there
+ * is flushed to disk, the role may create databases and replicate, and `stop()` deletes the folder. The caller makes sure that there
  * is only one stack per folder.
  *
- * `start` adds a server. `startPostgres` and `startPgbouncer` restart theirs after it has exited. `exited` resolves
+ * `start` adds a server. `startPostgres` and `startPgbouncer` restart theirs after it has exited, and
+ * `startPostgres` also starts a copy of the data under another name. `exited` resolves
  * when a server exits before `stop()`. `killNext` kills the server that `stop()` is waiting for. `signal` stops
  * everything. Throws if the binaries are not available or do not start, and leaves nothing running.
  */
@@ -80,12 +81,12 @@ export async function startStack({ directory, throwAway = false, report = () => 
     const [direct, pooled] = [await findFreePort(), await findFreePort()]
     const urlAt = (port: number) => `postgres://sluice:${password}@127.0.0.1:${port}/sluice`
 
-    const allSettings = [`port=${direct}`, ...settings, ...(throwAway ? unsafeSettings : [])]
-    const options = allSettings.flatMap((setting) => ['-c', setting])
-    const command = [...asUser, join(bin, 'postgres'), ...options, '-D', data]
-    const startPostgres = () => {
-      rmSync(join(data, 'postmaster.pid'), { force: true }) // stale, but its PID may belong to another process
-      return start('postgres', command, { stopSignal: 'SIGINT' }) // SIGINT = "fast"
+    const startPostgres = (name = 'postgres', port = direct, folder = data) => {
+      rmSync(join(folder, 'postmaster.pid'), { force: true }) // stale, but its PID may belong to another process
+      const allSettings = [`port=${port}`, ...settings, ...(throwAway ? unsafeSettings : [])]
+      const options = allSettings.flatMap((setting) => ['-c', setting])
+      const command = [...asUser, join(bin, 'postgres'), ...options, '-D', folder]
+      return start(name, command, { stopSignal: 'SIGINT' }) // SIGINT = "fast"
     }
     await waitForResponse(startPostgres(), urlAt(direct), 'select 1')
 
@@ -152,7 +153,7 @@ async function createCluster({ bin, data, asUser, throwAway, signal }: Cluster):
   const [password, statsPassword] = [randomBytes(16).toString('hex'), randomBytes(16).toString('hex')]
   // Some builds of pgvector require a superuser, so it is created in template1, from which new databases are copied.
   const input = `create extension vector;
-create role sluice login ${throwAway ? 'createdb' : ''} password '${password}';
+create role sluice login ${throwAway ? 'createdb replication' : ''} password '${password}';
 create database sluice owner sluice;
 `
   const single = ['--single', '-c', 'exit_on_error=on', '-D', draft, 'template1']

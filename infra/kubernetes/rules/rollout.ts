@@ -1,7 +1,8 @@
 import type { Rule } from '../rule.ts'
 import { findSettings, isBehindService, matches, preStop } from './find.ts'
 
-const leaveSeconds = 15 // gateways can take this long to notice that a pod has left
+/** Gateways can take this long to notice that a pod has left. */
+export const leaveSeconds = 15
 const marginSeconds = 5 // for a busy machine
 
 export const rollout: Record<string, Rule> = {

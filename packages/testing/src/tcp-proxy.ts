@@ -4,13 +4,13 @@ export type Gate = Awaited<ReturnType<typeof openTcpProxy>>
 
 /**
  * Starts a TCP proxy to the tests' PgBouncer, or to the server with this URL. `shut` simulates an unavailable database
- * and `open` ends that. The address stays the same.
+ * and `open` ends that. The address stays the same. `pointTo` sends new connections to another server.
  */
 export async function openTcpProxy(to = process.env.DATABASE_URL ?? '') {
-  const { hostname, port } = new URL(to)
+  let target = new URL(to)
   const sockets = new Set<Socket>()
   const server = createServer((client) => {
-    const pooler = dial(Number(port), hostname)
+    const pooler = dial(Number(target.port), target.hostname)
     client.pipe(pooler).pipe(client)
     for (const socket of [client, pooler]) {
       sockets.add(socket)
@@ -37,6 +37,9 @@ export async function openTcpProxy(to = process.env.DATABASE_URL ?? '') {
   const stall = () => {
     for (const socket of sockets) socket.unpipe()
   }
+  const pointTo = (url: string) => {
+    target = new URL(url)
+  }
   await open()
-  return { host: `127.0.0.1:${listensOn}`, open, shut, stall }
+  return { host: `127.0.0.1:${listensOn}`, open, shut, stall, pointTo }
 }

@@ -25,15 +25,17 @@ const migrations = {
   ],
 }
 
-const writeRoute = (version: number, column: string) => `import { sql } from '@repo/db'
+const route = `import { sql } from '@repo/db'
+const version = Number(process.env.VERSION)
+const column = sql.raw(version === 1 ? 'line' : 'words')
 export default async (app) => {
   app.get('', async () => {
-    const [row] = await app.db.execute(sql\`select count(${column})::int as count from mottos\`)
-    return { version: ${version}, count: row.count }
+    const [row] = await app.db.execute(sql\`select count(\${column})::int as count from mottos\`)
+    return { version, count: row.count }
   })
   app.put('', async () => {
-    await app.db.execute(sql\`insert into mottos (${column}) values ('${version}')\`)
-    return { version: ${version} }
+    await app.db.execute(sql\`insert into mottos (\${column}) values (\${version}::text)\`)
+    return { version }
   })
 }
 `
@@ -50,8 +52,7 @@ export async function addMigration(directory: string, name: keyof typeof migrati
   await writeFile(join(folder, `${tag}.sql`), migrations[name].join(';\n--> statement-breakpoint\n'))
 }
 
-/** Turns a copy of the working tree into one of the versions, with its route /mottos. */
-export async function writeVersion(directory: string, version: 1 | 2): Promise<void> {
-  const route = writeRoute(version, version === 1 ? 'line' : 'words')
+/** Adds the route /mottos to a copy of the working tree. `VERSION` in a process's environment says which version it is. */
+export async function addRoute(directory: string): Promise<void> {
   await writeFile(join(directory, 'apps/api/src/routes/mottos.ts'), route)
 }
