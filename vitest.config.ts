@@ -38,6 +38,7 @@ const alone = [
   'apps/api/src/chat/{leaks,runaway}.test.ts',
   'apps/api/src/openai/responses/cost.test.ts',
   'apps/bench/src/bench.test.ts',
+  'apps/prove/src/servers.test.ts',
   'apps/worker/src/load.test.ts',
   'packages/db/src/progress-wal.test.ts',
 ]
