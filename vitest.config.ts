@@ -16,6 +16,7 @@ const processes = [
   'infra/kubernetes/*.test.ts',
   'infra/local/*.test.ts',
   'infra/observability/metrics.test.ts',
+  'apps/prove/src/package.test.ts',
   'packages/connection-guard/src/package.test.ts',
   'packages/db/src/passages-{plan,scope}.test.ts',
   'packages/db/src/driver/{patch,semaphore}.test.ts',

@@ -7,7 +7,7 @@ import postgres from 'postgres'
 
 // Chat servers with Fastify and Drizzle for the tests of `prove`, right and wrong. The model is a slow generator.
 
-const [databaseUrl = '', poolSize = '10'] = process.argv.slice(2)
+const [databaseUrl = '', poolSize = '8'] = process.argv.slice(2)
 const db = drizzle(postgres(databaseUrl, { max: Number(poolSize), fetch_types: false }))
 const app = Fastify()
 const load = (on: Pick<typeof db, 'execute'>) => on.execute(sql`select 1`)
@@ -46,9 +46,9 @@ app.post('/short', async () => {
   await load(db)
   return 'At once.'
 })
-/** Serves twenty streams and refuses more. */
+/** Serves fifty streams and refuses more. */
 app.post('/limited', async (_, reply) => {
-  if (open >= 20) return reply.code(429).send()
+  if (open >= 50) return reply.code(429).send()
   open += 1
   reply.raw.on('close', () => {
     open -= 1

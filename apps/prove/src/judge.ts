@@ -4,33 +4,32 @@ import { isReached, type Measured, type Sample } from './measure.ts'
 /** `code` is the exit code: 0 independent of streams, 1 depends on them, 2 could not tell. */
 export type Verdict = { code: 0 | 1 | 2; text: string; lines: Record<'all' | 'busy' | 'idle', Line | undefined> }
 
-const limit = 0.1 // connections per stream: below, a pool of 10 serves more than 100 streams
-const grown = 9.5 // streams from which on an ordinary pool no longer grows, because ten start at once and later fewer
+// Connections per stream. Idle connections may be those of a pool that still grows, so their limits are far apart.
+const [inUse, oneEach, fewOpen] = [0.1, 0.8, 0.2]
+const leastStreams = 19.5 // fewer say too little about hundreds
 const shortMs = 1000 // an answer that ends before it can be sampled several times
 
 /** Returns the verdict, with a sentence on why. */
 export function judge(measured: Measured): Verdict {
   const { most } = measured
   const toPoints = (name: keyof Sample) => measured.levels.map(({ mean }): Point => [mean('open'), mean(name)])
-  const lines = {
-    all: fitLine(toPoints('backends').filter(([streams]) => streams >= grown)),
-    busy: fitLine(toPoints('busy')),
-    idle: fitLine(cutFull(toPoints('idleInTransaction'))),
-  }
-  const fitted = Object.values(lines)
-  const end = (code: Verdict['code'], text: string): Verdict => ({ code, text, lines })
+  const all = fitLine(toPoints('backends'))
+  const busy = fitLine(toPoints('busy'))
+  const idle = fitLine(cutFull(toPoints('idleInTransaction')))
+  const end = (code: Verdict['code'], text: string): Verdict => ({ code, text, lines: { all, busy, idle } })
   if (most.hidden > 0)
     return end(2, 'Could not tell: this database user may not see the connections. Grant it pg_monitor.')
   if (most.backends === 0)
     return end(2, 'Could not tell: nothing ever connected to this database. Does the server use another one?')
 
-  const held = fitted.filter((line) => line && line.low >= limit)
-  const steepest = (held.length > 0 ? held : fitted).reduce((a, b) => (b && !(a && a.slope >= b.slope) ? b : a))
-  const outcome = `${describe(steepest)}.${explain(measured)}`
-  if (held.length > 0) return end(1, `Depends on streams: ${outcome}`)
-  if (fitted.every((line) => line && line.high < limit))
-    return end(0, `Independent of up to ${Math.round(countOpen(measured))} streams: ${outcome}`)
-  return end(2, `Could not tell: ${findDoubt(measured)}${explain(measured)}`)
+  const held = [idle, busy].find((line) => line && line.low >= inUse) ?? (all && all.low >= oneEach ? all : undefined)
+  if (held) return end(1, `Depends on streams: ${describe(held)}.${explain(measured)}`)
+  const [open, steepest] = [countOpen(measured), [idle, busy].sort((a, b) => (b?.high ?? 0) - (a?.high ?? 0))[0]]
+  const hasFew = (all && all.high < fewOpen) || most.backends < fewOpen * open
+  if (open < leastStreams || !hasFew || [idle, busy].some((line) => !line || line.high >= inUse))
+    return end(2, `Could not tell: ${findDoubt(measured)}${explain(measured)}`)
+  const shared = `${describe(steepest)}, ${most.backends} connections in all`
+  return end(0, `Independent of up to ${Math.round(open)} streams: ${shared}.${explain(measured)}`)
 }
 
 const countOpen = ({ levels }: Measured) => Math.max(0, ...levels.map(({ mean }) => mean('open')))
@@ -41,8 +40,8 @@ function findDoubt(measured: Measured): string {
   const open = countOpen(measured)
   if (last && !isReached(last.asked, last.mean('open')) && lifetimeMs < shortMs)
     return `answers end after ${Math.round(lifetimeMs)} ms, or come in one piece. Ask for longer ones.`
-  if (open < grown) return `only ${Math.round(open)} streams were open at a time, and it takes 10.`
-  return 'there were too few numbers of streams, or connections varied. Use a larger pool, more --levels or a longer --hold.'
+  if (open < leastStreams) return `only ${Math.round(open)} streams were open at a time, and it takes 20.`
+  return 'the connections vary. Stop other traffic, or use more --levels, a longer --hold or a smaller pool.'
 }
 
 /** Returns why there were not more streams. Empty if all were open. */
@@ -58,8 +57,6 @@ function explain({ levels, failures }: Measured): string {
 /** Returns a slope and its interval as text. */
 export function describe(line: Line | undefined): string {
   if (!line) return 'not enough points'
-  const [slope, low, high] = [line.slope, line.low, line.high].map((value) =>
-    (Math.round(value * 100) / 100 + 0).toFixed(2),
-  )
-  return `${slope} connections per stream (95 % interval ${low} to ${high})`
+  const format = (value: number) => (Math.round(value * 100) / 100 + 0).toFixed(2) // without -0.00
+  return `${format(line.slope)} connections per stream (95 % interval ${format(line.low)} to ${format(line.high)})`
 }

@@ -30,7 +30,7 @@ export const isReached = (asked: number, open: number): boolean => open >= 0.9 *
  */
 export async function measure(options: Options, signal: AbortSignal, report: (line: string) => void) {
   const connections = watchConnections({ directDatabaseUrl: options.database, pgbouncerAdminUrl: options.pgbouncer })
-  const streams = createStreams(options.request, options.perSecond)
+  const streams = createStreams(options.request)
   try {
     await connections.count()
     const take = async () => ({ atMs: performance.now(), ...streams.counts, ...(await connections.count()) })

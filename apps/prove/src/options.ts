@@ -4,7 +4,7 @@ import { parseArgs } from 'node:util'
 export type Options = Exclude<ReturnType<typeof readOptions>, undefined>
 
 const most = 1000 // streams: more say nothing new, and each is an answer that a model writes
-const defaults = { levels: '1,2,5,10,20,50,100,200', hold: '2', wait: '10', rate: '50' }
+const defaults = { levels: '1,2,5,10,20,50,100,200', hold: '2', wait: '10' }
 const message = '{"message":"Tell me a long story."}'
 
 const help = `prove-streams --url URL --database URL [OPTIONS]: do the streams of a chat server hold Postgres connections?
@@ -23,7 +23,6 @@ Each stream is an answer that your model writes. Use a fake model with answers o
   --levels N,…         numbers of streams, at most ${most} (default: ${defaults.levels})
   --hold SECONDS       how long each number is measured (default: ${defaults.hold})
   --wait SECONDS       how long to wait for the next first byte (default: ${defaults.wait})
-  --rate N             streams started per second (default: ${defaults.rate})
   --report FILE        the report with its plot (default: prove-report.html)
   --i-own-this-server  allows hosts other than this machine. It may fill their pools
   --help               show this help
@@ -44,7 +43,6 @@ export function readOptions(args: string[]) {
       levels: { ...text, default: defaults.levels },
       hold: { ...text, default: defaults.hold },
       wait: { ...text, default: defaults.wait },
-      rate: { ...text, default: defaults.rate },
       report: { ...text, default: 'prove-report.html' },
       'i-own-this-server': { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -64,7 +62,6 @@ export function readOptions(args: string[]) {
     levels: readLevels(values.levels),
     holdMs: readNumber('hold', values.hold, 60) * 1000,
     waitMs: readNumber('wait', values.wait, 300) * 1000,
-    perSecond: readNumber('rate', values.rate, 200),
     report: values.report,
   }
 }

@@ -28,7 +28,7 @@ function tabulate(levels: Level[], options: Options): string[][] {
 }
 
 const describeLines = ({ lines }: Verdict) => [
-  `all connections, from 10 streams on: ${describe(lines.all)}`,
+  `all connections: ${describe(lines.all)}`,
   `busy, in a query or a transaction: ${describe(lines.busy)}`,
   `idle in a transaction, until a pool is full: ${describe(lines.idle)}`,
 ]

@@ -4,28 +4,37 @@ import { createTimes } from '@repo/measure/summary'
 export type Request = { url: string; method: string; headers: [name: string, value: string][]; body: string }
 export type Streams = ReturnType<typeof createStreams>
 
-const pauseMs = 1000 // after a refusal or failure; otherwise a client would repeat it at full rate
+const pauseMs = 1000 // between two starts in place of one another; refusals and short answers come back at once
 const atOnce = 10 // streams that may be queued: more would let pools grow further, and load the server more
 const longestMs = 1000 // a cheap request is given up after this, so that it counts while its cause is measured
 
 /**
- * Keeps streams open. The first ten start at once, the others at most `perSecond` and while fewer than ten are queued. A
- * stream is queued until the first byte of its body, and then open until its end.
+ * Keeps streams open, and starts others in place of those that end. A stream is queued until the first byte of its body,
+ * and then open until its end. Ten start at once, so that a pool that grows on demand has grown when they are open.
  */
-export function createStreams(request: Request, perSecond: number) {
+export function createStreams(request: Request) {
   const client = createClient(request.url)
   const counts = { open: 0, queued: 0 }
   const failures: Record<string, number> = {} // by status, or by the code of a broken connection
   const lifetimes = createTimes()
   let [wanted, taken, sent] = [0, 0, 0]
 
+  const fill = () => {
+    while (taken < wanted && counts.queued < atOnce) start()
+  }
   const start = () => {
+    const startedAt = performance.now()
     let [isGood, openedAt]: [boolean, number | undefined] = [false, undefined]
     const leave = (failure?: string) => {
       counts[openedAt === undefined ? 'queued' : 'open'] -= 1
       if (failure) failures[failure] = (failures[failure] ?? 0) + 1
       else lifetimes.record(performance.now() - (openedAt ?? performance.now()))
-      setTimeout(() => (taken -= 1), failure ? pauseMs : 0).unref()
+      const release = () => {
+        taken -= 1
+        fill()
+      }
+      setTimeout(release, startedAt + pauseMs - performance.now()).unref()
+      fill()
     }
     taken += 1
     counts.queued += 1
@@ -39,24 +48,24 @@ export function createStreams(request: Request, perSecond: number) {
         openedAt = performance.now()
         counts.queued -= 1
         counts.open += 1
+        fill()
       },
       onEnd: () => isGood && leave(),
       onFail: leave,
       onAbandon: () => {},
     })
   }
-  const starter = setInterval(() => taken < wanted && counts.queued < atOnce && start(), 1000 / perSecond)
   return {
     counts,
     failures,
     lifetimes,
     keep: (streams: number): void => {
       wanted = streams
-      while (taken < Math.min(wanted, atOnce)) start()
+      fill()
     },
     /** Closes all streams. */
     close: (): void => {
-      clearInterval(starter)
+      wanted = 0
       client.close()
     },
   }
