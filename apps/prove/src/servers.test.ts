@@ -81,7 +81,7 @@ describe.for([
 })
 
 describe('Sluice', { repeats }, () => {
-  const ask = ['--body', '{"message":"Why? [mock tokens=300 interval=200]"}']
+  const ask = ['--body', '{"message":"Why? [mock tokens=300 interval=200]"}', '--wait', '15']
   const models = { OPENAI_BASE_URL: mock.url, CHAT_MODEL: 'mock', EMBEDDING_MODEL: 'mock-384' }
 
   it.for(['databaseUrl', 'directDatabaseUrl'] as const)('is independent with %s', async (name) => {

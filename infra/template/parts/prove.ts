@@ -10,7 +10,7 @@ export const part: Part = {
     'biome.json': [['        "apps/prove/src/{options,prove}.ts",\n', '']],
     'docs/held-connections.md': ['[prove-streams]'],
     'infra/api/Dockerfile': ['COPY apps/prove/package.json'],
-    'knip.json': [['    "apps/prove": {\n      "entry": ["src/prove.ts", "build.ts"]\n    },\n', '']],
+    'knip.json': [['    "apps/prove": {\n      "entry": ["servers/*.ts"]\n    },\n', '']],
     'vitest.config.ts': ["'apps/prove/src/servers", "'apps/prove/src/package"],
   },
 }
