@@ -16,6 +16,7 @@ const processes = [
   'infra/kubernetes/*.test.ts',
   'infra/local/*.test.ts',
   'infra/observability/metrics.test.ts',
+  'apps/prove/src/package.test.ts',
   'packages/connection-guard/src/package.test.ts',
   'packages/db/src/passages-{plan,scope}.test.ts',
   'packages/db/src/driver/{patch,semaphore}.test.ts',
@@ -39,6 +40,7 @@ const alone = [
   'apps/api/src/chat/{leaks,runaway}.test.ts',
   'apps/api/src/openai/responses/cost.test.ts',
   'apps/bench/src/bench.test.ts',
+  'apps/prove/src/servers.test.ts',
   'apps/worker/src/load.test.ts',
   'packages/db/src/progress-wal.test.ts',
 ]

@@ -3,6 +3,8 @@ export type Part = {
   description: string
   /** Files, folders and globs to delete. */
   files?: string[]
+  /** Packages to delete unless a remaining workspace needs them. */
+  packages?: string[]
   /** Names in `scripts` of package.json. */
   scripts?: string[]
   /** Packages to remove from each workspace. */

@@ -18,6 +18,7 @@ const names = Object.keys(await loadParts())
 const affected: Record<string, string[]> = {
   web: ['apps/api/src/plugins/page.test.ts'],
   bench: ['infra/structure.test.ts'],
+  prove: ['packages/connection-guard/src/docs.test.ts'],
   openai: [
     ...['auth', 'errors', 'security'].map((name) => `apps/api/src/plugins/${name}.test.ts`),
     'apps/api/tests/scopes.test.ts',

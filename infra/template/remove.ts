@@ -24,7 +24,9 @@ function remove(given: string[]): string {
   if (run('git', 'status', '--porcelain') !== '')
     throw new Error('There are uncommitted changes. Commit them first, so that `git checkout .` undoes the removal.')
 
+  const removed = names.flatMap((name) => parts[name]?.packages ?? [])
   const missing = names.flatMap(removePart)
+  for (const name of new Set(removed)) removeUnneeded(name)
   // The edits leave imports, exports and packages that nothing uses, and lines of another length.
   run('biome', 'lint', '--write', '--unsafe', '--only=correctness/noUnusedImports')
   run('knip', '--fix', '--fix-type', 'exports,types,dependencies', '--no-exit-code')
@@ -43,6 +45,15 @@ function removePart(name: string): string[] {
   rmSync(join(root, `infra/template/parts/${name}.ts`))
   const own = { 'docs/extending.md': [`| \`${name}\` `] }
   return [...Object.entries(edits), ...Object.entries(own)].flatMap(([file, changes]) => editText(file, changes))
+}
+
+/** Deletes a package if no workspace needs it any longer. */
+function removeUnneeded(name: string): void {
+  const files = globSync('{apps,packages}/*/package.json', { cwd: root })
+  if (files.some((file) => readFileSync(join(root, file), 'utf8').includes(`"@repo/${name}": `))) return
+  rmSync(join(root, `packages/${name}`), { recursive: true })
+  editText('infra/api/Dockerfile', [`COPY packages/${name}/`])
+  editText('README.md', [`${name}/ `])
 }
 
 /** Removes scripts or packages from a package.json. */

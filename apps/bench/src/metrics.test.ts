@@ -9,7 +9,7 @@ function sample(seconds: number, completed: number, tokens: number): Sample {
   return {
     atMs: seconds * 1000,
     ...{ started: completed, open: 0, streaming: 0, completed, refused: 0, tokens },
-    ...{ backends: 0, busy: 0, idleInTransaction: 0, clients: 0, waiting: 0, databaseKb: 0 },
+    ...{ backends: 0, busy: 0, idleInTransaction: 0, hidden: 0, clients: 0, waiting: 0, databaseKb: 0 },
     usage: { server: use(3), pgbouncer: use(1), postgres: use(5) },
   }
 }

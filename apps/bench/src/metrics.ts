@@ -1,4 +1,4 @@
-import { median } from './load/summary.ts'
+import { median } from '@repo/measure/summary'
 import type { LoadResult } from './load/tally.ts'
 import type { Sample } from './watch/sampler.ts'
 

@@ -9,6 +9,7 @@ export const part: Part = {
     'infra/many-clients.test.ts',
     'docs/measurements.md',
   ],
+  packages: ['measure'],
   scripts: ['bench', 'eval'],
   edits: {
     '.dependency-cruiser.cjs': ["{\n      name: 'no-import-of-bench'"],

@@ -1,7 +1,7 @@
+import { type Client, createClient, type Handler } from '@repo/measure/client'
 import { toMachineTime } from '@repo/testing/mock-model/machine-clock'
 import { createTexts } from '../corpus/texts.ts'
 import { createAnswerChecker } from './answer-checker.ts'
-import { type Client, createClient, type Handler } from './client.ts'
 import { describeAnswer, type Load } from './plan.ts'
 import type { Tally } from './tally.ts'
 

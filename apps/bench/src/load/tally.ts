@@ -1,4 +1,4 @@
-import { createTimes, type Summary } from './summary.ts'
+import { createTimes, type Summary } from '@repo/measure/summary'
 
 /** Counts since the start. `streaming` counts open requests with a token, `refused` counts 503 with Retry-After. */
 export type Counts = {

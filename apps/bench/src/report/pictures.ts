@@ -1,7 +1,7 @@
+import { drawBars, drawLines, toSvg } from '@repo/measure/plot'
 import type { Metric } from '../metrics.ts'
 import type { Outcome, Row } from '../outcome.ts'
 import type { Sample } from '../watch/sampler.ts'
-import { drawBars, drawLines, toSvg } from './plot.ts'
 
 /** Draws busy connections and streaming answers by number of clients. Empty if the scenario did not run. */
 export function drawConnections(outcomes: Outcome[]): string {

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
+import { type Connections, watchConnections } from '@repo/measure/connections'
+import { startSampler as startSampling } from '@repo/measure/sampler'
 import type { Counts } from '../load/tally.ts'
-import { type Connections, watchConnections } from './connections.ts'
 import { measureMemoryKb, measureUsage, type Usage } from './processes.ts'
 
 /** All measurements at one moment. */
@@ -24,35 +24,23 @@ type Watched = Parameters<typeof watchConnections>[0] & {
 const slowEvery = 10 // measuring memory without double counting is too slow for every sample
 
 /** Takes samples until `stop`, which takes the last sample and returns all. */
-export function startSampler({ counts, pids, intervalMs = 100, ...urls }: Watched) {
+export function startSampler({ counts, pids, intervalMs, ...urls }: Watched) {
   const connections = watchConnections(urls)
-  const samples: Sample[] = []
-  const stopping = new AbortController()
+  let [taken, last]: [number, Sample | undefined] = [0, undefined]
 
-  const takeSample = async () => {
-    const last = samples.at(-1)
-    const isSlow = samples.length % slowEvery === 0
+  const takeSample = async (): Promise<Sample> => {
+    const isSlow = taken % slowEvery === 0
     const measured = Object.entries(pids).map(([name, pid]) => [name, measureUsage(pid) ?? last?.usage[name]])
     const sample = { ...counts, atMs: performance.now(), usage: Object.fromEntries(measured) }
-    samples.push({
+    const { databaseKb = 0 } = last ?? {}
+    last = {
       ...sample,
       ...(await connections.count()),
-      databaseKb: isSlow ? measureMemoryKb(pids.postgres) + measureMemoryKb(pids.pgbouncer) : (last?.databaseKb ?? 0),
-    })
+      databaseKb: isSlow ? measureMemoryKb(pids.postgres) + measureMemoryKb(pids.pgbouncer) : databaseKb,
+    }
+    taken += 1
+    return last
   }
-  const run = async () => {
-    for (; !stopping.signal.aborted; await sleep(intervalMs, undefined, { signal: stopping.signal }).catch(() => {}))
-      await takeSample()
-    await takeSample()
-    await connections.close()
-  }
-  const ended = run()
-  ended.catch(() => {}) // `stop` reports the error
-  return {
-    stop: async (): Promise<Sample[]> => {
-      stopping.abort()
-      await ended
-      return samples
-    },
-  }
+  const sampler = startSampling(takeSample, intervalMs)
+  return { stop: () => sampler.stop().finally(connections.close) }
 }

@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { connect as connectSecurely } from 'node:tls'
 import { createResponseReader, type ResponseHandler } from './response-reader.ts'
 
 export type Client = ReturnType<typeof createClient>
@@ -9,7 +10,7 @@ type Connection = { socket: Socket; handler: Handler | undefined; idleSince: num
 
 const maxIdleMs = 2000 // servers close idle connections; Node does after 5 s
 
-/** Creates an HTTP client on raw sockets: one per concurrent request, reused after its response has ended. */
+/** Creates a client for HTTP/1.1 and HTTPS on raw sockets: one per concurrent request, reused after its response has ended. */
 export function createClient(url: string) {
   const buffer = Buffer.alloc(64 * 1024) // shared, because each read is handled before the next one
   const connections = new Set<Connection>()
@@ -41,9 +42,12 @@ export function createClient(url: string) {
 }
 
 function openConnection(url: string, buffer: Buffer, connections: Set<Connection>, idle: Connection[]): Connection {
-  const { hostname: host, port } = new URL(url)
+  const { protocol, hostname, port } = new URL(url)
+  const host = hostname.replace(/^\[|\]$/g, '') // an IPv6 address
+  const isSecure = protocol === 'https:'
   const onread = { buffer, callback: (length: number) => onBytes(length) }
-  const socket = connect({ host, port: Number(port), noDelay: true, onread })
+  const to = { host, port: Number(port) || (isSecure ? 443 : 80), onread }
+  const socket = isSecure ? connectSecurely(to) : connect({ ...to, noDelay: true })
   const connection: Connection = { socket, handler: undefined, idleSince: 0 }
   /** A handler may send its next request on this connection at once. */
   const release = () => {
@@ -77,6 +81,7 @@ function openConnection(url: string, buffer: Buffer, connections: Set<Connection
   socket.on('error', (error) => fail('code' in error ? String(error.code) : error.message))
   socket.on('close', () => {
     connections.delete(connection)
+    read(undefined)
     fail('closed')
   })
   connections.add(connection)

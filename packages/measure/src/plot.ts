@@ -18,6 +18,11 @@ const colours: Record<string, [light: string, dark: string]> = {
   'ai-sdk': ['#7c3aed', '#a78bfa'],
   blocking: ['#b45309', '#fbbf24'],
   direct: ['#be185d', '#f472b6'],
+  all: ['#2563eb', '#60a5fa'],
+  busy: ['#dc2626', '#f87171'],
+  fit: ['#94a3b8', '#64748b'],
+  p50: ['#64748b', '#94a3b8'],
+  p95: ['#7c3aed', '#a78bfa'],
 }
 const classes = (shade: 0 | 1) =>
   Object.entries(colours)

@@ -9,10 +9,11 @@ export type ResponseHandler = {
 type State = 'head' | 'size' | 'chunk' | 'chunk-end' | 'body' | 'trailer'
 
 /**
- * Reads the HTTP/1.1 responses of one connection, chunked or with a length, in arbitrary pieces of latin1 text. Not a
- * library, because a load generator must use less CPU per token than the server it measures. Throws at invalid HTTP.
+ * Reads the HTTP/1 responses of one connection, in arbitrary pieces of latin1 text. A response that is not chunked and
+ * has no length lasts until the connection closes, which an undefined piece says. Not a library, because a load generator
+ * must use less CPU per token than the server it measures. Throws at invalid HTTP.
  */
-export function createResponseReader({ onHead, onBody, onEnd }: ResponseHandler): (piece: string) => void {
+export function createResponseReader({ onHead, onBody, onEnd }: ResponseHandler): (piece?: string) => void {
   let state: State = 'head'
   let left = 0 // bytes of the chunk or the body
   let rest = '' // an incomplete line
@@ -23,15 +24,16 @@ export function createResponseReader({ onHead, onBody, onEnd }: ResponseHandler)
     onEnd(canReuse)
   }
   const readHead = (head: string) => {
-    const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1])
-    const length = Number(/^content-length: *(\d+)/im.exec(head)?.[1])
+    const status = Number(/^HTTP\/1\.[01] (\d{3})/.exec(head)?.[1])
     const isChunked = /^transfer-encoding: *chunked/im.test(head)
-    if (!status || (!isChunked && Number.isNaN(length))) throw new Error('not an HTTP/1.1 response with a length')
-    canReuse = !/^connection: *close/im.test(head)
+    const isEmpty = status === 204 || status === 304
+    const length = isEmpty ? 0 : Number(/^content-length: *(\d+)/im.exec(head)?.[1] ?? Number.POSITIVE_INFINITY)
+    if (!status) throw new Error('not an HTTP/1 response')
+    canReuse = (isChunked || length < Number.POSITIVE_INFINITY) && !/^connection: *close|^HTTP\/1\.0/im.test(head)
     state = isChunked ? 'size' : 'body'
     left = isChunked ? 0 : length
     onHead(status, head)
-    if (length === 0) end()
+    if (length === 0 && !isChunked) end()
   }
   const readLine = (line: string) => {
     if (state === 'size') {
@@ -54,6 +56,7 @@ export function createResponseReader({ onHead, onBody, onEnd }: ResponseHandler)
   }
 
   return (piece) => {
+    if (piece === undefined) return state === 'body' && left === Number.POSITIVE_INFINITY ? end() : undefined
     const text = rest === '' ? piece : rest + piece
     rest = ''
     for (let at = 0; at < text.length; ) {

@@ -13,6 +13,7 @@ function readAll(bytes: string, size = bytes.length) {
     onEnd: (canReuse) => Object.assign(responses.at(-1) ?? {}, { canReuse }),
   })
   for (let at = 0; at < bytes.length; at += size) read(bytes.slice(at, at + size))
+  read(undefined)
   return responses
 }
 
@@ -39,8 +40,12 @@ describe('responses on one connection', () => {
     expect(readAll('HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n')).toEqual([{ status: 200, body: '', canReuse: true }])
   })
 
+  it('last until the connection closes if they have no length', () => {
+    expect(readAll('HTTP/1.0 200 OK\r\n\r\nhello')).toEqual([{ status: 200, body: 'hello', canReuse: false }])
+  })
+
   it('are rejected if they are not HTTP, or a chunk is longer than its size', () => {
-    expect(() => readAll('220 smtp ready\r\n\r\n')).toThrow('not an HTTP/1.1 response')
+    expect(() => readAll('220 smtp ready\r\n\r\n')).toThrow('not an HTTP/1 response')
     expect(() => readAll(chunked.replace('hello', 'helloo'))).toThrow('chunk longer than its size')
   })
 })
