@@ -20,6 +20,7 @@ export const part: Part = {
       '## Kubernetes',
       [" PgBouncer's image is published beside it, with `-pooler` after the name.", ''],
     ],
+    'docs/capacity.md': [[' and [Kubernetes](kubernetes.md) say how', ' says how']],
     'docs/operations.md': ['In Kubernetes, CloudNativePG'],
     'infra/README.md': ['| [kubernetes]'],
     'knip.json': ['"ignoreBinaries"'],
