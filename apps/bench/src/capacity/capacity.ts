@@ -16,7 +16,7 @@ const poolSizes = [2, 4] // small enough that statements wait
 const slowMs = 1000 // between two tokens
 const fastMs = 20
 const [fastShare, rampPerSecond] = [0.15, 60] // of the streams; chats that start per second, without a backlog
-const chatsPerSecond = 50 // about a quarter of a core for all processes
+const chatShare = 0.05 // chats per second and stream, so that all runs keep the machine about equally busy
 
 /** Measures the costs of each kind of work, compares them with real runs, and writes `capacity.json` and `capacity.md`. */
 export async function runCapacity(options: Options, stack: Stack, signal: AbortSignal): Promise<void> {
@@ -59,7 +59,7 @@ async function measureAll(options: Options, stack: Stack, signal: AbortSignal): 
   const idle = await stream('idle', 1, slowMs)
   const slow = await stream('slow', streams, slowMs)
   const fast = await stream('fast', Math.ceil(streams * fastShare), fastMs)
-  const oneToken = { clients: 1, rampMs: 0, tokens: 1, intervalMs: 0, perSecond: chatsPerSecond }
+  const oneToken = { clients: 1, rampMs: 0, tokens: 1, intervalMs: 0, perSecond: Math.ceil(streams * chatShare) }
   const chats = await run({ name: 'chats', ...oneToken })
   const quantilesMs = await measureTimes(await open(), (tapped, onBegin) =>
     run({ name: 'times', ...oneToken, onBegin }, tapped),

@@ -50,7 +50,10 @@ export async function measureRun(stack: Stack, plan: Plan, seconds: number, sign
     const { open } = counts
     const { failures, refused } = await result
     const failed = JSON.stringify({ ...failures, ...(refused > 0 && { refused }) })
-    if (failed !== '{}') throw new Error(`Requests of the run "${name}" failed: ${failed}. Use fewer --streams.`)
+    if (failed !== '{}')
+      throw new Error(
+        `Requests of the run "${name}" failed: ${failed}. Repeat it on a quiet machine, or with fewer --streams.`,
+      )
     return { ...run, apiKb: [before, after], open, connectionKb }
   } finally {
     await target.stop()
