@@ -13,6 +13,7 @@ export const part: Part = {
   edits: {
     '.dependency-cruiser.cjs': ["{\n      name: 'no-import-of-bench'"],
     'AGENTS.md': [[' Figures go to docs/measurements.md.', '']],
+    'CHANGELOG.md': ['- `npm run bench -- --capacity`'],
     'CONTRIBUTING.md': [
       '| `npm run bench',
       [' Put figures into [Measurements](docs/measurements.md), with the command that prints them.', ''],

@@ -36,7 +36,8 @@ export async function measureRun(stack: Stack, plan: Plan, seconds: number, sign
   try {
     const load = { ...asked, url: target.url, isModelSet: true }
     const { perSecond: _, ...closed } = load
-    await startLoad({ ...closed, ...warmUp, seconds: warmUpSeconds }, signal).result
+    const warm = { ...warmUp, seconds: warmUpSeconds * processes } // which share its requests
+    await startLoad({ ...closed, ...warm }, signal).result
     const before = measureUsage(target.pids.server ?? 0)?.rssKb ?? 0
     const { counts, result } = startLoad(load, signal)
     while (counts.started === 0) await Promise.race([sleep(20), result])
