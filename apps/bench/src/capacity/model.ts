@@ -1,8 +1,8 @@
 import { findPoolSize, type Kind } from './simulate.ts'
 
 /** What is measured: CPU of each process in ms, log in kB, and what the pooler counts: statements and ms of use. */
-export const resources = ['api', 'worker', 'pgbouncer', 'postgres', 'walKb', 'statements', 'heldMs'] as const
-export type Cost = Record<(typeof resources)[number], number>
+type Resource = 'api' | 'worker' | 'pgbouncer' | 'postgres' | 'walKb' | 'statements' | 'heldMs'
+export type Cost = Record<Resource, number>
 
 /** What a system does. `streamSeconds` counts open streams over time, `processSeconds` API processes. */
 export type Work = { chats: number; tokens: number; streamSeconds: number; chunks: number; processSeconds: number }
