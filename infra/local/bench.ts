@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { env } from 'node:process'
 import { runBench, runBenchLive } from '../../apps/bench/src/bench.ts'
+import { reportCapacity, runCapacity } from '../../apps/bench/src/capacity/capacity.ts'
 import { type Options, readOptions } from '../../apps/bench/src/options.ts'
 import { findPids } from '../../apps/bench/src/watch/processes.ts'
 import { buildPrograms } from './build.ts'
@@ -16,6 +17,7 @@ const { signal } = stopping
 async function main(args: string[]): Promise<void> {
   const options = readOptions(args)
   if (!options) return
+  if (options.capacity && options.from) return reportCapacity(options)
   onStopRequest(() => stopping.abort())
   await (options.live ? benchLive(options) : bench(options))
 }
@@ -27,7 +29,7 @@ async function bench(options: Options): Promise<void> {
   await buildPrograms()
   const stack = await startStack({ directory: folder, throwAway: true, report: console.error, signal })
   try {
-    await runBench(options, { ...stack, folder, findFreePort }, signal)
+    await (options.capacity ? runCapacity : runBench)(options, { ...stack, folder, findFreePort }, signal)
   } finally {
     await stack.stop()
   }

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import type { Measurements } from './capacity/model.ts'
 import type { Outcome } from './outcome.ts'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
@@ -62,6 +63,32 @@ describe('npm run bench', () => {
     expect(stdout).toMatch(/^ +500 chunks$/m)
     expect(stdout).toMatch(/^ {2}done +100$/m)
     expect(stdout).toMatch(/^ {2}response p95 ms +[\d.]+$/m)
+  })
+
+  it('--capacity measures costs, real runs and pools, and writes the tables to a page', async ({ skip }) => {
+    skip(process.env.SLUICE_FULL === undefined, 'needs npm test -- --full')
+    const out = mkdtempSync(join(root, '.data/bench-test-'))
+    onTestFinished(() => rmSync(out, { recursive: true, force: true }))
+    const page = join(out, 'page.md')
+    writeFileSync(page, '<!-- tables: npm run bench -- --capacity -->\n<!-- end of tables -->\n')
+    const load = ['--capacity', '--streams', '10', '--seconds', '1', '--chunks', '200']
+    const { stdout } = await bench(...load, '--folder', join(out, 'stack'), '--out', out, '--page', page)
+    expect(readFileSync(page, 'utf8')).toContain(stdout.trim())
+    expect(stdout).toMatch(/^\| API replicas +\| \d/m)
+
+    const measurements: Measurements = JSON.parse(readFileSync(join(out, 'capacity.json'), 'utf8'))
+    const { idle, slow, fast, chats, ingestion } = measurements.runs
+    expect(slow).toMatchObject({ work: { chats: 0 } })
+    expect(slow.work.streamSeconds).toBeGreaterThan(5 * idle.work.streamSeconds)
+    expect(fast.work.tokens / fast.work.streamSeconds).toBeGreaterThan(slow.work.tokens / slow.work.streamSeconds)
+    expect(chats.cost.statements / chats.work.chats).toBeGreaterThan(2)
+    expect(ingestion.work.chunks).toBeGreaterThan(0)
+    expect(Math.min(ingestion.cost.worker, ...measurements.quantilesMs)).toBeGreaterThan(0)
+    expect(measurements.checks.map(({ load }) => load.processes)).toEqual([1, 2])
+    for (const { measured } of measurements.pools) expect(measured.meanWaitMs).toBeGreaterThan(0)
+
+    const again = await bench('--capacity', '--from', join(out, 'capacity.json'))
+    expect(again.stdout.trim()).toBe(stdout.trim())
   })
 
   it('prints help, and rejects invalid options', async () => {

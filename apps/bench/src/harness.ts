@@ -26,6 +26,8 @@ export type Target = {
   log?: string
   /** Whether the model's name contains the settings of answers. Otherwise each question must. */
   isModelSet?: boolean
+  /** The environment of the server; none of a server that others started. */
+  env?: NodeJS.ProcessEnv
   directDatabaseUrl: string
   pgbouncerAdminUrl: string
   /** Stops the server. Returns the delay of the mock model in ms, which is a limit of the machine, not of the server. */
@@ -74,6 +76,7 @@ export async function startTarget(
     url,
     pids: findPids(stack.folder, ['server', 'mock', 'postgres', 'pgbouncer']),
     log,
+    env,
     directDatabaseUrl,
     pgbouncerAdminUrl,
     stop: async () => {

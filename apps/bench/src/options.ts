@@ -17,6 +17,9 @@ const help = `npm run bench -- [OPTIONS]: measures Sluice and its baselines unde
   --seconds N       seconds in which clients send requests (default: set by the scenario)
   --profile         take CPU profiles of the API and list its hottest functions
   --live            put load on a running \`npm start\`; its model must be \`npm run mock -w @repo/testing\`
+  --capacity        measure unit costs and compute what a deployment needs, in under 10 minutes
+  --from FILE       with --capacity: compute from the measurements in FILE, and measure nothing
+  --page FILE       with --capacity: replace the tables of this page
   --out DIR         output folder of report.html and connections.svg (default: .data/bench-report)
   --folder DIR      folder of the temporary stack (default: .data/bench)
   --json FILE       write all numbers of all runs to FILE
@@ -41,6 +44,9 @@ export function readOptions(args: string[]) {
       seconds: { type: 'string' },
       profile: { type: 'boolean', default: false },
       live: { type: 'boolean', default: false },
+      capacity: { type: 'boolean', default: false },
+      from: { type: 'string' },
+      page: { type: 'string' },
       out: { type: 'string', default: '.data/bench-report' },
       folder: { type: 'string', default: '.data/bench' },
       json: { type: 'string' },

@@ -7,13 +7,14 @@ export const part: Part = {
     'apps/web/record.ts',
     'infra/local/{bench,eval}.ts',
     'infra/many-clients.test.ts',
-    'docs/measurements.md',
+    'docs/{capacity,measurements}.md',
   ],
   packages: ['measure'],
   scripts: ['bench', 'eval'],
   edits: {
     '.dependency-cruiser.cjs': ["{\n      name: 'no-import-of-bench'"],
     'AGENTS.md': [[' Figures go to docs/measurements.md.', '']],
+    'CHANGELOG.md': ['- `npm run bench -- --capacity`'],
     'CONTRIBUTING.md': [
       '| `npm run bench',
       [' Put figures into [Measurements](docs/measurements.md), with the command that prints them.', ''],
@@ -26,10 +27,13 @@ export const part: Part = {
       [',\n        "apps/bench/**"\n      ]', '\n      ]'],
       ['        "apps/bench/**",\n', ''],
     ],
+    'docs/deployment.md': ['## More than one machine'],
     'docs/comparison.md': ['| load test', '| retrieval evaluation'],
     'docs/extending.md': [[' Measure the effect with `npm run eval`, as described in [Retrieval](retrieval.md).', '']],
     'docs/decisions/README.md': [[' The figures behind them are in [Measurements](../measurements.md).', '']],
-    'docs/operations.md': [['[Measurements](measurements.md#capacity) shows what a core carries. The', 'The']],
+    'docs/operations.md': [
+      ['[Capacity](capacity.md) says what a deployment needs and when to change what. The', 'The'],
+    ],
     'docs/retrieval.md': [
       '## How good it is',
       '## Evaluate your own collection',

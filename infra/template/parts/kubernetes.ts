@@ -10,6 +10,7 @@ export const part: Part = {
     'CONTRIBUTING.md': [[', Kubernetes manifests', '']],
     'biome.json': ['"!infra/kubernetes/crds.json"'],
     'docs/deployment.md': ['## Kubernetes'],
+    'docs/capacity.md': [[' and [Kubernetes](kubernetes.md) say how', ' says how']],
     'docs/operations.md': ['In Kubernetes, CloudNativePG'],
     'infra/README.md': ['| [kubernetes]'],
     'knip.json': ['"ignoreBinaries"'],

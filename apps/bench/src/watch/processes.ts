@@ -38,6 +38,16 @@ export function measureMemoryKb(pid: number | undefined): number {
   return listChildren(pid).reduce((sum, child) => sum + measureMemoryKb(child), own)
 }
 
+/** Returns the average memory in kB that a process' children do not share with others. */
+export function measurePrivateKb(pid: number): number {
+  const readKb = (child: number) => {
+    const lines = read(`/proc/${child}/smaps_rollup`).matchAll(/^Private_\w+: +(\d+)/gm)
+    return [...lines].reduce((sum, [, kb]) => sum + Number(kb), 0)
+  }
+  const children = listChildren(pid)
+  return children.reduce((sum, child) => sum + readKb(child), 0) / Math.max(1, children.length)
+}
+
 function listChildren(pid: number): number[] {
   return read(`/proc/${pid}/task/${pid}/children`).split(' ').filter(Boolean).map(Number)
 }
