@@ -15,6 +15,9 @@ export const part: Part = {
     'infra/README.md': ['| [kubernetes]'],
     'knip.json': ['"ignoreBinaries"'],
     'package.json': [[' //#manifests', '']],
+    'packages/listen/README.md': [
+      [' `infra/kubernetes/rehearsal.test.ts` replaces replicas under load, and no request fails.', ''],
+    ],
     'turbo.json': ['"//#manifests"'],
     'vitest.config.ts': ["'infra/kubernetes/"],
   },
