@@ -6,6 +6,7 @@ export const part: Part = {
   packages: ['measure'],
   scripts: ['prove'],
   edits: {
+    '.gitignore': [['/prove-report.html\n', '']],
     'CHANGELOG.md': ['- `npm run prove -- '],
     'README.md': ['prove/'],
     'biome.json': [['        "apps/prove/src/{options,prove}.ts",\n', '']],
