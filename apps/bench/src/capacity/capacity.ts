@@ -14,8 +14,8 @@ import { replaceTables, toTables } from './tables.ts'
 
 const poolSizes = [2, 4] // small enough that statements wait
 const slowMs = 1000 // between two tokens
-const fastMs = 20
-const [fastShare, rampPerSecond] = [0.15, 60] // of the streams; chats that start per second, without a backlog
+const fastMs = 50 // the pace of `assumptions`; a faster one delivers several tokens at once, each of which costs less
+const [fastShare, rampPerSecond] = [0.2, 60] // of the streams; chats that start per second, without a backlog
 const chatShare = 0.05 // chats per second and stream, so that all runs keep the machine about equally busy
 
 /** Measures the costs of each kind of work, compares them with real runs, and writes `capacity.json` and `capacity.md`. */
