@@ -302,6 +302,14 @@ describe('interrupting abandoned answers', () => {
     await openTurn(turn.conversationId)
   })
 
+  it('ends all of them at once, as after the loss of a replica with many answers', async () => {
+    const turns = await Promise.all(Array.from({ length: 45 }, () => openTurn()))
+    for (const { answerId } of turns) await age(answerId, silentMs + 1000)
+    await answers.interruptAbandoned(silentMs)
+    const read = await Promise.all(turns.map(({ conversationId, answerId }) => readOne(conversationId, answerId)))
+    expect(read.map((answer) => answer?.status)).toEqual(turns.map(() => 'interrupted'))
+  })
+
   it('leaves answers with a recent heartbeat and ended answers unchanged', async () => {
     const [running, saved, ended] = [await openTurn(), await openTurn(), await answeredTurn()]
     for (const { answerId } of [saved, ended]) await age(answerId, silentMs + 1000)

@@ -102,12 +102,7 @@ export function createAnswers(db: Db) {
      * checked again after `confirmMs`: when the database's clock is stepped forward, all seem silent until their next
      * heartbeat.
      */
-    interruptAbandoned: async (silentMs: number, confirmMs = 0): Promise<void> => {
-      const isSilent = lt(messages.heartbeatAt, sql`now() - ${silentMs} * interval '1 millisecond'`)
-      const silent = await listRunning(db, isSilent)
-      if (silent.length > 0) await sleep(confirmMs)
-      for (const abandoned of silent) await end(db, abandoned, 'interrupted', isSilent)
-    },
+    interruptAbandoned: (silentMs: number, confirmMs = 0) => interruptAbandoned(db, silentMs, confirmMs),
 
     /** Returns the id of the conversation's running answer, whichever process generates it. */
     findRunning: async (owner: string, conversationId: string): Promise<string | undefined> =>
@@ -142,7 +137,20 @@ export function createAnswers(db: Db) {
   }
 }
 
-const inOneRound = 20 // answers of up to 1 MB in memory; the next sweep ends the others
+const inOneRound = 20 // answers of up to 1 MB in memory
+
+async function interruptAbandoned(db: Db, silentMs: number, confirmMs: number): Promise<void> {
+  const { id, heartbeatAt } = messages
+  const isSilent = lt(heartbeatAt, sql`now() - ${silentMs} * interval '1 millisecond'`)
+  const anyOrder = sql`random()` // other processes do the same, and each begins elsewhere
+  const silent = await db.select({ id }).from(messages).where(and(isStreaming, isSilent)).orderBy(anyOrder)
+  if (silent.length > 0) await sleep(confirmMs)
+  for (let from = 0; from < silent.length; from += inOneRound) {
+    const round = silent.slice(from, from + inOneRound).map((answer) => answer.id)
+    const abandoned = await listRunning(db, and(inArray(id, round), isSilent))
+    for (const answer of abandoned) await end(db, answer, 'interrupted', isSilent)
+  }
+}
 
 /** Returns running answers with their pieces. */
 function listRunning(db: Db, condition: SQL | undefined) {
@@ -151,7 +159,6 @@ function listRunning(db: Db, condition: SQL | undefined) {
     .select({ ownerId, conversationId, id, content, parts, pieces: selectPieces() })
     .from(messages)
     .where(and(isStreaming, condition))
-    .limit(inOneRound)
 }
 
 type Abandoned = Awaited<ReturnType<typeof listRunning>>[number]
