@@ -5,7 +5,7 @@ import { ask, type Client, get, type Reading, resume, send } from './testing-cha
 /** `urls`: where the question and the requests to resume were sent, in order. */
 export type Chat = Reading & { id: string; question: string; tokens: number; urls: string[] }
 /** A request that failed. */
-type Failure = { name: string; url: string; status?: number; code?: string; failure?: string }
+export type Failure = { name: string; url: string; status?: number; code?: string; failure?: string }
 type Repeated = { name: string; request: (url: string, turn: number) => Promise<Reading> }
 /** Returns the URL of the next request. */
 type Pick = () => string
@@ -24,6 +24,8 @@ type PeopleOptions = {
   repeated?: Repeated[]
 }
 
+/** The failure of an answer that was reported as failed after its response had begun. */
+export const failedInStream = 'an error in the stream'
 const nobody: Client = { headers: {} }
 const retryMs = 200 // between two attempts to reconnect
 const pauseMs = 100 // between two of the repeated requests
@@ -94,7 +96,7 @@ export function startPeople({ pick, client = nobody, repeated = [], ...options }
     requests += 1
     const { url } = sent
     if (code || failure) failures.push({ name, url, ...(code ? { status, code } : { failure }) })
-    if (chat?.end === 'failed') failures.push({ name, url, failure: 'an error in the stream' })
+    if (chat?.end === 'failed') failures.push({ name, url, failure: failedInStream })
   }
   const chatOn = async (number: number) => {
     await sleep((rampMs * number) / count)
