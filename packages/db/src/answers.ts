@@ -47,7 +47,7 @@ const { placeholder } = sql
 /** Another process may have marked answers of this process as abandoned. This process may still continue them. */
 const isUnfinished = inArray(messages.status, ['streaming', 'interrupted'])
 const isSameEnd = eq(messages.status, placeholder('status'))
-const isStreaming = eq(messages.status, 'streaming')
+const isStreaming = sql`${messages.status} = 'streaming'` // not a parameter, which the partial indexes cannot be used with
 const previousId = sql<string | null>`(
   select previous.id from messages as previous
   where previous.owner_id = messages.owner_id and previous.conversation_id = messages.conversation_id
